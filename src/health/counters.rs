@@ -1,0 +1,91 @@
+//! Counters of one topic.
+//!
+//! They always add up: received = dropped (by reason) + queued + in flight + acknowledged. The queue knows what is
+//! queued and in flight; the rest is counted here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why a message ended before its PUBACK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum DropReason {
+    /// The queue was full.
+    Overflow,
+    /// It grew older than `max_age`.
+    Expired,
+    /// Its payload is over the 131072 bytes that AWS IoT Core takes.
+    TooLarge,
+    /// Its CDR does not fit its type.
+    Malformed,
+    /// The topic's `payload` can't carry its type (`data` of something that is no `std_msgs/msg/String`).
+    Unsupported,
+}
+
+impl DropReason {
+    /// All reasons, in the order of their discriminants.
+    pub const ALL: [DropReason; 5] = [
+        DropReason::Overflow,
+        DropReason::Expired,
+        DropReason::TooLarge,
+        DropReason::Malformed,
+        DropReason::Unsupported,
+    ];
+
+    /// The label in metrics, status and log.
+    pub fn label(self) -> &'static str {
+        match self {
+            DropReason::Overflow => "overflow",
+            DropReason::Expired => "expired",
+            DropReason::TooLarge => "too_large",
+            DropReason::Malformed => "malformed",
+            DropReason::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// Counters of one topic, since the start of the process.
+#[derive(Debug, Default)]
+pub struct TopicCounters {
+    received: AtomicU64,
+    acknowledged: AtomicU64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+    lost_in_dds: AtomicU64,
+}
+
+impl TopicCounters {
+    /// A message was taken from DDS.
+    pub fn count_received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A record was acknowledged (QoS 1) or handed to the connection (QoS 0).
+    pub fn count_acknowledged(&self) {
+        self.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A message ended for `reason`. Answers how many have, this one included.
+    pub fn count_dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// DDS reported `count` messages that never reached the bridge. They are not part of `received`.
+    pub fn count_lost_in_dds(&self, count: u64) {
+        self.lost_in_dds.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Ordering::Relaxed)
+    }
+
+    pub fn lost_in_dds(&self) -> u64 {
+        self.lost_in_dds.load(Ordering::Relaxed)
+    }
+}

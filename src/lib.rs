@@ -1,0 +1,15 @@
+//! iot-bridge forwards ROS 2 telemetry to AWS IoT Core.
+//!
+//! The modules stand in the order of the data's way:
+//!
+//! ```text
+//!  DDS ── ros ──► codec ──► shaping ──► queue ──► uplink ──► AWS IoT Core
+//!                          health watches every stage
+//! ```
+//!
+//! `docs/architecture.md` tells the whole.
+
+pub mod codec;
+pub mod config;
+pub mod health;
+pub mod queue;

@@ -1,0 +1,33 @@
+//! What the queue holds.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::config::{Priority, Qos};
+use crate::health::TopicCounters;
+
+/// One publish, complete: from its admission to its PUBACK the queue is its only owner.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub route: Arc<Route>,
+    pub payload: Bytes,
+    /// When DDS handed the message to the bridge, nanoseconds since 1970.
+    pub received_ns: i64,
+    /// When the queue drops it unsent.
+    pub expires: Instant,
+}
+
+/// What all records of a topic have in common.
+#[derive(Debug)]
+pub struct Route {
+    /// Name of the ROS topic, for log and status.
+    pub ros: String,
+    /// MQTT topic, ready to publish to.
+    pub mqtt: String,
+    pub qos: Qos,
+    pub retain: bool,
+    pub priority: Priority,
+    pub counters: Arc<TopicCounters>,
+}
