@@ -1,0 +1,80 @@
+//! Reception from ROS 2: one rcl context, one node, one thread.
+//!
+//! Subscriptions are generic. The type support and the shape of a message are loaded at run time from the sourced
+//! environment, so that a robot's own message packages need no rebuild of the bridge. A thread of its own waits on
+//! all subscriptions, takes what is ready as CDR bytes into one reused buffer, and hands it to a [`Receiver`].
+//!
+//! This is the only module with `unsafe`: everything below talks to rcl through r2r's bindings.
+
+mod context;
+mod error;
+mod graph;
+mod guard_condition;
+mod introspection;
+mod qos;
+mod subscription;
+mod thread;
+mod topic;
+mod type_support;
+mod wait_set;
+
+use std::sync::Arc;
+
+use crate::codec::Schema;
+use crate::config::{Durability, Reliability};
+
+pub use context::Node;
+pub use error::RosError;
+pub use thread::{RosThread, spawn};
+pub use type_support::{TypeSupport, TypeSupportError};
+
+/// A topic that somebody wants to receive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// Absolute name.
+    pub topic: String,
+    /// `package/msg/Name`; without it the type that is published.
+    pub type_name: Option<String>,
+    pub reliability: Reliability,
+    pub durability: Durability,
+    /// Messages that DDS keeps until they are taken.
+    pub depth: usize,
+}
+
+/// A message as DDS delivered it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    /// Encapsulation header and body.
+    pub cdr: &'a [u8],
+    /// When it was published, nanoseconds since 1970 on the publisher's clock; 0 when DDS does not say.
+    pub source_ns: i64,
+    /// When DDS handed it to the bridge, nanoseconds since 1970.
+    pub received_ns: i64,
+}
+
+/// How it stands with a wanted topic.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TopicState {
+    /// Nobody publishes it yet, so its type is not known.
+    Unknown,
+    /// Subscribed, with this many publishers.
+    Subscribed { type_name: String, publishers: usize },
+    /// Not received, for a reason that a person has to read. It is tried again.
+    Trouble(String),
+}
+
+/// Takes what the ROS thread receives. Every call comes from that thread; a slow receiver delays all topics.
+///
+/// `topic` is an index into the wanted topics.
+pub trait Receiver: Send {
+    /// `topic` will arrive in this shape from now on.
+    fn opened(&mut self, topic: usize, schema: &Arc<Schema>);
+    /// A message arrived.
+    fn received(&mut self, topic: usize, sample: &Sample<'_>);
+    /// DDS lost `count` messages before they could be taken.
+    fn lost(&mut self, topic: usize, count: u64);
+    /// The state of `topic` is another one than before.
+    fn changed(&mut self, topic: usize, state: TopicState);
+    /// The thread came round once more: it lives. At least twice a second.
+    fn turned(&mut self);
+}

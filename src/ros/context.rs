@@ -1,0 +1,113 @@
+//! The rcl context and the node.
+
+use std::ffi::CString;
+use std::ptr;
+use std::sync::Arc;
+
+use r2r_rcl::{
+    rcl_context_fini, rcl_context_t, rcl_get_zero_initialized_context, rcl_get_zero_initialized_init_options,
+    rcl_get_zero_initialized_node, rcl_init, rcl_init_options_fini, rcl_init_options_init, rcl_node_fini,
+    rcl_node_get_default_options, rcl_node_init, rcl_node_t, rcl_shutdown, rcutils_get_default_allocator,
+};
+
+use super::error::{RosError, check};
+
+/// An initialised rcl context. The domain and the discovery range come from the environment, as for every ROS program.
+pub(super) struct Context {
+    handle: Box<rcl_context_t>,
+}
+
+// SAFETY: rcl allows a context to be used from any thread; here only its creation, guard conditions and its end
+// touch it.
+unsafe impl Send for Context {}
+// SAFETY: nothing gives out a mutable reference; rcl guards the shared parts itself.
+unsafe impl Sync for Context {}
+
+impl Context {
+    fn create() -> Result<Context, RosError> {
+        // SAFETY: every structure is zero-initialised by rcl's own function before rcl fills it in, and the context
+        // lives in a box, so its address stays.
+        unsafe {
+            let mut options = rcl_get_zero_initialized_init_options();
+            check("Preparing ROS", rcl_init_options_init(&mut options, rcutils_get_default_allocator()))?;
+            let mut handle = Box::new(rcl_get_zero_initialized_context());
+            let started = check("Starting ROS", rcl_init(0, ptr::null(), &options, handle.as_mut()));
+            let cleared = check("Starting ROS", rcl_init_options_fini(&mut options));
+            started.and(cleared)?;
+            Ok(Context { handle })
+        }
+    }
+
+    /// The raw handle, for rcl calls that take a mutable pointer and guard it themselves.
+    pub(super) fn as_ptr(&self) -> *mut rcl_context_t {
+        ptr::from_ref(self.handle.as_ref()).cast_mut()
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: the context was initialised, and whoever uses it holds an `Arc` of it, so this is its last use.
+        unsafe {
+            rcl_shutdown(self.handle.as_mut());
+            rcl_context_fini(self.handle.as_mut());
+        }
+    }
+}
+
+/// The bridge's node in the ROS graph.
+pub struct Node {
+    handle: Box<rcl_node_t>,
+    context: Arc<Context>,
+}
+
+// SAFETY: a node may be used from any one thread at a time; it is moved to the ROS thread and stays there.
+unsafe impl Send for Node {}
+// SAFETY: the `Arc`s of a node all live on the ROS thread, with what was created from it.
+unsafe impl Sync for Node {}
+
+impl Node {
+    /// Starts ROS in this process and joins the graph as `namespace`/`name`.
+    ///
+    /// # Errors
+    /// When the ROS environment is unusable (no RMW, a wrong `ROS_DOMAIN_ID`) or the name is not one that ROS takes.
+    pub fn create(name: &str, namespace: &str) -> Result<Node, RosError> {
+        let context = Arc::new(Context::create()?);
+        let name = c_string("The node name", name)?;
+        let namespace = c_string("The namespace", namespace)?;
+        // SAFETY: the node is zero-initialised by rcl before it is filled in, boxed so that its address stays, and
+        // the context outlives it through the `Arc`.
+        unsafe {
+            let mut handle = Box::new(rcl_get_zero_initialized_node());
+            let mut options = rcl_node_get_default_options();
+            // The bridge logs to the journal, not to /rosout.
+            options.enable_rosout = false;
+            check(
+                "Creating the ROS node",
+                rcl_node_init(handle.as_mut(), name.as_ptr(), namespace.as_ptr(), context.as_ptr(), &options),
+            )?;
+            Ok(Node { handle, context })
+        }
+    }
+
+    pub(super) fn as_ptr(&self) -> *const rcl_node_t {
+        self.handle.as_ref()
+    }
+
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `create`, and subscriptions hold the node, so none is left.
+        unsafe {
+            rcl_node_fini(self.handle.as_mut());
+        }
+    }
+}
+
+/// A C string of `text`, or an error that names what it was for.
+pub(super) fn c_string(what: &'static str, text: &str) -> Result<CString, RosError> {
+    CString::new(text).map_err(|_| RosError { doing: what, message: format!("{text:?} holds a NUL byte"), code: 0 })
+}

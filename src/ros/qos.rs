@@ -1,0 +1,86 @@
+//! The QoS of a subscription, when it is to follow the publishers.
+
+use super::Wanted;
+use super::graph::Publisher;
+use crate::config::{Durability, Reliability};
+
+/// QoS that a subscription asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Qos {
+    pub(super) reliable: bool,
+    pub(super) transient_local: bool,
+    pub(super) depth: usize,
+}
+
+impl Qos {
+    /// What to ask for, so that each of `publishers` can deliver.
+    ///
+    /// A subscription gets nothing from a publisher that offers less than it asks for. So `auto` asks for the most
+    /// that all publishers offer, and without a publisher stays at `current`, or starts with what most publishers
+    /// offer: reliable, volatile.
+    pub(super) fn choose(wanted: &Wanted, current: Option<Qos>, publishers: &[Publisher]) -> Qos {
+        let follow = |offered: fn(&Publisher) -> bool, otherwise: bool| {
+            if publishers.is_empty() { otherwise } else { publishers.iter().all(offered) }
+        };
+        Qos {
+            reliable: match wanted.reliability {
+                Reliability::Reliable => true,
+                Reliability::BestEffort => false,
+                Reliability::Auto => follow(|publisher| publisher.reliable, current.is_none_or(|qos| qos.reliable)),
+            },
+            transient_local: match wanted.durability {
+                Durability::TransientLocal => true,
+                Durability::Volatile => false,
+                Durability::Auto => {
+                    follow(|publisher| publisher.transient_local, current.is_some_and(|qos| qos.transient_local))
+                }
+            },
+            depth: wanted.depth,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(reliability: Reliability, durability: Durability) -> Wanted {
+        Wanted { topic: "/t".into(), type_name: None, reliability, durability, depth: 7 }
+    }
+
+    fn publisher(reliable: bool, transient_local: bool) -> Publisher {
+        Publisher { type_name: "std_msgs/msg/String".into(), reliable, transient_local }
+    }
+
+    #[test]
+    fn auto_asks_for_the_most_that_all_publishers_offer() {
+        let auto = wanted(Reliability::Auto, Durability::Auto);
+        let choose = |publishers: &[Publisher]| {
+            let qos = Qos::choose(&auto, None, publishers);
+            (qos.reliable, qos.transient_local, qos.depth)
+        };
+        assert_eq!(choose(&[publisher(true, true)]), (true, true, 7));
+        assert_eq!(choose(&[publisher(true, true), publisher(false, true)]), (false, true, 7));
+        assert_eq!(choose(&[publisher(true, true), publisher(true, false)]), (true, false, 7));
+        assert_eq!(choose(&[publisher(false, false)]), (false, false, 7));
+    }
+
+    #[test]
+    fn auto_without_publishers_keeps_what_it_has() {
+        let auto = wanted(Reliability::Auto, Durability::Auto);
+        let start = Qos::choose(&auto, None, &[]);
+        assert_eq!((start.reliable, start.transient_local), (true, false));
+        let current = Qos { reliable: false, transient_local: true, depth: 7 };
+        assert_eq!(Qos::choose(&auto, Some(current), &[]), current);
+    }
+
+    #[test]
+    fn a_configured_qos_does_not_follow() {
+        let fixed = wanted(Reliability::Reliable, Durability::TransientLocal);
+        let qos = Qos::choose(&fixed, None, &[publisher(false, false)]);
+        assert!(qos.reliable && qos.transient_local);
+        let least = wanted(Reliability::BestEffort, Durability::Volatile);
+        let qos = Qos::choose(&least, None, &[publisher(true, true)]);
+        assert!(!qos.reliable && !qos.transient_local);
+    }
+}

@@ -1,0 +1,247 @@
+//! A generic subscription: any message type, as CDR bytes.
+
+use std::ffi::{CStr, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+use r2r_rcl::{
+    RCL_RET_EVENT_TAKE_FAILED, RCL_RET_SUBSCRIPTION_TAKE_FAILED, RCL_RET_UNSUPPORTED, rcl_event_fini, rcl_event_t,
+    rcl_get_zero_initialized_event, rcl_get_zero_initialized_subscription, rcl_ret_t, rcl_subscription_event_init,
+    rcl_subscription_event_type_e, rcl_subscription_fini, rcl_subscription_get_default_options, rcl_subscription_init,
+    rcl_subscription_t, rcl_take_event, rcl_take_serialized_message, rcutils_get_default_allocator,
+    rcutils_uint8_array_fini, rcutils_uint8_array_init, rcutils_uint8_array_t, rmw_message_info_t,
+    rmw_message_lost_status_t, rmw_qos_durability_policy_e, rmw_qos_history_policy_e,
+    rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
+};
+
+use super::context::Node;
+use super::error::{RosError, check, take_error_text};
+use super::qos::Qos;
+use super::type_support::TypeSupport;
+
+/// Bytes that a taken message is copied into; it grows to the largest message and is reused.
+pub(super) struct Buffer {
+    array: rcutils_uint8_array_t,
+}
+
+// SAFETY: owns its memory; used by one thread at a time.
+unsafe impl Send for Buffer {}
+
+impl Buffer {
+    pub(super) fn new() -> Result<Buffer, RosError> {
+        // SAFETY: a structure of zeros is rcutils' own "zero initialised" array, which init then fills in.
+        unsafe {
+            let mut array: rcutils_uint8_array_t = std::mem::zeroed();
+            let allocator = rcutils_get_default_allocator();
+            check("Allocating the receive buffer", rcutils_uint8_array_init(&mut array, 4096, &allocator))?;
+            Ok(Buffer { array })
+        }
+    }
+
+    /// The message that was taken last.
+    pub(super) fn bytes(&self) -> &[u8] {
+        if self.array.buffer.is_null() {
+            return &[];
+        }
+        // SAFETY: rcl filled in `buffer_length` bytes of the array's own memory.
+        unsafe { std::slice::from_raw_parts(self.array.buffer, self.array.buffer_length) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `new`, freed once.
+        unsafe {
+            rcutils_uint8_array_fini(&mut self.array);
+        }
+    }
+}
+
+/// Where a message comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Info {
+    pub(super) source_ns: i64,
+    pub(super) received_ns: i64,
+    /// Identity of the publisher.
+    pub(super) publisher: [u8; 16],
+    /// Rising number of the message at its publisher; `u64::MAX` when the RMW does not tell.
+    pub(super) number: u64,
+}
+
+/// One rcl subscription with its events.
+pub(super) struct Subscription {
+    handle: Box<rcl_subscription_t>,
+    incompatible: Option<Event>,
+    lost: Option<Event>,
+    node: Arc<Node>,
+    /// Holds the type support that `handle` points to.
+    _type_support: Arc<TypeSupport>,
+}
+
+// SAFETY: used by one thread at a time, the ROS thread, to which it may be moved.
+unsafe impl Send for Subscription {}
+
+impl Subscription {
+    pub(super) fn create(
+        node: &Arc<Node>,
+        topic: &CStr,
+        type_support: &Arc<TypeSupport>,
+        qos: Qos,
+    ) -> Result<Subscription, RosError> {
+        // SAFETY: zero-initialised by rcl, then filled in; boxed so that its address stays; node and type support
+        // are kept beside it.
+        unsafe {
+            let mut options = rcl_subscription_get_default_options();
+            options.qos.history = rmw_qos_history_policy_e::RMW_QOS_POLICY_HISTORY_KEEP_LAST;
+            options.qos.depth = qos.depth;
+            options.qos.reliability = if qos.reliable {
+                rmw_qos_reliability_policy_e::RMW_QOS_POLICY_RELIABILITY_RELIABLE
+            } else {
+                rmw_qos_reliability_policy_e::RMW_QOS_POLICY_RELIABILITY_BEST_EFFORT
+            };
+            options.qos.durability = if qos.transient_local {
+                rmw_qos_durability_policy_e::RMW_QOS_POLICY_DURABILITY_TRANSIENT_LOCAL
+            } else {
+                rmw_qos_durability_policy_e::RMW_QOS_POLICY_DURABILITY_VOLATILE
+            };
+            let mut handle = Box::new(rcl_get_zero_initialized_subscription());
+            check(
+                "Subscribing",
+                rcl_subscription_init(handle.as_mut(), node.as_ptr(), type_support.handle(), topic.as_ptr(), &options),
+            )?;
+            let mut subscription = Subscription {
+                handle,
+                incompatible: None,
+                lost: None,
+                node: Arc::clone(node),
+                _type_support: Arc::clone(type_support),
+            };
+            subscription.incompatible = Event::create(
+                &subscription.handle,
+                rcl_subscription_event_type_e::RCL_SUBSCRIPTION_REQUESTED_INCOMPATIBLE_QOS,
+            )?;
+            subscription.lost =
+                Event::create(&subscription.handle, rcl_subscription_event_type_e::RCL_SUBSCRIPTION_MESSAGE_LOST)?;
+            Ok(subscription)
+        }
+    }
+
+    pub(super) fn as_ptr(&self) -> *const rcl_subscription_t {
+        self.handle.as_ref()
+    }
+
+    /// Takes the next message into `buffer`, if there is one.
+    pub(super) fn take(&self, buffer: &mut Buffer) -> Result<Option<Info>, RosError> {
+        let mut info = rmw_message_info_t::default();
+        // SAFETY: all pointers are to live structures of ours; rcl grows the buffer with its own allocator.
+        let code =
+            unsafe { rcl_take_serialized_message(self.handle.as_ref(), &mut buffer.array, &mut info, ptr::null_mut()) };
+        if code == RCL_RET_SUBSCRIPTION_TAKE_FAILED as rcl_ret_t {
+            take_error_text();
+            return Ok(None);
+        }
+        check("Taking a message", code)?;
+        Ok(Some(Info {
+            source_ns: info.source_timestamp,
+            received_ns: info.received_timestamp,
+            publisher: info.publisher_gid.data,
+            number: info.publication_sequence_number,
+        }))
+    }
+
+    /// How many messages DDS has lost since the last call.
+    pub(super) fn newly_lost(&self) -> Result<u64, RosError> {
+        let mut status = rmw_message_lost_status_t { total_count: 0, total_count_change: 0 };
+        let Some(event) = &self.lost else { return Ok(0) };
+        // SAFETY: this event's status is of this type.
+        let taken = unsafe { event.take(ptr::from_mut(&mut status).cast()) }?;
+        Ok(if taken { status.total_count_change as u64 } else { 0 })
+    }
+
+    /// The policy for which DDS has refused a publisher since the last call, in words.
+    pub(super) fn newly_incompatible(&self) -> Result<Option<&'static str>, RosError> {
+        let mut status = rmw_qos_incompatible_event_status_t {
+            total_count: 0,
+            total_count_change: 0,
+            last_policy_kind: rmw_qos_policy_kind_e::RMW_QOS_POLICY_INVALID,
+        };
+        let Some(event) = &self.incompatible else { return Ok(None) };
+        // SAFETY: this event's status is of this type.
+        let taken = unsafe { event.take(ptr::from_mut(&mut status).cast()) }?;
+        if !taken || status.total_count_change == 0 {
+            return Ok(None);
+        }
+        Ok(Some(match status.last_policy_kind {
+            rmw_qos_policy_kind_e::RMW_QOS_POLICY_RELIABILITY => "reliability",
+            rmw_qos_policy_kind_e::RMW_QOS_POLICY_DURABILITY => "durability",
+            rmw_qos_policy_kind_e::RMW_QOS_POLICY_DEADLINE => "deadline",
+            rmw_qos_policy_kind_e::RMW_QOS_POLICY_LIVELINESS => "liveliness",
+            _ => "another policy",
+        }))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // Events have to go before what they watch.
+        self.incompatible = None;
+        self.lost = None;
+        // SAFETY: initialised in `create`, ended once; rcl takes the node mutably but only reads it here.
+        unsafe {
+            rcl_subscription_fini(self.handle.as_mut(), self.node.as_ptr().cast_mut());
+        }
+    }
+}
+
+/// An rmw event of a subscription. It is asked for, not waited for: a wait set with two events for each of hundreds
+/// of subscriptions costs more than every message.
+struct Event {
+    handle: rcl_event_t,
+}
+
+impl Event {
+    /// `None` where the RMW does not know this event.
+    ///
+    /// # Safety
+    /// The event has to be dropped before `subscription` is.
+    unsafe fn create(
+        subscription: &rcl_subscription_t,
+        kind: rcl_subscription_event_type_e,
+    ) -> Result<Option<Event>, RosError> {
+        // SAFETY: zero-initialised by rcl, then filled in; the caller keeps the subscription.
+        unsafe {
+            let mut handle = rcl_get_zero_initialized_event();
+            let code = rcl_subscription_event_init(&mut handle, subscription, kind);
+            if code == RCL_RET_UNSUPPORTED as rcl_ret_t {
+                take_error_text();
+                return Ok(None);
+            }
+            check("Watching a subscription's events", code)?;
+            Ok(Some(Event { handle }))
+        }
+    }
+
+    /// Whether `status` was filled in.
+    ///
+    /// # Safety
+    /// `status` has to point to the structure that belongs to the event's kind.
+    unsafe fn take(&self, status: *mut c_void) -> Result<bool, RosError> {
+        // SAFETY: the caller's promise.
+        let code = unsafe { rcl_take_event(&self.handle, status) };
+        if code == RCL_RET_EVENT_TAKE_FAILED as rcl_ret_t {
+            take_error_text();
+            return Ok(false);
+        }
+        check("Reading a subscription's events", code)?;
+        Ok(true)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `create`, ended once, before its subscription.
+        unsafe {
+            rcl_event_fini(&mut self.handle);
+        }
+    }
+}

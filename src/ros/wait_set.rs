@@ -1,0 +1,119 @@
+//! Waiting for messages, graph changes and the guard condition at once.
+
+use std::ptr;
+use std::time::Duration;
+
+use r2r_rcl::{
+    RCL_RET_TIMEOUT, rcl_get_zero_initialized_wait_set, rcl_node_get_graph_guard_condition, rcl_ret_t, rcl_wait,
+    rcl_wait_set_add_guard_condition, rcl_wait_set_add_subscription, rcl_wait_set_clear, rcl_wait_set_fini,
+    rcl_wait_set_init, rcl_wait_set_resize, rcl_wait_set_t, rcutils_get_default_allocator,
+};
+
+use super::context::Node;
+use super::error::{RosError, check, take_error_text};
+use super::guard_condition::GuardCondition;
+use super::subscription::Subscription;
+
+/// What a wait ended with.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    /// Something in the graph changed.
+    pub(super) graph: bool,
+    /// Indices, into what was waited for, of subscriptions with messages.
+    pub(super) subscriptions: Vec<usize>,
+}
+
+/// rcl's wait set.
+pub(super) struct WaitSet {
+    handle: rcl_wait_set_t,
+    /// Subscriptions that it has room for.
+    room: usize,
+}
+
+// SAFETY: owned and used by the ROS thread; it holds pointers only between filling and the end of a wait.
+unsafe impl Send for WaitSet {}
+
+impl WaitSet {
+    pub(super) fn create(node: &Node) -> Result<WaitSet, RosError> {
+        // SAFETY: zero-initialised by rcl, then filled in. Two guard conditions: the graph's and ours.
+        unsafe {
+            let mut handle = rcl_get_zero_initialized_wait_set();
+            check(
+                "Creating the wait set",
+                rcl_wait_set_init(
+                    &mut handle,
+                    0,
+                    2,
+                    0,
+                    0,
+                    0,
+                    0,
+                    node.context().as_ptr(),
+                    rcutils_get_default_allocator(),
+                ),
+            )?;
+            Ok(WaitSet { handle, room: 0 })
+        }
+    }
+
+    /// Waits until a subscription has messages, the graph changes, `wake` is triggered, or `timeout` has passed;
+    /// fills in `ready`.
+    pub(super) fn wait<'a>(
+        &mut self,
+        node: &Node,
+        wake: &GuardCondition,
+        subscriptions: impl ExactSizeIterator<Item = Option<&'a Subscription>>,
+        timeout: Duration,
+        ready: &mut Ready,
+    ) -> Result<(), RosError> {
+        ready.graph = false;
+        ready.subscriptions.clear();
+        let doing = "Filling the wait set";
+        // SAFETY: everything that is added is borrowed for the whole call, and the set is cleared before the next
+        // one; rcl writes NULL over what is not ready, in the order in which it was added.
+        unsafe {
+            if self.room != subscriptions.len() {
+                check(doing, rcl_wait_set_resize(&mut self.handle, subscriptions.len(), 2, 0, 0, 0, 0))?;
+                self.room = subscriptions.len();
+            }
+            check(doing, rcl_wait_set_clear(&mut self.handle))?;
+            let graph = rcl_node_get_graph_guard_condition(node.as_ptr());
+            let mut graph_index = 0;
+            check(doing, rcl_wait_set_add_guard_condition(&mut self.handle, graph, &mut graph_index))?;
+            check(doing, rcl_wait_set_add_guard_condition(&mut self.handle, wake.as_ptr(), ptr::null_mut()))?;
+            let mut waited_for = Vec::with_capacity(self.room);
+            for (index, subscription) in subscriptions.enumerate() {
+                if let Some(subscription) = subscription {
+                    check(
+                        doing,
+                        rcl_wait_set_add_subscription(&mut self.handle, subscription.as_ptr(), ptr::null_mut()),
+                    )?;
+                    waited_for.push(index);
+                }
+            }
+            let timeout = i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX);
+            let code = rcl_wait(&mut self.handle, timeout);
+            if code == RCL_RET_TIMEOUT as rcl_ret_t {
+                take_error_text();
+                return Ok(());
+            }
+            check("Waiting for messages", code)?;
+            ready.graph = !(*self.handle.guard_conditions.add(graph_index)).is_null();
+            for (position, index) in waited_for.into_iter().enumerate() {
+                if !(*self.handle.subscriptions.add(position)).is_null() {
+                    ready.subscriptions.push(index);
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+impl Drop for WaitSet {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `create`, ended once.
+        unsafe {
+            rcl_wait_set_fini(&mut self.handle);
+        }
+    }
+}
