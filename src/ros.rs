@@ -57,8 +57,14 @@ pub struct Sample<'a> {
 pub enum TopicState {
     /// Nobody publishes it yet, so its type is not known.
     Unknown,
-    /// Subscribed, with this many publishers.
-    Subscribed { type_name: String, publishers: usize },
+    /// Subscribed.
+    Subscribed {
+        type_name: String,
+        /// Publishers that deliver.
+        publishers: usize,
+        /// Publishers that offer less than the configured QoS asks for: nothing arrives from them.
+        incompatible: usize,
+    },
     /// Not received, for a reason that a person has to read. It is tried again.
     Trouble(String),
 }
@@ -73,6 +79,8 @@ pub trait Receiver: Send {
     fn received(&mut self, topic: usize, sample: &Sample<'_>);
     /// DDS lost `count` messages before they could be taken.
     fn lost(&mut self, topic: usize, count: u64);
+    /// DDS refused `count` publishers of `topic`, because what they offer does not satisfy `policy`.
+    fn refused(&mut self, topic: usize, policy: &'static str, count: u64);
     /// The state of `topic` is another one than before.
     fn changed(&mut self, topic: usize, state: TopicState);
     /// The thread came round once more: it lives. At least twice a second.

@@ -38,6 +38,11 @@ impl Qos {
             depth: wanted.depth,
         }
     }
+
+    /// Whether a subscription that asks for this gets what `publisher` offers.
+    pub(super) fn accepts(self, publisher: &Publisher) -> bool {
+        (publisher.reliable || !self.reliable) && (publisher.transient_local || !self.transient_local)
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +68,12 @@ mod tests {
         assert_eq!(choose(&[publisher(true, true), publisher(false, true)]), (false, true, 7));
         assert_eq!(choose(&[publisher(true, true), publisher(true, false)]), (true, false, 7));
         assert_eq!(choose(&[publisher(false, false)]), (false, false, 7));
+        for publishers in
+            [[publisher(true, false), publisher(false, true)], [publisher(true, true), publisher(false, false)]]
+        {
+            let qos = Qos::choose(&auto, None, &publishers);
+            assert!(publishers.iter().all(|publisher| qos.accepts(publisher)));
+        }
     }
 
     #[test]
@@ -79,6 +90,7 @@ mod tests {
         let fixed = wanted(Reliability::Reliable, Durability::TransientLocal);
         let qos = Qos::choose(&fixed, None, &[publisher(false, false)]);
         assert!(qos.reliable && qos.transient_local);
+        assert!(!qos.accepts(&publisher(true, false)) && !qos.accepts(&publisher(false, true)));
         let least = wanted(Reliability::BestEffort, Durability::Volatile);
         let qos = Qos::choose(&least, None, &[publisher(true, true)]);
         assert!(!qos.reliable && !qos.transient_local);

@@ -158,8 +158,8 @@ impl Subscription {
         Ok(if taken { status.total_count_change as u64 } else { 0 })
     }
 
-    /// The policy for which DDS has refused a publisher since the last call, in words.
-    pub(super) fn newly_incompatible(&self) -> Result<Option<&'static str>, RosError> {
+    /// How many publishers DDS has refused since the last call, and the policy for which it refused the last.
+    pub(super) fn newly_incompatible(&self) -> Result<Option<(&'static str, u64)>, RosError> {
         let mut status = rmw_qos_incompatible_event_status_t {
             total_count: 0,
             total_count_change: 0,
@@ -168,16 +168,18 @@ impl Subscription {
         let Some(event) = &self.incompatible else { return Ok(None) };
         // SAFETY: this event's status is of this type.
         let taken = unsafe { event.take(ptr::from_mut(&mut status).cast()) }?;
-        if !taken || status.total_count_change == 0 {
+        let count = u64::try_from(status.total_count_change).unwrap_or(0);
+        if !taken || count == 0 {
             return Ok(None);
         }
-        Ok(Some(match status.last_policy_kind {
+        let policy = match status.last_policy_kind {
             rmw_qos_policy_kind_e::RMW_QOS_POLICY_RELIABILITY => "reliability",
             rmw_qos_policy_kind_e::RMW_QOS_POLICY_DURABILITY => "durability",
             rmw_qos_policy_kind_e::RMW_QOS_POLICY_DEADLINE => "deadline",
             rmw_qos_policy_kind_e::RMW_QOS_POLICY_LIVELINESS => "liveliness",
             _ => "another policy",
-        }))
+        };
+        Ok(Some((policy, count)))
     }
 }
 

@@ -59,19 +59,28 @@ impl Topic {
 
     fn log(&self, state: &TopicState) {
         let topic = self.wanted.topic.as_str();
-        match (&self.state, state) {
-            (_, TopicState::Trouble(trouble)) => {
+        let (type_name, incompatible) = match state {
+            TopicState::Trouble(trouble) => {
                 tracing::error!(topic, reason = trouble.as_str(), "Topic {topic} can't be received: {trouble}.");
+                return;
             }
-            (TopicState::Subscribed { type_name: before, .. }, TopicState::Subscribed { type_name, publishers })
-                if before == type_name =>
-            {
-                tracing::debug!(topic, publishers, "Topic {topic} has {publishers} publishers now.");
-            }
-            (_, TopicState::Subscribed { type_name, .. }) => {
-                tracing::info!(topic, r#type = type_name.as_str(), "Subscribed to {topic} ({type_name}).");
-            }
-            (_, TopicState::Unknown) => {}
+            TopicState::Unknown => return,
+            TopicState::Subscribed { type_name, incompatible, .. } => (type_name.as_str(), *incompatible),
+        };
+        let before = match &self.state {
+            TopicState::Subscribed { type_name, incompatible, .. } => Some((type_name.as_str(), *incompatible)),
+            TopicState::Unknown | TopicState::Trouble(_) => None,
+        };
+        if before.is_none_or(|(before, _)| before != type_name) {
+            tracing::info!(topic, r#type = type_name, "Subscribed to {topic} ({type_name}).");
+        }
+        if incompatible > before.map_or(0, |(_, before)| before) {
+            tracing::error!(
+                topic,
+                incompatible,
+                "Nothing arrives from {incompatible} publishers of {topic}: they offer less than the configured \
+                 reliability or durability. Set those of this topic to \"auto\"."
+            );
         }
     }
 
@@ -106,7 +115,9 @@ impl Topic {
         if self.open.as_ref().is_none_or(|open| open.type_name != type_name || open.qos != qos) {
             self.open(node, types, receiver, &type_name, qos)?;
         }
-        Ok(TopicState::Subscribed { type_name, publishers: publishers.len() })
+        let delivering = publishers.iter().filter(|publisher| qos.accepts(publisher)).count();
+        let incompatible = publishers.len() - delivering;
+        Ok(TopicState::Subscribed { type_name, publishers: delivering, incompatible })
     }
 
     fn open(
@@ -119,6 +130,10 @@ impl Topic {
     ) -> Result<(), String> {
         let known = self.open.as_ref().is_some_and(|open| open.type_name == type_name);
         let support = types.get(type_name).map_err(|error| error.to_string())?;
+        if !known {
+            // DDS takes no second type for a topic while a subscription with the first is there.
+            self.open = None;
+        }
         let subscription = Subscription::create(node, &self.name, &support, qos).map_err(|error| error.to_string())?;
         if known {
             tracing::info!(
@@ -168,29 +183,8 @@ impl Topic {
         }
         match open.subscription.newly_incompatible() {
             Ok(None) => {}
-            // With `auto` the next look at the graph mends it, so it is not worth a person's time.
-            Ok(Some(policy)) if self.wanted.follows(policy) => {
-                tracing::debug!(topic, policy, "A publisher of {topic} offers less than was asked for.");
-            }
-            Ok(Some(policy)) => tracing::error!(
-                topic,
-                policy,
-                "A publisher of {topic} offers a {policy} that does not satisfy the subscription: \
-                 nothing arrives from it. Set `{policy}` of this topic to \"auto\"."
-            ),
+            Ok(Some((policy, count))) => receiver.refused(self.index, policy, count),
             Err(error) => tracing::debug!(topic, "{error}."),
-        }
-    }
-}
-
-impl Wanted {
-    /// Whether `policy` follows the publishers.
-    fn follows(&self, policy: &str) -> bool {
-        use crate::config::{Durability, Reliability};
-        match policy {
-            "reliability" => self.reliability == Reliability::Auto,
-            "durability" => self.durability == Durability::Auto,
-            _ => false,
         }
     }
 }

@@ -1,0 +1,219 @@
+//! Generic reception against real publishers of another rcl context, over real DDS.
+
+#[path = "support/domain.rs"]
+mod domain;
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver as Events, Sender};
+use std::time::{Duration, Instant};
+
+use iot_bridge::codec::Schema;
+use iot_bridge::config::{Durability, Reliability};
+use iot_bridge::ros::{self, Node, Receiver, RosThread, Sample, TopicState, Wanted};
+use r2r::QosProfile;
+use r2r::std_msgs::msg::{Int32, String as RosString};
+
+/// Discovery on a busy machine takes a while.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a receiver was told, in order.
+#[derive(Debug, PartialEq)]
+enum Event {
+    Opened(usize, String),
+    Received(usize, Vec<u8>),
+    Refused(usize, &'static str),
+    Changed(usize, TopicState),
+}
+
+struct Teller(Sender<Event>);
+
+impl Receiver for Teller {
+    fn opened(&mut self, topic: usize, schema: &Arc<Schema>) {
+        let _ = self.0.send(Event::Opened(topic, schema.name.clone()));
+    }
+    fn received(&mut self, topic: usize, sample: &Sample<'_>) {
+        assert!(sample.source_ns > 0 && sample.received_ns >= sample.source_ns - 1_000_000_000);
+        let _ = self.0.send(Event::Received(topic, sample.cdr.to_vec()));
+    }
+    fn lost(&mut self, _: usize, _: u64) {}
+    fn refused(&mut self, topic: usize, policy: &'static str, _: u64) {
+        let _ = self.0.send(Event::Refused(topic, policy));
+    }
+    fn changed(&mut self, topic: usize, state: TopicState) {
+        let _ = self.0.send(Event::Changed(topic, state));
+    }
+    fn turned(&mut self) {}
+}
+
+fn wanted(topic: &str, type_name: Option<&str>) -> Wanted {
+    Wanted {
+        topic: topic.into(),
+        type_name: type_name.map(Into::into),
+        reliability: Reliability::Auto,
+        durability: Durability::Auto,
+        depth: 100,
+    }
+}
+
+fn receive(wanted: Vec<Wanted>) -> (RosThread, Events<Event>) {
+    let (sender, events) = mpsc::channel();
+    let node = Node::create("iot_bridge", "").unwrap();
+    (ros::spawn(node, wanted, Teller(sender)).unwrap(), events)
+}
+
+fn publishing_node() -> r2r::Node {
+    r2r::Node::create(r2r::Context::create().unwrap(), "robot", "").unwrap()
+}
+
+/// Waits for an event that `wish` accepts; the ones before it are dropped.
+fn await_event(events: &Events<Event>, what: &str, mut wish: impl FnMut(&Event) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut passed = Vec::new();
+    loop {
+        match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(event) if wish(&event) => return,
+            Ok(event) => passed.push(event),
+            Err(_) => panic!("no sign of {what}; what came: {passed:?}"),
+        }
+    }
+}
+
+fn text(data: &str) -> RosString {
+    RosString { data: data.into() }
+}
+
+fn holds(event: &Event, topic: usize, text: &str) -> bool {
+    matches!(event, Event::Received(index, cdr) if *index == topic && String::from_utf8_lossy(cdr).contains(text))
+}
+
+/// Publishes `message` until it is received: a volatile publisher's first messages go to nobody.
+fn publish_until_received<T: r2r::WrappedTypesupport + 'static>(
+    publisher: &r2r::Publisher<T>,
+    message: &T,
+    events: &Events<Event>,
+    what: &str,
+    mut wish: impl FnMut(&Event) -> bool,
+) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        publisher.publish(message).unwrap();
+        let pause = Instant::now() + Duration::from_millis(100);
+        while let Ok(event) = events.recv_timeout(pause.saturating_duration_since(Instant::now())) {
+            if wish(&event) {
+                return;
+            }
+        }
+    }
+    panic!("{what} was never received");
+}
+
+/// A topic that does not exist yet is subscribed, with the type of its publisher, when it appears.
+#[test]
+fn a_topic_is_subscribed_when_it_appears() {
+    domain::enter();
+    let (thread, events) = receive(vec![wanted("/late", None)]);
+    let mut node = publishing_node();
+    let publisher = node.create_publisher::<RosString>("/late", QosProfile::default()).unwrap();
+    await_event(&events, "the type", |event| *event == Event::Opened(0, "std_msgs/msg/String".into()));
+    publish_until_received(&publisher, &text("hello"), &events, "hello", |event| holds(event, 0, "hello"));
+    thread.stop().unwrap();
+}
+
+/// QoS `auto` follows the publishers, also those that come later; what was delivered before is not delivered again.
+#[test]
+fn auto_qos_follows_publishers_that_come_later() {
+    domain::enter();
+    let (thread, events) = receive(vec![wanted("/mixed", Some("std_msgs/msg/String"))]);
+    let mut node = publishing_node();
+    let latched = QosProfile::default().reliable().transient_local();
+    let first = node.create_publisher::<RosString>("/mixed", latched).unwrap();
+    first.publish(&text("latched")).unwrap();
+    await_event(&events, "the latched message", |event| holds(event, 0, "latched"));
+    let second = node.create_publisher::<RosString>("/mixed", QosProfile::default().best_effort()).unwrap();
+    let mut again = 0;
+    publish_until_received(&second, &text("best effort"), &events, "best effort", |event| {
+        again += usize::from(holds(event, 0, "latched"));
+        holds(event, 0, "best effort")
+    });
+    publish_until_received(&first, &text("reliable"), &events, "reliable", |event| {
+        again += usize::from(holds(event, 0, "latched"));
+        holds(event, 0, "reliable")
+    });
+    // Alone again, the first publisher gets its transient-local subscription back, and with it a repeat from DDS.
+    node.destroy_publisher(second);
+    publish_until_received(&first, &text("alone"), &events, "alone", |event| {
+        again += usize::from(holds(event, 0, "latched"));
+        holds(event, 0, "alone")
+    });
+    assert_eq!(again, 0, "the latched message was delivered again");
+    thread.stop().unwrap();
+}
+
+/// A topic whose publisher comes back with another type is followed.
+#[test]
+fn a_changed_type_is_followed() {
+    domain::enter();
+    let (thread, events) = receive(vec![wanted("/shape", None)]);
+    let mut node = publishing_node();
+    let before = node.create_publisher::<RosString>("/shape", QosProfile::default()).unwrap();
+    publish_until_received(&before, &text("text"), &events, "text", |event| holds(event, 0, "text"));
+    node.destroy_publisher(before);
+    let after = node.create_publisher::<Int32>("/shape", QosProfile::default()).unwrap();
+    await_event(&events, "the new type", |event| *event == Event::Opened(0, "std_msgs/msg/Int32".into()));
+    publish_until_received(&after, &Int32 { data: 7 }, &events, "7", |event| {
+        *event == Event::Received(0, vec![0, 1, 0, 0, 7, 0, 0, 0])
+    });
+    thread.stop().unwrap();
+}
+
+/// A topic that can't be received is reported once, and the others flow.
+#[test]
+fn trouble_with_a_topic_is_its_own() {
+    domain::enter();
+    let (thread, events) = receive(vec![
+        wanted("/absent", Some("absent_msgs/msg/Thing")),
+        wanted("/wrong", Some("std_msgs/msg/Int32")),
+        wanted("/good", None),
+    ]);
+    let mut node = publishing_node();
+    let _wrong = node.create_publisher::<RosString>("/wrong", QosProfile::default()).unwrap();
+    let good = node.create_publisher::<RosString>("/good", QosProfile::default()).unwrap();
+    let mut troubles = Vec::new();
+    let mut seen = |event: &Event| {
+        if let Event::Changed(topic, TopicState::Trouble(trouble)) = event {
+            troubles.push((*topic, trouble.clone()));
+        }
+        holds(event, 2, "fine")
+    };
+    for round in 0..3 {
+        let what = format!("round {round}");
+        publish_until_received(&good, &text("fine"), &events, &what, &mut seen);
+    }
+    troubles.sort();
+    let words = [
+        "package `absent_msgs` is not in the ROS environment",
+        "published as std_msgs/msg/String, but configured as std_msgs/msg/Int32",
+    ];
+    assert_eq!(troubles.len(), 2, "{troubles:?}");
+    for ((topic, trouble), (index, word)) in troubles.iter().zip(words.iter().enumerate()) {
+        assert!(*topic == index && trouble.contains(word), "{trouble}");
+    }
+    thread.stop().unwrap();
+}
+
+/// A configured QoS that a publisher does not satisfy is reported by DDS and seen in the topic's state.
+#[test]
+fn an_incompatible_publisher_is_reported() {
+    domain::enter();
+    let strict = Wanted { reliability: Reliability::Reliable, ..wanted("/strict", Some("std_msgs/msg/String")) };
+    let (thread, events) = receive(vec![strict]);
+    let mut node = publishing_node();
+    let _publisher = node.create_publisher::<RosString>("/strict", QosProfile::default().best_effort()).unwrap();
+    let (mut refused, mut seen) = (false, false);
+    await_event(&events, "the refusal", |event| {
+        refused |= *event == Event::Refused(0, "reliability");
+        seen |= matches!(event, Event::Changed(0, TopicState::Subscribed { incompatible: 1, publishers: 0, .. }));
+        refused && seen
+    });
+    thread.stop().unwrap();
+}
