@@ -14,3 +14,4 @@ pub mod config;
 pub mod health;
 pub mod queue;
 pub mod ros;
+pub mod shaping;

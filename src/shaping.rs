@@ -1,0 +1,18 @@
+//! Shaping: what becomes of a topic's messages before they are queued. Knows nothing of MQTT connections.
+//!
+//! A [`Shaper`] belongs to one ROS topic and one type. It turns the serialized message into the payload that the
+//! topic's configuration asks for, or says why there is none.
+
+mod envelope;
+mod scratch;
+mod sequence;
+mod shaper;
+mod topic;
+
+pub use scratch::Scratch;
+pub use shaper::{Refused, Shaper};
+pub use topic::mqtt_topic;
+
+/// Most bytes of a payload: AWS IoT Core closes the connection on a longer publish ("AWS IoT Core endpoints and
+/// quotas", message broker limits: payload 128 KB).
+pub const PAYLOAD_LIMIT: usize = 131_072;

@@ -1,0 +1,27 @@
+//! Memory that is used for one message after the other.
+
+use super::PAYLOAD_LIMIT;
+use crate::codec::JsonBuffer;
+
+/// Where a payload is written before it gets memory of its own size. One is enough for all topics of a thread.
+#[derive(Debug)]
+pub struct Scratch(JsonBuffer);
+
+impl Scratch {
+    /// An empty buffer; it grows with the payloads, to about twice [`PAYLOAD_LIMIT`] at most.
+    pub fn new() -> Self {
+        Scratch(JsonBuffer::new(PAYLOAD_LIMIT))
+    }
+
+    /// The buffer, emptied.
+    pub(super) fn cleared(&mut self) -> &mut JsonBuffer {
+        self.0.clear();
+        &mut self.0
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch::new()
+    }
+}

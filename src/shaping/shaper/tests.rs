@@ -1,0 +1,131 @@
+use std::time::Duration;
+
+use super::*;
+use crate::codec::{Count, Field, Kind};
+use crate::config::{Durability, Payload, Priority, Qos, Reliability};
+
+const SOURCE: i64 = 1_700_000_000_000_000_001;
+const RECEIVED: i64 = 1_700_000_000_000_500_002;
+
+fn topic(payload: Payload) -> config::Topic {
+    config::Topic {
+        ros: "/chat\"ter".into(),
+        type_name: None,
+        mqtt: "robots/r1/chatter".into(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        payload,
+        priority: Priority::Normal,
+        max_age: Duration::from_secs(60),
+        reliability: Reliability::Auto,
+        durability: Durability::Auto,
+        depth: 10,
+    }
+}
+
+fn string_schema(name: &str) -> Arc<Schema> {
+    let data = Field { name: "data".into(), kind: Kind::String { bound: None }, count: Count::One };
+    Arc::new(Schema { name: name.into(), fields: vec![data] })
+}
+
+fn string(text: &[u8]) -> Vec<u8> {
+    let mut cdr = vec![0, 1, 0, 0];
+    cdr.extend_from_slice(&(text.len() as u32 + 1).to_le_bytes());
+    cdr.extend_from_slice(text);
+    cdr.push(0);
+    cdr
+}
+
+fn shaper(payload: Payload) -> Shaper {
+    Shaper::new(&topic(payload), "r1", string_schema(STRING_TYPE)).unwrap()
+}
+
+fn shape(shaper: &mut Shaper, cdr: &[u8]) -> Result<Bytes, Refused> {
+    shaper.shape(cdr, SOURCE, RECEIVED, &mut Scratch::new())
+}
+
+fn seq(payload: &Bytes) -> u64 {
+    serde_json::from_slice::<serde_json::Value>(payload).unwrap()["seq"].as_u64().unwrap()
+}
+
+#[test]
+fn message_is_the_json_alone() {
+    assert_eq!(shape(&mut shaper(Payload::Message), &string(b"hi")).unwrap(), r#"{"data":"hi"}"#);
+}
+
+#[test]
+fn envelope_says_where_the_message_comes_from() {
+    let mut shaper = shaper(Payload::Envelope);
+    let payload = shape(&mut shaper, &string(b"hi")).unwrap();
+    let seq = seq(&payload);
+    let expected = format!(r#"{{"thing":"r1","topic":"/chat\"ter","type":"std_msgs/msg/String","seq":{seq},"#,)
+        + r#""stamp":1700000000000000001,"received":1700000000000500002,"msg":{"data":"hi"}}"#;
+    assert_eq!(payload, expected);
+}
+
+#[test]
+fn seq_counts_refused_messages_too() {
+    let mut shaper = shaper(Payload::Envelope);
+    let first = shape(&mut shaper, &string(b"one")).unwrap();
+    shape(&mut shaper, b"short").unwrap_err();
+    let third = shape(&mut shaper, &string(b"three")).unwrap();
+    assert_eq!(seq(&third), seq(&first) + 2);
+}
+
+#[test]
+fn data_is_the_text_byte_for_byte() {
+    let text = b"{\"speed\": 1.50}\n\xff\xfe \0 end";
+    assert_eq!(shape(&mut shaper(Payload::Data), &string(text)).unwrap(), text.as_slice());
+}
+
+#[test]
+fn data_of_another_type_is_unsupported() {
+    let mut shaper = Shaper::new(&topic(Payload::Data), "r1", string_schema("example/msg/Text")).unwrap();
+    let refused = shape(&mut shaper, &string(b"hi")).unwrap_err();
+    assert_eq!(refused.reason(), DropReason::Unsupported);
+    assert!(refused.to_string().contains("example/msg/Text"), "{refused}");
+}
+
+#[test]
+fn cdr_is_the_message_as_received() {
+    let cdr = [0, 7, 0, 0, 1, 2, 3];
+    assert_eq!(shape(&mut shaper(Payload::Cdr), &cdr).unwrap(), cdr.as_slice());
+}
+
+#[test]
+fn a_malformed_message_says_where() {
+    for payload in [Payload::Message, Payload::Envelope, Payload::Data] {
+        let refused = shape(&mut shaper(payload), &[0, 1, 0, 0, 9, 0, 0, 0, b'x']).unwrap_err();
+        assert_eq!(refused.reason(), DropReason::Malformed);
+        assert!(refused.to_string().contains("field data, byte 8"), "{refused}");
+    }
+}
+
+/// For each form: the longest text whose payload is within the limit passes, one byte more is refused.
+#[test]
+fn the_limit_is_that_of_the_whole_payload() {
+    let envelope = shape(&mut shaper(Payload::Envelope), &string(b"")).unwrap().len();
+    let forms = [
+        (Payload::Message, r#"{"data":""}"#.len()),
+        (Payload::Envelope, envelope),
+        (Payload::Data, 0),
+        (Payload::Cdr, string(b"").len()),
+    ];
+    for (payload, around) in forms {
+        let mut shaper = shaper(payload);
+        let longest = vec![b'x'; PAYLOAD_LIMIT - around];
+        assert_eq!(shape(&mut shaper, &string(&longest)).unwrap().len(), PAYLOAD_LIMIT);
+        let too_long = vec![b'x'; PAYLOAD_LIMIT - around + 1];
+        let refused = shape(&mut shaper, &string(&too_long)).unwrap_err();
+        assert_eq!(refused.reason(), DropReason::TooLarge, "{payload:?}");
+    }
+}
+
+#[test]
+fn a_refused_message_leaves_nothing_for_the_next() {
+    let mut shaper = shaper(Payload::Message);
+    let mut scratch = Scratch::new();
+    shaper.shape(&string(b"hi")[..9], SOURCE, RECEIVED, &mut scratch).unwrap_err();
+    let next = shaper.shape(&string(b"ho"), SOURCE, RECEIVED, &mut scratch).unwrap();
+    assert_eq!(next, r#"{"data":"ho"}"#);
+}
