@@ -1,0 +1,165 @@
+//! From the ROS thread into the queue: each message is shaped and admitted where it arrives.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::codec::Schema;
+use crate::config::{self, Settings};
+use crate::health::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, TopicHealth};
+use crate::queue::{Queue, Record, Route};
+use crate::ros::{Receiver, Sample, TopicState, Wanted};
+use crate::shaping::{Scratch, Shaper};
+
+/// What the bridge does with what the ROS thread receives.
+pub struct Reception {
+    topics: Vec<Topic>,
+    thing: String,
+    queue: Arc<Queue>,
+    heartbeat: Arc<Heartbeat>,
+    scratch: Scratch,
+}
+
+/// One configured topic on the ROS thread.
+struct Topic {
+    settings: config::Topic,
+    health: Arc<TopicHealth>,
+    /// Set once the type is known and its MQTT topic passed the checks.
+    open: Option<Open>,
+    dropped: [Repeat; DropReason::ALL.len()],
+    lost: Repeat,
+}
+
+struct Open {
+    shaper: Shaper,
+    route: Arc<Route>,
+}
+
+impl Reception {
+    /// `health` holds one entry for each topic of `settings`, in their order.
+    pub fn new(settings: &Settings, health: &[Arc<TopicHealth>], queue: Arc<Queue>, heartbeat: Arc<Heartbeat>) -> Self {
+        let topics = settings.topics.iter().zip(health).map(|(topic, health)| Topic {
+            settings: topic.clone(),
+            health: Arc::clone(health),
+            open: None,
+            dropped: Default::default(),
+            lost: Repeat::default(),
+        });
+        Reception { topics: topics.collect(), thing: settings.aws.thing.clone(), queue, heartbeat, scratch: Scratch::new() }
+    }
+}
+
+/// What the ROS thread is asked for.
+pub fn wanted(topic: &config::Topic) -> Wanted {
+    Wanted {
+        topic: topic.ros.clone(),
+        type_name: topic.type_name.clone(),
+        reliability: topic.reliability,
+        durability: topic.durability,
+        depth: topic.depth,
+    }
+}
+
+impl Receiver for Reception {
+    fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
+        let topic = &mut self.topics[index];
+        match topic.open(&self.thing, schema) {
+            Ok(open) => topic.open = Some(open),
+            Err(why) => {
+                topic.open = None;
+                tracing::error!(topic = topic.settings.ros, "Topic {} is not forwarded: {why}.", topic.settings.ros);
+            }
+        }
+    }
+
+    fn received(&mut self, index: usize, sample: &Sample<'_>) {
+        let topic = &mut self.topics[index];
+        topic.health.counters.count_received();
+        let Some(open) = &mut topic.open else {
+            topic.drop(DropReason::Unsupported, &"it can't be forwarded as configured");
+            return;
+        };
+        // Not every RMW tells when it received a message.
+        let received_ns = if sample.received_ns > 0 { sample.received_ns } else { now_ns() };
+        match open.shaper.shape(sample.cdr, sample.source_ns, received_ns, &mut self.scratch) {
+            Ok(payload) => {
+                let now = Instant::now();
+                let expires = expiry(now, topic.settings.max_age);
+                self.queue.admit(Record { route: Arc::clone(&open.route), payload, received_ns, expires }, now);
+            }
+            Err(refused) => topic.drop(refused.reason(), &refused),
+        }
+    }
+
+    fn lost(&mut self, index: usize, count: u64) {
+        let topic = &mut self.topics[index];
+        topic.health.counters.count_lost_in_dds(count);
+        if topic.lost.due(Instant::now(), ONCE_A_MINUTE).is_some() {
+            let total = topic.health.counters.lost_in_dds();
+            tracing::error!(
+                topic = topic.settings.ros,
+                count,
+                total,
+                "DDS lost {count} messages of {} before the bridge could take them ({total} so far).",
+                topic.settings.ros
+            );
+        }
+    }
+
+    fn refused(&mut self, index: usize, policy: &'static str, count: u64) {
+        let topic = &self.topics[index];
+        topic.health.counters.count_incompatible(count);
+        // A person is told from the graph, which knows whether it lasts; with `auto` the next subscription mends it.
+        tracing::debug!(topic = topic.settings.ros, policy, count, "DDS refused a publisher for its {policy}.");
+    }
+
+    fn changed(&mut self, index: usize, state: TopicState) {
+        self.topics[index].health.set_state(state);
+    }
+
+    fn turned(&mut self) {
+        self.heartbeat.beat();
+    }
+}
+
+impl Topic {
+    fn open(&self, thing: &str, schema: &Arc<Schema>) -> Result<Open, String> {
+        let mqtt = crate::shaping::mqtt_topic(&self.settings.mqtt, &schema.name);
+        config::check_publish_topic(&mqtt).map_err(|fault| format!("the MQTT topic {mqtt:?} is refused: {fault}"))?;
+        let shaper = Shaper::new(&self.settings, thing, Arc::clone(schema)).map_err(|error| error.to_string())?;
+        let route = Arc::new(Route {
+            ros: self.settings.ros.clone(),
+            mqtt,
+            qos: self.settings.qos,
+            retain: self.settings.retain,
+            priority: self.settings.priority,
+            counters: Arc::clone(&self.health.counters),
+        });
+        Ok(Open { shaper, route })
+    }
+
+    /// Counts a message that is not admitted, and says so once a minute.
+    fn drop(&mut self, reason: DropReason, detail: &dyn std::fmt::Display) {
+        let total = self.health.counters.count_dropped(reason);
+        if self.dropped[reason as usize].due(Instant::now(), ONCE_A_MINUTE).is_some() {
+            tracing::error!(
+                topic = self.settings.ros,
+                reason = reason.label(),
+                total,
+                "A message of {} was dropped: {detail} ({total} so far).",
+                self.settings.ros
+            );
+        }
+    }
+}
+
+/// When a record that is admitted at `now` is too old; a `max_age` beyond the clock's range never comes.
+fn expiry(now: Instant, max_age: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    now.checked_add(max_age.min(LONGEST)).unwrap_or(now)
+}
+
+/// The wall clock, nanoseconds since 1970.
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

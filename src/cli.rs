@@ -1,0 +1,107 @@
+//! The command line of `iot-bridge`.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Forwards ROS 2 telemetry to AWS IoT Core over mutual TLS.
+#[derive(Debug, Parser)]
+#[command(name = "iot-bridge", version, about, after_help = EXIT_STATUS)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 stopped as asked, 1 failed while running, 2 wrong command line, 78 wrong configuration.
+
+The ROS environment has to be sourced first (source /opt/ros/<distro>/setup.bash and the robot's own workspaces); \
+message types are loaded from it at run time. RUST_LOG=debug shows more.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the bridge in the foreground
+    ///
+    /// SIGTERM and SIGINT stop it: reception ends, what is queued is sent as long as that takes no longer than a few
+    /// seconds, and the broker is told.
+    Run(ConfigArgs),
+    /// Check the configuration, the certificate and its key, and print what they amount to
+    ///
+    /// Exits with 78 and names every problem, not only the first.
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print exactly what would be published for a ROS topic, without a broker
+    ///
+    /// Payloads go to standard output, one a line (as they are for `payload = "cdr"`); everything else goes to
+    /// standard error. A topic that is not configured is shown with the defaults.
+    Preview {
+        /// ROS topic, like /odom
+        topic: String,
+        /// Stop after this many messages
+        #[arg(long, value_name = "N")]
+        count: Option<NonZeroU64>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Publish mock telemetry on ROS: a std_msgs/msg/String that holds JSON
+    Mock {
+        /// Messages a second
+        #[arg(long, value_name = "HZ", default_value_t = 2.0, value_parser = rate)]
+        rate: f64,
+        /// ROS topic
+        #[arg(long, value_name = "NAME", default_value = "mock_telemetry")]
+        topic: String,
+    },
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Configuration file, TOML or JSON; the AWS sample's iot_config.json works as it is
+    /// [default: /etc/iot-bridge/config.toml, else /etc/iot-bridge/config.json]
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+}
+
+/// The fastest that a timer of a general purpose system is good for.
+const HIGHEST_RATE: f64 = 100_000.0;
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && rate <= HIGHEST_RATE => Ok(rate),
+        _ => Err(format!("a number of messages a second, above 0 and at most {HIGHEST_RATE}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rates_are_positive_numbers() {
+        assert_eq!(rate("2.5"), Ok(2.5));
+        for wrong in ["0", "-1", "NaN", "inf", "1e9", "fast", ""] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What each command of the command line does. Each answers the process's exit status.
+
+mod check;
+mod mock;
+mod preview;
+mod run;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::config::{Loaded, Problems};
+
+/// EX_CONFIG of sysexits(3): the unit does not restart on it.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Carries out `cli`.
+pub fn execute(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Run(config) => run::execute(config.config.as_deref()),
+        Command::Check { config, json } => check::execute(config.config.as_deref(), json),
+        Command::Preview { topic, count, config } => preview::execute(config.config.as_deref(), &topic, count),
+        Command::Mock { rate, topic } => mock::execute(rate, &topic),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    use clap::CommandFactory;
+    clap_complete::generate(shell, &mut Cli::command(), "iot-bridge", &mut std::io::stdout());
+    ExitCode::SUCCESS
+}
+
+/// Prints what is wrong with the configuration and answers the exit status for it.
+fn refuse(problems: &Problems) -> ExitCode {
+    eprintln!("{problems}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// Prints why the program can't go on.
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("iot-bridge: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,167 @@
+//! `iot-bridge preview`: what would be published for a topic, without a broker.
+
+use std::io::{self, Write};
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
+use std::time::Duration;
+
+use super::{fail, refuse};
+use crate::bridge;
+use crate::codec::Schema;
+use crate::config::{self, Payload, Problems};
+use crate::ros::{self, Node, Receiver, Sample, TopicState};
+use crate::shaping::{Scratch, Shaper, mqtt_topic};
+
+/// After this long without a message somebody should hear why.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Messages between the ROS thread and a slow terminal; what does not fit is left out, and said.
+const BACKLOG: usize = 1000;
+
+pub fn execute(config: Option<&Path>, topic: &str, count: Option<NonZeroU64>) -> ExitCode {
+    let (thing, settings) = match topics(config, topic) {
+        Ok(found) => found,
+        Err(problems) => return refuse(&problems),
+    };
+    match show(&thing, settings, count) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+/// The thing's name and the configured entries of `topic`; the defaults where there is none.
+fn topics(config: Option<&Path>, topic: &str) -> Result<(String, Vec<config::Topic>), Problems> {
+    let absolute = config::absolute_topic(topic)?;
+    let (thing, configured) = if config.is_none() && !config::default_exists() {
+        eprintln!("There is no configuration yet; showing {absolute} with the defaults.");
+        ("thing".to_owned(), Vec::new())
+    } else {
+        let settings = config::load(config)?.settings;
+        (settings.aws.thing, settings.topics.into_iter().filter(|entry| entry.ros == absolute).collect())
+    };
+    if !configured.is_empty() {
+        return Ok((thing, configured));
+    }
+    eprintln!("{absolute} is not configured; showing it with the defaults.");
+    let default = config::default_topic(&absolute, &thing)?;
+    Ok((thing, vec![default]))
+}
+
+fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>) -> anyhow::Result<()> {
+    let node = Node::create("iot_bridge_preview", "")?;
+    let (shown, lines) = mpsc::sync_channel(BACKLOG);
+    let wanted = topics.iter().map(bridge::wanted).collect();
+    let names: Vec<String> = topics.iter().map(|topic| topic.ros.clone()).collect();
+    let topics = topics.into_iter().map(|settings| Previewed { settings, shaper: None }).collect();
+    let thread = ros::spawn(node, wanted, Preview { thing: thing.to_owned(), topics, shown, left_out: 0, scratch: Scratch::new() })?;
+    let mut printed = 0;
+    let mut hinted = false;
+    while count.is_none_or(|count| printed < count.get()) {
+        match lines.recv_timeout(PATIENCE) {
+            Ok(Line::Payload { bytes, raw, heading }) => {
+                printed += 1;
+                eprintln!("{heading}");
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(&bytes)?;
+                if !raw {
+                    stdout.write_all(b"\n")?;
+                }
+                stdout.flush()?;
+            }
+            Ok(Line::Remark(text)) => eprintln!("{text}"),
+            Err(RecvTimeoutError::Timeout) if !hinted && printed == 0 => {
+                hinted = true;
+                eprintln!("No message on {} yet; waiting. Ctrl-C ends it.", names[0]);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    drop(lines);
+    thread.stop().map_err(|_| anyhow::anyhow!("the ROS thread died"))
+}
+
+/// What the ROS thread has to say.
+enum Line {
+    Payload { bytes: bytes::Bytes, raw: bool, heading: String },
+    Remark(String),
+}
+
+struct Preview {
+    thing: String,
+    topics: Vec<Previewed>,
+    shown: SyncSender<Line>,
+    left_out: u64,
+    scratch: Scratch,
+}
+
+struct Previewed {
+    settings: config::Topic,
+    shaper: Option<(Shaper, String)>,
+}
+
+impl Preview {
+    fn say(&mut self, line: Line) {
+        match self.shown.try_send(line) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => self.left_out += 1,
+        }
+    }
+}
+
+impl Receiver for Preview {
+    fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
+        let topic = &mut self.topics[index];
+        match Shaper::new(&topic.settings, &self.thing, Arc::clone(schema)) {
+            Ok(shaper) => topic.shaper = Some((shaper, mqtt_topic(&topic.settings.mqtt, &schema.name))),
+            Err(error) => {
+                let remark = format!("{} can't be forwarded: {error}.", topic.settings.ros);
+                self.say(Line::Remark(remark));
+            }
+        }
+    }
+
+    fn received(&mut self, index: usize, sample: &Sample<'_>) {
+        if self.left_out > 0 {
+            let remark = format!("{} messages came faster than they could be printed.", self.left_out);
+            if self.shown.try_send(Line::Remark(remark)).is_ok() {
+                self.left_out = 0;
+            }
+        }
+        let topic = &mut self.topics[index];
+        let Some((shaper, mqtt)) = &mut topic.shaper else { return };
+        let line = match shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
+            Ok(bytes) => Line::Payload {
+                heading: format!("{} -> {mqtt} ({} bytes)", topic.settings.ros, bytes.len()),
+                raw: topic.settings.payload == Payload::Cdr,
+                bytes,
+            },
+            Err(refused) => Line::Remark(format!(
+                "{} -> nothing: it would be dropped ({}): {}.",
+                topic.settings.ros,
+                refused.reason().label(),
+                refused
+            )),
+        };
+        self.say(line);
+    }
+
+    fn lost(&mut self, _: usize, _: u64) {}
+
+    fn refused(&mut self, _: usize, _: &'static str, _: u64) {}
+
+    fn changed(&mut self, index: usize, state: TopicState) {
+        if let TopicState::Trouble(trouble) = state {
+            let remark = format!("{} can't be received: {trouble}.", self.topics[index].settings.ros);
+            self.say(Line::Remark(remark));
+        }
+    }
+
+    fn turned(&mut self) {}
+}

@@ -1,0 +1,37 @@
+//! What systemd is told, through the socket of sd_notify(3). Without systemd every call does nothing.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The bridge is up: configuration valid, queue ready, node in the graph. The broker need not be there.
+pub fn ready() {
+    send(&[NotifyState::Ready]);
+}
+
+/// The bridge begins to stop.
+pub fn stopping() {
+    send(&[NotifyState::Stopping]);
+}
+
+/// One line for `systemctl status`.
+pub fn status(line: &str) {
+    send(&[NotifyState::Status(line)]);
+}
+
+/// Every stage makes progress.
+pub fn alive() {
+    send(&[NotifyState::Watchdog]);
+}
+
+/// How long the unit lets pass between two signs of life; `None` without a watchdog.
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+fn send(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        // Nothing depends on it but systemd, which then acts by itself.
+        tracing::debug!("systemd can't be told: {error}.");
+    }
+}

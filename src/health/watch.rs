@@ -1,0 +1,77 @@
+//! The watch over the running bridge: it tells systemd how it is, and that it lives only while it does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Heartbeat, TopicHealth, status_line, systemd};
+use crate::queue::Queue;
+use crate::uplink::UplinkState;
+
+/// How often the watch looks, where the watchdog does not ask for more.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is watched.
+pub struct Watched {
+    pub topics: Vec<Arc<TopicHealth>>,
+    pub queue: Arc<Queue>,
+    pub uplink: watch::Receiver<UplinkState>,
+    /// Each stage's name and pulse.
+    pub stages: Vec<(&'static str, Arc<Heartbeat>)>,
+}
+
+/// Watches until it is dropped.
+pub async fn watch(watched: Watched) {
+    let limit = systemd::watchdog();
+    // systemd asks for a sign of life at half its limit (sd_watchdog_enabled(3)); a third leaves room for one delay.
+    let mut ticks = interval(limit.map_or(LOOK, |limit| LOOK.min(limit / 3)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut uplink = watched.uplink.clone();
+    let mut said = String::new();
+    let mut stuck = Vec::new();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            changed = uplink.changed() => if changed.is_err() { return },
+        }
+        // The queue's own progress shows here: were its lock never released, nothing below would run.
+        let figures = watched.queue.figures();
+        let line = status_line(&uplink.borrow_and_update(), figures, &watched.topics, Instant::now());
+        if line != said {
+            systemd::status(&line);
+            said = line;
+        }
+        if let Some(limit) = limit {
+            let now_stuck = without_progress(&watched.stages, limit / 2);
+            if now_stuck.is_empty() {
+                systemd::alive();
+            }
+            for stage in now_stuck.iter().filter(|stage| !stuck.contains(*stage)) {
+                tracing::error!(stage, "The {stage} stage makes no progress; systemd will restart the bridge.");
+            }
+            stuck = now_stuck;
+        }
+    }
+}
+
+/// The stages whose last beat is longer ago than `limit`.
+fn without_progress(stages: &[(&'static str, Arc<Heartbeat>)], limit: Duration) -> Vec<&'static str> {
+    stages.iter().filter(|(_, heartbeat)| heartbeat.age() > limit).map(|(stage, _)| *stage).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_without_a_beat_is_named() {
+        let (alive, hung) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
+        let stages = [("ros", Arc::clone(&alive)), ("uplink", hung)];
+        std::thread::sleep(Duration::from_millis(30));
+        alive.beat();
+        assert_eq!(without_progress(&stages, Duration::from_millis(20)), ["uplink"]);
+        assert!(without_progress(&stages, Duration::from_secs(60)).is_empty());
+    }
+}

@@ -1,0 +1,140 @@
+//! `iot-bridge run` as a child process, with a socket in systemd's place.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The running bridge. It is killed when dropped.
+pub struct Program {
+    child: Child,
+    /// What systemd would have been told, one assignment each (`READY=1`).
+    notes: Receiver<String>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Program {
+    /// Starts `iot-bridge run --config CONFIG` and waits for `READY=1`.
+    pub fn start(config: &Path) -> Program {
+        Self::start_with(config, &[])
+    }
+
+    /// As [`start`](Self::start), with these variables in its environment.
+    pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Program {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        let mut child = command()
+            .args(["run", "--config"])
+            .arg(config)
+            .env("NOTIFY_SOCKET", &path)
+            .envs(environment.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("iot-bridge starts");
+        let (sender, notes) = mpsc::channel();
+        thread::spawn(move || {
+            let _keep = directory;
+            let mut buffer = [0; 4096];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                for line in String::from_utf8_lossy(&buffer[..length]).lines() {
+                    if sender.send(line.to_owned()).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let lines = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                eprintln!("    bridge: {line}");
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let mut program = Program { child, notes, log };
+        program.await_note("READY=1");
+        program
+    }
+
+    /// Waits until systemd is told something that contains `part`, and answers it.
+    pub fn await_note(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut heard = Vec::new();
+        loop {
+            match self.notes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(note) if note.contains(part) => return note,
+                Ok(note) => heard.push(note),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("systemd was never told {part:?}; it heard {heard:#?}")
+                }
+            }
+        }
+    }
+
+    /// Waits for a line of the log that contains `part`, from the start of the process on.
+    pub fn await_log(&self, part: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = self.log_lines(part).pop() {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "the log never said {part:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The lines of the log so far that contain `part`.
+    pub fn log_lines(&self, part: &str) -> Vec<String> {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the bridge does not stop");
+    }
+
+    /// Whether the process is still there.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a living process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        let kilobytes: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
+        kilobytes * 1024
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `iot-bridge` without arguments yet, logging as it does by default.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iot-bridge"));
+    command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+    command
+}
