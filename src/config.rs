@@ -1,5 +1,50 @@
 //! Loading and validation of the configuration. Knows nothing of the rest of the program.
+//!
+//! ```text
+//!  config.toml ─┐
+//!  conf.d/*.toml ├─ document ─► origins ─► walk ─► build ─► Settings
+//!  environment ─┘   (parsed)   (one over  (each   (several
+//!                               the other) key)    keys)
+//! ```
+//!
+//! # Sources
+//! Later ones take the place of earlier ones, key by key; a list of tables (`[[topics]]`) is *appended* to the one
+//! before it, so that a drop-in adds topics and takes none away.
+//!
+//! 1. The main file: the one given, or `/etc/iot-bridge/config.toml`, or else `/etc/iot-bridge/config.json`. A JSON
+//!    file says the same as a TOML file, or is the AWS sample's `iot_config.json`.
+//! 2. `conf.d/*.toml` in the directory of the main file, by name, hidden files apart. Beside an `iot_config.json` of
+//!    the sample it is not looked for: that file lies among certificates, not in a directory of configuration.
+//! 3. Environment variables `IOT_BRIDGE_<SECTION>__<KEY>`, such as `IOT_BRIDGE_AWS__ENDPOINT`. Lists of tables can't be
+//!    set there.
+//!
+//! # Problems
+//! Whatever is wrong is reported at once as [`Problems`]: each with its file and line or variable, its key, what was
+//! found, and what is allowed. Unknown keys are refused. Keys that are known but not built yet are checked and then
+//! refused; they are listed in `config/planned.rs`. A value that a later source replaces is not judged.
 
+mod build;
+mod document;
+mod environment;
+mod keys;
+mod kind;
+mod load;
+mod mqtt_topic;
+mod origins;
+mod planned;
+mod problem;
+mod ros_names;
+mod sample;
 mod settings;
+mod suggest;
+mod template;
+pub mod units;
+mod walk;
 
+#[cfg(test)]
+mod tests;
+
+pub use load::{DEFAULT_DIRECTORY, Loaded, load, load_directory, load_file};
+pub use mqtt_topic::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, TopicFault, check_publish_topic};
+pub use problem::{Problem, Problems};
 pub use settings::*;

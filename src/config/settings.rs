@@ -2,12 +2,20 @@
 //!
 //! A value of these types is known to be usable: limits are checked, templates are expanded as far as the
 //! configuration can, paths are absolute or relative to the working directory as written.
+//!
+//! They serialize to the configuration's own vocabulary, and what is printed so reads back as the same settings.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::mqtt_topic::TopicFault;
+use super::template::fill_type;
+use super::units::{serialize_duration, serialize_size};
+
 /// Everything that the configuration says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
     pub aws: Aws,
     pub mqtt: Mqtt,
@@ -16,8 +24,15 @@ pub struct Settings {
     pub topics: Vec<Topic>,
 }
 
+impl Settings {
+    /// The settings as a configuration file would say them, defaults included. They hold paths of keys, no secrets.
+    pub fn to_toml(&self) -> Result<String, toml_edit::ser::Error> {
+        toml_edit::ser::to_string_pretty(self)
+    }
+}
+
 /// Where the telemetry goes, and who sends it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Aws {
     /// Host name of the broker, for SNI and for the check of its certificate.
     pub endpoint: String,
@@ -32,34 +47,50 @@ pub struct Aws {
     /// PEM file with the private key of `certificate`.
     pub private_key: PathBuf,
     /// PEM file with the authorities that may sign the broker's certificate; the system's trust store without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub root_ca: Option<PathBuf>,
 }
 
 /// How the connection behaves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mqtt {
     /// Longest silence before a ping.
+    #[serde(serialize_with = "serialize_duration")]
     pub keep_alive: Duration,
     /// Longest wait for a PUBACK before the connection is given up.
+    #[serde(serialize_with = "serialize_duration")]
     pub ack_timeout: Duration,
     pub reconnect: Reconnect,
     /// Publishes that may wait for their PUBACK at a time (1 to 100).
+    #[serde(rename = "quotas", serialize_with = "serialize_quotas")]
     pub in_flight: usize,
 }
 
+/// `in_flight` stands in a table of its own in the configuration.
+fn serialize_quotas<S: Serializer>(in_flight: &usize, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Quotas {
+        in_flight: usize,
+    }
+    Quotas { in_flight: *in_flight }.serialize(serializer)
+}
+
 /// Back-off between connections: exponential with full jitter.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reconnect {
     /// Upper end of the first wait.
+    #[serde(serialize_with = "serialize_duration")]
     pub initial: Duration,
     /// Upper end of the longest wait.
+    #[serde(serialize_with = "serialize_duration")]
     pub max: Duration,
     /// How long a connection has to last before the next wait starts from `initial` again.
+    #[serde(serialize_with = "serialize_duration")]
     pub stable_after: Duration,
 }
 
 /// The bridge's place in the ROS graph.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ros {
     pub node_name: String,
     /// Empty or absolute (`/robot1`).
@@ -67,28 +98,32 @@ pub struct Ros {
 }
 
 /// Bounds of the queue.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Queue {
     /// Bytes of memory that queued records may take, their bookkeeping included.
+    #[serde(serialize_with = "serialize_size")]
     pub memory: u64,
     pub overflow: Overflow,
     /// Age after which a record is dropped, unless its topic says otherwise.
+    #[serde(serialize_with = "serialize_duration")]
     pub max_age: Duration,
 }
 
 /// What gives way when the queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Overflow {
     DropOldest,
     DropNewest,
 }
 
 /// One `[[topics]]` entry.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Topic {
     /// Absolute name of the ROS topic.
     pub ros: String,
     /// Message type (`std_msgs/msg/String`); taken from the graph without it.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_name: Option<String>,
     /// Template of the MQTT topic. Only `{type}` may still be open; everything else is filled in.
     pub mqtt: String,
@@ -97,6 +132,7 @@ pub struct Topic {
     pub payload: Payload,
     pub priority: Priority,
     /// Age after which a record of this topic is dropped.
+    #[serde(serialize_with = "serialize_duration")]
     pub max_age: Duration,
     pub reliability: Reliability,
     pub durability: Durability,
@@ -104,15 +140,36 @@ pub struct Topic {
     pub depth: usize,
 }
 
+impl Topic {
+    /// The MQTT topic for messages of the type `type_name`, ready to publish to.
+    ///
+    /// # Errors
+    /// If AWS IoT Core doesn't take it: that depends on the type as long as `{type}` is open.
+    pub fn mqtt_for(&self, type_name: &str) -> Result<String, TopicFault> {
+        fill_type(&self.mqtt, type_name)
+    }
+}
+
 /// MQTT quality of service; AWS IoT Core has no 2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "u8")]
 pub enum Qos {
     AtMostOnce,
     AtLeastOnce,
 }
 
+impl From<Qos> for u8 {
+    fn from(qos: Qos) -> u8 {
+        match qos {
+            Qos::AtMostOnce => 0,
+            Qos::AtLeastOnce => 1,
+        }
+    }
+}
+
 /// What is published for a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Payload {
     /// The message as a JSON object.
     Message,
@@ -125,7 +182,8 @@ pub enum Payload {
 }
 
 /// Lane of the queue; the higher one is sent first and dropped last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Priority {
     High,
     Normal,
@@ -133,7 +191,8 @@ pub enum Priority {
 }
 
 /// ROS QoS: whether lost samples are sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reliability {
     /// As the publishers offer.
     Auto,
@@ -142,7 +201,8 @@ pub enum Reliability {
 }
 
 /// ROS QoS: whether samples published before the subscription are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// As the publishers offer.
     Auto,

@@ -1,0 +1,132 @@
+//! From checked values to [`Settings`]: what concerns several keys at a time.
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error, StrDeserializer};
+
+use super::problem::quote;
+use super::ros_names;
+use super::settings::{Aws, Mqtt, Payload, Qos, Queue, Reconnect, Ros, Settings, Topic};
+use super::template::{Names, expand};
+use super::units::format_duration;
+use super::walk::{Report, Section};
+
+/// The only type whose text `payload = "data"` can take.
+const STRING: &str = "std_msgs/msg/String";
+
+/// Builds the settings. Without an answer the report holds a problem.
+pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings> {
+    let topics = topics(root, report);
+    let mqtt = mqtt(root, report);
+    Some(Settings { aws: aws(root)?, mqtt: mqtt?, ros: ros(root)?, queue: queue(root)?, topics: topics? })
+}
+
+fn aws(root: &Section) -> Option<Aws> {
+    let thing = root.text("aws.thing")?;
+    Some(Aws {
+        endpoint: root.text("aws.endpoint")?.to_owned(),
+        port: root.integer("aws.port")?.try_into().ok()?,
+        thing: thing.to_owned(),
+        client_id: root.text("aws.client_id").unwrap_or(thing).to_owned(),
+        certificate: root.text("aws.certificate")?.into(),
+        private_key: root.text("aws.private_key")?.into(),
+        root_ca: root.text("aws.root_ca").map(Into::into),
+    })
+}
+
+fn mqtt(root: &Section, report: &mut Report<'_>) -> Option<Mqtt> {
+    let keep_alive = root.duration("mqtt.keep_alive")?;
+    if keep_alive.subsec_nanos() != 0 {
+        let allowed = "allowed are whole seconds: MQTT counts nothing finer".to_owned();
+        report.add(root.tag_of("mqtt.keep_alive"), "mqtt.keep_alive", quote(&format_duration(keep_alive)), allowed);
+    }
+    let initial = root.duration("mqtt.reconnect.initial")?;
+    let max = root.duration("mqtt.reconnect.max")?;
+    if initial > max {
+        // A default isn't written anywhere; the other one is.
+        let (key, found, allowed) = if root.tag_of("mqtt.reconnect.max").is_default() {
+            ("mqtt.reconnect.initial", initial, format!("at most `max`, which is \"{}\"", format_duration(max)))
+        } else {
+            ("mqtt.reconnect.max", max, format!("at least `initial`, which is \"{}\"", format_duration(initial)))
+        };
+        report.add(root.tag_of(key), key, quote(&format_duration(found)), format!("allowed is {allowed}"));
+    }
+    Some(Mqtt {
+        keep_alive,
+        ack_timeout: root.duration("mqtt.ack_timeout")?,
+        reconnect: Reconnect { initial, max, stable_after: root.duration("mqtt.reconnect.stable_after")? },
+        in_flight: root.integer("mqtt.quotas.in_flight")?.try_into().ok()?,
+    })
+}
+
+fn ros(root: &Section) -> Option<Ros> {
+    // ROS calls the root namespace both ways.
+    let namespace = root.text("ros.namespace")?.trim_end_matches('/').to_owned();
+    Some(Ros { node_name: root.text("ros.node_name")?.to_owned(), namespace })
+}
+
+fn queue(root: &Section) -> Option<Queue> {
+    Some(Queue {
+        memory: root.size("queue.memory")?,
+        overflow: word(root.text("queue.overflow")?)?,
+        max_age: root.duration("queue.max_age")?,
+    })
+}
+
+fn topics(root: &Section, report: &mut Report<'_>) -> Option<Vec<Topic>> {
+    let sections = root.list("topics");
+    let mut topics = Vec::with_capacity(sections.len());
+    let mut complete = true;
+    for (index, section) in sections.iter().enumerate() {
+        let topic = topic(section, root, report);
+        complete &= topic.is_some();
+        let Some(topic) = topic else { continue };
+        let twin =
+            topics.iter().find(|(_, other): &&(usize, Topic)| other.ros == topic.ros && other.mqtt == topic.mqtt);
+        if let Some((twin, _)) = twin {
+            let found = format!("{} to {} for the second time", quote(&topic.ros), quote(&topic.mqtt));
+            let first = &sections[*twin];
+            let allowed = format!("{} of {} says so already", first.key, report.source(first.tag));
+            report.add(section.tag, &section.key, found, allowed);
+        }
+        topics.push((index, topic));
+    }
+    complete.then(|| topics.into_iter().map(|(_, topic)| topic).collect())
+}
+
+fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<Topic> {
+    let mut refuse = |name: &str, found: &str, allowed: String| {
+        report.add(section.tag_of(name), &section.key_of(name), quote(found), allowed);
+    };
+    let type_name = section.text("type");
+    let payload: Option<Payload> = section.text("payload").and_then(word);
+    if let (Some(Payload::Data), Some(other)) = (payload, type_name.filter(|name| *name != STRING)) {
+        refuse("payload", "data", format!("\"data\" is the text of a {STRING}, and this topic's type is {other}"));
+    }
+    let name = section.text("ros")?;
+    let namespace = root.text("ros.namespace").unwrap_or_default().trim_end_matches('/');
+    let ros = ros_names::resolve(name, namespace).map_err(|allowed| refuse("ros", name, allowed)).ok()?;
+    // A thing without a valid name has been reported; the rest of the template is looked at all the same.
+    let names = Names { thing: root.text("aws.thing").unwrap_or("thing"), ros: &ros, type_name };
+    let template = section.text("mqtt")?;
+    let mqtt = expand(template, &names).map_err(|allowed| refuse("mqtt", template, allowed)).ok()?;
+    Some(Topic {
+        type_name: type_name.map(Into::into),
+        mqtt,
+        qos: if section.integer("qos")? == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+        retain: section.bool("retain")?,
+        payload: payload?,
+        priority: word(section.text("priority")?)?,
+        max_age: section.duration("max_age").or(root.duration("queue.max_age"))?,
+        reliability: word(section.text("reliability")?)?,
+        durability: word(section.text("durability")?)?,
+        depth: section.integer("depth")?.try_into().ok()?,
+        ros,
+    })
+}
+
+/// The value that `word` names, by the names that it is printed with.
+fn word<'a, T: Deserialize<'a>>(word: &'a str) -> Option<T> {
+    let deserializer: StrDeserializer<'a, Error> = word.into_deserializer();
+    T::deserialize(deserializer).ok()
+}

@@ -1,0 +1,125 @@
+//! TOML text to values, with the line of each key.
+
+use figment::value::{Dict, Value};
+use toml_edit::{ImDocument, Item, TableLike};
+
+use super::{Lines, SyntaxFault, line_of};
+use crate::config::problem::{key_part, quote};
+
+/// Parses `text`. The depth is bounded by the parser.
+pub(super) fn parse(text: &str) -> Result<(Dict, Lines), SyntaxFault> {
+    let document = ImDocument::parse(text).map_err(|error| syntax(text, &error))?;
+    let mut reader = Reader { text, lines: Lines::new(), next: (0, 1) };
+    let values = reader.table(document.as_table(), "");
+    Ok((values, reader.lines))
+}
+
+fn syntax(text: &str, error: &toml_edit::TomlError) -> SyntaxFault {
+    let line = error.span().map(|span| line_of(text.as_bytes(), span.start));
+    let found = match line.and_then(|line| text.lines().nth(line - 1)) {
+        Some(content) => quote(content.trim()),
+        None => "no valid TOML".to_owned(),
+    };
+    // The parser's message may have several lines; a problem has two.
+    let why = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    SyntaxFault { line, found, allowed: format!("this is no valid TOML: {why}") }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    lines: Lines,
+    /// An offset that was asked for, and its line: keys come mostly in order, so the text is counted about once.
+    next: (usize, usize),
+}
+
+impl Reader<'_> {
+    fn table(&mut self, table: &dyn TableLike, path: &str) -> Dict {
+        let mut dict = Dict::new();
+        for (name, item) in table.iter() {
+            let key = if path.is_empty() { key_part(name) } else { format!("{path}.{}", key_part(name)) };
+            let span = table.get_key_value(name).and_then(|(key, _)| key.span());
+            self.mark(&key, span);
+            if let Some(value) = self.item(item, &key) {
+                dict.insert(name.to_owned(), value);
+            }
+        }
+        dict
+    }
+
+    fn item(&mut self, item: &Item, key: &str) -> Option<Value> {
+        match item {
+            Item::None => None,
+            Item::Value(value) => Some(self.value(value, key)),
+            Item::Table(table) => Some(self.table(table, key).into()),
+            Item::ArrayOfTables(tables) => {
+                let mut values: Vec<Value> = Vec::with_capacity(tables.len());
+                for (index, table) in tables.iter().enumerate() {
+                    let key = format!("{key}[{index}]");
+                    self.mark(&key, table.span());
+                    values.push(self.table(table, &key).into());
+                }
+                Some(values.into())
+            }
+        }
+    }
+
+    fn value(&mut self, value: &toml_edit::Value, key: &str) -> Value {
+        match value {
+            toml_edit::Value::String(text) => text.value().as_str().into(),
+            toml_edit::Value::Integer(number) => (*number.value()).into(),
+            toml_edit::Value::Float(number) => (*number.value()).into(),
+            toml_edit::Value::Boolean(boolean) => (*boolean.value()).into(),
+            // No key takes a date; as its text it is refused, or understood, like any other text.
+            toml_edit::Value::Datetime(date) => date.value().to_string().into(),
+            toml_edit::Value::InlineTable(table) => self.table(table, key).into(),
+            toml_edit::Value::Array(array) => {
+                let mut values: Vec<Value> = Vec::with_capacity(array.len());
+                for (index, value) in array.iter().enumerate() {
+                    let key = format!("{key}[{index}]");
+                    self.mark(&key, value.span());
+                    values.push(self.value(value, &key));
+                }
+                values.into()
+            }
+        }
+    }
+
+    fn mark(&mut self, key: &str, span: Option<std::ops::Range<usize>>) {
+        let Some(offset) = span.map(|span| span.start) else { return };
+        let (from, line) = if offset >= self.next.0 { self.next } else { (0, 1) };
+        let between = self.text.as_bytes().get(from..offset).unwrap_or_default();
+        self.next = (offset, line + between.iter().filter(|byte| **byte == b'\n').count());
+        self.lines.insert(key.to_owned(), self.next.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_its_line() {
+        let text = "a = 1\n[b]\nc.d = 2\n[[e]]\nf = [\n 1,\n 2 ]\n\n[[e]]\nf = { g = 3 }\n";
+        let (_, lines) = parse(text).expect("valid");
+        let expected = [
+            ("a", 1),
+            ("b", 2),
+            ("b.c.d", 3),
+            ("e[0]", 4),
+            ("e[0].f", 5),
+            ("e[0].f[1]", 7),
+            ("e[1]", 9),
+            ("e[1].f.g", 10),
+        ];
+        for (key, line) in expected {
+            assert_eq!(lines.get(key), Some(&line), "{key} in {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_shows_the_line_as_it_stands() {
+        let fault = parse("a = 1\nb = = 2\n").expect_err("invalid");
+        assert_eq!((fault.line, fault.found.as_str()), (Some(2), "\"b = = 2\""));
+        assert!(!fault.allowed.contains('\n'), "{}", fault.allowed);
+    }
+}

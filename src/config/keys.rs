@@ -1,0 +1,336 @@
+//! Every key of the configuration: its kind, and what holds without it.
+//!
+//! Whether the program can do yet what a key asks for stands in [`super::planned`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls_pki_types::ServerName;
+
+use super::kind::Kind;
+use super::ros_names;
+
+/// A key of a table.
+#[derive(Clone, Copy)]
+pub(super) struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub presence: Presence,
+    /// Added to what is allowed when the value is refused.
+    pub note: Option<&'static str>,
+}
+
+/// What holds when a key is absent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// That is a problem. For a table: its keys are looked at as if it were empty.
+    Required,
+    /// This value, as it would stand in the environment.
+    Default(&'static str),
+    /// Nothing.
+    Optional,
+}
+
+const fn key(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind, presence: Presence::Optional, note: None }
+}
+
+impl Key {
+    const fn required(self) -> Self {
+        Key { presence: Presence::Required, ..self }
+    }
+
+    const fn or(self, default: &'static str) -> Self {
+        Key { presence: Presence::Default(default), ..self }
+    }
+
+    const fn note(self, note: &'static str) -> Self {
+        Key { note: Some(note), ..self }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// Ages and deadlines: a clock can count a year ahead, and below 100 ms nothing would ever be young enough.
+const AGE: Kind = Kind::Duration(Duration::from_millis(100), YEAR);
+const TEXT: Kind = Kind::Text(check_text);
+const FILE: Kind = Kind::Text(check_file);
+const ROS_TOPIC: Kind = Kind::Text(ros_names::check_topic);
+const ROS_TYPE: Kind = Kind::Text(ros_names::check_type);
+/// An MQTT topic with placeholders; judged when they are filled in.
+const TEMPLATE: Kind = Kind::Text(|_| Ok(()));
+const QOS: Kind = Kind::Integer(0, 1);
+const NO_QOS_2: &str = "AWS IoT Core has no QoS 2";
+const TEXTS: Kind = Kind::List(&TEXT);
+
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+/// The whole configuration.
+pub(super) const ROOT: &[Key] = &[
+    key("aws", Kind::Table(AWS)).required(),
+    key("mqtt", Kind::Table(MQTT)).required(),
+    key("ros", Kind::Table(ROS)).required(),
+    key("queue", Kind::Table(QUEUE)).required(),
+    key("topics", Kind::Tables(TOPIC)).required().note("without a ROS topic there is nothing to forward"),
+    key("commands", Kind::Tables(COMMAND)),
+    key("services", Kind::Tables(SERVICE)),
+    key("health", Kind::Table(HEALTH)).required(),
+];
+
+const AWS: &[Key] = &[
+    key("endpoint", Kind::Text(check_endpoint)).required(),
+    key("port", Kind::Integer(1, 65_535)).or("8883"),
+    key("thing", Kind::Text(check_thing)).required(),
+    key("client_id", Kind::Text(check_client_id)),
+    key("certificate", FILE).required(),
+    key("private_key", FILE).required(),
+    key("root_ca", FILE),
+    key("provisioning", Kind::Table(PROVISIONING)),
+];
+
+const PROVISIONING: &[Key] = &[
+    key("template", TEXT).required(),
+    key("claim_certificate", FILE).required(),
+    key("claim_private_key", FILE).required(),
+    key("parameters", Kind::Names),
+];
+
+const MQTT: &[Key] = &[
+    key("version", Kind::Choice(&["3.1.1", "5"])).or("3.1.1"),
+    key("keep_alive", Kind::Duration(Duration::from_secs(5), Duration::from_secs(1_200)))
+        .or("60 s")
+        .note("AWS IoT Core itself takes 30 s to 20 min"),
+    key("ack_timeout", Kind::Duration(SECOND, Duration::from_secs(600))).or("20 s"),
+    key("reconnect", Kind::Table(RECONNECT)).required(),
+    key("quotas", Kind::Table(QUOTAS)).required(),
+    key("last_will", Kind::Table(LAST_WILL)),
+    key("presence", Kind::Table(PRESENCE)),
+    key("proxy", Kind::Table(PROXY)),
+];
+
+const RECONNECT: &[Key] = &[
+    key("initial", Kind::Duration(SECOND, HOUR))
+        .or("1 s")
+        .note("AWS IoT Core takes one connection attempt a second for a client id"),
+    key("max", Kind::Duration(SECOND, HOUR)).or("2 min"),
+    key("stable_after", Kind::Duration(SECOND, HOUR)).or("30 s"),
+];
+
+const QUOTAS: &[Key] = &[
+    key("publishes_per_second", Kind::WordOr("unlimited", &Kind::Integer(1, 1_000_000))),
+    key("bytes_per_second", Kind::WordOr("unlimited", &Kind::Size(1, TIB))),
+    key("in_flight", Kind::Integer(1, 100))
+        .or("100")
+        .note("AWS IoT Core takes 100 unacknowledged publishes on a connection"),
+];
+
+const LAST_WILL: &[Key] = &[
+    key("topic", TEMPLATE).required(),
+    key("payload", TEMPLATE),
+    key("qos", QOS).note(NO_QOS_2),
+    key("retain", Kind::Bool),
+];
+
+const PRESENCE: &[Key] = &[key("topic", TEMPLATE).required(), key("online", TEMPLATE), key("offline", TEMPLATE)];
+
+const PROXY: &[Key] = &[key("url", Kind::Text(check_proxy)).required()];
+
+const ROS: &[Key] = &[
+    key("node_name", Kind::Text(ros_names::check_node)).or("iot_bridge"),
+    key("namespace", Kind::Text(ros_names::check_namespace)).or(""),
+];
+
+const QUEUE: &[Key] = &[
+    key("memory", Kind::Size(MIB, TIB)).or("32 MiB"),
+    key("disk", Kind::Size(0, 1 << 50)).or("0"),
+    key("directory", FILE),
+    key("durability", Kind::Choice(&["memory", "spill", "always"])).or("memory"),
+    key("sync", Kind::WordOr("each", &Kind::Duration(Duration::from_millis(1), MINUTE))),
+    key("overflow", Kind::Choice(&["drop-oldest", "drop-newest"])).or("drop-oldest"),
+    key("max_age", AGE).or("7 days"),
+];
+
+const TOPIC: &[Key] = &[
+    key("ros", ROS_TOPIC).required(),
+    key("type", ROS_TYPE),
+    key("mqtt", TEMPLATE).or("robots/{thing}{ros}"),
+    key("qos", QOS).or("1").note(NO_QOS_2),
+    key("retain", Kind::Bool).or("false"),
+    key("except", Kind::List(&ROS_TOPIC)),
+    key("rate", Kind::Rate),
+    key("every", Kind::Integer(1, u32::MAX as u64)),
+    key("window", AGE),
+    key("aggregate", Kind::List(&Kind::Choice(&["mean", "min", "max"]))),
+    key("fields", TEXTS),
+    key("exclude", TEXTS),
+    key("arrays", Kind::Table(ARRAYS)),
+    key("on_change", Kind::Table(ON_CHANGE)),
+    key("payload", Kind::Choice(&["message", "envelope", "data", "cdr"])).or("message"),
+    key("batch", Kind::Table(BATCH)),
+    key("compression", Kind::Choice(&["none", "gzip", "zstd"])),
+    key("compress_over", Kind::Size(0, TIB)),
+    key("priority", Kind::Choice(&["high", "normal", "low"])).or("normal"),
+    key("max_age", AGE),
+    key("reliability", Kind::Choice(&["auto", "reliable", "best-effort"])).or("auto"),
+    key("durability", Kind::Choice(&["auto", "volatile", "transient-local"])).or("auto"),
+    key("depth", Kind::Integer(1, 100_000)).or("100"),
+];
+
+const ARRAYS: &[Key] = &[
+    key("max", Kind::Integer(0, u32::MAX as u64)).required(),
+    key("over", Kind::Choice(&["truncate", "drop", "omit", "summary"])),
+];
+
+const ON_CHANGE: &[Key] = &[key("fields", TEXTS), key("deadband", Kind::Number), key("at_least_every", AGE)];
+
+const BATCH: &[Key] =
+    &[key("max", Kind::Integer(1, u32::MAX as u64)).required(), key("linger", Kind::Duration(Duration::ZERO, HOUR))];
+
+const COMMAND: &[Key] = &[
+    key("mqtt", TEMPLATE).required(),
+    key("ros", ROS_TOPIC).required(),
+    key("type", ROS_TYPE).required(),
+    key("max_rate", Kind::Rate),
+    key("max_age", AGE),
+    key("reply", TEMPLATE),
+];
+
+const SERVICE: &[Key] = &[
+    key("mqtt", TEMPLATE).required(),
+    key("service", Kind::Text(ros_names::check_service)).required(),
+    key("type", ROS_TYPE).required(),
+    key("timeout", AGE),
+];
+
+const HEALTH: &[Key] = &[key("metrics", Kind::Text(check_address)), key("diagnostics", Kind::Bool).or("false")];
+
+/// Paths of all keys, such as `mqtt.reconnect.max` and `topics[].rate`; tables before what is in them.
+pub(super) fn paths() -> Vec<String> {
+    fn collect(keys: &[Key], prefix: &str, paths: &mut Vec<String>) {
+        for key in keys {
+            let path = format!("{prefix}{}", key.name);
+            paths.push(path.clone());
+            match key.kind {
+                Kind::Table(inner) => collect(inner, &format!("{path}."), paths),
+                Kind::Tables(inner) => collect(inner, &format!("{path}[]."), paths),
+                _ => {}
+            }
+        }
+    }
+    let mut paths = Vec::new();
+    collect(ROOT, "", &mut paths);
+    paths
+}
+
+fn check_text(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() { Err("it can't be empty".into()) } else { Ok(()) }
+}
+
+fn check_file(path: &str) -> Result<(), String> {
+    check_text(path)?;
+    if path.contains('\0') {
+        return Err("a path can't contain the NUL character".into());
+    }
+    if path.starts_with('~') || path.contains('$') {
+        return Err("a path is taken as it stands, `~` and variables are not replaced; write it in full".into());
+    }
+    Ok(())
+}
+
+fn check_endpoint(endpoint: &str) -> Result<(), String> {
+    check_text(endpoint)?;
+    let example = "such as \"a1b2c3d4-ats.iot.us-west-2.amazonaws.com\"";
+    if let Some((_, rest)) = endpoint.split_once("://") {
+        let host = rest.split(['/', ':']).next().unwrap_or(rest);
+        return Err(format!("allowed is the host name alone, without a scheme: {host:?}"));
+    }
+    if endpoint.parse::<std::net::Ipv6Addr>().is_err()
+        && let Some((host, port)) = endpoint.split_once(':')
+    {
+        return Err(format!("allowed is the host name alone: {host:?}; the port {port:?} belongs in `port`"));
+    }
+    if endpoint.contains('/') {
+        return Err(format!("allowed is the host name alone, without a path, {example}"));
+    }
+    ServerName::try_from(endpoint).map(|_| ()).map_err(|_| format!("allowed is a host name {example}"))
+}
+
+/// Longest client id and thing name, in bytes ("AWS IoT Core message broker and protocol limits and quotas").
+const LONGEST_NAME: usize = 128;
+
+fn check_client_id(id: &str) -> Result<(), String> {
+    if id.is_empty() || id.len() > LONGEST_NAME || id.chars().any(char::is_control) {
+        return Err(format!("allowed are 1 to {LONGEST_NAME} bytes of text without control characters"));
+    }
+    Ok(())
+}
+
+fn check_thing(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_thing_character) {
+        return Err(format!("allowed are 1 to {LONGEST_NAME} letters, digits, `:`, `_` and `-`"));
+    }
+    Ok(())
+}
+
+/// Whether AWS IoT Core takes `c` in the name of a thing ("CreateThing" in its API reference).
+pub(super) fn is_thing_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-')
+}
+
+fn check_proxy(url: &str) -> Result<(), String> {
+    match url.strip_prefix("http://") {
+        Some(rest) if !rest.trim_matches('/').is_empty() => Ok(()),
+        _ => Err("allowed is the URL of an HTTP proxy, such as \"http://proxy:3128\"".into()),
+    }
+}
+
+fn check_address(address: &str) -> Result<(), String> {
+    let parsed: Result<SocketAddr, _> = address.parse();
+    parsed.map(|_| ()).map_err(|_| "allowed is an IP address with a port, such as \"127.0.0.1:9464\"".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_host_names() {
+        for good in ["a1b2c3d4-ats.iot.us-west-2.amazonaws.com", "localhost", "127.0.0.1", "::1", "mosquitto_1"] {
+            assert_eq!(check_endpoint(good), Ok(()), "{good}");
+        }
+        for (bad, word) in [
+            ("", "empty"),
+            ("https://x.iot.eu-west-1.amazonaws.com/", "\"x.iot.eu-west-1.amazonaws.com\""),
+            ("mqtts://host:8883", "\"host\""),
+            ("host:8883", "`port`"),
+            ("host/path", "path"),
+            ("two words", "host name"),
+            ("-dash-", "host name"),
+        ] {
+            let allowed = check_endpoint(bad).expect_err(bad);
+            assert!(allowed.contains(word), "{bad}: {allowed}");
+        }
+    }
+
+    #[test]
+    fn names_of_things_and_client_ids_are_as_aws_takes_them() {
+        assert!(check_thing("Robot:1_a-b").is_ok());
+        assert!(check_thing("robot 1").is_err());
+        assert!(check_thing(&"x".repeat(129)).is_err());
+        assert!(check_client_id("robot 1").is_ok());
+        assert!(check_client_id(&"ü".repeat(65)).is_err());
+        assert!(check_client_id("a\nb").is_err());
+    }
+
+    #[test]
+    fn paths_are_taken_as_they_stand() {
+        assert!(check_file("certs/robot1.pem").is_ok());
+        assert!(check_file("~/certs/robot1.pem").is_err());
+        assert!(check_file("$HOME/robot1.pem").is_err());
+        assert!(check_file(" ").is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! Reading the files and the environment, one over the other.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use figment::value::Value;
+
+use super::build::build;
+use super::document::Document;
+use super::environment;
+use super::keys;
+use super::kind::{Kind, describe};
+use super::origins::{Origin, Origins};
+use super::problem::{Problem, Problems};
+use super::sample;
+use super::settings::Settings;
+use super::walk::{Report, walk};
+
+/// Where the configuration lies unless a path is given.
+pub const DEFAULT_DIRECTORY: &str = "/etc/iot-bridge";
+
+/// A configuration without a problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub settings: Settings,
+    /// The files it was read from, in the order of reading: the main file first.
+    pub sources: Vec<PathBuf>,
+    /// The environment variables that set something, by name.
+    pub variables: Vec<String>,
+    /// Whether the main file is an `iot_config.json` of the AWS sample.
+    pub is_sample: bool,
+}
+
+/// Loads the configuration from `path`, or from [`DEFAULT_DIRECTORY`].
+///
+/// `environment` is [`std::env::vars_os`]. Nothing but the configuration's own files is looked at: whether certificates
+/// exist is for whoever uses them.
+///
+/// # Errors
+/// Everything that is wrong, at once. Files that can't be read or parsed are reported alone: what the rest lacks is
+/// not known then.
+pub fn load(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, Problems> {
+    match path {
+        Some(path) => load_file(path, environment),
+        None => load_directory(Path::new(DEFAULT_DIRECTORY), environment),
+    }
+}
+
+/// Loads `config.toml` of `directory`, or `config.json` if there is no such file, and what belongs to it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_directory(
+    directory: &Path,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, Problems> {
+    let (toml, json) = (directory.join("config.toml"), directory.join("config.json"));
+    // Anything that stands there but can't be read is reported when it is read.
+    let absent = |path: &Path| matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
+    if !absent(&toml) {
+        return load_file(&toml, environment);
+    }
+    if !absent(&json) {
+        return load_file(&json, environment);
+    }
+    Err(Problems::new(vec![Problem {
+        source: toml.display().to_string(),
+        line: None,
+        key: String::new(),
+        found: "no configuration".into(),
+        allowed: format!("write this file, or {}, or give a path with --config", json.display()),
+    }]))
+}
+
+/// Loads `path`, the files of `conf.d` beside it, and the environment.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_file(path: &Path, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Problems> {
+    let (variables, mut problems) = environment::read(environment);
+    let main = Document::read(path);
+    let is_sample = main.as_ref().is_ok_and(|main| main.is_json && sample::is_sample(&main.values));
+    let drop_ins = if is_sample { Ok(Vec::new()) } else { drop_ins(path) };
+    let mut documents = Vec::new();
+    let files = drop_ins.unwrap_or_else(|problem| {
+        problems.push(problem);
+        Vec::new()
+    });
+    for document in std::iter::once(main).chain(files.iter().map(|path| Document::read(path))) {
+        match document {
+            Ok(document) => documents.push(document),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Problems::new(problems));
+    }
+    merge(documents, variables, is_sample)
+}
+
+/// The `*.toml` files of `conf.d` beside `main`, by name. Hidden files are left alone: editors keep theirs so.
+fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let directory = main.with_file_name("conf.d");
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()),
+    };
+    let mut files = entries.map_err(|error| Problem {
+        source: directory.display().to_string(),
+        line: None,
+        key: String::new(),
+        found: format!("no directory that can be listed ({error})"),
+        allowed: "allowed is a directory with TOML files, or nothing".into(),
+    })?;
+    files.retain(|path| {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        !hidden && path.extension().is_some_and(|extension| extension == "toml")
+    });
+    files.sort();
+    Ok(files)
+}
+
+/// Lays the sources one over the other and judges the result.
+fn merge(documents: Vec<Document>, variables: Vec<environment::Variable>, is_sample: bool) -> Result<Loaded, Problems> {
+    let mut problems = Vec::new();
+    let mut origins: Option<Origins> = None;
+    for mut document in documents {
+        let origin = Origin::file(&mut document, if is_sample { sample::ALIASES } else { &[] });
+        if is_sample {
+            let (values, unknown) = sample::translate(&document, &origin);
+            document.values = values;
+            problems.extend(unknown);
+        }
+        problems.extend(misshapen(&mut document, &origin));
+        match &mut origins {
+            None => origins = Some(Origins::new(origin, document.values)),
+            Some(origins) => origins.add(origin, document.values),
+        }
+    }
+    // The main file is always among the documents.
+    let Some(mut origins) = origins else { return Err(Problems::new(problems)) };
+    for variable in variables {
+        origins.add(Origin::variable(&variable.name, variable.text), variable.values);
+    }
+    let mut report = Report::new(&origins, problems);
+    let root = walk(&origins.values(), &mut report);
+    match build(&root, &mut report) {
+        Some(settings) if report.is_empty() => Ok(Loaded {
+            settings,
+            sources: origins.files().map(Path::to_owned).collect(),
+            variables: origins.variables().map(str::to_owned).collect(),
+            is_sample,
+        }),
+        _ => Err(report.finish()),
+    }
+}
+
+/// Takes sections of the wrong shape out of `document`, before another file's section of the right shape hides them.
+fn misshapen(document: &mut Document, origin: &Origin) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for key in keys::ROOT {
+        let wrong = document.values.get(key.name).filter(|value| match key.kind {
+            Kind::Table(_) => !matches!(value, Value::Dict(..)),
+            Kind::Tables(_) => !matches!(value, Value::Array(..)),
+            _ => false,
+        });
+        if let Some(value) = wrong {
+            problems.push(origin.problem(key.name, describe(value), key.kind.allowed()));
+            document.values.remove(key.name);
+        }
+    }
+    problems
+}

@@ -1,0 +1,75 @@
+//! What the configuration knows and the program can't do yet.
+//!
+//! Such a key is checked like any other and then refused: nothing that somebody asks for is ignored. Whoever builds
+//! the feature takes its line from [`NOT_SUPPORTED_YET`], and the key is accepted.
+
+use super::kind::Checked;
+
+/// A key, or some values of it, that is refused for the time being.
+pub(super) struct Planned {
+    /// Path of the key, such as `topics[].rate`.
+    pub key: &'static str,
+    /// Whether the program can do already what this value asks for.
+    accepted: fn(&Checked) -> bool,
+    /// What to write for now.
+    instead: &'static str,
+}
+
+/// Everything that is refused with "not supported yet".
+pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
+    whole("aws.provisioning"),
+    unless("mqtt.version", |value| is(value, "3.1.1"), "allowed is \"3.1.1\""),
+    unless("mqtt.quotas.publishes_per_second", |value| is(value, "unlimited"), "allowed is \"unlimited\""),
+    unless("mqtt.quotas.bytes_per_second", |value| is(value, "unlimited"), "allowed is \"unlimited\""),
+    whole("mqtt.last_will"),
+    whole("mqtt.presence"),
+    whole("mqtt.proxy"),
+    unless("queue.disk", |value| *value == Checked::Size(0), "allowed is 0"),
+    whole("queue.directory"),
+    unless("queue.durability", |value| is(value, "memory"), "allowed is \"memory\""),
+    whole("queue.sync"),
+    unless("topics[].ros", |value| !contains(value, '*'), "allowed is the name of one topic, without `*`"),
+    whole("topics[].except"),
+    whole("topics[].rate"),
+    whole("topics[].every"),
+    whole("topics[].window"),
+    whole("topics[].aggregate"),
+    whole("topics[].fields"),
+    whole("topics[].exclude"),
+    whole("topics[].arrays"),
+    whole("topics[].on_change"),
+    whole("topics[].batch"),
+    unless("topics[].compression", |value| is(value, "none"), "allowed is \"none\""),
+    whole("topics[].compress_over"),
+    whole("commands"),
+    whole("services"),
+    whole("health.metrics"),
+    unless("health.diagnostics", |value| *value == Checked::Bool(false), "allowed is false"),
+];
+
+/// Whether `value` under the key at `path` is refused, and with which words.
+pub(super) fn refusal(path: &str, value: &Checked) -> Option<String> {
+    let planned = NOT_SUPPORTED_YET.iter().find(|planned| planned.key == path && !(planned.accepted)(value))?;
+    Some(format!("not supported yet; {}", planned.instead))
+}
+
+/// Whether the table at `path`, or the list of tables at `path[]`, is refused whatever it says.
+pub(super) fn is_whole(path: &str) -> bool {
+    refusal(path.strip_suffix("[]").unwrap_or(path), &Checked::Other).is_some()
+}
+
+const fn whole(key: &'static str) -> Planned {
+    Planned { key, accepted: |_| false, instead: "leave it out" }
+}
+
+const fn unless(key: &'static str, accepted: fn(&Checked) -> bool, instead: &'static str) -> Planned {
+    Planned { key, accepted, instead }
+}
+
+fn is(value: &Checked, word: &str) -> bool {
+    matches!(value, Checked::Text(text) if text == word)
+}
+
+fn contains(value: &Checked, character: char) -> bool {
+    matches!(value, Checked::Text(text) if text.contains(character))
+}

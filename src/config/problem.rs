@@ -1,0 +1,146 @@
+//! What is wrong with a configuration, for people and for programs.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// One fault in the configuration.
+///
+/// As JSON: `{"source":"/etc/iot-bridge/config.toml","line":14,"key":"topics[2].rate","found":"\"banana\"",
+/// "allowed":"allowed is a rate such as \"10 Hz\""}`; `line` is absent where it isn't known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Path of the file or name of the environment variable.
+    pub source: String,
+    /// Line of the key in the file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The key, as `topics[2].rate`; entries of a list are counted from 0, in each file of its own. Empty where the
+    /// whole file is concerned.
+    pub key: String,
+    /// What stands there. Text is quoted and cut to a readable length.
+    pub found: String,
+    /// What may stand there instead, or why it is refused.
+    pub allowed: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, "\n    found {}; {}", self.found, self.allowed)
+    }
+}
+
+/// Everything that is wrong with a configuration: never empty when it is returned as an error.
+///
+/// Displayed with two lines a problem, in the order of the files and their lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn new(problems: Vec<Problem>) -> Self {
+        Problems(problems)
+    }
+
+    /// The problems, in the order of the files and their lines.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty, reason = "an error without a problem is none")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<'a> IntoIterator for &'a Problems {
+    type Item = &'a Problem;
+    type IntoIter = std::slice::Iter<'a, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.0.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Longest quotation of a value, in characters.
+const LONGEST_QUOTE: usize = 60;
+
+/// `text` in quotes, without control characters, cut to a readable length.
+pub(super) fn quote(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_QUOTE) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// `name` as a part of a key: as it is, or quoted if it couldn't be read otherwise.
+pub(super) fn key_part(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !name.is_empty() && name.len() <= LONGEST_QUOTE && name.chars().all(bare) {
+        name.to_owned()
+    } else {
+        quote(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem() -> Problem {
+        Problem {
+            source: "/etc/iot-bridge/config.toml".into(),
+            line: Some(14),
+            key: "topics[2].rate".into(),
+            found: "\"banana\"".into(),
+            allowed: "allowed is a rate such as \"10 Hz\"".into(),
+        }
+    }
+
+    #[test]
+    fn a_person_reads_where_what_and_what_instead() {
+        assert_eq!(
+            Problems::new(vec![problem(), Problem { line: None, key: String::new(), ..problem() }]).to_string(),
+            "/etc/iot-bridge/config.toml:14: topics[2].rate\n    found \"banana\"; allowed is a rate such as \"10 Hz\"\n\
+             /etc/iot-bridge/config.toml\n    found \"banana\"; allowed is a rate such as \"10 Hz\""
+        );
+    }
+
+    #[test]
+    fn a_program_reads_a_list_of_objects() {
+        let json = serde_json::to_value(Problems::new(vec![problem()])).expect("serializes");
+        assert_eq!(json[0]["line"], 14);
+        assert_eq!(json[0]["key"], "topics[2].rate");
+    }
+
+    #[test]
+    fn quotations_are_short_and_harmless_to_a_terminal() {
+        assert_eq!(quote("a\u{1b}[31m\n"), "\"a\\u{1b}[31m\\n\"");
+        assert!(quote(&"ü".repeat(1000)).chars().count() < 70);
+        assert_eq!(key_part("a-b_1"), "a-b_1");
+        assert_eq!(key_part("a.b"), "\"a.b\"");
+        assert_eq!(key_part(""), "\"\"");
+    }
+}

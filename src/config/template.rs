@@ -1,0 +1,116 @@
+//! The template of an MQTT topic: `robots/{thing}{ros}`.
+//!
+//! | placeholder | stands for | of `/robot1/odom` |
+//! | --- | --- | --- |
+//! | `{thing}` | the thing's name | `robot7` |
+//! | `{ros}` | the absolute name of the ROS topic, its first slash included | `/robot1/odom` |
+//! | `{namespace}` | what precedes the last slash, without the first | `robot1` |
+//! | `{name}` | what follows the last slash | `odom` |
+//! | `{type}` | the message type | `nav_msgs/msg/Odometry` |
+
+use super::mqtt_topic::{TopicFault, check_publish_topic};
+
+const PLACEHOLDERS: [&str; 5] = ["thing", "ros", "type", "namespace", "name"];
+
+/// The one placeholder that may stay open after the configuration is read.
+const TYPE: &str = "{type}";
+
+/// The shortest type there can be: what fails with it fails with any.
+const SHORTEST_TYPE: &str = "a/b/C";
+
+/// What the placeholders of one topic stand for.
+pub(super) struct Names<'a> {
+    pub thing: &'a str,
+    /// Absolute.
+    pub ros: &'a str,
+    /// Without it `{type}` stays as it is.
+    pub type_name: Option<&'a str>,
+}
+
+/// Fills in `template` and checks the result against AWS IoT Core's limits. A fault is told in words.
+pub(super) fn expand(template: &str, names: &Names<'_>) -> Result<String, String> {
+    let mut topic = String::new();
+    let mut rest = template;
+    while let Some(open) = rest.find(['{', '}']) {
+        topic.push_str(&rest[..open]);
+        let inner = rest[open..].strip_prefix('{').and_then(|after| after.split_once('}'));
+        let Some((placeholder, after)) = inner else {
+            return Err("a brace stands alone; a placeholder is written `{thing}`".into());
+        };
+        topic.push_str(&value(placeholder, names)?);
+        rest = after;
+    }
+    topic.push_str(rest);
+    fill_type(&topic, names.type_name.unwrap_or(SHORTEST_TYPE)).map_err(|fault| match topic == template {
+        true => fault.to_string(),
+        false => format!("it becomes {topic:?}: {fault}"),
+    })?;
+    Ok(topic)
+}
+
+/// `topic` with the type in the place of `{type}`, checked again.
+pub(super) fn fill_type(topic: &str, type_name: &str) -> Result<String, TopicFault> {
+    let topic = topic.replace(TYPE, type_name);
+    check_publish_topic(&topic).map(|()| topic)
+}
+
+fn value(placeholder: &str, names: &Names<'_>) -> Result<String, String> {
+    let (namespace, name) = names.ros.rsplit_once('/').unwrap_or(("", names.ros));
+    Ok(match placeholder {
+        "thing" => names.thing,
+        "ros" => names.ros,
+        "namespace" => namespace.strip_prefix('/').unwrap_or(namespace),
+        "name" => name,
+        "type" => names.type_name.unwrap_or(TYPE),
+        unknown => {
+            let known = PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(", ");
+            return Err(format!("{:?} is no placeholder; there are {known}", format!("{{{unknown}}}")));
+        }
+    }
+    .to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(template: &str, type_name: Option<&str>) -> Result<String, String> {
+        expand(template, &Names { thing: "robot7", ros: "/arm/joints", type_name })
+    }
+
+    #[test]
+    fn every_placeholder_is_filled_in() {
+        let topic = expanded("{thing}{ros}|{namespace}|{name}|{type}", Some("a_b/msg/C"));
+        assert_eq!(topic.as_deref(), Ok("robot7/arm/joints|arm|joints|a_b/msg/C"));
+        let root = Names { thing: "t", ros: "/odom", type_name: None };
+        assert_eq!(expand("x/{namespace}/{name}", &root).as_deref(), Ok("x//odom"));
+    }
+
+    #[test]
+    fn only_the_type_stays_open_and_is_filled_in_later() {
+        let topic = expanded("{thing}/{type}", None).expect("valid");
+        assert_eq!(topic, "robot7/{type}");
+        assert_eq!(fill_type(&topic, "std_msgs/msg/String").as_deref(), Ok("robot7/std_msgs/msg/String"));
+        assert_eq!(fill_type("a/b/c/d/e/f/{type}", "a/b/C"), Err(TopicFault::TooManySlashes(8)));
+    }
+
+    #[test]
+    fn an_open_type_that_can_never_fit_is_refused_at_once() {
+        assert!(expanded("a/b/c/d/e/f/{type}", None).is_err_and(|fault| fault.contains("8 slashes")));
+    }
+
+    #[test]
+    fn faults_are_told_in_words() {
+        for (template, word) in [
+            ("a/{topic}", "\"{topic}\" is no placeholder"),
+            ("a/{}", "\"{}\" is no placeholder"),
+            ("a/{thing", "stands alone"),
+            ("a/thing}", "stands alone"),
+            ("", "empty"),
+            ("{ros}/+", "wildcard"),
+        ] {
+            let fault = expanded(template, None).expect_err(template);
+            assert!(fault.contains(word), "{template}: {fault}");
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! What the configuration promises as a whole. Single faults stand in `tests/broken_configs.rs`.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+
+/// Names every key that there is, built or not.
+const EVERY_KEY: &str = include_str!("tests/every_key.toml");
+
+const MINIMAL: &str = r#"
+[aws]
+endpoint = "broker.example"
+thing = "robot1"
+certificate = "robot1.pem"
+private_key = "robot1.key"
+[[topics]]
+ros = "/odom"
+"#;
+
+/// A directory of configuration, and an environment.
+struct Place {
+    directory: tempfile::TempDir,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place { directory: tempfile::tempdir().expect("a temporary directory"), environment: Vec::new() }
+    }
+
+    fn file(self, name: &str, content: &str) -> Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("in the directory")).expect("a writable directory");
+        std::fs::write(path, content).expect("a writable file");
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn load(&self) -> Result<Loaded, Problems> {
+        load_directory(self.directory.path(), self.environment.clone())
+    }
+
+    fn load_file(&self, name: &str) -> Result<Loaded, Problems> {
+        load_file(&self.path(name), self.environment.clone())
+    }
+
+    fn settings(&self) -> Settings {
+        self.load().unwrap_or_else(|problems| panic!("{problems}")).settings
+    }
+}
+
+fn keys(problems: &Problems) -> Vec<&str> {
+    problems.iter().map(|problem| problem.key.as_str()).collect()
+}
+
+#[test]
+fn a_minimal_configuration_has_the_documented_defaults() {
+    let settings = Place::new().file("config.toml", MINIMAL).settings();
+    let expected = Settings {
+        aws: Aws {
+            endpoint: "broker.example".into(),
+            port: 8883,
+            thing: "robot1".into(),
+            client_id: "robot1".into(),
+            certificate: "robot1.pem".into(),
+            private_key: "robot1.key".into(),
+            root_ca: None,
+        },
+        mqtt: Mqtt {
+            keep_alive: Duration::from_secs(60),
+            ack_timeout: Duration::from_secs(20),
+            reconnect: Reconnect {
+                initial: Duration::from_secs(1),
+                max: Duration::from_secs(120),
+                stable_after: Duration::from_secs(30),
+            },
+            in_flight: 100,
+        },
+        ros: Ros { node_name: "iot_bridge".into(), namespace: String::new() },
+        queue: Queue { memory: 32 << 20, overflow: Overflow::DropOldest, max_age: Duration::from_secs(7 * 86_400) },
+        topics: vec![Topic {
+            ros: "/odom".into(),
+            type_name: None,
+            mqtt: "robots/robot1/odom".into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            payload: Payload::Message,
+            priority: Priority::Normal,
+            max_age: Duration::from_secs(7 * 86_400),
+            reliability: Reliability::Auto,
+            durability: Durability::Auto,
+            depth: 100,
+        }],
+    };
+    assert_eq!(settings, expected);
+}
+
+#[test]
+fn the_environment_overrides_drop_ins_and_drop_ins_override_the_file() {
+    let main = format!("{MINIMAL}[mqtt.reconnect]\ninitial = \"2 s\"\nmax = \"10 s\"\nstable_after = \"20 s\"\n");
+    let place = Place::new()
+        .file("config.toml", &main)
+        .file("conf.d/20-later.toml", "[mqtt.reconnect]\nmax = \"40 s\"\nstable_after = \"50 s\"\n")
+        .file("conf.d/10-earlier.toml", "[mqtt.reconnect]\nmax = \"30 s\"\n")
+        .file("conf.d/.hidden.toml", "this is no TOML")
+        .file("conf.d/editors-copy.toml~", "this is no TOML")
+        .variable("IOT_BRIDGE_MQTT__RECONNECT__STABLE_AFTER", "60 s")
+        .variable("IOT_BRIDGE_AWS__PORT", "443")
+        .variable("HOME", "/root");
+    let loaded = place.load().unwrap_or_else(|problems| panic!("{problems}"));
+    let reconnect = loaded.settings.mqtt.reconnect;
+    assert_eq!(reconnect.initial, Duration::from_secs(2));
+    assert_eq!(reconnect.max, Duration::from_secs(40));
+    assert_eq!(reconnect.stable_after, Duration::from_secs(60));
+    assert_eq!(loaded.settings.aws.port, 443);
+    let sources = ["config.toml", "conf.d/10-earlier.toml", "conf.d/20-later.toml"].map(|name| place.path(name));
+    assert_eq!(loaded.sources, sources);
+    assert_eq!(loaded.variables, ["IOT_BRIDGE_AWS__PORT", "IOT_BRIDGE_MQTT__RECONNECT__STABLE_AFTER"]);
+    assert!(!loaded.is_sample);
+}
+
+#[test]
+fn drop_ins_append_their_topics_also_beside_a_file_given_by_path() {
+    let place = Place::new()
+        .file("mine.toml", MINIMAL)
+        .file("conf.d/arm.toml", "[[topics]]\nros = \"/arm/joints\"\n[[topics]]\nros = \"/arm/state\"\n");
+    let settings = place.load_file("mine.toml").unwrap_or_else(|problems| panic!("{problems}")).settings;
+    let names: Vec<&str> = settings.topics.iter().map(|topic| topic.ros.as_str()).collect();
+    assert_eq!(names, ["/odom", "/arm/joints", "/arm/state"]);
+}
+
+#[test]
+fn a_problem_in_a_drop_in_is_counted_and_located_in_that_file() {
+    let place = Place::new()
+        .file("config.toml", MINIMAL)
+        .file("conf.d/arm.toml", "[[topics]]\nros = \"/arm\"\n[[topics]]\nros = \"/leg\"\nqos = 2\n");
+    let problems = place.load().expect_err("QoS 2");
+    let problem = problems.iter().next().expect("one");
+    assert_eq!(problem.source, place.path("conf.d/arm.toml").display().to_string());
+    assert_eq!((problem.line, problem.key.as_str()), (Some(5), "topics[1].qos"));
+}
+
+#[test]
+fn values_of_the_environment_are_text_where_text_is_wanted() {
+    let settings = Place::new()
+        .file("config.toml", MINIMAL)
+        .variable("IOT_BRIDGE_AWS__THING", "12345")
+        .variable("IOT_BRIDGE_AWS__CLIENT_ID", "true")
+        .variable("IOT_BRIDGE_QUEUE__MEMORY", "2097152")
+        .variable("IOT_BRIDGE_ROS__NAMESPACE", "")
+        .variable("IOT_BRIDGE_MQTT__QUOTAS__IN_FLIGHT", "10")
+        .settings();
+    assert_eq!((settings.aws.thing.as_str(), settings.aws.client_id.as_str()), ("12345", "true"));
+    assert_eq!((settings.queue.memory, settings.mqtt.in_flight), (2 << 20, 10));
+}
+
+#[test]
+fn a_problem_with_a_variable_names_the_variable() {
+    let place = Place::new()
+        .file("config.toml", MINIMAL)
+        .variable("IOT_BRIDGE_AWS__PORT", "99999")
+        .variable("IOT_BRIDGE_AWS__ENDPONT", "x")
+        .variable("IOT_BRIDGE_MQTT__VERSION", "5");
+    let problems = place.load().expect_err("three faults");
+    let said: Vec<_> = problems.iter().map(|p| (p.source.as_str(), p.key.as_str(), p.allowed.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            ("IOT_BRIDGE_AWS__ENDPONT", "aws.endpont", "did you mean IOT_BRIDGE_AWS__ENDPOINT?"),
+            ("IOT_BRIDGE_AWS__PORT", "aws.port", "allowed is a whole number from 1 to 65535"),
+            ("IOT_BRIDGE_MQTT__VERSION", "mqtt.version", "not supported yet; allowed is \"3.1.1\""),
+        ]
+    );
+}
+
+#[test]
+fn without_a_main_file_both_names_are_told() {
+    let place = Place::new();
+    let said = place.load().expect_err("nothing there").to_string();
+    for name in ["config.toml", "config.json"] {
+        assert!(said.contains(&place.path(name).display().to_string()), "{said}");
+    }
+}
+
+#[test]
+fn json_says_the_same_as_toml_and_is_taken_if_there_is_no_toml() {
+    let json = r#"{"aws": {"endpoint": "broker.example", "thing": "robot1", "certificate": "robot1.pem",
+        "private_key": "robot1.key"}, "topics": [{"ros": "/odom"}]}"#;
+    let from_json = Place::new().file("config.json", json).settings();
+    assert_eq!(from_json, Place::new().file("config.toml", MINIMAL).settings());
+    let both = Place::new().file("config.json", "{}").file("config.toml", MINIMAL);
+    assert_eq!(both.load().expect("TOML wins").sources, [both.path("config.toml")]);
+}
+
+#[test]
+fn printed_settings_read_back_as_the_same() {
+    let main = r#"
+        [aws]
+        endpoint = "broker.example"
+        port = 443
+        thing = "robot1"
+        client_id = "robot 1"
+        certificate = "robot1.pem"
+        private_key = "robot1.key"
+        root_ca = "ca.pem"
+        [mqtt]
+        keep_alive = "90 s"
+        [mqtt.quotas]
+        in_flight = 7
+        [ros]
+        namespace = "/fleet/robot1"
+        [queue]
+        memory = "1.5 MiB"
+        overflow = "drop-newest"
+        [[topics]]
+        ros = "odom"
+        mqtt = "x/{type}/{name}"
+        qos = 0
+        retain = true
+        payload = "envelope"
+        priority = "high"
+        max_age = "1500 ms"
+        reliability = "best-effort"
+        durability = "transient-local"
+        depth = 1
+        [[topics]]
+        ros = "/chat"
+        type = "std_msgs/msg/String"
+        mqtt = "{namespace}|{type}"
+        payload = "data"
+        "#;
+    let settings = Place::new().file("config.toml", main).settings();
+    assert_eq!(settings.topics[0].ros, "/fleet/robot1/odom");
+    assert_eq!(settings.topics[0].mqtt, "x/{type}/odom");
+    assert_eq!(settings.topics[0].mqtt_for("a/msg/B").as_deref(), Ok("x/a/msg/B/odom"));
+    assert_eq!(settings.topics[1].mqtt, "|std_msgs/msg/String");
+    let printed = settings.to_toml().expect("prints");
+    assert_eq!(Place::new().file("config.toml", &printed).settings(), settings, "{printed}");
+    assert!(printed.contains("keep_alive = \"90 s\""), "{printed}");
+    let json = serde_json::to_string(&settings).expect("prints");
+    assert_eq!(Place::new().file("config.json", &json).settings(), settings, "{json}");
+}
+
+/// As the sample's template is filled in by its instructions.
+const SAMPLE: &str = r#"{
+    "endpoint": "a1b2c3d4-ats.iot.us-west-2.amazonaws.com",
+    "rootCAPath": "/certs/rootCA.crt",
+    "privateKeyPath": "/certs/my_ros2_robot_thing.private.key",
+    "certificatePath": "/certs/my_ros2_robot_thing.cert.pem",
+    "clientID": "my_ros2_robot_thing",
+    "port": 8883
+}"#;
+
+#[test]
+fn the_samples_configuration_does_what_the_sample_does() {
+    let place = Place::new().file("iot_config.json", SAMPLE).file("conf.d/other.toml", "not looked at");
+    let loaded = place.load_file("iot_config.json").unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(loaded.is_sample);
+    assert_eq!(loaded.sources, [place.path("iot_config.json")]);
+    let aws = &loaded.settings.aws;
+    assert_eq!((aws.endpoint.as_str(), aws.port), ("a1b2c3d4-ats.iot.us-west-2.amazonaws.com", 8883));
+    assert_eq!(aws.client_id, "my_ros2_robot_thing");
+    assert_eq!(aws.root_ca.as_deref(), Some(Path::new("/certs/rootCA.crt")));
+    assert_eq!(aws.certificate, Path::new("/certs/my_ros2_robot_thing.cert.pem"));
+    assert_eq!(aws.private_key, Path::new("/certs/my_ros2_robot_thing.private.key"));
+    let [topic] = &loaded.settings.topics[..] else { panic!("one topic") };
+    assert_eq!((topic.ros.as_str(), topic.mqtt.as_str()), ("/mock_telemetry", "ros2_mock_telemetry_topic"));
+    assert_eq!(topic.type_name.as_deref(), Some("std_msgs/msg/String"));
+    assert_eq!((topic.payload, topic.qos, topic.retain), (Payload::Data, Qos::AtLeastOnce, false));
+}
+
+#[test]
+fn later_versions_of_the_sample_and_a_port_in_quotes_are_understood() {
+    let later = SAMPLE
+        .replace("8883", "\"443\"")
+        .replace('{', "{ \"region\": \"us-west-2\", \"retryWaitTime\": 5, \"retryAttempts\": 10,")
+        .replace("my_ros2_robot_thing\",", "robot 1/left\",");
+    let settings = Place::new().file("config.json", &later).variable("IOT_BRIDGE_ROS__NAMESPACE", "/robot1").settings();
+    assert_eq!(settings.aws.port, 443);
+    assert_eq!((settings.aws.client_id.as_str(), settings.aws.thing.as_str()), ("robot 1/left", "robot_1_left"));
+    assert_eq!(settings.topics[0].ros, "/robot1/mock_telemetry");
+}
+
+#[test]
+fn problems_of_the_sample_are_told_in_its_own_words() {
+    let broken = SAMPLE
+        .replace("\"port\": 8883", "\"port\": \"PORT\", \"rootCaPath\": \"x\"")
+        .replace("\"privateKeyPath\": \"/certs/my_ros2_robot_thing.private.key\",", "")
+        .replace("\"clientID\": \"my_ros2_robot_thing\"", "\"clientID\": 7");
+    let problems = Place::new().file("config.json", &broken).load().expect_err("four faults");
+    let keys: BTreeSet<&str> = keys(&problems).into_iter().collect();
+    assert_eq!(keys, BTreeSet::from(["clientID", "port", "privateKeyPath", "rootCaPath"]), "{problems}");
+    assert!(problems.to_string().contains("did you mean `rootCAPath`?"), "{problems}");
+}
+
+#[test]
+fn every_key_is_accepted_or_refused_as_not_supported_yet() {
+    let problems = Place::new().file("config.toml", EVERY_KEY).load().expect_err("much isn't built yet");
+    for problem in &problems {
+        assert!(problem.allowed.starts_with("not supported yet"), "{problem}");
+    }
+    let refused: BTreeSet<&str> = keys(&problems).into_iter().collect();
+    let expected = BTreeSet::from([
+        "aws.provisioning",
+        "commands[0]",
+        "health.diagnostics",
+        "health.metrics",
+        "mqtt.last_will",
+        "mqtt.presence",
+        "mqtt.proxy",
+        "mqtt.quotas.bytes_per_second",
+        "mqtt.quotas.publishes_per_second",
+        "queue.directory",
+        "queue.disk",
+        "queue.durability",
+        "queue.sync",
+        "services[0]",
+        "topics[0].aggregate",
+        "topics[0].arrays",
+        "topics[0].batch",
+        "topics[0].compress_over",
+        "topics[0].every",
+        "topics[0].except",
+        "topics[0].exclude",
+        "topics[0].fields",
+        "topics[0].on_change",
+        "topics[0].rate",
+        "topics[0].window",
+    ]);
+    assert_eq!(refused, expected);
+}
+
+#[test]
+fn the_file_with_every_key_has_every_key() {
+    let document: toml_edit::ImDocument<&str> = toml_edit::ImDocument::parse(EVERY_KEY).expect("valid");
+    for path in super::keys::paths() {
+        let found = path.split('.').try_fold(document.as_item(), |item, part| match part.strip_suffix("[]") {
+            Some(list) => item.get(list)?.get(0),
+            None => item.get(part),
+        });
+        assert!(found.is_some(), "{path} is missing in every_key.toml");
+    }
+}
+
+#[test]
+fn the_example_for_operators_loads_and_names_every_key_that_is_built() {
+    let example = include_str!("../../etc/config.toml");
+    let settings = Place::new().file("config.toml", example).settings();
+    assert_eq!(settings.aws.thing, "robot1");
+    // With its commented settings in force as well, it still loads.
+    let uncommented: String = example
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
+        .collect();
+    Place::new().file("config.toml", &uncommented).settings();
+    let document: toml_edit::ImDocument<&str> = toml_edit::ImDocument::parse(uncommented.as_str()).expect("valid");
+    let within = |path: &str, table: &str| path.strip_prefix(table).is_some_and(|rest| rest.starts_with(['.', '[']));
+    let paths = super::keys::paths();
+    for path in &paths {
+        let is_table = paths.iter().any(|other| within(other, path));
+        let later = super::planned::NOT_SUPPORTED_YET;
+        if is_table || later.iter().any(|planned| path == planned.key || within(path, planned.key)) {
+            continue;
+        }
+        let mut items: Vec<&toml_edit::Item> = vec![document.as_item()];
+        for part in path.replace("[]", "").split('.') {
+            let tables = items.iter().flat_map(|item| match item.as_array_of_tables() {
+                Some(list) => (0..list.len()).filter_map(|index| item.get(index)).collect(),
+                None => vec![*item],
+            });
+            items = tables.filter_map(|item| item.get(part)).collect();
+        }
+        assert!(!items.is_empty(), "{path} is missing in etc/config.toml");
+    }
+}

@@ -1,0 +1,308 @@
+//! The walk over what was read: every key is known, of the right kind, within its bounds, and built already.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use figment::value::{Dict, Tag, Value};
+
+use super::environment::{self, parse, variable_name};
+use super::keys::{self, Key, Presence};
+use super::kind::{Checked, Kind, describe};
+use super::origins::Origins;
+use super::planned;
+use super::problem::{Problem, Problems, key_part};
+use super::suggest::{likely, nearest};
+
+/// Problems, as they are found.
+pub(super) struct Report<'a> {
+    origins: &'a Origins,
+    found: Vec<Problem>,
+}
+
+impl<'a> Report<'a> {
+    /// Begins with problems that were found before.
+    pub fn new(origins: &'a Origins, found: Vec<Problem>) -> Self {
+        Report { origins, found }
+    }
+
+    /// Adds a problem. A key has one at a time: the first.
+    pub fn add(&mut self, tag: Tag, key: &str, found: String, allowed: String) {
+        let problem = self.origins.get(tag).problem(key, found, allowed);
+        if !self.found.iter().any(|other| other.source == problem.source && other.key == problem.key) {
+            self.found.push(problem);
+        }
+    }
+
+    /// Path or name of the source behind `tag`.
+    pub fn source(&self, tag: Tag) -> String {
+        self.origins.get(tag).name()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// The problems, in the order of the sources and their lines.
+    pub fn finish(mut self) -> Problems {
+        let order = self.origins.names();
+        self.found.sort_by_key(|problem| (order.iter().position(|name| *name == problem.source), problem.line));
+        Problems::new(self.found)
+    }
+}
+
+/// The checked values of the whole configuration, or of one entry of a list of tables.
+pub(super) struct Section {
+    /// Its key as people read it, `topics[2]`; empty for the whole.
+    pub key: String,
+    /// Its source; for the whole, which has many, that of the main file.
+    pub tag: Tag,
+    values: BTreeMap<String, (Checked, Tag)>,
+    lists: BTreeMap<&'static str, Vec<Section>>,
+}
+
+impl Section {
+    fn new(key: String, tag: Tag) -> Self {
+        Section { key, tag, values: BTreeMap::new(), lists: BTreeMap::new() }
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.values.get(name) {
+            Some((Checked::Text(text), _)) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn bool(&self, name: &str) -> Option<bool> {
+        match self.values.get(name) {
+            Some((Checked::Bool(value), _)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub fn integer(&self, name: &str) -> Option<u64> {
+        match self.values.get(name) {
+            Some((Checked::Integer(value), _)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        match self.values.get(name) {
+            Some((Checked::Duration(value), _)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub fn size(&self, name: &str) -> Option<u64> {
+        match self.values.get(name) {
+            Some((Checked::Size(value), _)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub fn list(&self, name: &str) -> &[Section] {
+        self.lists.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where the value of `name` comes from; a default has the section's own source.
+    pub fn tag_of(&self, name: &str) -> Tag {
+        self.values.get(name).map(|(_, tag)| *tag).filter(|tag| !tag.is_default()).unwrap_or(self.tag)
+    }
+
+    /// The key of `name` as people read it.
+    pub fn key_of(&self, name: &str) -> String {
+        join(&self.key, name)
+    }
+}
+
+/// Looks at everything under the root. What fails is in the report and missing in the answer.
+pub(super) fn walk(values: &Dict, report: &mut Report<'_>) -> Section {
+    let mut root = Section::new(String::new(), Tag::Default);
+    Walker { report }.table(keys::ROOT, values, "", "", &mut root);
+    root
+}
+
+struct Walker<'r, 'a> {
+    report: &'r mut Report<'a>,
+}
+
+impl Walker<'_, '_> {
+    /// Looks at one table. `path` leads to it in the list of keys (`topics[]`), `within` from the section it is in.
+    fn table(&mut self, keys: &'static [Key], dict: &Dict, path: &str, within: &str, section: &mut Section) {
+        for (name, value) in dict {
+            match keys.iter().find(|key| key.name == name) {
+                Some(key) => self.entry(key, value, path, within, section),
+                None => self.unknown(name, value.tag(), keys, path, &join(&section.key, within)),
+            }
+        }
+        for key in keys.iter().filter(|key| !dict.contains_key(key.name)) {
+            self.absent(key, path, within, section);
+        }
+    }
+
+    fn entry(&mut self, key: &'static Key, value: &Value, path: &str, within: &str, section: &mut Section) {
+        let (path, within) = (join(path, key.name), join(within, key.name));
+        let shown = join(&section.key, &within);
+        let problems = self.report.found.len();
+        let checked = match (key.kind, value) {
+            (Kind::Table(keys), Value::Dict(_, dict)) => {
+                self.table(keys, dict, &path, &within, section);
+                Some(Checked::Other)
+            }
+            (Kind::Tables(_), Value::Array(_, values)) if values.is_empty() && key.presence == Presence::Required => {
+                self.report.add(value.tag(), &shown, describe(value), key.note.unwrap_or_default().to_owned());
+                return;
+            }
+            (Kind::Tables(keys), Value::Array(_, values)) => {
+                let sections = self.entries(key, keys, values, &path, &shown);
+                section.lists.insert(key.name, sections);
+                return;
+            }
+            (Kind::List(kind), Value::Array(_, values)) => {
+                for (index, value) in values.iter().enumerate() {
+                    self.single(key, kind, value, &format!("{shown}[{index}]"));
+                }
+                Some(Checked::Other)
+            }
+            (Kind::Names, Value::Dict(_, dict)) => {
+                for (name, value) in dict {
+                    self.single(key, &Kind::Text(|_| Ok(())), value, &format!("{shown}.{}", key_part(name)));
+                }
+                Some(Checked::Other)
+            }
+            (kind, value) => self.single(key, &kind, value, &shown),
+        };
+        let Some(checked) = checked.filter(|_| self.report.found.len() == problems) else { return };
+        match planned::refusal(&path, &checked) {
+            Some(refusal) => self.report.add(value.tag(), &shown, describe(value), refusal),
+            None => _ = section.values.insert(within, (checked, value.tag())),
+        }
+    }
+
+    /// The entries of a list of tables; each is counted within its own file.
+    fn entries(&mut self, key: &Key, keys: &'static [Key], values: &[Value], path: &str, shown: &str) -> Vec<Section> {
+        let mut counts: BTreeMap<Tag, usize> = BTreeMap::new();
+        let mut sections = Vec::with_capacity(values.len());
+        for value in values {
+            let count = counts.entry(value.tag()).or_default();
+            let shown = format!("{shown}[{count}]");
+            *count += 1;
+            let Value::Dict(tag, dict) = value else {
+                self.report.add(value.tag(), &shown, describe(value), key.kind.allowed());
+                continue;
+            };
+            let problems = self.report.found.len();
+            let mut section = Section::new(shown, *tag);
+            self.table(keys, dict, &format!("{path}[]"), "", &mut section);
+            let clean = self.report.found.len() == problems;
+            match planned::refusal(path, &Checked::Other).filter(|_| clean) {
+                Some(refusal) => self.report.add(*tag, &section.key, describe(value), refusal),
+                None => sections.push(section),
+            }
+        }
+        sections
+    }
+
+    fn single(&mut self, key: &Key, kind: &Kind, value: &Value, shown: &str) -> Option<Checked> {
+        match kind.check(value, self.report.origins.text(value.tag())) {
+            Ok(checked) => Some(checked),
+            Err(allowed) => {
+                let allowed = key.note.map_or(allowed.clone(), |note| format!("{allowed}; {note}"));
+                self.report.add(value.tag(), shown, describe(value), allowed);
+                None
+            }
+        }
+    }
+
+    fn absent(&mut self, key: &'static Key, path: &str, within: &str, section: &mut Section) {
+        let (path, within) = (join(path, key.name), join(within, key.name));
+        match (key.presence, key.kind) {
+            (Presence::Required, Kind::Table(keys)) => self.table(keys, &Dict::new(), &path, &within, section),
+            (Presence::Required, _) => {
+                let mut allowed = "this key is required".to_owned();
+                if !path.contains('[') && !matches!(key.kind, Kind::Tables(_)) {
+                    allowed += &format!(", in a file or as {}", variable_name(&path));
+                }
+                if let Some(note) = key.note {
+                    allowed += &format!("; {note}");
+                }
+                self.report.add(section.tag, &join(&section.key, &within), "nothing".into(), allowed);
+            }
+            (Presence::Default(text), kind) => {
+                // Every default passes its check: a test looks at each.
+                if let Ok(checked) = kind.check(&parse(text), Some(text)) {
+                    section.values.insert(within, (checked, Tag::Default));
+                }
+            }
+            (Presence::Optional, _) => {}
+        }
+    }
+
+    fn unknown(&mut self, name: &str, tag: Tag, keys: &'static [Key], path: &str, shown: &str) {
+        let known = keys.iter().map(|key| key.name);
+        let allowed = if self.report.origins.text(tag).is_some() {
+            let variables = environment::known_variables();
+            match likely(&variable_name(&join(path, name)), variables.iter().map(String::as_str)) {
+                Some(variable) => format!("did you mean {variable}?"),
+                None => "no key has this name".to_owned(),
+            }
+        } else {
+            match (likely(name, known.clone()), elsewhere(name)) {
+                (None, Some(elsewhere)) => format!("there is `{elsewhere}`; is it under the wrong header?"),
+                _ => nearest(name, known),
+            }
+        };
+        self.report.add(tag, &join(shown, &key_part(name)), "an unknown key".into(), allowed);
+    }
+}
+
+/// A key of the same name in another table, unless that whole table is for later.
+fn elsewhere(name: &str) -> Option<String> {
+    let same =
+        |path: &String| path.rsplit_once('.').is_some_and(|(table, last)| last == name && !planned::is_whole(table));
+    keys::paths().into_iter().find(same)
+}
+
+fn join(path: &str, name: &str) -> String {
+    match (path, name) {
+        ("", name) => name.to_owned(),
+        (path, "") => path.to_owned(),
+        (path, name) => format!("{path}.{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_key(keys: &'static [Key], path: &str, visit: &mut dyn FnMut(&str, &Key)) {
+        for key in keys {
+            let path = join(path, key.name);
+            visit(&path, key);
+            match key.kind {
+                Kind::Table(inner) => every_key(inner, &path, visit),
+                Kind::Tables(inner) => every_key(inner, &format!("{path}[]"), visit),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_default_passes_its_own_check_and_is_built() {
+        every_key(keys::ROOT, "", &mut |path, key| {
+            if let Presence::Default(text) = key.presence {
+                let checked =
+                    key.kind.check(&parse(text), Some(text)).unwrap_or_else(|allowed| panic!("{path}: {allowed}"));
+                assert_eq!(planned::refusal(path, &checked), None, "{path}");
+            }
+        });
+    }
+
+    #[test]
+    fn every_planned_key_exists() {
+        let paths = keys::paths();
+        for planned in planned::NOT_SUPPORTED_YET {
+            assert!(paths.iter().any(|path| path == planned.key), "{}", planned.key);
+        }
+    }
+}
