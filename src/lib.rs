@@ -13,3 +13,4 @@ pub mod codec;
 pub mod config;
 pub mod health;
 pub mod queue;
+pub mod uplink;
