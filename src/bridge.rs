@@ -2,23 +2,25 @@
 
 mod reception;
 
-use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
-use tokio::sync::watch;
+use anyhow::anyhow;
+use tokio::sync::oneshot;
 
 use crate::config::Settings;
-use crate::health::{Heartbeat, TopicHealth, Watched, systemd};
+use crate::health::{self, Heartbeat, TopicHealth, Watched, systemd};
 use crate::queue::Queue;
 use crate::ros::{self, Node, RosThread};
-use crate::uplink::{self, Uplink};
-use crate::{health, queue};
+use crate::uplink::Uplink;
 
 pub use reception::{Reception, wanted};
 
-/// Runs the bridge until `stop` ends, then stops it in the order of the data's way: reception, then the uplink, which
-/// sends what it can in a bounded time.
+/// Ends when the ROS thread does.
+const ROS_THREAD_LOOK: Duration = Duration::from_millis(500);
+
+/// Runs the bridge until `stop` ends, which says what asked for it; then stops it in the order of the data's way:
+/// reception, then the uplink, which sends what it can in a bounded time.
 ///
 /// # Errors
 /// When ROS can't be started or its thread dies. A broker that can't be reached is no error.
@@ -27,9 +29,67 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
     let queue = Arc::new(Queue::new(&settings.queue));
     let (ros_pulse, uplink_pulse) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
 
-    let node = Node::create(&settings.ros.node_name, &settings.ros.namespace).context("ROS can't be started")?;
+    let (uplink, uplink_state) =
+        Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
+    let node = Node::create(&settings.ros.node_name, &settings.ros.namespace)?;
     let reception = Reception::new(&settings, &topics, Arc::clone(&queue), Arc::clone(&ros_pulse));
-    let wanted = settings.topics.iter().map(wanted).collect();
-    let ros = ros::spawn(node, wanted, reception).context("ROS can't be started")?;
-    todo!()
+    let ros = ros::spawn(node, settings.topics.iter().map(wanted).collect(), reception)?;
+
+    let watched = Watched {
+        topics: topics.clone(),
+        queue,
+        uplink: uplink_state,
+        stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
+    };
+    let watching = tokio::spawn(health::watch(watched));
+    let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
+    let uplink = tokio::spawn(uplink.run(async {
+        // An error means that the sender is gone, which ends the uplink as well.
+        let _ = uplink_stopped.await;
+    }));
+    systemd::ready();
+
+    let asked = tokio::select! {
+        reason = stop => Ok(reason),
+        () = death_of(&ros) => Err(anyhow!("the ROS thread died")),
+    };
+    systemd::stopping();
+    if let Ok(reason) = &asked {
+        tracing::info!("Stopping, because of {reason}.");
+    }
+    let ros_ended = tokio::task::spawn_blocking(|| ros.stop()).await?;
+    drop(stop_uplink);
+    uplink.await?;
+    watching.abort();
+    for topic in &topics {
+        log_account(topic);
+    }
+    ros_ended.map_err(|_| anyhow!("the ROS thread died"))?;
+    asked.map(|_| ())
+}
+
+/// Ends when the ROS thread has ended by itself.
+async fn death_of(ros: &RosThread) {
+    let mut look = tokio::time::interval(ROS_THREAD_LOOK);
+    while !ros.is_finished() {
+        look.tick().await;
+    }
+}
+
+/// Says what became of a topic's messages, once, when the bridge stops.
+fn log_account(topic: &TopicHealth) {
+    let counters = &topic.counters;
+    let (received, acknowledged) = (counters.received(), counters.acknowledged());
+    let dropped = counters.dropped_in_all();
+    let (queued, lost_in_dds) = (counters.queued() + counters.in_flight(), counters.lost_in_dds());
+    tracing::info!(
+        topic = topic.name,
+        received,
+        acknowledged,
+        dropped,
+        queued,
+        lost_in_dds,
+        "Topic {}: {received} received, {acknowledged} acknowledged, {dropped} dropped, {queued} left in the queue.",
+        topic.name
+    );
 }

@@ -8,7 +8,7 @@ mod run;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::config::{Loaded, Problems};
+use crate::config::Problems;
 
 /// EX_CONFIG of sysexits(3): the unit does not restart on it.
 pub const EXIT_CONFIG: u8 = 78;

@@ -44,7 +44,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use load::{DEFAULT_DIRECTORY, Loaded, load, load_directory, load_file};
+pub use load::{DEFAULT_DIRECTORY, Loaded, default_topic, is_there, load, load_directory, load_file};
 pub use mqtt_topic::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, TopicFault, check_publish_topic};
 pub use problem::{Problem, Problems};
 pub use settings::*;

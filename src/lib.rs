@@ -9,9 +9,13 @@
 //!
 //! `docs/architecture.md` tells the whole.
 
+pub mod bridge;
+pub mod cli;
 pub mod codec;
+pub mod commands;
 pub mod config;
 pub mod health;
 pub mod queue;
 pub mod ros;
 pub mod shaping;
+pub mod uplink;

@@ -44,7 +44,13 @@ impl Reception {
             dropped: Default::default(),
             lost: Repeat::default(),
         });
-        Reception { topics: topics.collect(), thing: settings.aws.thing.clone(), queue, heartbeat, scratch: Scratch::new() }
+        Reception {
+            topics: topics.collect(),
+            thing: settings.aws.thing.clone(),
+            queue,
+            heartbeat,
+            scratch: Scratch::new(),
+        }
     }
 }
 

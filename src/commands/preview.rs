@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{fail, refuse};
 use crate::bridge;
 use crate::codec::Schema;
-use crate::config::{self, Payload, Problems};
+use crate::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
 use crate::ros::{self, Node, Receiver, Sample, TopicState};
 use crate::shaping::{Scratch, Shaper, mqtt_topic};
 
@@ -37,20 +37,20 @@ pub fn execute(config: Option<&Path>, topic: &str, count: Option<NonZeroU64>) ->
 
 /// The thing's name and the configured entries of `topic`; the defaults where there is none.
 fn topics(config: Option<&Path>, topic: &str) -> Result<(String, Vec<config::Topic>), Problems> {
-    let absolute = config::absolute_topic(topic)?;
-    let (thing, configured) = if config.is_none() && !config::default_exists() {
-        eprintln!("There is no configuration yet; showing {absolute} with the defaults.");
-        ("thing".to_owned(), Vec::new())
-    } else {
-        let settings = config::load(config)?.settings;
-        (settings.aws.thing, settings.topics.into_iter().filter(|entry| entry.ros == absolute).collect())
-    };
-    if !configured.is_empty() {
-        return Ok((thing, configured));
+    const UNKNOWN_THING: &str = "thing";
+    if config.is_none() && !config::is_there(Path::new(DEFAULT_DIRECTORY)) {
+        let default = config::default_topic(UNKNOWN_THING, topic)?;
+        eprintln!("There is no configuration yet; showing {} with the defaults.", default.ros);
+        return Ok((UNKNOWN_THING.to_owned(), vec![default]));
     }
-    eprintln!("{absolute} is not configured; showing it with the defaults.");
-    let default = config::default_topic(&absolute, &thing)?;
-    Ok((thing, vec![default]))
+    let settings = config::load(config, std::env::vars_os())?.settings;
+    let default = config::default_topic(&settings.aws.thing, topic)?;
+    let configured: Vec<_> = settings.topics.into_iter().filter(|entry| entry.ros == default.ros).collect();
+    if configured.is_empty() {
+        eprintln!("{} is not configured; showing it with the defaults.", default.ros);
+        return Ok((settings.aws.thing, vec![default]));
+    }
+    Ok((settings.aws.thing, configured))
 }
 
 fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>) -> anyhow::Result<()> {
@@ -59,7 +59,11 @@ fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>) -> a
     let wanted = topics.iter().map(bridge::wanted).collect();
     let names: Vec<String> = topics.iter().map(|topic| topic.ros.clone()).collect();
     let topics = topics.into_iter().map(|settings| Previewed { settings, shaper: None }).collect();
-    let thread = ros::spawn(node, wanted, Preview { thing: thing.to_owned(), topics, shown, left_out: 0, scratch: Scratch::new() })?;
+    let thread = ros::spawn(
+        node,
+        wanted,
+        Preview { thing: thing.to_owned(), topics, shown, left_out: 0, scratch: Scratch::new() },
+    )?;
     let mut printed = 0;
     let mut hinted = false;
     while count.is_none_or(|count| printed < count.get()) {

@@ -5,13 +5,12 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::refuse;
 use crate::health::logging;
 use crate::{bridge, config};
 
 pub fn execute(config: Option<&Path>) -> ExitCode {
     logging::start();
-    let loaded = match config::load(config) {
+    let loaded = match config::load(config, std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(problems) => {
             for problem in &problems {

@@ -3,17 +3,17 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use figment::value::Value;
+use figment::value::{Dict, Value};
 
 use super::build::build;
-use super::document::Document;
+use super::document::{Document, Lines};
 use super::environment;
 use super::keys;
 use super::kind::{Kind, describe};
 use super::origins::{Origin, Origins};
 use super::problem::{Problem, Problems};
 use super::sample;
-use super::settings::Settings;
+use super::settings::{Settings, Topic};
 use super::walk::{Report, walk};
 
 /// Where the configuration lies unless a path is given.
@@ -57,15 +57,10 @@ pub fn load_directory(
     directory: &Path,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Problems> {
-    let (toml, json) = (directory.join("config.toml"), directory.join("config.json"));
-    // Anything that stands there but can't be read is reported when it is read.
-    let absent = |path: &Path| matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
-    if !absent(&toml) {
-        return load_file(&toml, environment);
+    if let Some(main) = main_file(directory) {
+        return load_file(&main, environment);
     }
-    if !absent(&json) {
-        return load_file(&json, environment);
-    }
+    let [toml, json] = main_files(directory);
     Err(Problems::new(vec![Problem {
         source: toml.display().to_string(),
         line: None,
@@ -73,6 +68,22 @@ pub fn load_directory(
         found: "no configuration".into(),
         allowed: format!("write this file, or {}, or give a path with --config", json.display()),
     }]))
+}
+
+/// Whether [`load_directory`] has a file to read.
+pub fn is_there(directory: &Path) -> bool {
+    main_file(directory).is_some()
+}
+
+/// Where the main file may be, the first choice first.
+fn main_files(directory: &Path) -> [PathBuf; 2] {
+    [directory.join("config.toml"), directory.join("config.json")]
+}
+
+/// The main file. Anything that stands there but can't be read is reported when it is read.
+fn main_file(directory: &Path) -> Option<PathBuf> {
+    let absent = |path: &PathBuf| matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
+    main_files(directory).into_iter().find(|path| !absent(path))
 }
 
 /// Loads `path`, the files of `conf.d` beside it, and the environment.
@@ -174,4 +185,22 @@ fn misshapen(document: &mut Document, origin: &Origin) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What `[[topics]]` with nothing but `ros = "<name>"` means for a thing called `thing`: for programs that show topics
+/// which are not configured.
+///
+/// # Errors
+/// When `name` is not the name of a topic.
+pub fn default_topic(thing: &str, name: &str) -> Result<Topic, Problems> {
+    let table = |pairs: &[(&str, &str)]| -> Dict {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), Value::from(value))).collect()
+    };
+    // The rest of a configuration, which no topic depends on.
+    let aws = table(&[("endpoint", "localhost"), ("thing", thing), ("certificate", "-"), ("private_key", "-")]);
+    let topics: Vec<Value> = vec![table(&[("ros", name)]).into()];
+    let values = Dict::from([("aws".to_owned(), aws.into()), ("topics".to_owned(), topics.into())]);
+    let document = Document { path: "the command line".into(), values, lines: Lines::new(), is_json: false };
+    let mut settings = merge(vec![document], Vec::new(), false)?.settings;
+    Ok(settings.topics.remove(0))
 }

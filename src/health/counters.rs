@@ -1,7 +1,7 @@
 //! Counters of one topic.
 //!
-//! They always add up: received = dropped (by reason) + queued + in flight + acknowledged. The queue knows what is
-//! queued and in flight; the rest is counted here.
+//! They always add up: received = dropped (by reason) + queued + in flight + acknowledged. `queued` and `in_flight` are
+//! written by the queue alone, under its lock; `Queue::account` reads them all at one moment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,6 +50,9 @@ pub struct TopicCounters {
     acknowledged: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
     lost_in_dds: AtomicU64,
+    incompatible: AtomicU64,
+    queued: AtomicU64,
+    in_flight: AtomicU64,
 }
 
 impl TopicCounters {
@@ -73,6 +76,46 @@ impl TopicCounters {
         self.lost_in_dds.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// DDS refused `count` publishers because of their QoS.
+    pub fn count_incompatible(&self, count: u64) {
+        self.incompatible.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The queue holds a record more that waits.
+    pub(crate) fn enter_queue(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The queue holds a record less that waits.
+    pub(crate) fn leave_queue(&self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A record that waited is with the uplink.
+    pub(crate) fn enter_flight(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A record is with the uplink no more.
+    pub(crate) fn leave_flight(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Records that wait in the queue.
+    pub fn queued(&self) -> u64 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Records that the uplink has taken and nobody has acknowledged.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// All messages that ended before their PUBACK, whatever the reason.
+    pub fn dropped_in_all(&self) -> u64 {
+        DropReason::ALL.iter().map(|&reason| self.dropped(reason)).sum()
+    }
+
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
@@ -87,5 +130,9 @@ impl TopicCounters {
 
     pub fn lost_in_dds(&self) -> u64 {
         self.lost_in_dds.load(Ordering::Relaxed)
+    }
+
+    pub fn incompatible(&self) -> u64 {
+        self.incompatible.load(Ordering::Relaxed)
     }
 }

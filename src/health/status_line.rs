@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{DropReason, TopicHealth};
+use super::TopicHealth;
 use crate::queue::Figures;
 use crate::ros::TopicState;
 use crate::uplink::{Phase, UplinkState};
@@ -13,7 +13,7 @@ use crate::uplink::{Phase, UplinkState};
 pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHealth>], now: Instant) -> String {
     let mut line = connection(uplink, now);
     let acknowledged: u64 = topics.iter().map(|topic| topic.counters.acknowledged()).sum();
-    let dropped: u64 = topics.iter().map(|topic| dropped(topic)).sum();
+    let dropped: u64 = topics.iter().map(|topic| topic.counters.dropped_in_all()).sum();
     let waiting = queue.queued() + queue.in_flight();
     // Writing to a String never fails.
     let _ = write!(line, " {acknowledged} acknowledged, {waiting} queued, {dropped} dropped.");
@@ -47,8 +47,4 @@ fn connection(uplink: &UplinkState, now: Instant) -> String {
             format!("Not connected, next attempt in {wait} s{why}.")
         }
     }
-}
-
-fn dropped(topic: &TopicHealth) -> u64 {
-    DropReason::ALL.iter().map(|&reason| topic.counters.dropped(reason)).sum()
 }

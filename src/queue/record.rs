@@ -8,6 +8,10 @@ use bytes::Bytes;
 use crate::config::{Priority, Qos};
 use crate::health::TopicCounters;
 
+/// Bytes that a record is counted with beside its payload: its place in a lane (a [`Record`] of 64 bytes, twice, because
+/// a growing `VecDeque` doubles), the shared part of its [`Bytes`] and what an allocator adds to each allocation.
+pub const RECORD_OVERHEAD: u64 = 192;
+
 /// One publish, complete: from its admission to its PUBACK the queue is its only owner.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -17,6 +21,13 @@ pub struct Record {
     pub received_ns: i64,
     /// When the queue drops it unsent.
     pub expires: Instant,
+}
+
+impl Record {
+    /// Bytes that the record takes of the queue's bound.
+    pub fn size(&self) -> u64 {
+        self.payload.len() as u64 + RECORD_OVERHEAD
+    }
 }
 
 /// What all records of a topic have in common.

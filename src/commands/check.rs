@@ -1,0 +1,100 @@
+//! `iot-bridge check`: everything that is wrong before it is run, or what the configuration amounts to.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::EXIT_CONFIG;
+use crate::config::{self, Loaded, Problem, Settings};
+use crate::uplink::tls;
+
+/// What `check --json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: bool,
+    problems: &'a [Problem],
+    /// Files that were read, in their order.
+    sources: Vec<String>,
+    /// Environment variables that set something.
+    variables: &'a [String],
+    /// When the client certificate expires, seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_expires: Option<u64>,
+    /// The effective configuration. There are no secrets in it: keys are named by their path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<&'a Settings>,
+}
+
+pub fn execute(config: Option<&Path>, json: bool) -> ExitCode {
+    let loaded = config::load(config, std::env::vars_os());
+    let (problems, certificate_expires) = match &loaded {
+        Err(problems) => (problems.iter().cloned().collect(), None),
+        Ok(loaded) => credentials(loaded),
+    };
+    let loaded = loaded.ok();
+    if json {
+        print_json(loaded.as_ref(), &problems, certificate_expires);
+    } else {
+        print_text(loaded.as_ref(), &problems, certificate_expires);
+    }
+    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) }
+}
+
+/// What is wrong with certificate, key and authorities, and when the certificate expires.
+fn credentials(loaded: &Loaded) -> (Vec<Problem>, Option<SystemTime>) {
+    let inspection = tls::inspect(&loaded.settings.aws, SystemTime::now());
+    let source = loaded.sources.first().map(|path| path.display().to_string()).unwrap_or_default();
+    let problems = inspection.problems.iter().map(|problem| Problem {
+        source: source.clone(),
+        line: None,
+        key: problem.key().to_owned(),
+        found: problem.to_string(),
+        allowed: problem.remedy().to_owned(),
+    });
+    (problems.collect(), inspection.certificate_expires)
+}
+
+fn print_json(loaded: Option<&Loaded>, problems: &[Problem], certificate_expires: Option<SystemTime>) {
+    let report = Report {
+        ok: problems.is_empty(),
+        problems,
+        sources: loaded.iter().flat_map(|loaded| &loaded.sources).map(|path| path.display().to_string()).collect(),
+        variables: loaded.map_or(&[], |loaded| &loaded.variables),
+        certificate_expires: certificate_expires
+            .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
+            .map(|since| since.as_secs()),
+        settings: loaded.map(|loaded| &loaded.settings),
+    };
+    match serde_json::to_string_pretty(&report) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("iot-bridge: {error}"),
+    }
+}
+
+fn print_text(loaded: Option<&Loaded>, problems: &[Problem], certificate_expires: Option<SystemTime>) {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    if !problems.is_empty() {
+        let count = problems.len();
+        eprintln!("\n{count} {} to mend.", if count == 1 { "problem is" } else { "problems are" });
+        return;
+    }
+    let Some(loaded) = loaded else { return };
+    for source in &loaded.sources {
+        println!("# from {}", source.display());
+    }
+    for variable in &loaded.variables {
+        println!("# from the environment: {variable}");
+    }
+    match toml_edit::ser::to_string_pretty(&loaded.settings) {
+        Ok(text) => println!("\n{text}"),
+        Err(error) => eprintln!("iot-bridge: {error}"),
+    }
+    if let Some(left) = certificate_expires.and_then(|at| at.duration_since(SystemTime::now()).ok()) {
+        println!("# The client certificate is valid for another {} days.", left.as_secs() / 86_400);
+    }
+    println!("# The configuration is valid.");
+}

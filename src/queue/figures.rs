@@ -1,0 +1,78 @@
+//! How much is in the queue.
+
+use crate::config::Priority;
+use crate::health::TopicCounters;
+
+/// How much is in the queue, by lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// High, normal and low, in this order.
+    pub lanes: [LaneFigures; 3],
+    /// The configured bound of all bytes together.
+    pub bound: u64,
+}
+
+impl Figures {
+    /// Records that wait.
+    pub fn queued(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.queued).sum()
+    }
+
+    /// Records that are leased.
+    pub fn in_flight(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.in_flight).sum()
+    }
+
+    /// Bytes of all records, waiting and leased, their bookkeeping included.
+    pub fn bytes(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.queued_bytes + lane.in_flight_bytes).sum()
+    }
+
+    /// The lane of `priority`.
+    pub fn lane(&self, priority: Priority) -> LaneFigures {
+        self.lanes[priority as usize]
+    }
+}
+
+/// How much is in one lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LaneFigures {
+    /// Records that wait.
+    pub queued: u64,
+    /// Bytes of the records that wait, their bookkeeping included.
+    pub queued_bytes: u64,
+    /// Records that are leased.
+    pub in_flight: u64,
+    /// Bytes of the records that are leased, their bookkeeping included.
+    pub in_flight_bytes: u64,
+    /// When the lane's oldest record, waiting or leased, was received from DDS: nanoseconds since 1970.
+    pub oldest_received_ns: Option<i64>,
+}
+
+/// What has become of a topic's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    pub received: u64,
+    /// For whatever reason.
+    pub dropped: u64,
+    pub queued: u64,
+    pub in_flight: u64,
+    pub acknowledged: u64,
+}
+
+impl Account {
+    /// To be called under the queue's lock: then all but `received` and the drops before admission stand still.
+    pub(super) fn read(counters: &TopicCounters) -> Self {
+        let dropped = counters.dropped_in_all();
+        let (queued, in_flight) = (counters.queued(), counters.in_flight());
+        let acknowledged = counters.acknowledged();
+        // Read last, because a message is counted as received before anything else: so the sum is never short.
+        Account { received: counters.received(), dropped, queued, in_flight, acknowledged }
+    }
+
+    /// Messages counted as received that reception still has in hand: neither dropped nor admitted yet. None while the
+    /// ROS thread rests.
+    pub fn in_reception(&self) -> u64 {
+        self.received.saturating_sub(self.dropped + self.queued + self.in_flight + self.acknowledged)
+    }
+}

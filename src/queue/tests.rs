@@ -1,0 +1,221 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Account, Lease, Queue, RECORD_OVERHEAD, Record, Route};
+use crate::config::{self, Overflow, Priority, Qos};
+use crate::health::{DropReason, TopicCounters};
+
+mod model;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn queue(records: u64, overflow: Overflow) -> Queue {
+    Queue::new(&config::Queue { memory: records * (RECORD_OVERHEAD + 1), overflow, max_age: HOUR })
+}
+
+fn route(priority: Priority) -> Arc<Route> {
+    Arc::new(Route {
+        ros: format!("/{priority:?}"),
+        mqtt: format!("test/{priority:?}"),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        priority,
+        counters: Arc::new(TopicCounters::default()),
+    })
+}
+
+/// A record of one byte, its name.
+fn record(route: &Arc<Route>, name: u8, now: Instant) -> Record {
+    Record {
+        route: route.clone(),
+        payload: Bytes::copy_from_slice(&[name]),
+        received_ns: i64::from(name),
+        expires: now + HOUR,
+    }
+}
+
+fn admit(queue: &Queue, route: &Arc<Route>, name: u8, now: Instant) -> bool {
+    route.counters.count_received();
+    queue.admit(record(route, name, now), now)
+}
+
+fn names(leases: &[Lease]) -> Vec<u8> {
+    leases.iter().map(|lease| lease.record.payload[0]).collect()
+}
+
+fn lease_all(queue: &Queue, now: Instant) -> Vec<Lease> {
+    std::iter::from_fn(|| queue.lease(now)).collect()
+}
+
+/// The higher lane goes first; within a lane the older record does.
+#[test]
+fn leases_by_priority_then_age() {
+    let (queue, now) = (queue(10, Overflow::DropOldest), Instant::now());
+    let (high, normal, low) = (route(Priority::High), route(Priority::Normal), route(Priority::Low));
+    for (route, name) in [(&low, 1), (&normal, 2), (&high, 3), (&low, 4), (&normal, 5), (&high, 6)] {
+        admit(&queue, route, name, now);
+    }
+    assert_eq!(names(&lease_all(&queue, now)), [3, 6, 2, 5, 1, 4]);
+}
+
+/// After a rewind the records that were not acknowledged come again, in their order and before younger ones.
+#[test]
+fn rewind_restores_the_order() {
+    let (queue, now, route) = (queue(10, Overflow::DropOldest), Instant::now(), route(Priority::Normal));
+    (1..=5).for_each(|name| assert!(admit(&queue, &route, name, now)));
+    let leases: Vec<_> = (0..4).filter_map(|_| queue.lease(now)).collect();
+    assert!(queue.acknowledge(leases[2].id));
+    admit(&queue, &route, 6, now);
+    assert_eq!(queue.rewind(), 3);
+    assert_eq!(names(&lease_all(&queue, now)), [1, 2, 4, 5, 6]);
+}
+
+/// A PUBACK that comes after the rewind acknowledges nothing: the record is sent again under a lease of its own.
+#[test]
+fn a_lease_taken_back_cannot_be_acknowledged() {
+    let (queue, now, route) = (queue(10, Overflow::DropOldest), Instant::now(), route(Priority::Normal));
+    admit(&queue, &route, 1, now);
+    let stale = queue.lease(now).unwrap();
+    queue.rewind();
+    assert!(!queue.acknowledge(stale.id));
+    let fresh = queue.lease(now).unwrap();
+    assert!(!queue.acknowledge(stale.id));
+    assert!(queue.acknowledge(fresh.id));
+    assert!(!queue.acknowledge(fresh.id));
+    assert_eq!(route.counters.acknowledged(), 1);
+}
+
+/// drop-oldest takes from the lowest lane first, never from a higher one than the newcomer's, never what is leased.
+#[test]
+fn drop_oldest_spares_higher_lanes_and_leases() {
+    let (queue, now) = (queue(4, Overflow::DropOldest), Instant::now());
+    let (high, normal, low) = (route(Priority::High), route(Priority::Normal), route(Priority::Low));
+    for (route, name) in [(&normal, 1), (&normal, 2), (&low, 3), (&high, 4)] {
+        admit(&queue, route, name, now);
+    }
+    assert!(admit(&queue, &normal, 5, now), "the low one gives way");
+    assert_eq!(low.counters.dropped(DropReason::Overflow), 1);
+    assert!(!admit(&queue, &low, 6, now), "nothing of its own lane or lower waits");
+    assert_eq!(low.counters.dropped(DropReason::Overflow), 2);
+    let leased: Vec<_> = (0..2).filter_map(|_| queue.lease(now)).collect();
+    assert_eq!(names(&leased), [4, 1]);
+    assert!(admit(&queue, &normal, 7, now), "2 gives way, 1 is leased");
+    queue.rewind();
+    assert_eq!(names(&lease_all(&queue, now)), [4, 1, 5, 7]);
+}
+
+/// A record that cannot fit whatever gives way makes nothing give way.
+#[test]
+fn a_record_over_the_bound_is_dropped_alone() {
+    let (queue, now, route) = (queue(3, Overflow::DropOldest), Instant::now(), route(Priority::High));
+    (1..=3).for_each(|name| assert!(admit(&queue, &route, name, now)));
+    let mut huge = record(&route, 9, now);
+    huge.payload = Bytes::from(vec![9; 4 * RECORD_OVERHEAD as usize]);
+    assert!(!queue.admit(huge, now));
+    assert_eq!(names(&lease_all(&queue, now)), [1, 2, 3]);
+}
+
+/// drop-newest keeps what it has.
+#[test]
+fn drop_newest_refuses_the_newcomer() {
+    let (queue, now) = (queue(2, Overflow::DropNewest), Instant::now());
+    let (high, low) = (route(Priority::High), route(Priority::Low));
+    assert!(admit(&queue, &low, 1, now) && admit(&queue, &low, 2, now));
+    assert!(!admit(&queue, &high, 3, now));
+    assert_eq!(high.counters.dropped(DropReason::Overflow), 1);
+    assert_eq!(names(&lease_all(&queue, now)), [1, 2]);
+}
+
+/// An expired record is never leased; `tend` drops those that wait behind younger deadlines too.
+#[test]
+fn expired_records_are_dropped_and_counted() {
+    let (queue, now, route) = (queue(10, Overflow::DropOldest), Instant::now(), route(Priority::Normal));
+    for (name, seconds) in [(1, 5), (2, 50), (3, 5)] {
+        let record = Record { expires: now + Duration::from_secs(seconds), ..record(&route, name, now) };
+        assert!(queue.admit(record, now));
+    }
+    let later = now + Duration::from_secs(5);
+    queue.tend(later);
+    assert_eq!(route.counters.dropped(DropReason::Expired), 2);
+    assert_eq!(names(&lease_all(&queue, later)), [2]);
+    queue.rewind();
+    assert!(queue.lease(now + Duration::from_secs(50)).is_none(), "a record rewound too late is not sent again");
+    assert_eq!(route.counters.dropped(DropReason::Expired), 3);
+    assert!(queue.is_empty());
+}
+
+/// A record that can never be sent leaves the queue under the reason that is given for it.
+#[test]
+fn a_discarded_record_is_counted_under_its_reason() {
+    let (queue, now, route) = (queue(10, Overflow::DropOldest), Instant::now(), route(Priority::Normal));
+    admit(&queue, &route, 1, now);
+    let lease = queue.lease(now).unwrap();
+    assert!(queue.discard(lease.id, DropReason::TooLarge, now));
+    assert!(!queue.discard(lease.id, DropReason::TooLarge, now));
+    let account = queue.account(&route.counters);
+    assert_eq!(account, Account { received: 1, dropped: 1, queued: 0, in_flight: 0, acknowledged: 0 });
+}
+
+/// `ready` wakes for a record admitted from another thread, whether it waits already or not yet, and for a rewind.
+#[tokio::test]
+async fn ready_misses_no_wake_up() {
+    let (queue, now, route) = (Arc::new(queue(10, Overflow::DropOldest)), Instant::now(), route(Priority::Normal));
+    for round in 0..2000 {
+        let admitting = std::thread::spawn({
+            let (queue, route) = (queue.clone(), route.clone());
+            move || admit(&queue, &route, 1, now)
+        });
+        let ready = tokio::time::timeout(Duration::from_secs(10), queue.ready()).await;
+        assert!(ready.is_ok(), "no wake-up in round {round}");
+        let lease = queue.lease(now).unwrap();
+        assert!(queue.lease(now).is_none());
+        if round % 2 == 0 {
+            let waiting = tokio::spawn({
+                let queue = queue.clone();
+                async move { queue.ready().await }
+            });
+            tokio::task::yield_now().await;
+            queue.rewind();
+            tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("no wake-up after a rewind").unwrap();
+            queue.acknowledge(queue.lease(now).unwrap().id);
+        } else {
+            queue.acknowledge(lease.id);
+        }
+        admitting.join().unwrap();
+    }
+}
+
+/// While one thread admits and another leases and acknowledges, the account never says more than was received.
+#[test]
+fn the_account_holds_at_any_moment() {
+    let (queue, route) = (Arc::new(queue(50, Overflow::DropOldest)), route(Priority::Normal));
+    let now = Instant::now();
+    let admitting = std::thread::spawn({
+        let (queue, route) = (queue.clone(), route.clone());
+        move || (0..100_000).for_each(|_| _ = admit(&queue, &route, 1, now))
+    });
+    let leasing = std::thread::spawn({
+        let (queue, route) = (queue.clone(), route.clone());
+        move || {
+            while route.counters.received() < 100_000 || !queue.is_empty() {
+                let leases: Vec<_> = (0..10).filter_map(|_| queue.lease(now)).collect();
+                leases.iter().rev().skip(1).for_each(|lease| assert!(queue.acknowledge(lease.id)));
+                queue.rewind();
+                if let Some(last) = queue.lease(now) {
+                    queue.acknowledge(last.id);
+                }
+            }
+        }
+    });
+    while !leasing.is_finished() {
+        let Account { received, dropped, queued, in_flight, acknowledged } = queue.account(&route.counters);
+        let known = dropped + queued + in_flight + acknowledged;
+        assert!(received == known || received == known + 1, "{received} received, {known} accounted for");
+    }
+    admitting.join().unwrap();
+    leasing.join().unwrap();
+    let account = queue.account(&route.counters);
+    assert_eq!((account.received, account.dropped + account.acknowledged), (100_000, 100_000));
+}

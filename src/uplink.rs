@@ -1,0 +1,253 @@
+//! The MQTT connection: drains the queue to the broker.
+//!
+//! ```text
+//!              ┌────────────── back-off ◄──────────────┐
+//!              ▼                                       │ any fault: rewind the queue
+//!  read files, connect (TLS, CONNECT) ──► serve: lease ► publish ► PUBACK ► acknowledge
+//!                                                      │
+//!                                   told to stop ──────┴──► drain, DISCONNECT
+//! ```
+//!
+//! The rules:
+//!
+//! - The queue is the only owner of data. The MQTT client holds a window of at most `mqtt.in_flight` publishes, all of
+//!   them leased; on any fault the client is thrown away with everything it knows, the leases are taken back, and a new
+//!   client starts from nothing. So a publish reaches the broker at least once, and twice only after a lost connection.
+//! - Nothing is assumed of the order of PUBACKs; a publish whose PUBACK stays away is a fault after `mqtt.ack_timeout`.
+//! - Certificates are read anew for each attempt, attempts keep to [`Backoff`](backoff::Backoff), and no fault ends the
+//!   uplink: it is the state, told by [`UplinkState`] and logged once.
+//! - The task beats its heart at least once a second from the very loop that does the work.
+
+pub mod backoff;
+pub mod tls;
+
+mod connection;
+mod early_close;
+mod fault;
+mod journal;
+mod shutdown;
+mod state;
+mod window;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+pub use fault::{Fault, FaultKind};
+pub use state::{Phase, UplinkState};
+
+use crate::config::{Aws, Mqtt};
+use crate::health::Heartbeat;
+use crate::queue::Queue;
+use backoff::{Backoff, InvalidBackoff};
+use connection::{Connection, End};
+use early_close::EarlyCloses;
+use fault::{Peer, classify};
+use journal::Journal;
+use shutdown::Shutdown;
+
+/// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by the
+/// socket. Generous, for cellular links.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest time for sending what is queued once the uplink is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Most bytes of a payload (AWS IoT Core quotas: 128 KB).
+pub const MAX_PAYLOAD: usize = 131_072;
+
+/// Most bytes of an MQTT packet, as AWS IoT Core announces it.
+const MAX_PACKET: usize = 149_504;
+
+/// How often the loop beats, looks at deadlines and tends the queue.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Why an uplink cannot be made of its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUplink {
+    /// `mqtt.reconnect` makes no sense.
+    #[error("mqtt.reconnect: {0}")]
+    Backoff(#[from] InvalidBackoff),
+    /// `mqtt.in_flight` is outside of 1 to 100, what AWS IoT Core takes.
+    #[error("mqtt.in_flight has to be 1 to 100")]
+    InFlight,
+    /// `mqtt.keep_alive` does not fit MQTT: 1 to 65535 s.
+    #[error("mqtt.keep_alive has to be 1 s to 65535 s")]
+    KeepAlive,
+}
+
+/// One MQTT connection at a time, for as long as the process lives.
+#[derive(Debug)]
+pub struct Uplink {
+    aws: Aws,
+    mqtt: Mqtt,
+    queue: Arc<Queue>,
+    heartbeat: Arc<Heartbeat>,
+    state: watch::Sender<UplinkState>,
+    backoff: Backoff,
+    early_closes: EarlyCloses,
+    journal: Journal,
+}
+
+impl Uplink {
+    /// An uplink that drains `queue` and beats `heartbeat`, and a view of its state. It does nothing before [`Uplink::run`].
+    pub fn new(
+        aws: Aws,
+        mqtt: Mqtt,
+        queue: Arc<Queue>,
+        heartbeat: Arc<Heartbeat>,
+    ) -> Result<(Self, watch::Receiver<UplinkState>), InvalidUplink> {
+        if !(1..=100).contains(&mqtt.in_flight) {
+            return Err(InvalidUplink::InFlight);
+        }
+        if !(1..=u64::from(u16::MAX)).contains(&mqtt.keep_alive.as_secs()) {
+            return Err(InvalidUplink::KeepAlive);
+        }
+        let (state, view) = watch::channel(UplinkState::new());
+        let backoff = Backoff::try_new(&mqtt.reconnect)?;
+        let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
+        Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, journal: Journal::default() }, view))
+    }
+
+    /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands, sends what is
+    /// queued for at most [`DRAIN_TIMEOUT`] and disconnects. Answers how many records were left in the queue.
+    ///
+    /// Stop admitting before `shutdown`: what is admitted later may be left.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> u64 {
+        let shutdown = pin!(shutdown);
+        let mut shutdown = Shutdown::new(shutdown);
+        while !shutdown.is_requested() {
+            self.attempt(&mut shutdown).await;
+            if !shutdown.is_requested() {
+                self.wait(&mut shutdown).await;
+            }
+        }
+        self.set_phase(Phase::Stopped);
+        let left = self.queue.figures().queued();
+        if left > 0 {
+            tracing::error!(
+                records = left,
+                "Stopped with {left} records in the queue, which are lost with the process."
+            );
+        }
+        left
+    }
+
+    /// Connects once and serves the connection until it ends.
+    async fn attempt(&mut self, shutdown: &mut Shutdown<'_>) {
+        self.set_phase(Phase::Connecting);
+        self.backoff.attempt_begins(Instant::now());
+        let connecting = async {
+            let tls = load_credentials(&self.aws, &self.state).await?;
+            let mut connection = Connection::new(&self.aws, &self.mqtt, tls);
+            let accepted = connection.establish().await;
+            accepted.map_err(|error| classify(&error, Peer { aws: &self.aws, connected: false }))?;
+            Ok::<_, Fault>(connection)
+        };
+        match attend(connecting, &self.queue, &self.heartbeat, shutdown).await {
+            None => {}
+            Some(Ok(connection)) => self.serve(connection, shutdown).await,
+            Some(Err(fault)) => {
+                self.early_closes.attempt_failed();
+                self.state.send_modify(|state| state.failed_attempts += 1);
+                self.note_fault(fault, false);
+            }
+        }
+    }
+
+    async fn serve(&mut self, connection: Connection, shutdown: &mut Shutdown<'_>) {
+        let since = Instant::now();
+        self.state.send_modify(|state| {
+            state.phase = Phase::Connected { since };
+            state.connections += 1;
+            state.failed_attempts = 0;
+        });
+        if self.journal.connected() {
+            journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
+        }
+        let (end, course) = connection.serve(self, since, shutdown).await;
+        self.queue.rewind();
+        self.backoff.connection_ended(course.lasted);
+        match end {
+            End::Disconnected => tracing::info!("Disconnected from the broker."),
+            End::Fault(fault) => {
+                self.journal.ended(course.lasted >= self.mqtt.reconnect.stable_after);
+                let fault = self.early_closes.connection_ended(course, fault, &self.aws.client_id);
+                self.note_fault(fault, true);
+            }
+        }
+    }
+
+    /// Waits for the next attempt's time.
+    async fn wait(&mut self, shutdown: &mut Shutdown<'_>) {
+        let until = self.backoff.next_attempt(Instant::now());
+        self.set_phase(Phase::Waiting { until });
+        let sleep = tokio::time::sleep_until(until.into());
+        attend(sleep, &self.queue, &self.heartbeat, shutdown).await;
+    }
+
+    fn note_fault(&mut self, fault: Fault, was_connected: bool) {
+        self.state.send_modify(|state| state.note_fault(&fault));
+        if let Some(times) = self.journal.fault(fault.kind, Instant::now()) {
+            journal::log_fault(&fault, was_connected, times);
+        }
+    }
+
+    /// Logs that the connection stands, once it has become stable and if that was not logged before.
+    fn note_stability(&mut self, since: Instant, now: Instant) {
+        let stable = now.saturating_duration_since(since) >= self.mqtt.reconnect.stable_after;
+        if stable && self.journal.stable() {
+            journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
+        }
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        self.state.send_modify(|state| state.phase = phase);
+    }
+}
+
+/// Reads the files away from the task: they may lie on a disk that takes its time.
+async fn load_credentials(aws: &Aws, state: &watch::Sender<UplinkState>) -> Result<Arc<rustls::ClientConfig>, Fault> {
+    let loading = tokio::task::spawn_blocking({
+        let aws = aws.clone();
+        move || tls::load(&aws, SystemTime::now())
+    });
+    let credentials = match loading.await {
+        Ok(loaded) => loaded?,
+        Err(error) => return Err(Fault::new(FaultKind::Credentials, format!("the files could not be read: {error}"))),
+    };
+    state.send_modify(|state| state.certificate_expires = Some(credentials.certificate_expires));
+    Ok(credentials.config)
+}
+
+/// Runs `work` to its end while beating `heartbeat` and tending `queue`. Answers nothing if told to stop before.
+async fn attend<T>(
+    work: impl Future<Output = T>,
+    queue: &Queue,
+    heartbeat: &Heartbeat,
+    shutdown: &mut Shutdown<'_>,
+) -> Option<T> {
+    let mut work = pin!(work);
+    let mut tick = ticks();
+    loop {
+        tokio::select! {
+            output = &mut work => return Some(output),
+            () = shutdown.requested() => return None,
+            _ = tick.tick() => tend(queue, heartbeat),
+        }
+    }
+}
+
+fn tend(queue: &Queue, heartbeat: &Heartbeat) {
+    heartbeat.beat();
+    queue.tend(Instant::now());
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,120 @@
+//! The connection in the log: each change once, a lasting fault now and then.
+
+use std::time::{Duration, Instant};
+
+use super::fault::{Fault, FaultKind};
+
+/// A fault that lasts is logged again after this long.
+const REMINDER: Duration = Duration::from_secs(600);
+
+/// Decides what is worth a line.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// Faults logged since the connection was last stable.
+    logged: Vec<Logged>,
+    /// A connection has ended before it was stable, and none has been stable since.
+    flapping: bool,
+}
+
+#[derive(Debug)]
+struct Logged {
+    kind: FaultKind,
+    at: Instant,
+    /// Times that it came since, without a line.
+    unlogged: u64,
+}
+
+impl Journal {
+    /// A fault of `kind` came. Answers whether to log it, and if so how often it came since its last line.
+    pub fn fault(&mut self, kind: FaultKind, now: Instant) -> Option<u64> {
+        let Some(logged) = self.logged.iter_mut().find(|logged| logged.kind == kind) else {
+            self.logged.push(Logged { kind, at: now, unlogged: 0 });
+            return Some(1);
+        };
+        logged.unlogged += 1;
+        if now.saturating_duration_since(logged.at) < REMINDER {
+            return None;
+        }
+        logged.at = now;
+        Some(std::mem::take(&mut logged.unlogged))
+    }
+
+    /// The broker has accepted a connection. Answers whether to log that.
+    pub fn connected(&mut self) -> bool {
+        !self.flapping
+    }
+
+    /// A connection that the broker had accepted has ended.
+    pub fn ended(&mut self, was_stable: bool) {
+        self.flapping |= !was_stable;
+    }
+
+    /// The connection has become stable. Answers whether to log that it stands, because `connected` did not.
+    pub fn stable(&mut self) -> bool {
+        self.logged.clear();
+        std::mem::take(&mut self.flapping)
+    }
+}
+
+/// Logs that the connection stands.
+pub(super) fn log_connected(endpoint: &str, port: u16, client_id: &str) {
+    tracing::info!(endpoint, port, client_id, "Connected to {endpoint}:{port} as {client_id}.");
+}
+
+/// Logs why there is no connection. Nothing is lost by it: the queue keeps what was not acknowledged.
+pub(super) fn log_fault(fault: &Fault, was_connected: bool, times: u64) {
+    let (reason, sentence) = (fault.kind.label(), &fault.sentence);
+    let what = if was_connected { "Lost the connection" } else { "Cannot connect" };
+    match times {
+        1 if fault.kind.needs_somebody() => tracing::error!(reason, "{what}: {sentence}."),
+        1 => tracing::warn!(reason, "{what}: {sentence}."),
+        _ if fault.kind.needs_somebody() => tracing::error!(reason, times, "{what}, {times} times more: {sentence}."),
+        _ => tracing::warn!(reason, times, "{what}, {times} times more: {sentence}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// While faults of the same kinds go on, each has one line in ten minutes, with the number of times.
+    #[test]
+    fn a_lasting_fault_is_logged_once_and_then_rarely() {
+        let (mut journal, start) = (Journal::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let lines: Vec<_> = (0..1300)
+            .filter_map(|second| {
+                let kind = if second % 2 == 0 { FaultKind::Refused } else { FaultKind::TimedOut };
+                Some((second, kind, journal.fault(kind, at(second))?))
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                (0, FaultKind::Refused, 1),
+                (1, FaultKind::TimedOut, 1),
+                (600, FaultKind::Refused, 300),
+                (601, FaultKind::TimedOut, 300),
+                (1200, FaultKind::Refused, 300),
+                (1201, FaultKind::TimedOut, 300),
+            ]
+        );
+    }
+
+    /// A connection that comes and goes is logged when it comes first, and when it has become stable.
+    #[test]
+    fn flapping_is_silent_until_stable() {
+        let (mut journal, now) = (Journal::default(), Instant::now());
+        assert!(journal.connected());
+        for round in 0..5 {
+            journal.ended(false);
+            assert_eq!(journal.fault(FaultKind::Closed, now).is_some(), round == 0);
+            assert!(!journal.connected());
+        }
+        assert!(journal.stable(), "it stands at last");
+        journal.ended(true);
+        assert_eq!(journal.fault(FaultKind::Closed, now), Some(1), "a new loss is news again");
+        assert!(journal.connected());
+        assert!(!journal.stable(), "that was said already");
+    }
+}

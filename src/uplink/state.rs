@@ -1,0 +1,60 @@
+//! What the uplink says about itself: to health, to metrics, to the status line.
+
+use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime};
+
+use super::fault::Fault;
+
+/// The uplink at one moment. Published through a `tokio::sync::watch`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UplinkState {
+    pub phase: Phase,
+    /// Why the last attempt or connection ended, and when. Stays when a connection stands again.
+    pub last_fault: Option<(Fault, SystemTime)>,
+    /// Connections that the broker has accepted.
+    pub connections: u64,
+    /// Attempts and connections that ended by a fault, by its [label](super::FaultKind::label).
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Attempts that have failed since the last connection.
+    pub failed_attempts: u64,
+    /// When the client certificate expires; unknown until one has been read.
+    pub certificate_expires: Option<SystemTime>,
+}
+
+/// What the uplink is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Name look-up, TCP, TLS or MQTT CONNECT is under way.
+    Connecting,
+    /// The broker has accepted the connection.
+    Connected { since: Instant },
+    /// The next attempt begins then.
+    Waiting { until: Instant },
+    /// Told to stop: what is queued is sent for as long as the drain may last.
+    Draining,
+    /// Done. The uplink does nothing any more.
+    Stopped,
+}
+
+impl UplinkState {
+    pub(super) fn new() -> Self {
+        UplinkState {
+            phase: Phase::Connecting,
+            last_fault: None,
+            connections: 0,
+            failures: BTreeMap::new(),
+            failed_attempts: 0,
+            certificate_expires: None,
+        }
+    }
+
+    /// Whether a connection stands.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected { .. } | Phase::Draining)
+    }
+
+    pub(super) fn note_fault(&mut self, fault: &Fault) {
+        *self.failures.entry(fault.kind.label()).or_default() += 1;
+        self.last_fault = Some((fault.clone(), SystemTime::now()));
+    }
+}

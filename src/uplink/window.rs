@@ -1,0 +1,171 @@
+//! What is in flight on one connection, and which PUBACK belongs to which lease.
+//!
+//! The MQTT client numbers the packets, but does not say which number a publish got. It takes them in order, though, so
+//! what was submitted waits in a line: each report of a publish sent belongs to the head of that line. From then on the
+//! packet identifier names it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::queue::LeaseId;
+
+/// The window of one connection. Never used for another: packet identifiers start anew with each.
+#[derive(Debug)]
+pub(super) struct Window {
+    capacity: usize,
+    ack_timeout: Duration,
+    /// Handed to the client, not reported as sent.
+    submitted: VecDeque<LeaseId>,
+    /// Sent with QoS 1 and not acknowledged, oldest first.
+    sent: VecDeque<Sent>,
+    /// Since when the head of `sent` has been its head.
+    head_since: Option<Instant>,
+    acknowledged: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    packet_id: u16,
+    lease: LeaseId,
+}
+
+impl Window {
+    pub fn new(capacity: usize, ack_timeout: Duration) -> Self {
+        Window {
+            capacity,
+            ack_timeout,
+            submitted: VecDeque::with_capacity(capacity),
+            sent: VecDeque::with_capacity(capacity),
+            head_since: None,
+            acknowledged: 0,
+        }
+    }
+
+    /// Whether another record may be submitted.
+    pub fn has_room(&self) -> bool {
+        self.len() < self.capacity
+    }
+
+    /// Records that are in flight.
+    pub fn len(&self) -> usize {
+        self.submitted.len() + self.sent.len()
+    }
+
+    /// PUBACKs that have come on this connection.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// `lease` was handed to the client.
+    pub fn submit(&mut self, lease: LeaseId) {
+        self.submitted.push_back(lease);
+    }
+
+    /// The client has sent the next of what was submitted, with this packet identifier. Answers the lease if that is all
+    /// that will be heard of it: QoS 0 has no packet identifier (0) and no PUBACK.
+    pub fn sent(&mut self, packet_id: u16, now: Instant) -> Option<LeaseId> {
+        let lease = self.submitted.pop_front()?;
+        if packet_id == 0 {
+            return Some(lease);
+        }
+        if self.sent.is_empty() {
+            self.head_since = Some(now);
+        }
+        self.sent.push_back(Sent { packet_id, lease });
+        None
+    }
+
+    /// A PUBACK has come. Answers whose; nothing, if nobody's.
+    pub fn acknowledge(&mut self, packet_id: u16, now: Instant) -> Option<LeaseId> {
+        // Brokers mostly acknowledge in order, so this looks at one or two.
+        let position = self.sent.iter().position(|sent| sent.packet_id == packet_id)?;
+        if position == 0 {
+            self.head_since = Some(now);
+        }
+        self.acknowledged += 1;
+        self.sent.remove(position).map(|sent| sent.lease)
+    }
+
+    /// Whether the oldest publish in flight has been the oldest for longer than the PUBACK timeout.
+    ///
+    /// Time counts from when a publish became the oldest, not from when it was sent: on a slow link a publish spends most
+    /// of its time behind others in the buffers of the socket, and each PUBACK before its own shows that the link works.
+    /// What the broker has swallowed becomes the oldest as soon as those before it are done.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        !self.sent.is_empty()
+            && self.head_since.is_some_and(|since| now.saturating_duration_since(since) >= self.ack_timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Overflow, Priority, Qos};
+    use crate::queue::{Queue, Record, Route};
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    fn leases<const N: usize>() -> [LeaseId; N] {
+        let hour = Duration::from_secs(3600);
+        let queue = Queue::new(&config::Queue { memory: 1 << 20, overflow: Overflow::DropNewest, max_age: hour });
+        let route = Route {
+            ros: "/odom".into(),
+            mqtt: "odom".into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            priority: Priority::Normal,
+            counters: Default::default(),
+        };
+        let (route, now) = (std::sync::Arc::new(route), Instant::now());
+        std::array::from_fn(|_| {
+            queue.admit(Record { route: route.clone(), payload: "x".into(), received_ns: 0, expires: now + hour }, now);
+            queue.lease(now).unwrap().id
+        })
+    }
+
+    /// Packet identifiers go to what was submitted, in order; PUBACKs may come in any order, twice, or for nobody.
+    #[test]
+    fn pairs_acknowledgements_in_any_order() {
+        let ([a, b, c, d], now) = (leases(), Instant::now());
+        let mut window = Window::new(4, TIMEOUT);
+        [a, b, c, d].into_iter().for_each(|lease| window.submit(lease));
+        assert!(!window.has_room());
+        assert_eq!(window.sent(1, now), None);
+        assert_eq!(window.sent(0, now), Some(b), "QoS 0 is done when it is sent");
+        assert_eq!(window.sent(2, now), None);
+        assert_eq!(window.sent(3, now), None);
+        assert_eq!(window.sent(4, now), None, "nothing was submitted any more");
+        assert!(window.has_room());
+        assert_eq!(window.acknowledge(3, now), Some(d));
+        assert_eq!(window.acknowledge(3, now), None);
+        assert_eq!(window.acknowledge(1, now), Some(a));
+        assert_eq!(window.acknowledge(2, now), Some(c));
+        assert_eq!((window.len(), window.acknowledged()), (0, 3));
+    }
+
+    /// A swallowed publish is overdue although those after it are acknowledged; a slow link on which each publish waits
+    /// for those before it is not.
+    #[test]
+    fn the_oldest_alone_has_a_deadline() {
+        let ([a, b, c], start) = (leases(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut window = Window::new(3, TIMEOUT);
+        assert!(!window.is_overdue(at(1000)), "nothing is in flight");
+        window.submit(a);
+        assert!(!window.is_overdue(at(1000)), "nothing was sent");
+        [b, c].into_iter().for_each(|lease| window.submit(lease));
+        (1..=3).for_each(|packet_id| _ = window.sent(packet_id, at(0)));
+        assert!(!window.is_overdue(at(19)));
+        assert!(window.is_overdue(at(20)));
+        window.acknowledge(1, at(19));
+        assert!(!window.is_overdue(at(38)));
+        window.acknowledge(3, at(30));
+        assert!(window.is_overdue(at(39)), "2 was swallowed");
+        window.acknowledge(2, at(39));
+        assert!(!window.is_overdue(at(1000)));
+        window.submit(a);
+        window.sent(4, at(1000));
+        assert!(!window.is_overdue(at(1019)), "the deadline starts anew");
+        assert!(window.is_overdue(at(1020)));
+    }
+}
