@@ -76,7 +76,7 @@ impl Writer {
 
     /// The lower `size` bytes of `value`, aligned.
     fn number(&mut self, value: u64, size: usize) {
-        while (self.bytes.len() - 4) % size != 0 {
+        while !(self.bytes.len() - 4).is_multiple_of(size) {
             self.bytes.push(0xee);
         }
         if self.big {
