@@ -31,7 +31,7 @@
 //!
 //! - One object, fields in definition order, no white space.
 //! - `float32` and `float64`: the shortest digits that read back as the same float of that width, always with a
-//!   fraction or an exponent: `1.0`, `0.1`, `-0.0`, `1e16`, `1.5e-7`. NaN and infinities are `null`.
+//!   fraction or an exponent: `1.0`, `0.1`, `-0.0`, `1e+16`, `1.5e-7`. NaN and infinities are `null`.
 //! - Integers of all widths are numbers; so are a single `byte`, `uint8` and `char`.
 //! - `uint8[]` and `byte[]`, of fixed size too, are base64 text: standard alphabet with padding (RFC 4648, 4).
 //! - Text is UTF-8; `"`, `\` and characters below U+0020 are escaped, nothing else. What is no UTF-8 or UTF-16 becomes

@@ -134,12 +134,12 @@ fn floats_have_the_digits_of_their_width() {
     let floats = [0.1, -0.0, 1.0, 16_777_216.0, 1e16, 1.5e-7, f32::MAX, 1e-45, f32::NAN, f32::INFINITY, -f32::INFINITY];
     let mut body = (floats.len() as u32).to_be_bytes().to_vec();
     floats.iter().for_each(|float| body.extend_from_slice(&float.to_be_bytes()));
-    let json = r#"{"f":[0.1,-0.0,1.0,16777216.0,1e16,1.5e-7,3.4028235e38,1e-45,null,null,null]}"#;
+    let json = r#"{"f":[0.1,-0.0,1.0,16777216.0,1e+16,1.5e-7,3.4028235e+38,1e-45,null,null,null]}"#;
     assert_eq!(big(&narrow, &body).unwrap(), json);
 
     let wide = schema([array("f", Kind::F64, 3)]);
     let body: Vec<u8> = [0.1, f64::MAX, f64::NAN].iter().flat_map(|float: &f64| float.to_le_bytes()).collect();
-    assert_eq!(little(&wide, &body).unwrap(), r#"{"f":[0.1,1.7976931348623157e308,null]}"#);
+    assert_eq!(little(&wide, &body).unwrap(), r#"{"f":[0.1,1.7976931348623157e+308,null]}"#);
 }
 
 #[test]

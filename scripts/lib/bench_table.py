@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""bench_table.py codec CRITERION_DIRECTORY LOG: prints the codec's table of docs/performance.md in Markdown."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+
+def measured(directory):
+    """{title: {function: (median, lower end, upper end)}} in nanoseconds, from criterion's own files."""
+    results = {}
+    for file in sorted(directory.glob("*/*/new/benchmark.json")):
+        names = json.loads(file.read_text())
+        median = json.loads((file.parent / "estimates.json").read_text())["median"]
+        interval = median["confidence_interval"]
+        results.setdefault(names["group_id"], {})[names["function_id"]] = (
+            median["point_estimate"],
+            interval["lower_bound"],
+            interval["upper_bound"],
+        )
+    return results
+
+
+def microseconds(result):
+    median, low, high = (value / 1000 for value in result)
+    return f"{median:.2f} µs (±{(high - low) / 2 / median:.0%})"
+
+
+def codec(directory, log):
+    results = measured(directory)
+    text = Path(log).read_text()
+    print("| message | CDR | JSON, bridge | JSON, r2r | bridge | r2r and serde_json | r2r ÷ bridge |")
+    print("| --- | --: | --: | --: | --: | --: | --: |")
+    for title, cdr, size in re.findall(r"^(.*): (\d+) bytes of CDR, (\d+) bytes of JSON$", text, re.M):
+        if title not in results:
+            continue
+        bridge, r2r = results[title]["bridge"], results[title].get("r2r")
+        other = re.search(rf"^{re.escape(title)}: (\d+) bytes of JSON by r2r$", text, re.M)
+        columns = [title, f"{cdr} B", f"{size} B", f"{other[1]} B" if other else "–", microseconds(bridge)]
+        columns += [microseconds(r2r), f"{r2r[0] / bridge[0]:.1f}"] if r2r else ["–", "–"]
+        print(f"| {' | '.join(columns)} |")
+
+
+if __name__ == "__main__":
+    {"codec": codec}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
