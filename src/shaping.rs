@@ -7,11 +7,9 @@ mod envelope;
 mod scratch;
 mod sequence;
 mod shaper;
-mod topic;
 
 pub use scratch::Scratch;
 pub use shaper::{Refused, Shaper};
-pub use topic::mqtt_topic;
 
 /// Most bytes of a payload: AWS IoT Core closes the connection on a longer publish ("AWS IoT Core endpoints and
 /// quotas", message broker limits: payload 128 KB).

@@ -129,8 +129,8 @@ impl Receiver for Reception {
 
 impl Topic {
     fn open(&self, thing: &str, schema: &Arc<Schema>) -> Result<Open, String> {
-        let mqtt = crate::shaping::mqtt_topic(&self.settings.mqtt, &schema.name);
-        config::check_publish_topic(&mqtt).map_err(|fault| format!("the MQTT topic {mqtt:?} is refused: {fault}"))?;
+        let mqtt =
+            self.settings.mqtt_for(&schema.name).map_err(|fault| format!("its MQTT topic is refused: {fault}"))?;
         let shaper = Shaper::new(&self.settings, thing, Arc::clone(schema)).map_err(|error| error.to_string())?;
         let route = Arc::new(Route {
             ros: self.settings.ros.clone(),

@@ -89,7 +89,7 @@ fn print_text(loaded: Option<&Loaded>, problems: &[Problem], certificate_expires
     for variable in &loaded.variables {
         println!("# from the environment: {variable}");
     }
-    match toml_edit::ser::to_string_pretty(&loaded.settings) {
+    match loaded.settings.to_toml() {
         Ok(text) => println!("\n{text}"),
         Err(error) => eprintln!("iot-bridge: {error}"),
     }

@@ -13,7 +13,7 @@ use crate::bridge;
 use crate::codec::Schema;
 use crate::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
 use crate::ros::{self, Node, Receiver, Sample, TopicState};
-use crate::shaping::{Scratch, Shaper, mqtt_topic};
+use crate::shaping::{Scratch, Shaper};
 
 /// After this long without a message somebody should hear why.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -110,6 +110,13 @@ struct Previewed {
     shaper: Option<(Shaper, String)>,
 }
 
+impl Previewed {
+    fn open(&self, thing: &str, schema: &Arc<Schema>) -> anyhow::Result<(Shaper, String)> {
+        let mqtt = self.settings.mqtt_for(&schema.name)?;
+        Ok((Shaper::new(&self.settings, thing, Arc::clone(schema))?, mqtt))
+    }
+}
+
 impl Preview {
     fn say(&mut self, line: Line) {
         match self.shown.try_send(line) {
@@ -122,10 +129,10 @@ impl Preview {
 impl Receiver for Preview {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
         let topic = &mut self.topics[index];
-        match Shaper::new(&topic.settings, &self.thing, Arc::clone(schema)) {
-            Ok(shaper) => topic.shaper = Some((shaper, mqtt_topic(&topic.settings.mqtt, &schema.name))),
+        match topic.open(&self.thing, schema) {
+            Ok(open) => topic.shaper = Some(open),
             Err(error) => {
-                let remark = format!("{} can't be forwarded: {error}.", topic.settings.ros);
+                let remark = format!("{} can't be forwarded: {error:#}.", topic.settings.ros);
                 self.say(Line::Remark(remark));
             }
         }

@@ -1,5 +1,7 @@
 //! From checked values to [`Settings`]: what concerns several keys at a time.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
@@ -74,24 +76,22 @@ fn queue(root: &Section) -> Option<Queue> {
 }
 
 fn topics(root: &Section, report: &mut Report<'_>) -> Option<Vec<Topic>> {
-    let sections = root.list("topics");
-    let mut topics = Vec::with_capacity(sections.len());
+    let mut topics = Vec::new();
     let mut complete = true;
-    for (index, section) in sections.iter().enumerate() {
-        let topic = topic(section, root, report);
-        complete &= topic.is_some();
-        let Some(topic) = topic else { continue };
-        let twin =
-            topics.iter().find(|(_, other): &&(usize, Topic)| other.ros == topic.ros && other.mqtt == topic.mqtt);
-        if let Some((twin, _)) = twin {
+    let mut known: HashMap<(String, String), &Section> = HashMap::new();
+    for section in root.list("topics") {
+        let Some(topic) = topic(section, root, report) else {
+            complete = false;
+            continue;
+        };
+        if let Some(first) = known.insert((topic.ros.clone(), topic.mqtt.clone()), section) {
             let found = format!("{} to {} for the second time", quote(&topic.ros), quote(&topic.mqtt));
-            let first = &sections[*twin];
             let allowed = format!("{} of {} says so already", first.key, report.source(first.tag));
             report.add(section.tag, &section.key, found, allowed);
         }
-        topics.push((index, topic));
+        topics.push(topic);
     }
-    complete.then(|| topics.into_iter().map(|(_, topic)| topic).collect())
+    complete.then_some(topics)
 }
 
 fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<Topic> {

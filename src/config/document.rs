@@ -13,7 +13,7 @@ use figment::value::Dict;
 use super::problem::Problem;
 
 /// Largest file that is read, in bytes: some ten thousand topics.
-const LARGEST: u64 = 4 << 20;
+const LARGEST: u64 = 1 << 20;
 
 /// Lines of the keys in a file: `topics[2].rate` → 14.
 pub(super) type Lines = BTreeMap<String, usize>;
@@ -69,7 +69,7 @@ fn read(path: &Path) -> Result<Vec<u8>, (String, String)> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(("a file of more than 4 MiB".into(), "a configuration has at most 4 MiB".into()));
+        return Err(("a file of more than 1 MiB".into(), "a configuration has at most 1 MiB".into()));
     }
     Ok(bytes)
 }

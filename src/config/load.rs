@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use figment::value::{Dict, Value};
+use figment::value::{Dict, Tag, Value};
 
 use super::build::build;
 use super::document::{Document, Lines};
@@ -166,7 +166,13 @@ fn merge(documents: Vec<Document>, variables: Vec<environment::Variable>, is_sam
             variables: origins.variables().map(str::to_owned).collect(),
             is_sample,
         }),
-        _ => Err(report.finish()),
+        _ => {
+            if report.is_empty() {
+                let found = "a fault of iot-bridge itself".to_owned();
+                report.add(Tag::Default, "", found, "its keys and its settings disagree; please report this".into());
+            }
+            Err(report.finish())
+        }
     }
 }
 

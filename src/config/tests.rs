@@ -185,6 +185,14 @@ fn a_problem_with_a_variable_names_the_variable() {
 }
 
 #[test]
+fn a_variable_cannot_take_the_place_of_a_section() {
+    let place = Place::new().file("config.toml", MINIMAL).variable("IOT_BRIDGE_AWS", "broker.example");
+    let problems = place.load().expect_err("a section is a table");
+    assert_eq!(keys(&problems), ["aws"]);
+    assert_eq!(problems.iter().next().map(|problem| problem.source.as_str()), Some("IOT_BRIDGE_AWS"));
+}
+
+#[test]
 fn without_a_main_file_both_names_are_told() {
     let place = Place::new();
     let said = place.load().expect_err("nothing there").to_string();

@@ -1,6 +1,6 @@
 //! The walk over what was read: every key is known, of the right kind, within its bounds, and built already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use figment::value::{Dict, Tag, Value};
@@ -17,20 +17,35 @@ use super::suggest::{likely, nearest};
 pub(super) struct Report<'a> {
     origins: &'a Origins,
     found: Vec<Problem>,
+    /// Sources and keys of what was found.
+    known: HashSet<(String, String)>,
+    /// Keys of what was found.
+    keys: HashSet<String>,
 }
 
 impl<'a> Report<'a> {
     /// Begins with problems that were found before.
     pub fn new(origins: &'a Origins, found: Vec<Problem>) -> Self {
-        Report { origins, found }
+        let mut report = Report { origins, found: Vec::new(), known: HashSet::new(), keys: HashSet::new() };
+        found.into_iter().for_each(|problem| report.push(problem));
+        report
+    }
+
+    fn push(&mut self, problem: Problem) {
+        if self.known.insert((problem.source.clone(), problem.key.clone())) {
+            self.keys.insert(problem.key.clone());
+            self.found.push(problem);
+        }
     }
 
     /// Adds a problem. A key has one at a time: the first.
     pub fn add(&mut self, tag: Tag, key: &str, found: String, allowed: String) {
-        let problem = self.origins.get(tag).problem(key, found, allowed);
-        if !self.found.iter().any(|other| other.source == problem.source && other.key == problem.key) {
-            self.found.push(problem);
-        }
+        self.push(self.origins.get(tag).problem(key, found, allowed));
+    }
+
+    /// Whether any source has a problem with `key`.
+    fn has(&self, key: &str) -> bool {
+        self.keys.contains(key)
     }
 
     /// Path or name of the source behind `tag`.
@@ -154,7 +169,7 @@ impl Walker<'_, '_> {
                 return;
             }
             (Kind::Tables(keys), Value::Array(_, values)) => {
-                let sections = self.entries(key, keys, values, &path, &shown);
+                let sections = self.entries(keys, values, &path, &shown);
                 section.lists.insert(key.name, sections);
                 return;
             }
@@ -180,7 +195,7 @@ impl Walker<'_, '_> {
     }
 
     /// The entries of a list of tables; each is counted within its own file.
-    fn entries(&mut self, key: &Key, keys: &'static [Key], values: &[Value], path: &str, shown: &str) -> Vec<Section> {
+    fn entries(&mut self, keys: &'static [Key], values: &[Value], path: &str, shown: &str) -> Vec<Section> {
         let mut counts: BTreeMap<Tag, usize> = BTreeMap::new();
         let mut sections = Vec::with_capacity(values.len());
         for value in values {
@@ -188,7 +203,7 @@ impl Walker<'_, '_> {
             let shown = format!("{shown}[{count}]");
             *count += 1;
             let Value::Dict(tag, dict) = value else {
-                self.report.add(value.tag(), &shown, describe(value), key.kind.allowed());
+                self.report.add(value.tag(), &shown, describe(value), Kind::Table(keys).allowed());
                 continue;
             };
             let problems = self.report.found.len();
@@ -216,6 +231,10 @@ impl Walker<'_, '_> {
 
     fn absent(&mut self, key: &'static Key, path: &str, within: &str, section: &mut Section) {
         let (path, within) = (join(path, key.name), join(within, key.name));
+        if key.presence == Presence::Required && self.report.has(&join(&section.key, &within)) {
+            // It was there, in a shape that hides what it says.
+            return;
+        }
         match (key.presence, key.kind) {
             (Presence::Required, Kind::Table(keys)) => self.table(keys, &Dict::new(), &path, &within, section),
             (Presence::Required, _) => {

@@ -28,7 +28,7 @@ fn syntax(text: &str, error: &serde_json::Error) -> SyntaxFault {
     // serde_json counts lines from 1; 0 stands for "nowhere".
     let line = Some(error.line()).filter(|line| *line > 0);
     let content = line.and_then(|line| text.lines().nth(line - 1)).map(str::trim).filter(|content| !content.is_empty());
-    let found = content.map_or("no valid JSON".to_owned(), quote);
+    let found = content.map_or("the end of the file".to_owned(), quote);
     let message = error.to_string();
     let why = message.split(" at line ").next().unwrap_or(&message);
     SyntaxFault { line, found, allowed: format!("this is no valid JSON: {why}") }
