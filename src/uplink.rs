@@ -14,13 +14,16 @@
 //!   them leased; on any fault the client is thrown away with everything it knows, the leases are taken back, and a new
 //!   client starts from nothing. So a publish reaches the broker at least once, and twice only after a lost connection.
 //! - Nothing is assumed of the order of PUBACKs; a publish whose PUBACK stays away is a fault after `mqtt.ack_timeout`.
-//! - Certificates are read anew for each attempt, attempts keep to [`Backoff`](backoff::Backoff), and no fault ends the
+//! - Certificates are read anew for each attempt, attempts keep to [`Backoff`], and no fault ends the
 //!   uplink: it is the state, told by [`UplinkState`] and logged once.
 //! - The task beats its heart at least once a second from the very loop that does the work.
 
 pub mod backoff;
 pub mod tls;
 
+#[cfg(test)]
+#[path = "../tests/support/certificates.rs"]
+mod certificates;
 mod connection;
 mod early_close;
 mod fault;
