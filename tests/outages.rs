@@ -41,7 +41,7 @@ async fn streaming() -> (Stage, Program, Stream, Receipts) {
     let mut robot = Robot::start();
     let publishers: Vec<_> = (0..TOPICS).map(|topic| robot.publisher(&format!("/numbers/t{topic}"), 5000)).collect();
     publishers.iter().for_each(Robot::await_subscriber);
-    let stream = Stream::start(publishers, RATE, usize::MAX);
+    let stream = Stream::start(robot, publishers, RATE, usize::MAX);
     let mut receipts = Receipts::default();
     receipts.await_count(&mut stage, 100).await;
     (stage, program, stream, receipts)
@@ -153,7 +153,7 @@ async fn a_broker_that_comes_later_gets_everything() {
     let mut robot = Robot::start();
     let publishers: Vec<_> = (0..TOPICS).map(|topic| robot.publisher(&format!("/numbers/t{topic}"), 5000)).collect();
     publishers.iter().for_each(Robot::await_subscriber);
-    let published = Stream::start(publishers, RATE, 200).join();
+    let published = Stream::start(robot, publishers, RATE, 200).join();
     stage.link.reopen().await;
     let mut receipts = Receipts::default();
     receipts.await_count(&mut stage, published * TOPICS).await;

@@ -50,7 +50,7 @@ pub fn number_in(payload: &[u8]) -> usize {
     std::str::from_utf8(payload).unwrap().trim().parse().unwrap()
 }
 
-/// Publishes numbered texts on each of `publishers`, `rate` a second on each, on a thread of its own.
+/// Publishes numbered texts on each of the `publishers` of `robot`, `rate` a second on each, on a thread of its own.
 pub struct Stream {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<usize>,
@@ -58,10 +58,12 @@ pub struct Stream {
 
 impl Stream {
     /// Runs until it is stopped, or `count` were published on each publisher.
-    pub fn start(publishers: Vec<Publisher>, rate: u32, count: usize) -> Stream {
+    pub fn start(robot: Robot, publishers: Vec<Publisher>, rate: u32, count: usize) -> Stream {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
+            // A publisher ends with its node.
+            let _robot = robot;
             let start = Instant::now();
             let mut published = 0;
             while published < count && !stopped.load(Ordering::Relaxed) {
