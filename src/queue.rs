@@ -11,15 +11,17 @@
 //!
 //! The rules:
 //!
-//! - A record belongs to the queue from [`Queue::admit`] to [`Queue::acknowledge`]. A lease lends a copy (the payload is
-//!   shared, not copied); [`Queue::rewind`] takes all leases back, so whoever leases may fail at any moment.
-//! - Leases are given from the highest lane first and in order of admission within a lane. A rewind restores that order.
+//! - A record belongs to the queue from [`Queue::admit`] to [`Queue::acknowledge`]. A lease lends a copy (the payload
+//!   is shared, not copied); [`Queue::rewind`] takes all leases back, so whoever leases may fail at any moment.
+//! - Leases are given from the highest lane first and in order of admission within a lane. A rewind restores that
+//!   order.
 //! - Waiting and leased records together never take more than the configured bytes, each counted as its payload and
-//!   [`RECORD_OVERHEAD`]. When a record does not fit, [`Overflow`](crate::config::Overflow) says what gives way; a leased record never does, and
-//!   none of a higher priority than the newcomer. If giving way would not make enough room, only the newcomer is dropped.
+//!   [`RECORD_OVERHEAD`]. When a record does not fit, [`config::Overflow`] says what gives way; a leased record never
+//!   does, and none of a higher priority than the newcomer. If giving way would not make enough room, only the newcomer
+//!   is dropped.
 //! - A record past its `expires` is not leased any more. It is dropped when it comes to the head of its lane (seen at
-//!   each admission and lease) and at the latest by [`Queue::tend`], which the uplink calls once a second and which looks
-//!   at every record, but only if one can have expired. So the counts are at most about a second behind.
+//!   each admission and lease) and at the latest by [`Queue::tend`], which the uplink calls several times a second and
+//!   which looks at every record, but only if one can have expired. So the counts are less than a second behind.
 //! - What is dropped is counted in its topic's counters under the same lock that changes the queue; [`Queue::account`]
 //!   sees both at one moment. Losses are logged when they begin and when they have ended.
 //!
@@ -92,14 +94,14 @@ impl Queue {
         lease
     }
 
-    /// The record lent as `id` has arrived: it is counted as acknowledged and forgotten. Answers false, and does nothing,
-    /// if there is no such lease (any more).
+    /// The record lent as `id` has arrived: it is counted as acknowledged and forgotten. Answers false, and does
+    /// nothing, if there is no such lease (any more).
     pub fn acknowledge(&self, id: LeaseId) -> bool {
         self.lock().store.acknowledge(id)
     }
 
-    /// The record lent as `id` can never be sent: it is dropped and counted for `reason`. Answers false, and does nothing,
-    /// if there is no such lease (any more).
+    /// The record lent as `id` can never be sent: it is dropped and counted for `reason`. Answers false, and does
+    /// nothing, if there is no such lease (any more).
     pub fn discard(&self, id: LeaseId, reason: DropReason, now: Instant) -> bool {
         let (discarded, notices) = {
             let mut inner = self.lock();
@@ -130,7 +132,7 @@ impl Queue {
         }
     }
 
-    /// Drops what has expired and logs losses that have ended. To be called about once a second.
+    /// Drops what has expired and logs losses that have ended. To be called about once a second, or more often.
     pub fn tend(&self, now: Instant) {
         let notices = {
             let mut inner = self.lock();

@@ -52,8 +52,8 @@ use fault::{Peer, classify};
 use journal::Journal;
 use shutdown::Shutdown;
 
-/// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by the
-/// socket. Generous, for cellular links.
+/// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by
+/// the socket. Generous, for cellular links.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Longest time for sending what is queued once the uplink is told to stop.
@@ -96,7 +96,8 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// An uplink that drains `queue` and beats `heartbeat`, and a view of its state. It does nothing before [`Uplink::run`].
+    /// An uplink that drains `queue` and beats `heartbeat`, and a view of its state. It does nothing before
+    /// [`Uplink::run`].
     pub fn new(
         aws: Aws,
         mqtt: Mqtt,
@@ -115,8 +116,8 @@ impl Uplink {
         Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, journal: Journal::default() }, view))
     }
 
-    /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands, sends what is
-    /// queued for at most [`DRAIN_TIMEOUT`] and disconnects. Answers how many records were left in the queue.
+    /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands, sends what
+    /// is queued for at most [`DRAIN_TIMEOUT`] and disconnects. Answers how many records were left in the queue.
     ///
     /// Stop admitting before `shutdown`: what is admitted later may be left.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> u64 {

@@ -4,6 +4,7 @@
 mod support {
     pub mod certificates;
     pub mod link;
+    pub mod moody_broker;
     pub mod mosquitto;
     pub mod observer;
     pub mod port;
@@ -16,11 +17,12 @@ use iot_bridge::config::Qos;
 use iot_bridge::uplink::{FaultKind, Phase};
 use support::certificates::{Authority, Valid};
 use support::link::Cut;
+use support::moody_broker::MoodyBroker;
 use support::mosquitto::Mosquitto;
 use support::scene::{Scene, route};
 
-/// On a connection that stands, every record arrives once, in order, and is acknowledged; on request the uplink drains the
-/// queue and stops with nothing left.
+/// On a connection that stands, every record arrives once, in order, and is acknowledged; on request the uplink drains
+/// the queue and stops with nothing left.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_admitted_arrives_once_and_in_order() {
     let mut scene = Scene::set().await;
@@ -34,8 +36,8 @@ async fn what_is_admitted_arrives_once_and_in_order() {
     assert_eq!((connections, scene.observer.rest().len()), (1, 0));
 }
 
-/// The broker is killed and started again, twice, during a stream of 500 records a second: all arrive, their first receipts
-/// in order within each topic, and no more arrive twice than were in flight when a connection was lost.
+/// The broker is killed and started again, twice, during a stream of 500 records a second: all arrive, their first
+/// receipts in order within each topic, and no more arrive twice than were in flight when a connection was lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn survives_a_broker_that_is_killed() {
     let mut scene = Scene::set().await;
@@ -77,8 +79,8 @@ async fn rides_out_a_broker_that_stands_still() {
     assert_eq!(running.stop().await, 0);
 }
 
-/// The broker stands still for longer than the PUBACK timeout: the connection is given up for that reason, and once the
-/// broker goes on every record arrives, in order.
+/// The broker stands still for longer than the PUBACK timeout: the connection is given up for that reason, and once
+/// the broker goes on every record arrives, in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn gives_up_a_connection_without_pubacks() {
     let mut scene = Scene::set().await;
@@ -94,6 +96,26 @@ async fn gives_up_a_connection_without_pubacks() {
     admitting.join().unwrap();
     scene.acknowledged(1000).await;
     assert!(duplicates <= 100 * (running.state.borrow().connections as usize - 1), "{duplicates}");
+    assert_eq!(running.stop().await, 0);
+}
+
+/// PUBACKs that come in the opposite order are taken; one that never comes costs the connection after its time, on
+/// which everything else went on meanwhile. Packet identifiers are used several times over.
+#[tokio::test(flavor = "multi_thread")]
+async fn assumes_nothing_of_pubacks() {
+    let mut scene = Scene::set().await;
+    let mut broker = MoodyBroker::start(&scene.authority, 2, 250).await;
+    scene.aws.port = broker.port;
+    scene.mqtt.ack_timeout = Duration::from_millis(700);
+    scene.observer.watch(&mut broker.messages);
+    let mut running = scene.run();
+    let admitting = scene.admit_at(1000, 4000);
+    let duplicates = scene.receive(4000).await;
+    admitting.join().unwrap();
+    scene.acknowledged(4000).await;
+    let state = running.connected(3).await;
+    assert_eq!(state.failures.into_iter().collect::<Vec<_>>(), [(FaultKind::AckOverdue.label(), 2)]);
+    assert!((1..=200).contains(&duplicates), "{duplicates}");
     assert_eq!(running.stop().await, 0);
 }
 
@@ -126,8 +148,8 @@ async fn survives_cuts_at_any_byte() {
     assert_eq!(running.stop().await, 0);
 }
 
-/// A link that stalls without a word for less than the PUBACK timeout costs nothing; one that stalls for longer costs the
-/// connection, and no record.
+/// A link that stalls without a word for less than the PUBACK timeout costs nothing; one that stalls for longer costs
+/// the connection, and no record.
 #[tokio::test(flavor = "multi_thread")]
 async fn survives_a_link_that_stalls() {
     let mut scene = Scene::set().await;
@@ -149,8 +171,8 @@ async fn survives_a_link_that_stalls() {
     assert_eq!(running.stop().await, 0);
 }
 
-/// A broker that is down at the start is normal: the uplink says that it is refused, beats its heart, and sends what was
-/// admitted meanwhile once the broker is there.
+/// A broker that is down at the start is normal: the uplink says that it is refused, beats its heart, and sends what
+/// was admitted meanwhile once the broker is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn waits_for_a_broker_that_is_down_at_the_start() {
     let mut scene = Scene::set().await;
@@ -182,8 +204,8 @@ async fn connects_at_most_once_a_second() {
     running.stop().await;
 }
 
-/// With a root CA that has not signed the broker's certificate the uplink stays alive and says so, and connects by itself
-/// once the file is mended.
+/// With a root CA that has not signed the broker's certificate the uplink stays alive and says so, and connects by
+/// itself once the file is mended.
 #[tokio::test(flavor = "multi_thread")]
 async fn heals_once_the_root_ca_is_mended() {
     let scene = Scene::set().await;
@@ -260,8 +282,8 @@ async fn heals_once_the_broker_authorizes_the_client() {
     assert_eq!(running.stop().await, 0);
 }
 
-/// Two clients with one client id, which close each other's connections without a word, are recognised; the records of both
-/// arrive nevertheless once one has gone.
+/// Two clients with one client id, which close each other's connections without a word, are recognised; the records of
+/// both arrive nevertheless once one has gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn recognises_a_client_id_used_twice() {
     let mut scene = Scene::set().await;

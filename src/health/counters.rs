@@ -1,7 +1,7 @@
 //! Counters of one topic.
 //!
-//! They always add up: received = dropped (by reason) + queued + in flight + acknowledged. `queued` and `in_flight` are
-//! written by the queue alone, under its lock; `Queue::account` reads them all at one moment.
+//! They always add up: received = dropped (by reason) + queued + in flight + acknowledged. `queued` and `in_flight`
+//! are written by the queue alone, under its lock; `Queue::account` reads them all at one moment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

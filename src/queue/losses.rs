@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::Route;
 use crate::health::DropReason;
 
-/// Without a loss for this long, losing has ended. It is also the shortest time between two lines about the same reason.
+/// Without a loss for this long, losing has ended. It is also the shortest time between two lines about the same
+/// reason.
 pub(super) const QUIET: Duration = Duration::from_secs(60);
 
 /// Records that the store has dropped for one reason since it was last asked.
@@ -113,8 +114,8 @@ mod tests {
         Loss { reason, records, route: Arc::new(route) }
     }
 
-    /// A line when losing begins, one with the number when it has been over for a while, none in between; one reason does
-    /// not hide another.
+    /// A line when losing begins, one with the number when it has been over for a while, none in between; one reason
+    /// does not hide another.
     #[test]
     fn a_line_at_the_beginning_and_one_at_the_end() {
         let (mut losses, start, mut lines) = (Losses::default(), Instant::now(), Vec::new());

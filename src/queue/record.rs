@@ -8,14 +8,16 @@ use bytes::Bytes;
 use crate::config::{Priority, Qos};
 use crate::health::TopicCounters;
 
-/// Bytes that a record is counted with beside its payload: its place in a lane (a [`Record`] of 64 bytes, twice, because
-/// a growing `VecDeque` doubles), the shared part of its [`Bytes`] and what an allocator adds to each allocation.
+/// Bytes that a record is counted with beside its payload: its place in a lane (a [`Record`] of 64 bytes, twice,
+/// because a growing `VecDeque` doubles), the shared part of its [`Bytes`] and what an allocator adds to each
+/// allocation.
 pub const RECORD_OVERHEAD: u64 = 192;
 
 /// One publish, complete: from its admission to its PUBACK the queue is its only owner.
 #[derive(Debug, Clone)]
 pub struct Record {
     pub route: Arc<Route>,
+    /// Without spare capacity: only its length is counted.
     pub payload: Bytes,
     /// When DDS handed the message to the bridge, nanoseconds since 1970.
     pub received_ns: i64,

@@ -197,7 +197,8 @@ impl Store {
         self.used + record.size() > self.bound
     }
 
-    /// Makes room for `newcomer` as the overflow policy says. Drops nothing, and answers false, if that is not possible.
+    /// Makes room for `newcomer` as the overflow policy says. Drops nothing, and answers false, if that is not
+    /// possible.
     fn make_room(&mut self, newcomer: &Record) -> bool {
         if self.overflow == Overflow::DropNewest {
             return false;

@@ -1,10 +1,10 @@
 //! Tells a client id used twice from other reasons to be disconnected.
 //!
 //! MQTT 3.1.1 has no word for it: a broker closes the older of two connections with one client id without saying why.
-//! The two then take turns, each accepted and closed again. A single such close proves nothing; several in a row do, if
-//! the publishes in flight do not explain them. A publish that the broker does not take (a topic that the policy forbids)
-//! closes the connection before anything after it is acknowledged, and being sent first on the next connection it closes
-//! that one without any PUBACK.
+//! The two then take turns, each accepted and closed again. A single such close proves nothing; several in a row do,
+//! if the publishes in flight do not explain them. A publish that the broker does not take (a topic that the policy
+//! forbids) closes the connection before anything after it is acknowledged, and being sent first on the next
+//! connection it closes that one without any PUBACK.
 
 use std::time::Duration;
 

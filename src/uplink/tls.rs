@@ -201,7 +201,7 @@ fn system_roots() -> Result<RootCertStore, CredentialProblem> {
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        let reason = found.errors.first().map(ToString::to_string).unwrap_or_default();
+        let reason = found.errors.first().map_or("none is installed".into(), ToString::to_string);
         return Err(CredentialProblem::NoSystemRoots { reason });
     }
     Ok(roots)

@@ -1,8 +1,8 @@
 //! What is in flight on one connection, and which PUBACK belongs to which lease.
 //!
-//! The MQTT client numbers the packets, but does not say which number a publish got. It takes them in order, though, so
-//! what was submitted waits in a line: each report of a publish sent belongs to the head of that line. From then on the
-//! packet identifier names it.
+//! The MQTT client numbers the packets, but does not say which number a publish got. It takes them in order, though,
+//! so what was submitted waits in a line: each report of a publish sent belongs to the head of that line. From then on
+//! the packet identifier names it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -61,8 +61,8 @@ impl Window {
         self.submitted.push_back(lease);
     }
 
-    /// The client has sent the next of what was submitted, with this packet identifier. Answers the lease if that is all
-    /// that will be heard of it: QoS 0 has no packet identifier (0) and no PUBACK.
+    /// The client has sent the next of what was submitted, with this packet identifier. Answers the lease if that is
+    /// all that will be heard of it: QoS 0 has no packet identifier (0) and no PUBACK.
     pub fn sent(&mut self, packet_id: u16, now: Instant) -> Option<LeaseId> {
         let lease = self.submitted.pop_front()?;
         if packet_id == 0 {
@@ -88,9 +88,9 @@ impl Window {
 
     /// Whether the oldest publish in flight has been the oldest for longer than the PUBACK timeout.
     ///
-    /// Time counts from when a publish became the oldest, not from when it was sent: on a slow link a publish spends most
-    /// of its time behind others in the buffers of the socket, and each PUBACK before its own shows that the link works.
-    /// What the broker has swallowed becomes the oldest as soon as those before it are done.
+    /// Time counts from when a publish became the oldest, not from when it was sent: on a slow link a publish spends
+    /// most of its time behind others in the buffers of the socket, and each PUBACK before its own shows that the link
+    /// works. What the broker has swallowed becomes the oldest as soon as those before it are done.
     pub fn is_overdue(&self, now: Instant) -> bool {
         !self.sent.is_empty()
             && self.head_since.is_some_and(|since| now.saturating_duration_since(since) >= self.ack_timeout)
@@ -143,8 +143,8 @@ mod tests {
         assert_eq!((window.len(), window.acknowledged()), (0, 3));
     }
 
-    /// A swallowed publish is overdue although those after it are acknowledged; a slow link on which each publish waits
-    /// for those before it is not.
+    /// A swallowed publish is overdue although those after it are acknowledged; a slow link on which each publish
+    /// waits for those before it is not.
     #[test]
     fn the_oldest_alone_has_a_deadline() {
         let ([a, b, c], start) = (leases(), Instant::now());

@@ -84,7 +84,7 @@ impl Mosquitto {
                 if line.ends_with(" running") {
                     let _ = running.send(());
                 }
-                println!("mosquitto: {line}");
+                eprintln!("mosquitto: {line}");
             }
         });
         is_running.recv_timeout(Duration::from_secs(20)).expect("mosquitto does not start");

@@ -44,8 +44,8 @@ impl Observer {
         Observer { tls: Arc::new(tls), subscription: None, seen, messages }
     }
 
-    /// Subscribes to everything at the broker on `port`, and waits for the SUBACK. After a restart of the broker: again,
-    /// and before the bridge can reach it.
+    /// Subscribes to everything at the broker on `port`, and waits for the SUBACK. After a restart of the broker:
+    /// again, and before the bridge can reach it.
     pub async fn subscribe(&mut self, port: u16) {
         if let Some(before) = self.subscription.take() {
             timeout(PATIENCE, before).await.expect("the broker of before still serves").unwrap();
@@ -80,6 +80,11 @@ impl Observer {
                 }
             }
         }));
+    }
+
+    /// Takes the messages from `messages` instead of a broker.
+    pub fn watch(&mut self, messages: &mut mpsc::UnboundedReceiver<(String, Bytes)>) {
+        std::mem::swap(&mut self.messages, messages);
     }
 
     /// The next message: its topic and payload.

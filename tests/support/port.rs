@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpSocket;
 
-/// A port that stays the test's own, whether somebody listens on it or not: a socket is bound to it that never listens.
-/// Connections to it are refused until somebody of the test's binds it too (with `SO_REUSEADDR`) and listens.
+/// A port that stays the test's own, whether somebody listens on it or not: a socket is bound to it that never
+/// listens. Connections to it are refused until somebody of the test's binds it too (with `SO_REUSEADDR`) and listens.
 pub struct Port {
     number: u16,
     _bound: TcpSocket,

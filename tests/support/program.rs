@@ -45,6 +45,7 @@ impl Program {
             let mut buffer = [0; 4096];
             while let Ok(length) = socket.recv(&mut buffer) {
                 for line in String::from_utf8_lossy(&buffer[..length]).lines() {
+                    eprintln!("    systemd: {line}");
                     if sender.send(line.to_owned()).is_err() {
                         return;
                     }

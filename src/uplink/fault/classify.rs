@@ -1,8 +1,9 @@
 //! From the MQTT client's error to a [`Fault`].
 //!
 //! The client wraps what it gets from TLS and the operating system in layers of its own, and which layers depends on
-//! when it happens: with TLS 1.3 the broker's refusal of a client certificate comes after the handshake has succeeded for
-//! the client, as an error of reading the CONNACK. So the chain of errors is searched for the innermost that says something.
+//! when it happens: with TLS 1.3 the broker's refusal of a client certificate comes after the handshake has succeeded
+//! for the client, as an error of reading the CONNACK. So the chain of errors is searched for the innermost that says
+//! something.
 
 use std::error::Error;
 use std::io;
@@ -186,8 +187,8 @@ fn innermost_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     chain(error).filter_map(<dyn Error>::downcast_ref).last()
 }
 
-/// `error` and what caused it, outermost first. Unlike `Error::source` alone this also finds what an `io::Error` carries,
-/// whose source is the source of what it carries.
+/// `error` and what caused it, outermost first. Unlike `Error::source` alone this also finds what an `io::Error`
+/// carries, whose source is the source of what it carries.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(carried) => Some(carried),

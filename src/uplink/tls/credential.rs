@@ -56,7 +56,11 @@ pub enum CredentialProblem {
     #[error("the private key {} is encrypted; the bridge needs it without a passphrase", path.display())]
     EncryptedKey { path: PathBuf },
     /// The private key is that of another certificate.
-    #[error("the private key {} does not belong to the client certificate {}", private_key.display(), certificate.display())]
+    #[error(
+        "the private key {} does not belong to the client certificate {}",
+        private_key.display(),
+        certificate.display()
+    )]
     KeyMismatch { certificate: PathBuf, private_key: PathBuf },
     /// The client certificate is not valid any more.
     #[error("the client certificate {} expired on {on}", path.display())]
@@ -65,7 +69,7 @@ pub enum CredentialProblem {
     #[error("the client certificate {} is not valid before {from}; is the clock right?", path.display())]
     NotYetValid { path: PathBuf, from: String },
     /// There is no `root_ca`, and the system trusts nobody.
-    #[error("the system's trust store holds no certificate{}", if reason.is_empty() { String::new() } else { format!(" ({reason})") })]
+    #[error("the system's trust store holds no certificate ({reason})")]
     NoSystemRoots { reason: String },
     /// Every user of the robot may read, change or replace the private key.
     #[error("the private key {} is open to every user (mode {mode:04o}); chmod o= closes it", path.display())]

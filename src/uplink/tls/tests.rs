@@ -177,7 +177,8 @@ fn names_a_certificate_out_of_its_time() {
     assert_eq!(files.only_problem(), expected);
 }
 
-/// All problems are found, not only the first; a key that everybody may read is one of them, but does not prevent loading.
+/// All problems are found, not only the first; a key that everybody may read is one of them, but does not prevent
+/// loading.
 #[test]
 fn inspect_finds_every_problem() {
     let files = Files::new();
