@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes messages as rclpy serializes them, each with the JSON that it should become: tests/codec/vectors.json.
 
-    vectors.py                    one message of each type of test_msgs, and a few of the common interfaces
+    vectors.py                    a message of each type of test_msgs but MultiNested, and a few of the common interfaces
     vectors.py --all COUNT SEED   COUNT messages of each type of every package, for a wider run
 
 Contents are random, by seed. Needs a sourced ROS. The tests read the file; they do not need this program.
