@@ -53,39 +53,45 @@ pub fn number_in(payload: &[u8]) -> usize {
 /// Publishes numbered texts on each of the `publishers` of `robot`, `rate` a second on each, on a thread of its own.
 pub struct Stream {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<usize>,
+    thread: JoinHandle<Published>,
+}
+
+/// What a [`Stream`] has done. DDS goes on delivering what it has published for as long as this lives.
+pub struct Published {
+    /// Messages on each publisher.
+    pub count: usize,
+    _robot: Robot,
+    _publishers: Vec<Publisher>,
 }
 
 impl Stream {
-    /// Runs until it is stopped, or `count` were published on each publisher.
-    pub fn start(robot: Robot, publishers: Vec<Publisher>, rate: u32, count: usize) -> Stream {
+    /// Runs until it is stopped, or `most` were published on each publisher.
+    pub fn start(robot: Robot, publishers: Vec<Publisher>, rate: u32, most: usize) -> Stream {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            // A publisher ends with its node.
-            let _robot = robot;
             let start = Instant::now();
-            let mut published = 0;
-            while published < count && !stopped.load(Ordering::Relaxed) {
-                let due = start + Duration::from_secs(published as u64) / rate;
+            let mut count = 0;
+            while count < most && !stopped.load(Ordering::Relaxed) {
+                let due = start + Duration::from_secs(count as u64) / rate;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 for publisher in &publishers {
-                    publish(publisher, numbered(published));
+                    publish(publisher, numbered(count));
                 }
-                published += 1;
+                count += 1;
             }
-            published
+            Published { count, _robot: robot, _publishers: publishers }
         });
         Stream { stop, thread }
     }
 
-    /// Waits for the end; answers how many were published on each.
-    pub fn join(self) -> usize {
+    /// Waits for the end.
+    pub fn join(self) -> Published {
         self.thread.join().unwrap()
     }
 
-    /// Ends it; answers how many were published on each.
-    pub fn stop(self) -> usize {
+    /// Ends it.
+    pub fn stop(self) -> Published {
         self.stop.store(true, Ordering::Relaxed);
         self.join()
     }

@@ -1,0 +1,133 @@
+//! The whole program under load: many messages, many topics, large messages.
+
+#[allow(dead_code, reason = "shared by tests that need different parts of it")]
+mod support {
+    pub mod certificates;
+    pub mod domain;
+    pub mod link;
+    pub mod mosquitto;
+    pub mod observer;
+    pub mod port;
+    pub mod program;
+    pub mod robot;
+    pub mod stage;
+}
+
+use std::collections::HashMap;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::program::Program;
+use support::robot::{Robot, Stream, number_in, numbered, publish};
+use support::stage::Stage;
+
+/// 5,000 messages of 200 bytes a second for 20 s arrive without loss and in order, and the bridge's memory does not
+/// grow while they do.
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_messages_a_second_arrive() {
+    const RATE: u32 = 5000;
+    const COUNT: usize = RATE as usize * 20;
+    let mut stage = Stage::set().await;
+    let configuration = "[[topics]]\nros = \"/fast\"\npayload = \"data\"\ndepth = 10000\n";
+    let mut program = Program::start(&stage.configure(configuration));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/fast", 10_000);
+    Robot::await_subscriber(&publisher);
+    let stream = Stream::start(robot, vec![publisher], RATE, COUNT);
+    let mut settled = 0;
+    for expected in 0..COUNT {
+        assert_eq!(number_in(&stage.observer.next().await.1), expected);
+        if expected == COUNT / 4 {
+            settled = program.resident_bytes();
+        }
+    }
+    let grown = program.resident_bytes().saturating_sub(settled);
+    assert!(grown < 8 << 20, "the bridge grew by {grown} bytes in 15 s");
+    assert_eq!(stream.join().count, COUNT);
+    assert_eq!(program.terminate().code(), Some(0));
+    program.await_log(&format!("{COUNT} received, {COUNT} acknowledged, 0 dropped"));
+}
+
+/// 200 topics at once are all subscribed and forwarded, each in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_topics_at_once() {
+    const TOPICS: usize = 200;
+    const MESSAGES: usize = 20;
+    let mut stage = Stage::set().await;
+    let topics: String =
+        (0..TOPICS).map(|n| format!("[[topics]]\nros = \"/many/t{n}\"\npayload = \"data\"\n")).collect();
+    let mut program = Program::start(&stage.configure(&topics));
+    let mut robot = Robot::start();
+    let publishers: Vec<_> = (0..TOPICS).map(|n| robot.publisher(&format!("/many/t{n}"), MESSAGES)).collect();
+    publishers.iter().for_each(Robot::await_subscriber);
+    let _published = Stream::start(robot, publishers, 20, MESSAGES).join();
+    let mut arrived: HashMap<String, usize> = HashMap::new();
+    for _ in 0..TOPICS * MESSAGES {
+        let (topic, payload) = stage.observer.next().await;
+        let next = arrived.entry(topic).or_default();
+        assert_eq!(number_in(&payload), *next);
+        *next += 1;
+    }
+    assert_eq!(arrived.len(), TOPICS);
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// Publishes images of 4 MB on /image, ten a second; killed when dropped.
+struct Camera(Child);
+
+impl Camera {
+    fn start() -> Camera {
+        let program = "
+import array, time, rclpy
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node('camera')
+publisher = node.create_publisher(Image, '/image', 1)
+image = Image(height=1000, width=1000, encoding='rgba8', step=4000, data=array.array('B', bytes(4000000)))
+while True:
+    publisher.publish(image)
+    time.sleep(0.1)
+";
+        let child = Command::new("python3").args(["-c", program]).stdin(Stdio::null()).spawn().unwrap();
+        Camera(child)
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A topic with images of 4 MB, which AWS IoT Core would not take, is dropped by size with a count, and does not touch
+/// the rate of a small topic at 100 Hz beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_huge_topic_leaves_a_small_one_alone() {
+    const RATE: u32 = 100;
+    const COUNT: usize = 1000;
+    let mut stage = Stage::set().await;
+    let configuration = "[[topics]]\nros = \"/image\"\n[[topics]]\nros = \"/small\"\npayload = \"data\"\n";
+    let mut program = Program::start(&stage.configure(configuration));
+    let _camera = Camera::start();
+    program.await_log("A message of /image was dropped: the payload is over 131072 bytes");
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/small", 100);
+    Robot::await_subscriber(&publisher);
+    let period = Duration::from_secs(1) / RATE;
+    let start = Instant::now();
+    let mut late = 0;
+    for number in 0..COUNT {
+        let due = start + period * u32::try_from(number).unwrap();
+        tokio::time::sleep_until(due.into()).await;
+        publish(&publisher, numbered(number));
+        // The next one is published only when this one has arrived: what is late is seen.
+        assert_eq!(number_in(&stage.observer.next().await.1), number);
+        late += usize::from(due.elapsed() > period);
+    }
+    assert!(late < COUNT / 20, "{late} of {COUNT} messages took longer than {period:?}");
+    assert_eq!(program.terminate().code(), Some(0));
+    program.await_log(&format!("Topic /small: {COUNT} received, {COUNT} acknowledged, 0 dropped"));
+    let image = program.await_log("Topic /image:");
+    assert!(image.contains(" 0 acknowledged") && !image.contains(" 0 dropped"), "{image}");
+}
