@@ -81,6 +81,13 @@ impl Program {
         }
     }
 
+    /// How long it takes until systemd is told `note` the next time.
+    pub fn time_until_note(&mut self, note: &str) -> Duration {
+        let start = Instant::now();
+        self.await_note(note);
+        start.elapsed()
+    }
+
     /// Waits for a line of the log that contains `part`, from the start of the process on.
     pub fn await_log(&self, part: &str) -> String {
         let deadline = Instant::now() + PATIENCE;

@@ -1,0 +1,204 @@
+//! The commands of the command line, as people and scripts use them.
+
+#[allow(dead_code, reason = "shared by tests that need different parts of it")]
+mod support {
+    pub mod certificates;
+    pub mod domain;
+    pub mod link;
+    pub mod mosquitto;
+    pub mod observer;
+    pub mod port;
+    pub mod program;
+    pub mod robot;
+    pub mod stage;
+}
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+use support::certificates::Valid;
+use support::program::{Program, command};
+use support::robot::{Robot, Stream, numbered};
+use support::stage::Stage;
+
+fn run(arguments: &[&str]) -> Output {
+    command().args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A wrong command line ends with 2 and shows what is right; help, version and completions with 0.
+#[test]
+fn the_command_line_explains_itself() {
+    for wrong in [vec![], vec!["fly"], vec!["run", "--colour"], vec!["mock", "--rate", "-1"], vec!["preview"]] {
+        let output = run(&wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(text(&output.stderr).contains("Usage:") || text(&output.stderr).contains("--help"), "{wrong:?}");
+    }
+    let help = run(&["--help"]);
+    assert!(help.status.success());
+    for word in ["run", "check", "preview", "mock", "completions", "Exit status", "78"] {
+        assert!(text(&help.stdout).contains(word), "{word}");
+    }
+    assert_eq!(text(&run(&["--version"]).stdout), format!("iot-bridge {}\n", env!("CARGO_PKG_VERSION")));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&["completions", shell]);
+        assert!(script.status.success() && text(&script.stdout).contains("preview"), "{shell}");
+    }
+}
+
+/// `check` accepts a right configuration and prints what it amounts to; `run` would take exactly that.
+#[tokio::test]
+async fn check_prints_the_effective_configuration() {
+    let stage = Stage::set().await;
+    let path = stage.configure("[[topics]]\nros = \"/odom\"\n");
+    let output = run(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    assert!(
+        printed.contains("mqtt = \"robots/robot1/odom\"") && printed.contains("keep_alive = \"1 min\""),
+        "{printed}"
+    );
+
+    // What it prints is a configuration with the same meaning.
+    let again = stage.directory.path().join("again.toml");
+    fs::write(&again, &printed).unwrap();
+    let output = run(&["check", "--json", "--config", again.to_str().unwrap()]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ok"], true, "{report}");
+    assert_eq!(report["settings"]["topics"][0]["mqtt"], "robots/robot1/odom");
+    assert!(report["certificate_expires"].as_u64().unwrap() > 1_700_000_000);
+}
+
+/// `check` names every problem of the configuration at once, and of the credentials, and ends with 78; `run` refuses
+/// the same configuration with 78.
+#[tokio::test]
+async fn check_names_every_problem() {
+    let stage = Stage::set().await;
+    let path = stage.configure(
+        "[mqtt]\nkeep_alive = \"2 s\"\nkeepalive = 3\n[[topics]]\nros = \"/a b\"\nqos = 2\nrate = \"2 Hz\"\n",
+    );
+    let path = path.to_str().unwrap();
+    let output = run(&["check", "--config", path]);
+    assert_eq!(output.status.code(), Some(78));
+    let problems = text(&output.stderr);
+    for word in ["mqtt.keep_alive", "mqtt.keepalive", "topics[0].ros", "topics[0].qos", "not supported yet"] {
+        assert!(problems.contains(word), "{word}: {problems}");
+    }
+    assert!(problems.contains("5 problems are to mend"), "{problems}");
+    let report: Value = serde_json::from_slice(&run(&["check", "--json", "--config", path]).stdout).unwrap();
+    assert_eq!((&report["ok"], report["problems"].as_array().unwrap().len()), (&Value::Bool(false), 5));
+    let refused = run(&["run", "--config", path]);
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(text(&refused.stderr).contains("topics[0].qos"));
+
+    let path = stage.configure("[[topics]]\nros = \"/a\"\n");
+    stage.authority.issue(&["robot1"], Valid::NoLonger).write(stage.directory.path(), "robot1");
+    fs::set_permissions(&stage.files.private_key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(stage.root_ca(), "no certificate").unwrap();
+    let output = run(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(78));
+    let problems = text(&output.stderr);
+    for word in ["expired", "open to every user", "aws.certificate", "aws.private_key", "aws.root_ca"] {
+        assert!(problems.contains(word), "{word}: {problems}");
+    }
+}
+
+/// `preview` prints exactly what the broker would get.
+#[tokio::test(flavor = "multi_thread")]
+async fn preview_prints_what_would_be_published() {
+    let mut stage = Stage::set().await;
+    let path = stage.configure("[[topics]]\nros = \"/numbers\"\npayload = \"data\"\n[[topics]]\nros = \"/numbers\"\nmqtt = \"again\"\npayload = \"envelope\"\n");
+    let previewed = command()
+        .args(["preview", "/numbers", "--count", "4", "--config", path.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut program = Program::start(&path);
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/numbers", 100);
+    let stream = Stream::start(robot, vec![publisher], 20, usize::MAX);
+    let output = previewed.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let payloads = text(&output.stdout);
+    let payloads: Vec<&str> = payloads.lines().collect();
+    assert_eq!(payloads.len(), 4, "{payloads:?}");
+    let headings = text(&output.stderr);
+    assert!(headings.contains("/numbers -> robots/robot1/numbers (200 bytes)"), "{headings}");
+    // A plain text comes as it is; the same text comes in an envelope, whose place and numbers are its own.
+    let plain = payloads.iter().find(|payload| !payload.starts_with('{')).unwrap();
+    let envelope: Value =
+        serde_json::from_str(payloads.iter().find(|payload| payload.starts_with('{')).unwrap()).unwrap();
+    assert_eq!((&envelope["thing"], &envelope["topic"]), (&"robot1".into(), &"/numbers".into()));
+    assert_eq!(envelope["type"], "std_msgs/msg/String");
+    assert!(envelope["received"].as_i64().unwrap() >= envelope["stamp"].as_i64().unwrap() - 1_000_000_000);
+    let mut arrived = Vec::new();
+    while !arrived.iter().any(|payload: &String| payload == plain) {
+        arrived.push(text(&stage.observer.next().await.1));
+    }
+    stream.stop();
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// `preview` shows a topic that is not configured with the defaults, and ends quietly when nobody reads on.
+#[tokio::test(flavor = "multi_thread")]
+async fn preview_of_an_unconfigured_topic() {
+    let stage = Stage::set().await;
+    let path = stage.configure("[[topics]]\nros = \"/other\"\n");
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/numbers", 100);
+    let stream = Stream::start(robot, vec![publisher], 20, usize::MAX);
+    let output = run(&["preview", "numbers", "--count", "1", "--config", path.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let message: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(message["data"].as_str().unwrap().len(), numbered(0).len());
+    assert!(text(&output.stderr).contains("/numbers is not configured; showing it with the defaults"));
+    stream.stop();
+    assert_eq!(run(&["preview", "no topic", "--config", path.to_str().unwrap()]).status.code(), Some(78));
+}
+
+/// The AWS sample's `iot_config.json`, as it is, forwards what its mock node publishes, as the sample does: the text
+/// unchanged, to `ros2_mock_telemetry_topic`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_s_configuration_does_what_the_sample_does() {
+    let mut stage = Stage::set().await;
+    let path = stage.directory.path().join("iot_config.json");
+    let configuration = serde_json::json!({
+        "endpoint": "localhost",
+        "rootCAPath": stage.root_ca(),
+        "certificatePath": stage.files.certificate,
+        "privateKeyPath": stage.files.private_key,
+        "clientID": "robot1",
+        "port": stage.link.port(),
+        "region": "us-west-2",
+    });
+    fs::write(&path, configuration.to_string()).unwrap();
+    let mut program = Program::start(&path);
+    let mut mock = command().args(["mock", "--rate", "50"]).stderr(Stdio::null()).spawn().unwrap();
+    for _ in 0..20 {
+        let (topic, payload) = stage.observer.next().await;
+        assert_eq!(topic, "ros2_mock_telemetry_topic");
+        let telemetry: Value = serde_json::from_slice(&payload).unwrap();
+        assert!((85.0..=90.0).contains(&telemetry["battery"].as_f64().unwrap()), "{telemetry}");
+        assert!(text(&payload).starts_with("{\"battery\": "), "the text is not as published: {telemetry}");
+    }
+    mock.kill().unwrap();
+    mock.wait().unwrap();
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// ROS that can't be started is an error with a reason and status 1, not a panic.
+#[test]
+fn a_ros_that_cannot_start_is_an_error() {
+    for arguments in [&["mock"][..], &["preview", "/odom"][..]] {
+        let output = command().args(arguments).env("ROS_DOMAIN_ID", "nonsense").output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+    }
+}

@@ -1,0 +1,133 @@
+//! The whole program as systemd sees it: readiness, status, watchdog, credentials that are wrong and mended, the end.
+
+#[allow(dead_code, reason = "shared by tests that need different parts of it")]
+mod support {
+    pub mod certificates;
+    pub mod domain;
+    pub mod link;
+    pub mod mosquitto;
+    pub mod observer;
+    pub mod port;
+    pub mod program;
+    pub mod robot;
+    pub mod stage;
+}
+
+use std::time::Duration;
+
+use support::certificates::{Authority, Valid};
+use support::program::Program;
+use support::robot::{Robot, numbered, publish};
+use support::stage::Stage;
+
+const QUICK: &str =
+    "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[[topics]]\nros = \"/numbers\"\npayload = \"data\"\ndepth = 1000\n";
+
+/// A bridge that starts without a broker is ready, says that it is not connected and why, and says so when it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_without_a_broker_and_honest_about_it() {
+    let stage = Stage::set().await;
+    stage.link.shut().await;
+    let mut program = Program::start(&stage.configure(QUICK));
+    let status = program.await_note("STATUS=Not connected");
+    assert!(status.contains("localhost") && status.contains("refuses connections"), "{status}");
+    assert!(status.contains("0 acknowledged, 0 queued, 0 dropped. 0 of 1 topics"), "{status}");
+    stage.link.reopen().await;
+    program.await_note("STATUS=Connected.");
+    assert_eq!(program.terminate().code(), Some(0));
+    program.await_note("STOPPING=1");
+}
+
+/// SIGTERM sends what is queued before the process ends, with status 0.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_drains_the_queue() {
+    const COUNT: usize = 500;
+    let mut stage = Stage::set().await;
+    let mut program = Program::start(&stage.configure(QUICK));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/numbers", 2 * COUNT);
+    Robot::await_subscriber(&publisher);
+    program.await_note("1 of 1 topics subscribed");
+    // Nothing gets through, so all of it is queued when the signal comes.
+    stage.link.pause();
+    (0..COUNT).for_each(|number| publish(&publisher, numbered(number)));
+    program.await_note(&format!("{COUNT} queued"));
+    stage.link.resume();
+    assert_eq!(program.terminate().code(), Some(0));
+    program.await_log(&format!("{COUNT} received, {COUNT} acknowledged, 0 dropped, 0 left"));
+    for expected in 0..COUNT {
+        assert_eq!(stage.observer.next().await.1, numbered(expected));
+    }
+}
+
+/// What SIGTERM can't send in its bounded time is reported as lost, and the process ends all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_without_a_broker_reports_what_is_lost() {
+    let stage = Stage::set().await;
+    stage.link.shut().await;
+    let mut program = Program::start(&stage.configure(QUICK));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/numbers", 10);
+    Robot::await_subscriber(&publisher);
+    (0..3).for_each(|number| publish(&publisher, numbered(number)));
+    program.await_note("3 queued");
+    assert_eq!(program.terminate().code(), Some(0));
+    let line = program.await_log("3 records in the queue, which are lost with the process");
+    assert!(line.contains("ERROR"), "{line}");
+}
+
+/// The watchdog hears from a healthy bridge at least at half its limit, connected or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_is_fed_connected_or_not() {
+    let stage = Stage::set().await;
+    let limit = Duration::from_secs(2);
+    let microseconds = limit.as_micros().to_string();
+    let config = stage.configure(QUICK);
+    let mut program = Program::start_with(&config, &[("WATCHDOG_USEC", microseconds.as_str())]);
+    program.await_note("STATUS=Connected.");
+    for connected in [true, false] {
+        if !connected {
+            stage.link.shut().await;
+            program.await_note("STATUS=Not connected");
+        }
+        program.await_note("WATCHDOG=1");
+        for _ in 0..5 {
+            let gap = program.time_until_note("WATCHDOG=1");
+            assert!(gap < limit, "{gap:?} without a sign of life");
+        }
+    }
+    assert!(program.is_alive());
+}
+
+/// A broker whose authority is not trusted, a certificate that has expired, a key of another certificate: the process
+/// lives, its status says what is wrong, and it connects by itself once the files are mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_are_a_status_and_heal() {
+    let stage = Stage::set().await;
+    let mut program = Program::start(&stage.configure(QUICK));
+    program.await_note("STATUS=Connected.");
+    let good = stage.authority.issue(&["robot1"], Valid::Now);
+    let other = stage.authority.issue(&["robot1"], Valid::Now);
+    let expired = stage.authority.issue(&["robot1"], Valid::NoLonger);
+    let stranger = Authority::new("Another CA");
+
+    let faults: [(&str, &dyn Fn()); 3] = [
+        ("is not signed by the root CA", &|| stage.trust(&stranger)),
+        ("expired on", &|| drop(expired.write(stage.directory.path(), "robot1"))),
+        ("does not belong to the client certificate", &|| {
+            good.write(stage.directory.path(), "robot1");
+            std::fs::write(&stage.files.private_key, &other.private_key).unwrap();
+        }),
+    ];
+    for (word, spoil) in faults {
+        spoil();
+        stage.link.cut();
+        let status = program.await_note(word);
+        assert!(status.starts_with("STATUS="), "{status}");
+        assert!(program.is_alive());
+        stage.trust(&stage.authority);
+        good.write(stage.directory.path(), "robot1");
+        program.await_note("STATUS=Connected.");
+    }
+    assert_eq!(program.terminate().code(), Some(0));
+}
