@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::config::Settings;
 use crate::health::{self, Heartbeat, TopicHealth, Watched, systemd};
@@ -14,10 +15,13 @@ use crate::queue::Queue;
 use crate::ros::{self, Node, RosThread};
 use crate::uplink::Uplink;
 
-pub use reception::{Reception, wanted};
+pub use reception::{Reception, open, wanted};
 
-/// Ends when the ROS thread does.
+/// How often it is seen whether the ROS thread is there.
 const ROS_THREAD_LOOK: Duration = Duration::from_millis(500);
+
+/// Longest wait for the ROS thread when the bridge stops; what is queued is sent even if DDS hangs.
+const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the bridge until `stop` ends, which says what asked for it; then stops it in the order of the data's way:
 /// reception, then the uplink, which sends what it can in a bounded time.
@@ -41,9 +45,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
         uplink: uplink_state,
         stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
     };
-    let watching = tokio::spawn(health::watch(watched));
+    let mut watching = tokio::spawn(health::watch(watched));
     let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
-    let uplink = tokio::spawn(uplink.run(async {
+    let mut uplink = tokio::spawn(uplink.run(async {
         // An error means that the sender is gone, which ends the uplink as well.
         let _ = uplink_stopped.await;
     }));
@@ -52,19 +56,23 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
     let asked = tokio::select! {
         reason = stop => Ok(reason),
         () = death_of(&ros) => Err(anyhow!("the ROS thread died")),
+        ended = &mut uplink => return Err(anyhow!("the uplink died: {ended:?}")),
+        ended = &mut watching => Err(anyhow!("the watch over the bridge died: {ended:?}")),
     };
     systemd::stopping();
     if let Ok(reason) = &asked {
         tracing::info!("Stopping, because of {reason}.");
     }
-    let ros_ended = tokio::task::spawn_blocking(|| ros.stop()).await?;
+    let stopping = tokio::task::spawn_blocking(|| ros.stop());
+    let ros_ended = timeout(ROS_STOP_TIMEOUT, stopping).await;
     drop(stop_uplink);
     uplink.await?;
     watching.abort();
     for topic in &topics {
         log_account(topic);
     }
-    ros_ended.map_err(|_| anyhow!("the ROS thread died"))?;
+    let ros_ended = ros_ended.map_err(|_| anyhow!("the ROS thread does not stop"))?;
+    ros_ended?.map_err(|_| anyhow!("the ROS thread died"))?;
     asked.map(|_| ())
 }
 

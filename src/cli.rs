@@ -1,10 +1,13 @@
 //! The command line of `iot-bridge`.
 
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::config;
 
 /// Forwards ROS 2 telemetry to AWS IoT Core over mutual TLS.
 #[derive(Debug, Parser)]
@@ -44,6 +47,7 @@ pub enum Command {
     /// standard error. A topic that is not configured is shown with the defaults.
     Preview {
         /// ROS topic, like /odom
+        #[arg(value_parser = topic_name)]
         topic: String,
         /// Stop after this many messages
         #[arg(long, value_name = "N")]
@@ -57,7 +61,7 @@ pub enum Command {
         #[arg(long, value_name = "HZ", default_value_t = 2.0, value_parser = rate)]
         rate: f64,
         /// ROS topic
-        #[arg(long, value_name = "NAME", default_value = "mock_telemetry")]
+        #[arg(long, value_name = "NAME", default_value = "mock_telemetry", value_parser = topic_name)]
         topic: String,
     },
     /// Print the completion script of a shell
@@ -76,13 +80,20 @@ pub struct ConfigArgs {
     pub config: Option<PathBuf>,
 }
 
-/// The fastest that a timer of a general purpose system is good for.
-const HIGHEST_RATE: f64 = 100_000.0;
+/// The fastest that a timer of a general purpose system is good for, and a message in a quarter of an hour.
+const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if rate > 0.0 && rate <= HIGHEST_RATE => Ok(rate),
-        _ => Err(format!("a number of messages a second, above 0 and at most {HIGHEST_RATE}")),
+        Ok(rate) if RATES.contains(&rate) => Ok(rate),
+        _ => Err(format!("a number of messages a second from {} to {}", RATES.start(), RATES.end())),
+    }
+}
+
+fn topic_name(text: &str) -> Result<String, String> {
+    match config::default_topic("thing", text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(problems) => Err(problems.iter().map(|problem| problem.allowed.as_str()).collect::<Vec<_>>().join("; ")),
     }
 }
 
@@ -100,7 +111,7 @@ mod tests {
     #[test]
     fn rates_are_positive_numbers() {
         assert_eq!(rate("2.5"), Ok(2.5));
-        for wrong in ["0", "-1", "NaN", "inf", "1e9", "fast", ""] {
+        for wrong in ["0", "-1", "1e-20", "NaN", "inf", "1e9", "fast", ""] {
             assert!(rate(wrong).is_err(), "{wrong}");
         }
     }

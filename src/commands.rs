@@ -5,6 +5,7 @@ mod mock;
 mod preview;
 mod run;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
@@ -26,8 +27,17 @@ pub fn execute(cli: Cli) -> ExitCode {
 
 fn completions(shell: clap_complete::Shell) -> ExitCode {
     use clap::CommandFactory;
-    clap_complete::generate(shell, &mut Cli::command(), "iot-bridge", &mut std::io::stdout());
-    ExitCode::SUCCESS
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "iot-bridge", &mut script);
+    print(&script)
+}
+
+/// Writes `text` to standard output. A reader that does not want all of it is no error.
+fn print(text: &[u8]) -> ExitCode {
+    match std::io::stdout().write_all(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// Prints what is wrong with the configuration and answers the exit status for it.

@@ -12,6 +12,7 @@ mod graph;
 mod guard_condition;
 mod introspection;
 mod qos;
+mod seen;
 mod subscription;
 mod thread;
 mod topic;
@@ -26,7 +27,6 @@ use crate::config::{Durability, Reliability};
 pub use context::Node;
 pub use error::RosError;
 pub use thread::{RosThread, spawn};
-pub use type_support::{TypeSupport, TypeSupportError};
 
 /// A topic that somebody wants to receive.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +48,7 @@ pub struct Sample<'a> {
     pub cdr: &'a [u8],
     /// When it was published, nanoseconds since 1970 on the publisher's clock; 0 when DDS does not say.
     pub source_ns: i64,
-    /// When DDS handed it to the bridge, nanoseconds since 1970.
+    /// When DDS received it for the bridge, nanoseconds since 1970.
     pub received_ns: i64,
 }
 
@@ -77,7 +77,7 @@ pub trait Receiver: Send {
     fn opened(&mut self, topic: usize, schema: &Arc<Schema>);
     /// A message arrived.
     fn received(&mut self, topic: usize, sample: &Sample<'_>);
-    /// DDS lost `count` messages before they could be taken.
+    /// `count` messages were published, but lost or overwritten in DDS before they could be taken.
     fn lost(&mut self, topic: usize, count: u64);
     /// DDS refused `count` publishers of `topic`, because what they offer does not satisfy `policy`.
     fn refused(&mut self, topic: usize, policy: &'static str, count: u64);

@@ -56,11 +56,9 @@ use shutdown::Shutdown;
 /// the socket. Generous, for cellular links.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longest time for sending what is queued once the uplink is told to stop.
+/// Longest time for sending what is queued once the uplink is told to stop; before it, as long for a connection that is
+/// being made.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Most bytes of a payload (AWS IoT Core quotas: 128 KB).
-pub const MAX_PAYLOAD: usize = 131_072;
 
 /// Most bytes of an MQTT packet, as AWS IoT Core announces it.
 const MAX_PACKET: usize = 149_504;
@@ -110,7 +108,7 @@ impl Uplink {
         if !(1..=u64::from(u16::MAX)).contains(&mqtt.keep_alive.as_secs()) {
             return Err(InvalidUplink::KeepAlive);
         }
-        let (state, view) = watch::channel(UplinkState::new());
+        let (state, view) = watch::channel(UplinkState::default());
         let backoff = Backoff::try_new(&mqtt.reconnect)?;
         let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
         Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, journal: Journal::default() }, view))
@@ -143,7 +141,6 @@ impl Uplink {
     /// Connects once and serves the connection until it ends.
     async fn attempt(&mut self, shutdown: &mut Shutdown<'_>) {
         self.set_phase(Phase::Connecting);
-        self.backoff.attempt_begins(Instant::now());
         let connecting = async {
             let tls = load_credentials(&self.aws, &self.state).await?;
             let mut connection = Connection::new(&self.aws, &self.mqtt, tls);
@@ -151,7 +148,21 @@ impl Uplink {
             accepted.map_err(|error| classify(&error, Peer { aws: &self.aws, connected: false }))?;
             Ok::<_, Fault>(connection)
         };
-        match attend(connecting, &self.queue, &self.heartbeat, shutdown).await {
+        let outcome = {
+            let mut connecting = pin!(connecting);
+            match attend(&mut connecting, &self.queue, &self.heartbeat, shutdown).await {
+                // Told to stop half-way: what is queued deserves the rest.
+                None if !self.queue.is_empty() => {
+                    let mut no_more = Shutdown::never();
+                    let rest = attend(&mut connecting, &self.queue, &self.heartbeat, &mut no_more);
+                    tokio::time::timeout(DRAIN_TIMEOUT, rest).await.ok().flatten()
+                }
+                outcome => outcome,
+            }
+        };
+        // The broker counts CONNECTs, and a name look-up may have taken long before this one.
+        self.backoff.attempted(Instant::now());
+        match outcome {
             None => {}
             Some(Ok(connection)) => self.serve(connection, shutdown).await,
             Some(Err(fault)) => {

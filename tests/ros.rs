@@ -3,8 +3,10 @@
 #[path = "support/domain.rs"]
 mod domain;
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver as Events, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use iot_bridge::codec::Schema;
@@ -21,26 +23,34 @@ const PATIENCE: Duration = Duration::from_secs(30);
 enum Event {
     Opened(usize, String),
     Received(usize, Vec<u8>),
+    Lost(usize, u64),
     Refused(usize, &'static str),
     Changed(usize, TopicState),
 }
 
-struct Teller(Sender<Event>);
+struct Teller {
+    events: Sender<Event>,
+    /// Taken for the time of each message: the test holds the ROS thread with it.
+    gate: Arc<Mutex<()>>,
+}
 
 impl Receiver for Teller {
     fn opened(&mut self, topic: usize, schema: &Arc<Schema>) {
-        let _ = self.0.send(Event::Opened(topic, schema.name.clone()));
+        let _ = self.events.send(Event::Opened(topic, schema.name.clone()));
     }
     fn received(&mut self, topic: usize, sample: &Sample<'_>) {
+        let _passed = self.gate.lock().unwrap();
         assert!(sample.source_ns > 0 && sample.received_ns >= sample.source_ns - 1_000_000_000);
-        let _ = self.0.send(Event::Received(topic, sample.cdr.to_vec()));
+        let _ = self.events.send(Event::Received(topic, sample.cdr.to_vec()));
     }
-    fn lost(&mut self, _: usize, _: u64) {}
+    fn lost(&mut self, topic: usize, count: u64) {
+        let _ = self.events.send(Event::Lost(topic, count));
+    }
     fn refused(&mut self, topic: usize, policy: &'static str, _: u64) {
-        let _ = self.0.send(Event::Refused(topic, policy));
+        let _ = self.events.send(Event::Refused(topic, policy));
     }
     fn changed(&mut self, topic: usize, state: TopicState) {
-        let _ = self.0.send(Event::Changed(topic, state));
+        let _ = self.events.send(Event::Changed(topic, state));
     }
     fn turned(&mut self) {}
 }
@@ -56,9 +66,16 @@ fn wanted(topic: &str, type_name: Option<&str>) -> Wanted {
 }
 
 fn receive(wanted: Vec<Wanted>) -> (RosThread, Events<Event>) {
+    let (thread, events, _) = receive_through_a_gate(wanted);
+    (thread, events)
+}
+
+fn receive_through_a_gate(wanted: Vec<Wanted>) -> (RosThread, Events<Event>, Arc<Mutex<()>>) {
     let (sender, events) = mpsc::channel();
+    let gate = Arc::new(Mutex::new(()));
     let node = Node::create("iot_bridge", "").unwrap();
-    (ros::spawn(node, wanted, Teller(sender)).unwrap(), events)
+    let teller = Teller { events: sender, gate: Arc::clone(&gate) };
+    (ros::spawn(node, wanted, teller).unwrap(), events, gate)
 }
 
 fn publishing_node() -> r2r::Node {
@@ -146,6 +163,89 @@ fn auto_qos_follows_publishers_that_come_later() {
         holds(event, 0, "alone")
     });
     assert_eq!(again, 0, "the latched message was delivered again");
+    thread.stop().unwrap();
+}
+
+/// A stream loses nothing, and nothing of it comes twice, when a publisher with another QoS comes and goes beside it.
+#[test]
+fn a_change_of_qos_loses_nothing() {
+    domain::enter();
+    let (thread, events) = receive(vec![wanted("/stream", Some("std_msgs/msg/String"))]);
+    let mut node = publishing_node();
+    let stream = node.create_publisher::<RosString>("/stream", QosProfile::default().keep_last(1000)).unwrap();
+    publish_until_received(&stream, &text("start"), &events, "start", |event| holds(event, 0, "start"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishing = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            let mut count = 0;
+            while !stop.load(Ordering::Relaxed) {
+                stream.publish(&text(&format!("number {count}."))).unwrap();
+                count += 1;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            (count, stream)
+        }
+    });
+    let (mut numbers, received) = (Vec::new(), Cell::new(0));
+    let mut note = |event: &Event| {
+        assert!(!matches!(event, Event::Lost(..)), "{event:?}");
+        if let Event::Received(_, cdr) = event {
+            let data = String::from_utf8_lossy(cdr);
+            let number = data.split_once("number ").and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
+            numbers.extend(number.map(|number: usize| number));
+        }
+        received.set(numbers.len());
+        numbers.len()
+    };
+    for _ in 0..2 {
+        let other = node.create_publisher::<RosString>("/stream", QosProfile::default().best_effort()).unwrap();
+        publish_until_received(&other, &text("other"), &events, "the other publisher", |event| {
+            note(event);
+            holds(event, 0, "other")
+        });
+        node.destroy_publisher(other);
+        // Long enough for the subscription to follow back, and for the one before it to end.
+        let until = received.get() + 1000;
+        await_event(&events, "the stream", |event| note(event) >= until);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (count, _stream) = publishing.join().unwrap();
+    if received.get() < count {
+        await_event(&events, "the end of the stream", |event| note(event) >= count);
+    }
+    assert_eq!(numbers, (0..count).collect::<Vec<_>>());
+    thread.stop().unwrap();
+}
+
+/// What DDS overwrites before it can be taken is counted as lost: nothing is missing without a word.
+#[test]
+fn overwritten_messages_are_counted() {
+    domain::enter();
+    const COUNT: u64 = 50;
+    let shallow = Wanted { depth: 5, ..wanted("/burst", Some("std_msgs/msg/String")) };
+    let (thread, events, gate) = receive_through_a_gate(vec![shallow]);
+    let mut node = publishing_node();
+    let publisher = node.create_publisher::<RosString>("/burst", QosProfile::default().keep_last(1000)).unwrap();
+    publish_until_received(&publisher, &text("start"), &events, "start", |event| holds(event, 0, "start"));
+    {
+        let _held = gate.lock().unwrap();
+        (0..COUNT).for_each(|_| publisher.publish(&text("burst")).unwrap());
+        // Each of them is in DDS's hands; how soon it overwrites is its own affair.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    publisher.publish(&text("end")).unwrap();
+    let (mut received, mut lost) = (0, 0);
+    await_event(&events, "the end", |event| {
+        match event {
+            Event::Lost(_, count) => lost += count,
+            Event::Received(..) if holds(event, 0, "burst") => received += 1,
+            _ => {}
+        }
+        holds(event, 0, "end")
+    });
+    assert_eq!(received + lost, COUNT);
+    assert!(lost >= COUNT - 10, "only {lost} of {COUNT} were overwritten");
     thread.stop().unwrap();
 }
 

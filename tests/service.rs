@@ -20,8 +20,7 @@ use support::program::Program;
 use support::robot::{Robot, numbered, publish};
 use support::stage::Stage;
 
-const QUICK: &str =
-    "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[[topics]]\nros = \"/numbers\"\npayload = \"data\"\ndepth = 1000\n";
+const QUICK: &str = "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[[topics]]\nros = \"/numbers\"\npayload = \"data\"\ndepth = 1000\n";
 
 /// A bridge that starts without a broker is ready, says that it is not connected and why, and says so when it is.
 #[tokio::test(flavor = "multi_thread")]

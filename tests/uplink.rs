@@ -293,11 +293,7 @@ async fn recognises_a_client_id_used_twice() {
     let mut other = scene.run_as(&scene.aws, idle);
     let admitting = scene.admit_at(200, 1000);
     let sentence = running.fault(FaultKind::TakenOver).await;
-    assert_eq!(
-        sentence,
-        "the broker closed the connection again soon after connecting; \
-         another client with the client id robot1 is the usual cause"
-    );
+    assert!(sentence.contains("the usual cause is another client with the client id robot1"), "{sentence}");
     other.fault(FaultKind::TakenOver).await;
     other.stop().await;
     scene.receive(1000).await;

@@ -1,7 +1,9 @@
 //! From the ROS thread into the queue: each message is shaped and admitted where it arrives.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
 
 use crate::codec::Schema;
 use crate::config::{self, Settings};
@@ -23,8 +25,8 @@ pub struct Reception {
 struct Topic {
     settings: config::Topic,
     health: Arc<TopicHealth>,
-    /// Set once the type is known and its MQTT topic passed the checks.
-    open: Option<Open>,
+    /// Set once the type is known; an error when messages of this type can't be forwarded as configured.
+    open: Option<Result<Open, String>>,
     dropped: [Repeat; DropReason::ALL.len()],
     lost: Repeat,
 }
@@ -65,32 +67,50 @@ pub fn wanted(topic: &config::Topic) -> Wanted {
     }
 }
 
+/// What shapes messages of the type that `schema` describes, and the MQTT topic that they go to.
+///
+/// # Errors
+/// When messages of this type can't be forwarded as `topic` says: the sentence for a person.
+pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>) -> anyhow::Result<(Shaper, String)> {
+    let mqtt = topic.mqtt_for(&schema.name).context("its MQTT topic is refused")?;
+    Ok((Shaper::new(topic, thing, Arc::clone(schema))?, mqtt))
+}
+
 impl Receiver for Reception {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
         let topic = &mut self.topics[index];
-        match topic.open(&self.thing, schema) {
-            Ok(open) => topic.open = Some(open),
-            Err(why) => {
-                topic.open = None;
-                tracing::error!(topic = topic.settings.ros, "Topic {} is not forwarded: {why}.", topic.settings.ros);
-            }
-        }
+        let opened = open(&topic.settings, &self.thing, schema).map(|(shaper, mqtt)| {
+            let route = Route {
+                ros: topic.settings.ros.clone(),
+                mqtt,
+                qos: topic.settings.qos,
+                retain: topic.settings.retain,
+                priority: topic.settings.priority,
+                counters: Arc::clone(&topic.health.counters),
+            };
+            Open { shaper, route: Arc::new(route) }
+        });
+        topic.open = Some(opened.map_err(|why| {
+            tracing::error!(topic = topic.settings.ros, "Topic {} is not forwarded: {why:#}.", topic.settings.ros);
+            format!("it is not forwarded: {why:#}")
+        }));
     }
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
         let topic = &mut self.topics[index];
         topic.health.counters.count_received();
-        let Some(open) = &mut topic.open else {
+        let Some(Ok(open)) = &mut topic.open else {
             topic.drop(DropReason::Unsupported, &"it can't be forwarded as configured");
             return;
         };
-        // Not every RMW tells when it received a message.
-        let received_ns = if sample.received_ns > 0 { sample.received_ns } else { now_ns() };
-        match open.shaper.shape(sample.cdr, sample.source_ns, received_ns, &mut self.scratch) {
+        match open.shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
             Ok(payload) => {
                 let now = Instant::now();
                 let expires = expiry(now, topic.settings.max_age);
-                self.queue.admit(Record { route: Arc::clone(&open.route), payload, received_ns, expires }, now);
+                self.queue.admit(
+                    Record { route: Arc::clone(&open.route), payload, received_ns: sample.received_ns, expires },
+                    now,
+                );
             }
             Err(refused) => topic.drop(refused.reason(), &refused),
         }
@@ -105,7 +125,8 @@ impl Receiver for Reception {
                 topic = topic.settings.ros,
                 count,
                 total,
-                "DDS lost {count} messages of {} before the bridge could take them ({total} so far).",
+                "{count} messages of {} were lost in DDS or overwritten there before the bridge could take them \
+                 ({total} so far); more may fit with a larger `depth`.",
                 topic.settings.ros
             );
         }
@@ -119,7 +140,12 @@ impl Receiver for Reception {
     }
 
     fn changed(&mut self, index: usize, state: TopicState) {
-        self.topics[index].health.set_state(state);
+        let topic = &self.topics[index];
+        let state = match (&topic.open, state) {
+            (Some(Err(why)), TopicState::Subscribed { .. }) => TopicState::Trouble(why.clone()),
+            (_, state) => state,
+        };
+        topic.health.set_state(state);
     }
 
     fn turned(&mut self) {
@@ -128,21 +154,6 @@ impl Receiver for Reception {
 }
 
 impl Topic {
-    fn open(&self, thing: &str, schema: &Arc<Schema>) -> Result<Open, String> {
-        let mqtt =
-            self.settings.mqtt_for(&schema.name).map_err(|fault| format!("its MQTT topic is refused: {fault}"))?;
-        let shaper = Shaper::new(&self.settings, thing, Arc::clone(schema)).map_err(|error| error.to_string())?;
-        let route = Arc::new(Route {
-            ros: self.settings.ros.clone(),
-            mqtt,
-            qos: self.settings.qos,
-            retain: self.settings.retain,
-            priority: self.settings.priority,
-            counters: Arc::clone(&self.health.counters),
-        });
-        Ok(Open { shaper, route })
-    }
-
     /// Counts a message that is not admitted, and says so once a minute.
     fn drop(&mut self, reason: DropReason, detail: &dyn std::fmt::Display) {
         let total = self.health.counters.count_dropped(reason);
@@ -162,10 +173,4 @@ impl Topic {
 fn expiry(now: Instant, max_age: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     now.checked_add(max_age.min(LONGEST)).unwrap_or(now)
-}
-
-/// The wall clock, nanoseconds since 1970.
-fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -1,12 +1,13 @@
 //! `iot-bridge check`: everything that is wrong before it is run, or what the configuration amounts to.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::EXIT_CONFIG;
+use super::{EXIT_CONFIG, fail, print};
 use crate::config::{self, Loaded, Problem, Settings};
 use crate::uplink::tls;
 
@@ -34,12 +35,21 @@ pub fn execute(config: Option<&Path>, json: bool) -> ExitCode {
         Ok(loaded) => credentials(loaded),
     };
     let loaded = loaded.ok();
-    if json {
-        print_json(loaded.as_ref(), &problems, certificate_expires);
+    let printed = if json {
+        match json_report(loaded.as_ref(), &problems, certificate_expires) {
+            Ok(report) => print(report.as_bytes()),
+            Err(error) => fail(&error),
+        }
+    } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
+        match text_report(loaded, certificate_expires) {
+            Ok(report) => print(report.as_bytes()),
+            Err(error) => fail(&error),
+        }
     } else {
-        print_text(loaded.as_ref(), &problems, certificate_expires);
-    }
-    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) }
+        complain(&problems, loaded.is_some());
+        ExitCode::SUCCESS
+    };
+    if problems.is_empty() { printed } else { ExitCode::from(EXIT_CONFIG) }
 }
 
 /// What is wrong with certificate, key and authorities, and when the certificate expires.
@@ -56,7 +66,11 @@ fn credentials(loaded: &Loaded) -> (Vec<Problem>, Option<SystemTime>) {
     (problems.collect(), inspection.certificate_expires)
 }
 
-fn print_json(loaded: Option<&Loaded>, problems: &[Problem], certificate_expires: Option<SystemTime>) {
+fn json_report(
+    loaded: Option<&Loaded>,
+    problems: &[Problem],
+    certificate_expires: Option<SystemTime>,
+) -> serde_json::Result<String> {
     let report = Report {
         ok: problems.is_empty(),
         problems,
@@ -67,34 +81,34 @@ fn print_json(loaded: Option<&Loaded>, problems: &[Problem], certificate_expires
             .map(|since| since.as_secs()),
         settings: loaded.map(|loaded| &loaded.settings),
     };
-    match serde_json::to_string_pretty(&report) {
-        Ok(text) => println!("{text}"),
-        Err(error) => eprintln!("iot-bridge: {error}"),
-    }
+    Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
 
-fn print_text(loaded: Option<&Loaded>, problems: &[Problem], certificate_expires: Option<SystemTime>) {
+/// Says what is wrong, on standard error.
+fn complain(problems: &[Problem], credentials_checked: bool) {
     for problem in problems {
         eprintln!("{problem}");
     }
-    if !problems.is_empty() {
-        let count = problems.len();
-        eprintln!("\n{count} {} to mend.", if count == 1 { "problem is" } else { "problems are" });
-        return;
+    let count = problems.len();
+    eprintln!("\n{count} {} to mend.", if count == 1 { "problem is" } else { "problems are" });
+    if !credentials_checked {
+        eprintln!("The certificate and its key are checked once these are mended.");
     }
-    let Some(loaded) = loaded else { return };
+}
+
+/// The effective configuration, as a configuration file that says where it comes from.
+fn text_report(loaded: &Loaded, certificate_expires: Option<SystemTime>) -> anyhow::Result<String> {
+    let mut text = String::new();
     for source in &loaded.sources {
-        println!("# from {}", source.display());
+        writeln!(text, "# from {}", source.display())?;
     }
     for variable in &loaded.variables {
-        println!("# from the environment: {variable}");
+        writeln!(text, "# from the environment: {variable}")?;
     }
-    match loaded.settings.to_toml() {
-        Ok(text) => println!("\n{text}"),
-        Err(error) => eprintln!("iot-bridge: {error}"),
-    }
+    writeln!(text, "\n{}", loaded.settings.to_toml()?)?;
     if let Some(left) = certificate_expires.and_then(|at| at.duration_since(SystemTime::now()).ok()) {
-        println!("# The client certificate is valid for another {} days.", left.as_secs() / 86_400);
+        writeln!(text, "# The client certificate is valid for another {} days.", left.as_secs() / 86_400)?;
     }
-    println!("# The configuration is valid.");
+    writeln!(text, "# The configuration is valid.")?;
+    Ok(text)
 }

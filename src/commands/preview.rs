@@ -110,13 +110,6 @@ struct Previewed {
     shaper: Option<(Shaper, String)>,
 }
 
-impl Previewed {
-    fn open(&self, thing: &str, schema: &Arc<Schema>) -> anyhow::Result<(Shaper, String)> {
-        let mqtt = self.settings.mqtt_for(&schema.name)?;
-        Ok((Shaper::new(&self.settings, thing, Arc::clone(schema))?, mqtt))
-    }
-}
-
 impl Preview {
     fn say(&mut self, line: Line) {
         match self.shown.try_send(line) {
@@ -129,8 +122,9 @@ impl Preview {
 impl Receiver for Preview {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
         let topic = &mut self.topics[index];
-        match topic.open(&self.thing, schema) {
-            Ok(open) => topic.shaper = Some(open),
+        topic.shaper = None;
+        match bridge::open(&topic.settings, &self.thing, schema) {
+            Ok(opened) => topic.shaper = Some(opened),
             Err(error) => {
                 let remark = format!("{} can't be forwarded: {error:#}.", topic.settings.ros);
                 self.say(Line::Remark(remark));

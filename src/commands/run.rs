@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,16 +29,31 @@ pub fn execute(config: Option<&Path>) -> ExitCode {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn serve(settings: config::Settings) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    bridge::run(settings, asked_to_stop(&mut terminate, &mut interrupt)).await
+/// How long the process waits for what can't be interrupted, such as a name look-up, when everything else has ended.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
+
+fn serve(settings: config::Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let served = runtime.block_on(async {
+        let stop = asked_to_stop(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hang_up = signal(SignalKind::hangup())?;
+        tokio::spawn(refuse_reload(hang_up));
+        bridge::run(settings, stop).await
+    });
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    served
 }
 
-async fn asked_to_stop(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+async fn asked_to_stop(mut terminate: Signal, mut interrupt: Signal) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Without this the end of a login would end the bridge, and what it has queued.
+async fn refuse_reload(mut hang_up: Signal) {
+    while hang_up.recv().await.is_some() {
+        tracing::warn!("Reloading the configuration (SIGHUP) is not supported yet; restart the bridge instead.");
     }
 }

@@ -8,13 +8,10 @@ use serde::de::value::{Error, StrDeserializer};
 
 use super::problem::quote;
 use super::ros_names;
-use super::settings::{Aws, Mqtt, Payload, Qos, Queue, Reconnect, Ros, Settings, Topic};
+use super::settings::{Aws, Mqtt, Payload, Qos, Queue, Reconnect, Ros, STRING_TYPE, Settings, Topic};
 use super::template::{Names, expand};
 use super::units::format_duration;
 use super::walk::{Report, Section};
-
-/// The only type whose text `payload = "data"` can take.
-const STRING: &str = "std_msgs/msg/String";
 
 /// Builds the settings. Without an answer the report holds a problem.
 pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings> {
@@ -100,8 +97,8 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     };
     let type_name = section.text("type");
     let payload: Option<Payload> = section.text("payload").and_then(word);
-    if let (Some(Payload::Data), Some(other)) = (payload, type_name.filter(|name| *name != STRING)) {
-        refuse("payload", "data", format!("\"data\" is the text of a {STRING}, and this topic's type is {other}"));
+    if let (Some(Payload::Data), Some(other)) = (payload, type_name.filter(|name| *name != STRING_TYPE)) {
+        refuse("payload", "data", format!("\"data\" is the text of a {STRING_TYPE}, and this topic's type is {other}"));
     }
     let name = section.text("ros")?;
     let namespace = root.text("ros.namespace").unwrap_or_default().trim_end_matches('/');

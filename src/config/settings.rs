@@ -14,6 +14,9 @@ use super::mqtt_topic::TopicFault;
 use super::template::fill_type;
 use super::units::{serialize_duration, serialize_size};
 
+/// The type whose text the payload `data` passes on.
+pub const STRING_TYPE: &str = "std_msgs/msg/String";
+
 /// Everything that the configuration says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {

@@ -17,7 +17,7 @@ pub enum DropReason {
     TooLarge,
     /// Its CDR does not fit its type.
     Malformed,
-    /// The topic's `payload` can't carry its type (`data` of something that is no `std_msgs/msg/String`).
+    /// Messages of its type can't be forwarded as the topic is configured, which is said when the type is known.
     Unsupported,
 }
 

@@ -9,6 +9,12 @@ use crate::queue::Figures;
 use crate::ros::TopicState;
 use crate::uplink::{Phase, UplinkState};
 
+/// Topics in trouble that are named; the log has them all.
+const SHOWN_TROUBLES: usize = 3;
+
+/// systemd takes no message over 4096 bytes (`NOTIFY_BUFFER_MAX` in its source), and nobody reads a line that long.
+const MOST_BYTES: usize = 1000;
+
 /// Says in one line how the bridge is: the connection first, then the data, then what needs somebody.
 pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHealth>], now: Instant) -> String {
     let mut line = connection(uplink, now);
@@ -19,16 +25,39 @@ pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHeal
     let _ = write!(line, " {acknowledged} acknowledged, {waiting} queued, {dropped} dropped.");
     let received = topics.iter().filter(|topic| matches!(topic.state(), TopicState::Subscribed { .. })).count();
     let _ = write!(line, " {received} of {} topics subscribed.", topics.len());
-    for topic in topics {
-        match topic.state() {
-            TopicState::Trouble(trouble) => {
-                let _ = write!(line, " {}: {trouble}.", topic.name);
-            }
-            TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
-                let _ = write!(line, " {}: {incompatible} publishers with incompatible QoS.", topic.name);
-            }
-            TopicState::Unknown | TopicState::Subscribed { .. } => {}
+    let mut troubles = topics.iter().filter_map(|topic| trouble(topic));
+    for trouble in troubles.by_ref().take(SHOWN_TROUBLES) {
+        let _ = write!(line, " {trouble}.");
+    }
+    match troubles.count() {
+        0 => {}
+        more => {
+            let _ = write!(line, " And {more} more topics need somebody.");
         }
+    }
+    fit(line)
+}
+
+/// What is wrong with a topic, if something is.
+fn trouble(topic: &TopicHealth) -> Option<String> {
+    let name = &topic.name;
+    match topic.state() {
+        TopicState::Trouble(trouble) => Some(format!("{name}: {trouble}")),
+        TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
+            Some(format!("{name}: {incompatible} publishers with incompatible QoS"))
+        }
+        TopicState::Unknown | TopicState::Subscribed { .. } => None,
+    }
+}
+
+/// One line of no more than [`MOST_BYTES`].
+fn fit(mut line: String) -> String {
+    if line.contains(char::is_control) {
+        line = line.replace(char::is_control, " ");
+    }
+    if line.len() > MOST_BYTES {
+        line.truncate(line.floor_char_boundary(MOST_BYTES - "…".len()));
+        line.push('…');
     }
     line
 }
@@ -46,5 +75,32 @@ fn connection(uplink: &UplinkState, now: Instant) -> String {
             let why = fault.map(|fault| format!(": {fault}")).unwrap_or_default();
             format!("Not connected, next attempt in {wait} s{why}.")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_a_line_of_bounded_length() {
+        assert_eq!(fit("one\ntwo".into()), "one two");
+        let long = fit("ä".repeat(MOST_BYTES));
+        assert!(long.len() <= MOST_BYTES && long.ends_with('…'), "{}", long.len());
+    }
+
+    #[test]
+    fn only_some_of_many_troubles_are_told() {
+        let topics: Vec<_> = (0..20).map(|number| Arc::new(TopicHealth::new(&format!("/t{number}")))).collect();
+        for topic in &topics {
+            topic.set_state(TopicState::Trouble("no type".into()));
+        }
+        let queue = Figures { lanes: Default::default(), bound: 0 };
+        let line = status_line(&UplinkState::default(), queue, &topics, Instant::now());
+        assert!(
+            line.starts_with("Connecting. 0 acknowledged, 0 queued, 0 dropped. 0 of 20 topics subscribed."),
+            "{line}"
+        );
+        assert!(line.ends_with("/t2: no type. And 17 more topics need somebody."), "{line}");
     }
 }

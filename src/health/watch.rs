@@ -13,6 +13,12 @@ use crate::uplink::UplinkState;
 /// How often the watch looks, where the watchdog does not ask for more.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a stage may be silent, where there is no watchdog.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Stages give a sign of life twice a second; whatever the watchdog's limit, less than this proves nothing.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What is watched.
 pub struct Watched {
     pub topics: Vec<Arc<TopicHealth>>,
@@ -28,6 +34,7 @@ pub async fn watch(watched: Watched) {
     // systemd asks for a sign of life at half its limit (sd_watchdog_enabled(3)); a third leaves room for one delay.
     let mut ticks = interval(limit.map_or(LOOK, |limit| LOOK.min(limit / 3)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let patience = limit.map_or(PATIENCE, |limit| (limit / 2).max(SHORTEST_PATIENCE));
     let mut uplink = watched.uplink.clone();
     let mut said = String::new();
     let mut stuck = Vec::new();
@@ -43,16 +50,17 @@ pub async fn watch(watched: Watched) {
             systemd::status(&line);
             said = line;
         }
-        if let Some(limit) = limit {
-            let now_stuck = without_progress(&watched.stages, limit / 2);
-            if now_stuck.is_empty() {
-                systemd::alive();
-            }
-            for stage in now_stuck.iter().filter(|stage| !stuck.contains(*stage)) {
-                tracing::error!(stage, "The {stage} stage makes no progress; systemd will restart the bridge.");
-            }
-            stuck = now_stuck;
+        let now_stuck = without_progress(&watched.stages, patience);
+        if now_stuck.is_empty() {
+            systemd::alive();
         }
+        for stage in now_stuck.iter().filter(|stage| !stuck.contains(*stage)) {
+            tracing::error!(stage, "The {stage} stage makes no progress; a watchdog would restart the bridge.");
+        }
+        for stage in stuck.iter().filter(|stage| !now_stuck.contains(*stage)) {
+            tracing::warn!(stage, "The {stage} stage makes progress again.");
+        }
+        stuck = now_stuck;
     }
 }
 

@@ -154,18 +154,23 @@ impl Store {
         }
         self.earliest_expiry = None;
         for index in 0..self.lanes.len() {
-            let waiting = std::mem::take(&mut self.lanes[index].waiting);
-            let mut kept = VecDeque::with_capacity(waiting.len());
-            for record in waiting {
-                if record.expires <= now {
-                    self.forget_waiting(index, &record);
-                    self.lose(record, DropReason::Expired);
+            let (mut expired, mut earliest) = (Vec::new(), None::<Instant>);
+            self.lanes[index].waiting.retain(|record| {
+                let keep = record.expires > now;
+                if keep {
+                    earliest = Some(earliest.map_or(record.expires, |earliest| earliest.min(record.expires)));
                 } else {
-                    self.note_expiry(record.expires);
-                    kept.push_back(record);
+                    expired.push(record.clone());
                 }
+                keep
+            });
+            for record in expired {
+                self.forget_waiting(index, &record);
+                self.lose(record, DropReason::Expired);
             }
-            self.lanes[index].waiting = kept;
+            if let Some(earliest) = earliest {
+                self.note_expiry(earliest);
+            }
         }
     }
 

@@ -1,17 +1,18 @@
 //! A generic subscription: any message type, as CDR bytes.
 
 use std::ffi::{CStr, c_void};
+use std::num::NonZeroU64;
 use std::ptr;
 use std::sync::Arc;
 
 use r2r_rcl::{
-    RCL_RET_EVENT_TAKE_FAILED, RCL_RET_SUBSCRIPTION_TAKE_FAILED, RCL_RET_UNSUPPORTED, rcl_event_fini, rcl_event_t,
-    rcl_get_zero_initialized_event, rcl_get_zero_initialized_subscription, rcl_ret_t, rcl_subscription_event_init,
-    rcl_subscription_event_type_e, rcl_subscription_fini, rcl_subscription_get_default_options, rcl_subscription_init,
-    rcl_subscription_t, rcl_take_event, rcl_take_serialized_message, rcutils_get_default_allocator,
-    rcutils_uint8_array_fini, rcutils_uint8_array_init, rcutils_uint8_array_t, rmw_message_info_t,
-    rmw_message_lost_status_t, rmw_qos_durability_policy_e, rmw_qos_history_policy_e,
-    rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
+    RCL_RET_EVENT_TAKE_FAILED, RCL_RET_SUBSCRIPTION_TAKE_FAILED, RCL_RET_UNSUPPORTED, RMW_GID_STORAGE_SIZE,
+    rcl_event_fini, rcl_event_t, rcl_get_zero_initialized_event, rcl_get_zero_initialized_subscription, rcl_ret_t,
+    rcl_subscription_event_init, rcl_subscription_event_type_e, rcl_subscription_fini,
+    rcl_subscription_get_default_options, rcl_subscription_init, rcl_subscription_t, rcl_take_event,
+    rcl_take_serialized_message, rcutils_get_default_allocator, rcutils_uint8_array_fini, rcutils_uint8_array_init,
+    rcutils_uint8_array_t, rmw_message_info_t, rmw_message_lost_status_t, rmw_qos_durability_policy_e,
+    rmw_qos_history_policy_e, rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
 };
 
 use super::context::Node;
@@ -57,15 +58,17 @@ impl Drop for Buffer {
     }
 }
 
+/// Identity of a publisher. Its size differs between ROS distributions.
+pub(super) type PublisherId = [u8; RMW_GID_STORAGE_SIZE as usize];
+
 /// Where a message comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Info {
     pub(super) source_ns: i64,
     pub(super) received_ns: i64,
-    /// Identity of the publisher.
-    pub(super) publisher: [u8; 16],
-    /// Rising number of the message at its publisher; `u64::MAX` when the RMW does not tell.
-    pub(super) number: u64,
+    pub(super) publisher: PublisherId,
+    /// Number of the message at its publisher, from 1 on; `None` when the RMW does not tell.
+    pub(super) number: Option<NonZeroU64>,
 }
 
 /// One rcl subscription with its events.
@@ -145,7 +148,8 @@ impl Subscription {
             source_ns: info.source_timestamp,
             received_ns: info.received_timestamp,
             publisher: info.publisher_gid.data,
-            number: info.publication_sequence_number,
+            // An RMW that does not number says so with the largest number (rmw/types.h).
+            number: NonZeroU64::new(info.publication_sequence_number).filter(|number| *number != NonZeroU64::MAX),
         }))
     }
 

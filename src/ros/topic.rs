@@ -2,20 +2,23 @@
 
 use std::ffi::CString;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::context::Node;
 use super::error::RosError;
 use super::graph;
 use super::qos::Qos;
+use super::seen::{Judgement, Seen};
 use super::subscription::{Buffer, Info, Subscription};
 use super::type_support::TypeSupports;
 use super::{Receiver, Sample, TopicState, Wanted};
+use crate::health::{ONCE_A_MINUTE, Repeat};
 
-/// Messages of one topic that are taken before the others get their turn.
-const TAKEN_IN_A_ROW: usize = 256;
+/// Subscriptions of a topic at a time: the one that is being replaced, and the one in use.
+pub(super) const SUBSCRIPTIONS: usize = 2;
 
-/// Publishers whose last message is remembered.
-const REMEMBERED_PUBLISHERS: usize = 64;
+/// How long a replaced subscription goes on delivering: until its successor is matched with the publishers.
+const OVERLAP: Duration = Duration::from_secs(1);
 
 /// What is open for a topic.
 struct Open {
@@ -30,25 +33,44 @@ pub(super) struct Topic {
     wanted: Wanted,
     name: CString,
     open: Option<Open>,
+    /// The subscription before the last change of QoS, and when it ends.
+    retiring: Option<(Subscription, Instant)>,
     state: TopicState,
     seen: Seen,
+    failed: Repeat,
 }
 
 impl Topic {
     pub(super) fn new(index: usize, wanted: Wanted) -> Result<Topic, RosError> {
         let name = graph::topic_name(&wanted.topic)?;
-        Ok(Topic { index, wanted, name, open: None, state: TopicState::Unknown, seen: Seen::default() })
+        Ok(Topic {
+            index,
+            wanted,
+            name,
+            open: None,
+            retiring: None,
+            state: TopicState::Unknown,
+            seen: Seen::default(),
+            failed: Repeat::default(),
+        })
     }
 
-    pub(super) fn subscription(&self) -> Option<&Subscription> {
-        self.open.as_ref().map(|open| &open.subscription)
+    /// What to wait for.
+    pub(super) fn subscriptions(&self) -> [Option<&Subscription>; SUBSCRIPTIONS] {
+        [
+            self.retiring.as_ref().map(|(subscription, _)| subscription),
+            self.open.as_ref().map(|open| &open.subscription),
+        ]
     }
 
     /// Looks at the graph, and opens, changes or keeps the subscription accordingly.
     pub(super) fn follow(&mut self, node: &Arc<Node>, types: &mut TypeSupports, receiver: &mut dyn Receiver) {
         let state = match self.try_follow(node, types, receiver) {
             Ok(state) => state,
-            Err(trouble) => TopicState::Trouble(trouble),
+            Err(trouble) => TopicState::Trouble(match &self.open {
+                None => trouble,
+                Some(open) => format!("{trouble}; it is still received as {}", open.type_name),
+            }),
         };
         if state != self.state {
             self.log(&state);
@@ -61,7 +83,7 @@ impl Topic {
         let topic = self.wanted.topic.as_str();
         let (type_name, incompatible) = match state {
             TopicState::Trouble(trouble) => {
-                tracing::error!(topic, reason = trouble.as_str(), "Topic {topic} can't be received: {trouble}.");
+                tracing::error!(topic, reason = trouble.as_str(), "Topic {topic} needs somebody: {trouble}.");
                 return;
             }
             TopicState::Unknown => return,
@@ -143,7 +165,9 @@ impl Topic {
                 "The publishers of {} offer another QoS now; subscribed again with it.",
                 self.wanted.topic
             );
-            self.seen.expect_repeats();
+            let before = self.open.take().map(|open| open.subscription);
+            self.retiring = before.map(|before| (before, Instant::now() + OVERLAP));
+            self.seen.overlap_begins();
         } else {
             receiver.opened(self.index, support.schema());
         }
@@ -151,25 +175,56 @@ impl Topic {
         Ok(())
     }
 
-    /// Takes what is ready, up to a bound, and hands it on. An error is logged and leaves the topic as it is.
-    pub(super) fn take(&mut self, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
-        let Some(open) = &self.open else { return };
-        for _ in 0..TAKEN_IN_A_ROW {
-            match open.subscription.take(buffer) {
-                Ok(Some(info)) => {
-                    if self.seen.is_new(&info) {
-                        let sample =
-                            Sample { cdr: buffer.bytes(), source_ns: info.source_ns, received_ns: info.received_ns };
-                        receiver.received(self.index, &sample);
-                    }
-                }
-                Ok(None) => return,
+    /// Ends a replaced subscription whose time is over.
+    pub(super) fn retire(&mut self, now: Instant) {
+        if self.retiring.as_ref().is_some_and(|(_, until)| *until <= now) {
+            self.retiring = None;
+            self.seen.overlap_ends();
+        }
+    }
+
+    /// Takes what is ready, `most` messages at the most, and hands it on. Answers whether there may be more.
+    pub(super) fn take(&mut self, most: usize, buffer: &mut Buffer, receiver: &mut dyn Receiver) -> bool {
+        for _ in 0..most {
+            let info = match self.take_next(buffer) {
+                Ok(Some(info)) => info,
+                Ok(None) => return false,
                 Err(error) => {
-                    tracing::error!(topic = self.wanted.topic.as_str(), "{error}.");
-                    return;
+                    // Fast DDS has taken the message out of its history all the same.
+                    receiver.lost(self.index, 1);
+                    if self.failed.due(Instant::now(), ONCE_A_MINUTE).is_some() {
+                        let topic = self.wanted.topic.as_str();
+                        tracing::error!(topic, "A message of {topic} could not be taken: {error}.");
+                    }
+                    return false;
                 }
+            };
+            match self.seen.judge(&info) {
+                Judgement::Repeat => continue,
+                Judgement::New { missing: 0 } => {}
+                Judgement::New { missing } => receiver.lost(self.index, missing),
+            }
+            // Not every RMW tells when it received a message.
+            let received_ns = if info.received_ns > 0 { info.received_ns } else { now_ns() };
+            let sample = Sample { cdr: buffer.bytes(), source_ns: info.source_ns, received_ns };
+            receiver.received(self.index, &sample);
+        }
+        true
+    }
+
+    /// The next message, of a subscription that is being replaced first.
+    fn take_next(&self, buffer: &mut Buffer) -> Result<Option<Info>, RosError> {
+        for subscription in self.subscriptions().into_iter().flatten() {
+            if let Some(info) = subscription.take(buffer)? {
+                return Ok(Some(info));
             }
         }
+        Ok(None)
+    }
+
+    /// Takes everything that has arrived, which is at most what DDS keeps.
+    pub(super) fn take_all(&mut self, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
+        self.take(self.wanted.depth.saturating_mul(SUBSCRIPTIONS), buffer, receiver);
     }
 
     /// Asks DDS what it lost or refused since the last time.
@@ -177,7 +232,9 @@ impl Topic {
         let Some(open) = &self.open else { return };
         let topic = self.wanted.topic.as_str();
         match open.subscription.newly_lost() {
+            // Numbered messages tell by themselves, and also of what was overwritten here before it could be taken.
             Ok(0) => {}
+            Ok(_) if self.seen.are_numbered() => {}
             Ok(count) => receiver.lost(self.index, count),
             Err(error) => tracing::debug!(topic, "{error}."),
         }
@@ -189,68 +246,8 @@ impl Topic {
     }
 }
 
-/// Recognises what a new subscription delivers again.
-///
-/// A subscription with another QoS is a new one for DDS, and transient-local publishers send it what the one before
-/// has delivered already.
-#[derive(Default)]
-struct Seen {
-    /// The newest message of each publisher.
-    newest: Vec<([u8; 16], u64)>,
-    repeats_expected: bool,
-}
-
-impl Seen {
-    fn expect_repeats(&mut self) {
-        self.repeats_expected = true;
-    }
-
-    fn is_new(&mut self, info: &Info) -> bool {
-        if info.number == u64::MAX {
-            return true;
-        }
-        match self.newest.iter_mut().find(|(publisher, _)| *publisher == info.publisher) {
-            Some((_, newest)) if self.repeats_expected && info.number <= *newest => false,
-            Some((_, newest)) => {
-                *newest = info.number;
-                true
-            }
-            None => {
-                if self.newest.len() == REMEMBERED_PUBLISHERS {
-                    self.newest.remove(0);
-                }
-                self.newest.push((info.publisher, info.number));
-                true
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn info(publisher: u8, number: u64) -> Info {
-        Info { source_ns: 0, received_ns: 0, publisher: [publisher; 16], number }
-    }
-
-    #[test]
-    fn what_was_delivered_before_a_new_subscription_is_not_delivered_again() {
-        let mut seen = Seen::default();
-        assert!(seen.is_new(&info(1, 1)) && seen.is_new(&info(1, 2)) && seen.is_new(&info(2, 1)));
-        seen.expect_repeats();
-        assert!(!seen.is_new(&info(1, 1)) && !seen.is_new(&info(1, 2)) && !seen.is_new(&info(2, 1)));
-        assert!(seen.is_new(&info(1, 3)) && seen.is_new(&info(3, 1)));
-    }
-
-    #[test]
-    fn publishers_without_numbers_and_countless_publishers_are_let_through() {
-        let mut seen = Seen::default();
-        seen.expect_repeats();
-        assert!(seen.is_new(&info(1, u64::MAX)) && seen.is_new(&info(1, u64::MAX)));
-        for publisher in 0..=255 {
-            assert!(seen.is_new(&info(publisher, 1)));
-        }
-        assert!(seen.newest.len() <= REMEMBERED_PUBLISHERS);
-    }
+/// The wall clock, nanoseconds since 1970.
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

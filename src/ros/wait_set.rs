@@ -19,7 +19,7 @@ use super::subscription::Subscription;
 pub(super) struct Ready {
     /// Something in the graph changed.
     pub(super) graph: bool,
-    /// Indices, into what was waited for, of subscriptions with messages.
+    /// Positions, in what was waited for, of subscriptions with messages.
     pub(super) subscriptions: Vec<usize>,
 }
 
@@ -62,7 +62,7 @@ impl WaitSet {
         &mut self,
         node: &Node,
         wake: &GuardCondition,
-        subscriptions: impl ExactSizeIterator<Item = Option<&'a Subscription>>,
+        subscriptions: impl Iterator<Item = Option<&'a Subscription>> + Clone,
         timeout: Duration,
         ready: &mut Ready,
     ) -> Result<(), RosError> {
@@ -72,9 +72,10 @@ impl WaitSet {
         // SAFETY: everything that is added is borrowed for the whole call, and the set is cleared before the next
         // one; rcl writes NULL over what is not ready, in the order in which it was added.
         unsafe {
-            if self.room != subscriptions.len() {
-                check(doing, rcl_wait_set_resize(&mut self.handle, subscriptions.len(), 2, 0, 0, 0, 0))?;
-                self.room = subscriptions.len();
+            let room = subscriptions.clone().flatten().count();
+            if self.room != room {
+                check(doing, rcl_wait_set_resize(&mut self.handle, room, 2, 0, 0, 0, 0))?;
+                self.room = room;
             }
             check(doing, rcl_wait_set_clear(&mut self.handle))?;
             let graph = rcl_node_get_graph_guard_condition(node.as_ptr());

@@ -9,11 +9,8 @@ use super::envelope::{Envelope, Stamps};
 use super::sequence::Sequence;
 use super::{PAYLOAD_LIMIT, Scratch};
 use crate::codec::{self, DecodeError, Decoder, Full, Malformed, Schema, SchemaError};
-use crate::config;
+use crate::config::{self, STRING_TYPE};
 use crate::health::DropReason;
-
-/// The type whose text the payload `data` passes on.
-const STRING_TYPE: &str = "std_msgs/msg/String";
 
 /// Why a message became no payload.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -24,9 +21,6 @@ pub enum Refused {
     /// The serialized message does not fit its type.
     #[error("the message does not fit its type: {0}")]
     Malformed(Box<Malformed>),
-    /// The topic's `payload` is `data`, its type is another than `std_msgs/msg/String`.
-    #[error("payload \"data\" needs type {STRING_TYPE}, the topic's is {type_name}")]
-    Unsupported { type_name: String },
 }
 
 impl Refused {
@@ -35,7 +29,6 @@ impl Refused {
         match self {
             Refused::TooLarge => DropReason::TooLarge,
             Refused::Malformed(_) => DropReason::Malformed,
-            Refused::Unsupported { .. } => DropReason::Unsupported,
         }
     }
 }
@@ -55,6 +48,17 @@ impl From<Full> for Refused {
     }
 }
 
+/// Why no message of a type can become a payload.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unshapable {
+    /// The payload needs the message decoded, and its type has no decoder.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The topic's `payload` is `data`, its type is another than `std_msgs/msg/String`.
+    #[error("payload \"data\" needs type {STRING_TYPE}, the topic's is {type_name}")]
+    NoText { type_name: String },
+}
+
 /// Shapes the messages of one topic.
 #[derive(Debug)]
 pub struct Shaper {
@@ -68,8 +72,6 @@ enum Form {
     Message(Decoder),
     Envelope(Decoder, Envelope),
     Data,
-    /// `data` was asked for with a type that has none.
-    NoData(String),
     Cdr,
 }
 
@@ -80,8 +82,8 @@ impl Shaper {
     /// has changed.
     ///
     /// # Errors
-    /// [`SchemaError`] if the payload needs the message decoded and its type has no decoder.
-    pub fn new(topic: &config::Topic, thing: &str, schema: Arc<Schema>) -> Result<Self, SchemaError> {
+    /// [`Unshapable`] if messages of this type can't become the payload that the topic asks for.
+    pub fn new(topic: &config::Topic, thing: &str, schema: Arc<Schema>) -> Result<Self, Unshapable> {
         let form = match topic.payload {
             config::Payload::Message => Form::Message(Decoder::new(schema)?),
             config::Payload::Envelope => {
@@ -89,7 +91,7 @@ impl Shaper {
                 Form::Envelope(Decoder::new(schema)?, envelope)
             }
             config::Payload::Data if schema.name == STRING_TYPE => Form::Data,
-            config::Payload::Data => Form::NoData(schema.name.clone()),
+            config::Payload::Data => return Err(Unshapable::NoText { type_name: schema.name.clone() }),
             config::Payload::Cdr => Form::Cdr,
         };
         Ok(Shaper { form, sequence: Sequence::from_now() })
@@ -127,7 +129,6 @@ impl Shaper {
                 out.as_bytes()
             }
             Form::Data => codec::string_data(cdr)?,
-            Form::NoData(type_name) => return Err(Refused::Unsupported { type_name: type_name.clone() }),
             Form::Cdr => cdr,
         };
         if payload.len() > PAYLOAD_LIMIT {

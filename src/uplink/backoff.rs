@@ -61,8 +61,8 @@ impl Backoff {
         Ok(Backoff { waits, max, stable_after, last_attempt: None })
     }
 
-    /// An attempt to connect begins.
-    pub fn attempt_begins(&mut self, now: Instant) {
+    /// An attempt to connect has been made: a CONNECT was sent at `now` at the latest.
+    pub fn attempted(&mut self, now: Instant) {
         self.last_attempt = Some(now);
     }
 
@@ -166,7 +166,7 @@ mod tests {
                 prop_assert!(next <= now + settings.max || Some(next) == spaced);
                 prop_assert!(spaced.is_none_or(|spaced| next >= spaced));
                 let begins = next + Duration::from_millis(late_ms % 50);
-                backoff.attempt_begins(begins);
+                backoff.attempted(begins);
                 previous = Some(begins);
                 backoff.connection_ended(Duration::from_millis(lasted_ms));
                 now = begins + Duration::from_millis(lasted_ms);

@@ -17,10 +17,11 @@ use super::fault::{Fault, FaultKind, Peer, classify};
 use super::shutdown::Shutdown;
 use super::state::Phase;
 use super::window::Window;
-use super::{CONNECT_TIMEOUT, DRAIN_TIMEOUT, MAX_PACKET, MAX_PAYLOAD, Uplink, tend, ticks};
+use super::{CONNECT_TIMEOUT, DRAIN_TIMEOUT, MAX_PACKET, Uplink, tend, ticks};
 use crate::config::{Aws, Mqtt, Qos};
 use crate::health::DropReason;
 use crate::queue::{Lease, Queue};
+use crate::shaping::PAYLOAD_LIMIT;
 
 /// Packet identifiers before the client starts again from 1. Ten windows and more, so that an identifier is free again
 /// long before its turn comes, even if PUBACKs come out of order.
@@ -159,7 +160,7 @@ fn feed(client: &AsyncClient, window: &mut Window, queue: &Queue, stage: Stage) 
     while window.has_room() {
         let now = Instant::now();
         let Some(lease) = queue.lease(now) else { break };
-        if lease.record.payload.len() > MAX_PAYLOAD {
+        if lease.record.payload.len() > PAYLOAD_LIMIT {
             // The broker would close the connection over it, now and whenever it is sent again.
             queue.discard(lease.id, DropReason::TooLarge, now);
             continue;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::fault::{Fault, FaultKind};
 
 /// Connections in a row that have to be closed early before a client id used twice is named as the usual cause.
-const SUSPICIOUS: u32 = 3;
+const SUSPICIOUS: u32 = 5;
 
 /// How a connection went that the broker had accepted.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +70,9 @@ impl EarlyCloses {
         Fault::new(
             FaultKind::TakenOver,
             format!(
-                "the broker closed the connection again soon after connecting; \
-                 another client with the client id {client_id} is the usual cause"
+                "{} connections in a row were closed soon after the broker had accepted them; the usual cause is \
+                 another client with the client id {client_id}, else a link that breaks",
+                self.unexplained
             ),
         )
     }
@@ -89,13 +90,13 @@ mod tests {
         courses.iter().map(|&course| closes.connection_ended(course, fault.clone(), "robot1").kind).collect()
     }
 
-    /// Three early closes in a row that no publish explains.
+    /// Five early closes in a row that no publish explains.
     #[test]
     fn a_client_id_used_twice_is_recognised() {
         let busy = Course { acknowledged: 5, in_flight: 80, ..CLOSED };
         assert_eq!(
-            kinds(&[CLOSED, busy, CLOSED, busy])[..],
-            [FaultKind::Closed, FaultKind::Closed, FaultKind::TakenOver, FaultKind::TakenOver]
+            kinds(&[CLOSED, busy, CLOSED, busy, CLOSED, busy])[3..],
+            [FaultKind::Closed, FaultKind::TakenOver, FaultKind::TakenOver]
         );
     }
 
@@ -104,9 +105,15 @@ mod tests {
     fn other_closes_are_not_mistaken_for_it() {
         let stable = Course { lasted: Duration::from_secs(30), ..CLOSED };
         let forbidden = Course { in_flight: 3, ..CLOSED };
-        assert!(kinds(&[CLOSED, CLOSED, stable, CLOSED, CLOSED]).iter().all(|&kind| kind == FaultKind::Closed));
         assert!(
-            kinds(&[CLOSED, CLOSED, forbidden, forbidden, forbidden]).iter().all(|&kind| kind == FaultKind::Closed)
+            kinds(&[CLOSED, CLOSED, CLOSED, CLOSED, stable, CLOSED, CLOSED, CLOSED, CLOSED])
+                .iter()
+                .all(|&kind| kind == FaultKind::Closed)
+        );
+        assert!(
+            kinds(&[CLOSED, CLOSED, CLOSED, CLOSED, forbidden, forbidden, forbidden, forbidden, forbidden])
+                .iter()
+                .all(|&kind| kind == FaultKind::Closed)
         );
     }
 
@@ -116,7 +123,7 @@ mod tests {
         let mut closes = EarlyCloses::new(Duration::from_secs(30));
         let fault = Fault::new(FaultKind::Closed, "the broker closed the connection".into());
         let forbidden = Course { in_flight: 3, ..CLOSED };
-        let last = (0..3).map(|_| closes.connection_ended(forbidden, fault.clone(), "robot1")).last().unwrap();
+        let last = (0..SUSPICIOUS).map(|_| closes.connection_ended(forbidden, fault.clone(), "robot1")).last().unwrap();
         assert!(last.sentence.contains("a topic that its policy does not allow"), "{}", last.sentence);
     }
 }

@@ -36,8 +36,9 @@ pub enum Phase {
     Stopped,
 }
 
-impl UplinkState {
-    pub(super) fn new() -> Self {
+impl Default for UplinkState {
+    /// Before the first attempt.
+    fn default() -> Self {
         UplinkState {
             phase: Phase::Connecting,
             last_fault: None,
@@ -47,7 +48,9 @@ impl UplinkState {
             certificate_expires: None,
         }
     }
+}
 
+impl UplinkState {
     /// Whether a connection stands.
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected { .. } | Phase::Draining)
