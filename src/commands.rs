@@ -8,6 +8,8 @@ mod run;
 use std::io::Write;
 use std::process::ExitCode;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::cli::{Cli, Command};
 use crate::config::Problems;
 
@@ -50,4 +52,18 @@ fn refuse(problems: &Problems) -> ExitCode {
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("iot-bridge: {error}");
     ExitCode::FAILURE
+}
+
+/// Ends when the process is asked to stop, and says by what.
+///
+/// # Errors
+/// When the signals can't be caught.
+fn asked_to_stop() -> std::io::Result<impl Future<Output = &'static str>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
 }

@@ -24,6 +24,7 @@
 //! refused; they are listed in `config/planned.rs`. A value that a later source replaces is not judged.
 
 mod build;
+mod credentials;
 mod document;
 mod environment;
 mod keys;
@@ -44,6 +45,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use credentials::CredentialFiles;
 pub use load::{DEFAULT_DIRECTORY, Loaded, default_topic, is_there, load, load_directory, load_file};
 pub use mqtt_topic::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, TopicFault, check_publish_topic};
 pub use problem::{Problem, Problems};

@@ -98,6 +98,10 @@ async fn check_names_every_problem() {
         assert!(problems.contains(word), "{word}: {problems}");
     }
     assert!(problems.contains("5 problems are to mend"), "{problems}");
+    // The files are looked into all the same.
+    fs::write(&stage.files.private_key, "no key").unwrap();
+    let problems = text(&run(&["check", "--config", path]).stderr);
+    assert!(problems.contains("6 problems are to mend") && problems.contains("aws.private_key"), "{problems}");
     let report: Value = serde_json::from_slice(&run(&["check", "--json", "--config", path]).stdout).unwrap();
     assert_eq!((&report["ok"], report["problems"].as_array().unwrap().len()), (&Value::Bool(false), 5));
     let refused = run(&["run", "--config", path]);
@@ -194,17 +198,18 @@ async fn the_sample_s_configuration_does_what_the_sample_does() {
         assert!((85.0..=90.0).contains(&telemetry["battery"].as_f64().unwrap()), "{telemetry}");
         assert!(text(&payload).starts_with("{\"battery\": "), "the text is not as published: {telemetry}");
     }
-    mock.kill().unwrap();
-    mock.wait().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&mock), rustix::process::Signal::INT).unwrap();
+    assert_eq!(mock.wait().unwrap().code(), Some(0));
     assert_eq!(program.terminate().code(), Some(0));
 }
 
 /// ROS that can't be started is an error with a reason and status 1, not a panic.
 #[test]
 fn a_ros_that_cannot_start_is_an_error() {
-    for arguments in [&["mock"][..], &["preview", "/odom"][..]] {
-        let output = command().args(arguments).env("ROS_DOMAIN_ID", "nonsense").output();
-        let output = output.unwrap();
+    for (arguments, domain) in
+        [(&["mock"][..], "nonsense"), (&["preview", "/odom"], "nonsense"), (&["preview", "/odom"], "233")]
+    {
+        let output = command().args(arguments).env("ROS_DOMAIN_ID", domain).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
         assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
     }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::{EXIT_CONFIG, fail, print};
-use crate::config::{self, Loaded, Problem, Settings};
+use crate::config::{self, CredentialFiles, Loaded, Problem, Settings};
 use crate::uplink::tls;
 
 /// What `check --json` prints.
@@ -30,10 +30,12 @@ struct Report<'a> {
 
 pub fn execute(config: Option<&Path>, json: bool) -> ExitCode {
     let loaded = config::load(config, std::env::vars_os());
-    let (problems, certificate_expires) = match &loaded {
-        Err(problems) => (problems.iter().cloned().collect(), None),
-        Ok(loaded) => credentials(loaded),
+    let (mut problems, files) = match &loaded {
+        Err(problems) => (problems.iter().cloned().collect(), problems.credentials.as_deref()),
+        Ok(loaded) => (Vec::new(), Some(&loaded.credentials)),
     };
+    let certificate_expires = files.and_then(|files| inspect(files, &mut problems));
+    let credentials_checked = files.is_some();
     let loaded = loaded.ok();
     let printed = if json {
         match json_report(loaded.as_ref(), &problems, certificate_expires) {
@@ -46,24 +48,22 @@ pub fn execute(config: Option<&Path>, json: bool) -> ExitCode {
             Err(error) => fail(&error),
         }
     } else {
-        complain(&problems, loaded.is_some());
+        complain(&problems, credentials_checked);
         ExitCode::SUCCESS
     };
     if problems.is_empty() { printed } else { ExitCode::from(EXIT_CONFIG) }
 }
 
-/// What is wrong with certificate, key and authorities, and when the certificate expires.
-fn credentials(loaded: &Loaded) -> (Vec<Problem>, Option<SystemTime>) {
-    let inspection = tls::inspect(&loaded.settings.aws, SystemTime::now());
-    let source = loaded.sources.first().map(|path| path.display().to_string()).unwrap_or_default();
-    let problems = inspection.problems.iter().map(|problem| Problem {
-        source: source.clone(),
-        line: None,
-        key: problem.key().to_owned(),
-        found: problem.to_string(),
-        allowed: problem.remedy().to_owned(),
-    });
-    (problems.collect(), inspection.certificate_expires)
+/// Adds what is wrong with certificate, key and authorities to `problems`; answers when the certificate expires.
+fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Option<SystemTime> {
+    let inspection = tls::inspect(&files.aws, SystemTime::now());
+    problems.extend(
+        inspection
+            .problems
+            .iter()
+            .map(|problem| files.problem(problem.key(), format!("that {problem}"), problem.remedy().to_owned())),
+    );
+    inspection.certificate_expires
 }
 
 fn json_report(

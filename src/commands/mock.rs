@@ -1,14 +1,17 @@
 //! `iot-bridge mock`: telemetry without a robot, as the AWS sample's node publishes it.
 
+use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use anyhow::Context;
 use r2r::QosProfile;
 use r2r::std_msgs::msg::String as RosString;
 use rand::Rng;
+use tokio::time::interval;
 
-use super::fail;
+use super::{asked_to_stop, fail};
 use crate::ros::Node;
 
 /// Node name and queue depth of the sample's publisher.
@@ -16,9 +19,12 @@ const NODE: &str = "mock_telemetry_publisher";
 const DEPTH: usize = 10;
 
 pub fn execute(rate: f64, topic: &str) -> ExitCode {
-    // r2r panics where ROS can't be started; a node of our own tells what is wrong.
+    // Where ROS can't be started, or can't write its log, r2r panics or worse; found out before, both have words.
     if let Err(error) = Node::create(NODE, "") {
         return fail(&error);
+    }
+    if let Err(error) = log_directory() {
+        return fail(&format!("{error:#}. Set ROS_LOG_DIR to a directory that can be written"));
     }
     match publish(rate, topic) {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,19 +32,35 @@ pub fn execute(rate: f64, topic: &str) -> ExitCode {
     }
 }
 
-fn publish(rate: f64, topic: &str) -> Result<(), r2r::Error> {
+/// Makes the directory that ROS logs to, as rcl looks for it: `ROS_LOG_DIR`, else `log` in `ROS_HOME` or `~/.ros`.
+fn log_directory() -> anyhow::Result<()> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let directory = set("ROS_LOG_DIR")
+        .or_else(|| set("ROS_HOME").map(|home| home.join("log")))
+        .or_else(|| set("HOME").map(|home| home.join(".ros/log")))
+        .context("ROS has no place for its log, since HOME is not set")?;
+    let trouble = || format!("ROS can't write its log to {}", directory.display());
+    std::fs::create_dir_all(&directory).with_context(trouble)?;
+    let probe = directory.join(format!(".{NODE}-{}", std::process::id()));
+    std::fs::write(&probe, "").with_context(trouble)?;
+    std::fs::remove_file(&probe).with_context(trouble)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn publish(rate: f64, topic: &str) -> anyhow::Result<()> {
     let context = r2r::Context::create()?;
     let mut node = r2r::Node::create(context, NODE, "")?;
     let publisher = node.create_publisher::<RosString>(topic, QosProfile::default().keep_last(DEPTH))?;
     eprintln!("Publishing mock telemetry on {topic} at {rate} Hz. Ctrl-C ends it.");
-    let period = Duration::from_secs_f64(1.0 / rate);
-    let mut next = Instant::now();
+    let mut stop = pin!(asked_to_stop()?);
+    // Faster than the timer's millisecond, ticks come in bursts.
+    let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
     loop {
-        publisher.publish(&RosString { data: telemetry(&mut rand::thread_rng()) })?;
-        next += period;
-        // After a stop (SIGSTOP, a suspended machine) the missed messages are not made up for.
-        next = next.max(Instant::now() - period);
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            biased;
+            _ = &mut stop => return Ok(()),
+            _ = ticks.tick() => publisher.publish(&RosString { data: telemetry(&mut rand::thread_rng()) })?,
+        }
     }
 }
 

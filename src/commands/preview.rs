@@ -3,12 +3,15 @@
 use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;
 
-use super::{fail, refuse};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::sleep;
+
+use super::{asked_to_stop, fail, refuse};
 use crate::bridge;
 use crate::codec::Schema;
 use crate::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
@@ -53,42 +56,42 @@ fn topics(config: Option<&Path>, topic: &str) -> Result<(String, Vec<config::Top
     Ok((settings.aws.thing, configured))
 }
 
-fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>) -> anyhow::Result<()> {
+#[tokio::main(flavor = "current_thread")]
+async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>) -> anyhow::Result<()> {
+    let mut stop = pin!(asked_to_stop()?);
     let node = Node::create("iot_bridge_preview", "")?;
-    let (shown, lines) = mpsc::sync_channel(BACKLOG);
+    let (shown, mut lines) = mpsc::channel(BACKLOG);
     let wanted = topics.iter().map(bridge::wanted).collect();
     let names: Vec<String> = topics.iter().map(|topic| topic.ros.clone()).collect();
     let topics = topics.into_iter().map(|settings| Previewed { settings, shaper: None }).collect();
-    let thread = ros::spawn(
-        node,
-        wanted,
-        Preview { thing: thing.to_owned(), topics, shown, left_out: 0, scratch: Scratch::new() },
-    )?;
+    let preview = Preview { thing: thing.to_owned(), topics, shown, left_out: 0, scratch: Scratch::new() };
+    // Ends with this function, also when the terminal has gone.
+    let _thread = ros::spawn(node, wanted, preview)?;
     let mut printed = 0;
-    let mut hinted = false;
+    let mut patience = pin!(sleep(PATIENCE));
     while count.is_none_or(|count| printed < count.get()) {
-        match lines.recv_timeout(PATIENCE) {
-            Ok(Line::Payload { bytes, raw, heading }) => {
-                printed += 1;
-                eprintln!("{heading}");
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(&bytes)?;
-                if !raw {
-                    stdout.write_all(b"\n")?;
+        tokio::select! {
+            _ = &mut stop => break,
+            line = lines.recv() => match line {
+                Some(Line::Payload { bytes, raw, heading }) => {
+                    printed += 1;
+                    eprintln!("{heading}");
+                    let mut stdout = io::stdout().lock();
+                    stdout.write_all(&bytes)?;
+                    if !raw {
+                        stdout.write_all(b"\n")?;
+                    }
+                    stdout.flush()?;
                 }
-                stdout.flush()?;
-            }
-            Ok(Line::Remark(text)) => eprintln!("{text}"),
-            Err(RecvTimeoutError::Timeout) if !hinted && printed == 0 => {
-                hinted = true;
+                Some(Line::Remark(text)) => eprintln!("{text}"),
+                None => anyhow::bail!("the ROS thread died"),
+            },
+            () = &mut patience, if printed == 0 && !patience.is_elapsed() => {
                 eprintln!("No message on {} yet; waiting. Ctrl-C ends it.", names[0]);
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    drop(lines);
-    thread.stop().map_err(|_| anyhow::anyhow!("the ROS thread died"))
+    Ok(())
 }
 
 /// What the ROS thread has to say.
@@ -100,7 +103,7 @@ enum Line {
 struct Preview {
     thing: String,
     topics: Vec<Previewed>,
-    shown: SyncSender<Line>,
+    shown: mpsc::Sender<Line>,
     left_out: u64,
     scratch: Scratch,
 }
@@ -113,7 +116,7 @@ struct Previewed {
 impl Preview {
     fn say(&mut self, line: Line) {
         match self.shown.try_send(line) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
             Err(TrySendError::Full(_)) => self.left_out += 1,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::asked_to_stop;
 use crate::health::logging;
 use crate::{bridge, config};
 
@@ -15,7 +16,8 @@ pub fn execute(config: Option<&Path>) -> ExitCode {
         Ok(loaded) => loaded,
         Err(problems) => {
             for problem in &problems {
-                tracing::error!("{problem}");
+                let sentence = problem.to_string().replace("\n    ", ": ");
+                tracing::error!(source = problem.source, key = problem.key, "{sentence}.");
             }
             return ExitCode::from(super::EXIT_CONFIG);
         }
@@ -35,20 +37,13 @@ const LAST_PATIENCE: Duration = Duration::from_millis(500);
 fn serve(settings: config::Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
-        let stop = asked_to_stop(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = asked_to_stop()?;
         let hang_up = signal(SignalKind::hangup())?;
         tokio::spawn(refuse_reload(hang_up));
         bridge::run(settings, stop).await
     });
     runtime.shutdown_timeout(LAST_PATIENCE);
     served
-}
-
-async fn asked_to_stop(mut terminate: Signal, mut interrupt: Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
 }
 
 /// Without this the end of a login would end the bridge, and what it has queued.

@@ -20,7 +20,7 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
     Some(Settings { aws: aws(root)?, mqtt: mqtt?, ros: ros(root)?, queue: queue(root)?, topics: topics? })
 }
 
-fn aws(root: &Section) -> Option<Aws> {
+pub(super) fn aws(root: &Section) -> Option<Aws> {
     let thing = root.text("aws.thing")?;
     Some(Aws {
         endpoint: root.text("aws.endpoint")?.to_owned(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Tag, Value};
 
 use super::build::build;
+use super::credentials::CredentialFiles;
 use super::document::{Document, Lines};
 use super::environment;
 use super::keys;
@@ -23,6 +24,8 @@ pub const DEFAULT_DIRECTORY: &str = "/etc/iot-bridge";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     pub settings: Settings,
+    /// The files that `[aws]` names, and where it does.
+    pub credentials: CredentialFiles,
     /// The files it was read from, in the order of reading: the main file first.
     pub sources: Vec<PathBuf>,
     /// The environment variables that set something, by name.
@@ -159,19 +162,21 @@ fn merge(documents: Vec<Document>, variables: Vec<environment::Variable>, is_sam
     }
     let mut report = Report::new(&origins, problems);
     let root = walk(&origins.values(), &mut report);
-    match build(&root, &mut report) {
-        Some(settings) if report.is_empty() => Ok(Loaded {
+    let credentials = CredentialFiles::find(&root, &report);
+    match (build(&root, &mut report), credentials) {
+        (Some(settings), Some(credentials)) if report.is_empty() => Ok(Loaded {
             settings,
+            credentials,
             sources: origins.files().map(Path::to_owned).collect(),
             variables: origins.variables().map(str::to_owned).collect(),
             is_sample,
         }),
-        _ => {
+        (_, credentials) => {
             if report.is_empty() {
                 let found = "a fault of iot-bridge itself".to_owned();
                 report.add(Tag::Default, "", found, "its keys and its settings disagree; please report this".into());
             }
-            Err(report.finish())
+            Err(Problems { credentials: credentials.map(Box::new), ..report.finish() })
         }
     }
 }

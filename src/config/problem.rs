@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::credentials::CredentialFiles;
+
 /// One fault in the configuration.
 ///
 /// As JSON: `{"source":"/etc/iot-bridge/config.toml","line":14,"key":"topics[2].rate","found":"\"banana\"",
@@ -40,24 +42,29 @@ impl fmt::Display for Problem {
 /// Everything that is wrong with a configuration: never empty when it is returned as an error.
 ///
 /// Displayed with two lines a problem, in the order of the files and their lines.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    found: Vec<Problem>,
+    /// The files that `[aws]` names, if that much could be understood.
+    #[serde(skip)]
+    pub credentials: Option<Box<CredentialFiles>>,
+}
 
 impl Problems {
     pub(super) fn new(problems: Vec<Problem>) -> Self {
-        Problems(problems)
+        Problems { found: problems, credentials: None }
     }
 
     /// The problems, in the order of the files and their lines.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
-        self.0.iter()
+        self.found.iter()
     }
 
     /// How many there are.
     #[allow(clippy::len_without_is_empty, reason = "an error without a problem is none")]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.found.len()
     }
 }
 
@@ -72,7 +79,7 @@ impl<'a> IntoIterator for &'a Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, problem) in self.0.iter().enumerate() {
+        for (number, problem) in self.found.iter().enumerate() {
             if number > 0 {
                 f.write_str("\n")?;
             }

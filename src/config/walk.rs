@@ -43,6 +43,11 @@ impl<'a> Report<'a> {
         self.push(self.origins.get(tag).problem(key, found, allowed));
     }
 
+    /// A problem with `key` of the source behind `tag`, which the report does not hold.
+    pub fn problem(&self, tag: Tag, key: &str, found: String, allowed: String) -> Problem {
+        self.origins.get(tag).problem(key, found, allowed)
+    }
+
     /// Whether any source has a problem with `key`.
     fn has(&self, key: &str) -> bool {
         self.keys.contains(key)

@@ -44,7 +44,7 @@ fn trouble(topic: &TopicHealth) -> Option<String> {
     match topic.state() {
         TopicState::Trouble(trouble) => Some(format!("{name}: {trouble}")),
         TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
-            Some(format!("{name}: {incompatible} publishers with incompatible QoS"))
+            Some(format!("{name}: publishers with incompatible QoS: {incompatible}"))
         }
         TopicState::Unknown | TopicState::Subscribed { .. } => None,
     }
@@ -71,9 +71,12 @@ fn connection(uplink: &UplinkState, now: Instant) -> String {
         (Phase::Connecting, None) => "Connecting.".to_owned(),
         (Phase::Connecting, Some(fault)) => format!("Connecting again; last time: {fault}."),
         (Phase::Waiting { until }, fault) => {
-            let wait = until.saturating_duration_since(now).as_secs();
+            let wait = match until.saturating_duration_since(now).as_secs() {
+                0 => "at once".to_owned(),
+                seconds => format!("in {seconds} s"),
+            };
             let why = fault.map(|fault| format!(": {fault}")).unwrap_or_default();
-            format!("Not connected, next attempt in {wait} s{why}.")
+            format!("Not connected, next attempt {wait}{why}.")
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The rcl context and the node.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::ptr;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ unsafe impl Sync for Context {}
 
 impl Context {
     fn create() -> Result<Context, RosError> {
+        check_domain(std::env::var_os("ROS_DOMAIN_ID").as_deref())?;
         // SAFETY: every structure is zero-initialised by rcl's own function before rcl fills it in, and the context
         // lives in a box, so its address stays.
         unsafe {
@@ -110,4 +111,19 @@ impl Drop for Node {
 /// A C string of `text`, or an error that names what it was for.
 pub(super) fn c_string(what: &'static str, text: &str) -> Result<CString, RosError> {
     CString::new(text).map_err(|_| RosError { doing: what, message: format!("{text:?} holds a NUL byte"), code: 0 })
+}
+
+/// Refuses a domain for which there are no UDP ports: Fast DDS ends the process over it.
+///
+/// 232 is the last whose ports are below 65536 (OMG DDSI-RTPS 2.5, 9.6.2.3: 7400 + 250 × domain + …).
+fn check_domain(domain: Option<&OsStr>) -> Result<(), RosError> {
+    const LAST: u64 = 232;
+    match domain.and_then(OsStr::to_str).unwrap_or_default().parse::<u64>() {
+        Ok(domain) if domain > LAST => {
+            let message = format!("ROS_DOMAIN_ID is {domain}; allowed is 0 to {LAST}");
+            Err(RosError { doing: "Starting ROS", message, code: 0 })
+        }
+        // What is no number at all rcl refuses itself.
+        _ => Ok(()),
+    }
 }

@@ -14,6 +14,10 @@ pub(super) struct Journal {
     logged: Vec<Logged>,
     /// A connection has ended before it was stable, and none has been stable since.
     flapping: bool,
+    /// A fault has a line, and no connection has had one since.
+    unanswered: bool,
+    /// The connection that stands has no line.
+    silent: bool,
 }
 
 #[derive(Debug)]
@@ -29,6 +33,7 @@ impl Journal {
     pub fn fault(&mut self, kind: FaultKind, now: Instant) -> Option<u64> {
         let Some(logged) = self.logged.iter_mut().find(|logged| logged.kind == kind) else {
             self.logged.push(Logged { kind, at: now, unlogged: 0 });
+            self.unanswered = true;
             return Some(1);
         };
         logged.unlogged += 1;
@@ -36,12 +41,17 @@ impl Journal {
             return None;
         }
         logged.at = now;
+        self.unanswered = true;
         Some(std::mem::take(&mut logged.unlogged))
     }
 
-    /// The broker has accepted a connection. Answers whether to log that.
+    /// The broker has accepted a connection. Answers whether to log that: while connections come and go, only as an
+    /// answer to a fault that was logged.
     pub fn connected(&mut self) -> bool {
-        !self.flapping
+        let worth_a_line = !self.flapping || self.unanswered;
+        self.unanswered = false;
+        self.silent = !worth_a_line;
+        worth_a_line
     }
 
     /// A connection that the broker had accepted has ended.
@@ -52,7 +62,8 @@ impl Journal {
     /// The connection has become stable. Answers whether to log that it stands, because `connected` did not.
     pub fn stable(&mut self) -> bool {
         self.logged.clear();
-        std::mem::take(&mut self.flapping)
+        self.flapping = false;
+        std::mem::take(&mut self.silent)
     }
 }
 
@@ -101,7 +112,8 @@ mod tests {
         );
     }
 
-    /// A connection that comes and goes is logged when it comes first, and when it has become stable.
+    /// A connection that comes and goes is logged when it comes first, as the answer to a fault that was logged, and when
+    /// it has become stable.
     #[test]
     fn flapping_is_silent_until_stable() {
         let (mut journal, now) = (Journal::default(), Instant::now());
@@ -109,7 +121,7 @@ mod tests {
         for round in 0..5 {
             journal.ended(false);
             assert_eq!(journal.fault(FaultKind::Closed, now).is_some(), round == 0);
-            assert!(!journal.connected());
+            assert_eq!(journal.connected(), round == 0, "only the first fault has a line to answer");
         }
         assert!(journal.stable(), "it stands at last");
         journal.ended(true);
