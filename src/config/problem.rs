@@ -45,7 +45,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Problems {
-    found: Vec<Problem>,
+    pub(super) found: Vec<Problem>,
     /// The files that `[aws]` names, if that much could be understood.
     #[serde(skip)]
     pub credentials: Option<Box<CredentialFiles>>,
