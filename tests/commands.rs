@@ -103,7 +103,7 @@ async fn check_names_every_problem() {
     let problems = text(&run(&["check", "--config", path]).stderr);
     assert!(problems.contains("6 problems are to mend") && problems.contains("aws.private_key"), "{problems}");
     let report: Value = serde_json::from_slice(&run(&["check", "--json", "--config", path]).stdout).unwrap();
-    assert_eq!((&report["ok"], report["problems"].as_array().unwrap().len()), (&Value::Bool(false), 5));
+    assert_eq!((&report["ok"], report["problems"].as_array().unwrap().len()), (&Value::Bool(false), 6));
     let refused = run(&["run", "--config", path]);
     assert_eq!(refused.status.code(), Some(78));
     assert!(text(&refused.stderr).contains("topics[0].qos"));
