@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""bench_table.py codec CRITERION_DIRECTORY LOG: prints the codec's table of docs/performance.md in Markdown."""
+"""Prints a table of docs/performance.md in Markdown, from what criterion has measured.
+
+    bench_table.py codec CRITERION_DIRECTORY LOG
+    bench_table.py queue CRITERION_DIRECTORY
+"""
 
 import json
 import re
@@ -42,5 +46,12 @@ def codec(directory, log):
         print(f"| {' | '.join(columns)} |")
 
 
+def queue(directory):
+    print("| a record of 200 bytes | time |")
+    print("| --- | --: |")
+    for function, result in sorted(measured(directory).get("queue", {}).items()):
+        print(f"| {function} | {microseconds(result)} |")
+
+
 if __name__ == "__main__":
-    {"codec": codec}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
+    {"codec": codec, "queue": queue}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

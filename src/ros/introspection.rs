@@ -9,6 +9,32 @@ use r2r_rcl::rosidl_typesupport_introspection_c_field_types as FieldType;
 
 use crate::codec::{Count, Field, Kind, Schema};
 
+/// rosidl's type ids (rosidl_typesupport_introspection_c/field_types.h), under their short names.
+macro_rules! type_ids {
+    ($($name:ident = $id:ident),* $(,)?) => {
+        $(const $name: u8 = FieldType::$id as u8;)*
+    };
+}
+
+type_ids! {
+    FLOAT = rosidl_typesupport_introspection_c__ROS_TYPE_FLOAT,
+    DOUBLE = rosidl_typesupport_introspection_c__ROS_TYPE_DOUBLE,
+    CHAR = rosidl_typesupport_introspection_c__ROS_TYPE_CHAR,
+    BOOLEAN = rosidl_typesupport_introspection_c__ROS_TYPE_BOOLEAN,
+    OCTET = rosidl_typesupport_introspection_c__ROS_TYPE_OCTET,
+    UINT8 = rosidl_typesupport_introspection_c__ROS_TYPE_UINT8,
+    INT8 = rosidl_typesupport_introspection_c__ROS_TYPE_INT8,
+    UINT16 = rosidl_typesupport_introspection_c__ROS_TYPE_UINT16,
+    INT16 = rosidl_typesupport_introspection_c__ROS_TYPE_INT16,
+    UINT32 = rosidl_typesupport_introspection_c__ROS_TYPE_UINT32,
+    INT32 = rosidl_typesupport_introspection_c__ROS_TYPE_INT32,
+    UINT64 = rosidl_typesupport_introspection_c__ROS_TYPE_UINT64,
+    INT64 = rosidl_typesupport_introspection_c__ROS_TYPE_INT64,
+    STRING = rosidl_typesupport_introspection_c__ROS_TYPE_STRING,
+    WSTRING = rosidl_typesupport_introspection_c__ROS_TYPE_WSTRING,
+    MESSAGE = rosidl_typesupport_introspection_c__ROS_TYPE_MESSAGE,
+}
+
 /// What a C structure without fields is given, because C has none; not part of the message.
 const PLACEHOLDER: &str = "structure_needs_at_least_one_member";
 
@@ -47,42 +73,23 @@ unsafe fn field(message: &str, member: &Member) -> Result<Field, UnsupportedFiel
     unsafe {
         let name = text(member.name_);
         let string_bound = (member.string_upper_bound_ > 0).then_some(member.string_upper_bound_);
-        let is = |field_type: FieldType| member.type_id_ == field_type as u8;
-        use FieldType::*;
-        let kind = if is(rosidl_typesupport_introspection_c__ROS_TYPE_MESSAGE) {
-            Kind::Message(schema((*member.members_).data.cast())?)
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_STRING) {
-            Kind::String { bound: string_bound }
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_WSTRING) {
-            Kind::WString { bound: string_bound }
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_FLOAT) {
-            Kind::F32
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_DOUBLE) {
-            Kind::F64
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_BOOLEAN) {
-            Kind::Bool
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_OCTET) {
-            Kind::Byte
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_UINT8)
-            || is(rosidl_typesupport_introspection_c__ROS_TYPE_CHAR)
-        {
-            Kind::U8
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_INT8) {
-            Kind::I8
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_UINT16) {
-            Kind::U16
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_INT16) {
-            Kind::I16
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_UINT32) {
-            Kind::U32
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_INT32) {
-            Kind::I32
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_UINT64) {
-            Kind::U64
-        } else if is(rosidl_typesupport_introspection_c__ROS_TYPE_INT64) {
-            Kind::I64
-        } else {
-            return Err(UnsupportedField { message: message.to_owned(), field: name, type_id: member.type_id_ });
+        let kind = match member.type_id_ {
+            MESSAGE => Kind::Message(schema((*member.members_).data.cast())?),
+            STRING => Kind::String { bound: string_bound },
+            WSTRING => Kind::WString { bound: string_bound },
+            FLOAT => Kind::F32,
+            DOUBLE => Kind::F64,
+            BOOLEAN => Kind::Bool,
+            OCTET => Kind::Byte,
+            CHAR | UINT8 => Kind::U8,
+            INT8 => Kind::I8,
+            UINT16 => Kind::U16,
+            INT16 => Kind::I16,
+            UINT32 => Kind::U32,
+            INT32 => Kind::I32,
+            UINT64 => Kind::U64,
+            INT64 => Kind::I64,
+            type_id => return Err(UnsupportedField { message: message.to_owned(), field: name, type_id }),
         };
         let count = match (member.is_array_, member.array_size_, member.is_upper_bound_) {
             (false, ..) => Count::One,
