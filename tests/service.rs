@@ -13,6 +13,9 @@ mod support {
     pub mod stage;
 }
 
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
 use std::time::Duration;
 
 use support::certificates::{Authority, Valid};
@@ -129,4 +132,49 @@ async fn wrong_credentials_are_a_status_and_heal() {
         program.await_note("STATUS=Connected.");
     }
     assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// Under systemd the journal gets a record for each line, with its fields beside the sentence, and standard error
+/// nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_gets_structured_fields() {
+    let stage = Stage::set().await;
+    std::fs::remove_file(&stage.files.private_key).unwrap();
+    let config = stage.configure(QUICK);
+    let journal = stage.directory.path().join("journal");
+    let socket = UnixDatagram::bind(&journal).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    // systemd tells a service the file that its standard error goes to, when that is the journal.
+    let stderr = tempfile::tempfile().unwrap();
+    let file = stderr.metadata().unwrap();
+    // journald's socket has one place; a mount namespace of the test's own puts this test's there.
+    let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && touch /run/systemd/journal/socket && \
+                  mount --bind \"$1\" /run/systemd/journal/socket && exec \"$2\" run --config \"$3\"";
+    let user: &[&str] = if rustix::process::geteuid().is_root() { &[] } else { &["--map-root-user"] };
+    let mut bridge = std::process::Command::new("unshare")
+        .args(user)
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .args([journal.as_os_str(), env!("CARGO_BIN_EXE_iot-bridge").as_ref(), config.as_os_str()])
+        .env("JOURNAL_STREAM", format!("{}:{}", file.dev(), file.ino()))
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stderr(stderr.try_clone().unwrap())
+        .spawn()
+        .unwrap();
+    let mut buffer = [0; 65536];
+    loop {
+        let length = socket.recv(&mut buffer).expect("a record for the journal");
+        let record = String::from_utf8_lossy(&buffer[..length]);
+        // Each field is its name, a line feed, the length of its value as eight bytes, and the value.
+        let field = |name: &str| record.split_once(&format!("{name}\n")).map(|(_, rest)| rest[8..].lines().next());
+        if let Some(reason) = field("F_REASON") {
+            assert!(reason.is_some_and(|reason| reason.ends_with("credentials")), "{record:?}");
+            assert!(record.contains("Cannot connect: the private key"), "{record:?}");
+            assert_eq!(field("PRIORITY"), Some(Some("3")));
+            break;
+        }
+    }
+    bridge.kill().unwrap();
+    bridge.wait().unwrap();
+    assert_eq!(stderr.metadata().unwrap().len(), 0);
 }

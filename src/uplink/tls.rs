@@ -190,10 +190,15 @@ fn check_pair(
 
 fn read_roots(path: &Path) -> Result<RootCertStore, CredentialProblem> {
     let mut roots = RootCertStore::empty();
+    let mut refused = None;
     for certificate in read_certificates(Credential::RootCa, path)? {
-        roots.add(certificate).map_err(|error| unusable(Credential::RootCa, path, &error))?;
+        refused = roots.add(certificate).err().or(refused);
     }
-    Ok(roots)
+    match refused {
+        // One of several that can't be used does not stand in the way of the others.
+        Some(error) if roots.is_empty() => Err(unusable(Credential::RootCa, path, &error)),
+        _ => Ok(roots),
+    }
 }
 
 fn system_roots() -> Result<RootCertStore, CredentialProblem> {
