@@ -135,3 +135,29 @@ async fn a_huge_topic_leaves_a_small_one_alone() {
     let image = program.await_log("Topic /image:");
     assert!(image.contains(" 0 acknowledged") && !image.contains(" 0 dropped"), "{image}");
 }
+
+/// A message whose bytes do not fit its type is dropped with a count, and the log names the field; the next one is
+/// forwarded as if nothing had been.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_message_is_dropped_with_its_field() {
+    let mut stage = Stage::set().await;
+    let mut program = Program::start(&stage.configure("[[topics]]\nros = \"/text\"\n"));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/text", 10);
+    let raw = robot.raw_publisher("/text");
+    Robot::await_subscriber(&publisher);
+    while raw.get_inter_process_subscription_count().unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Little endian, then a string of 255 bytes of which two are there.
+    for _ in 0..3 {
+        raw.publish_raw(&[0, 1, 0, 0, 255, 0, 0, 0, b'h', b'i']).unwrap();
+    }
+    let line = program.await_log("A message of /text was dropped");
+    assert!(line.contains("ERROR") && line.contains("data") && line.contains("malformed"), "{line}");
+    publish(&publisher, "after".into());
+    assert_eq!(stage.observer.next().await.1, r#"{"data":"after"}"#);
+    assert_eq!(program.terminate().code(), Some(0));
+    program.await_log("Topic /text: 4 received, 1 acknowledged, 3 dropped");
+    assert_eq!(program.log_lines("A message of /text was dropped").len(), 1, "once a minute is enough");
+}

@@ -134,6 +134,22 @@ async fn wrong_credentials_are_a_status_and_heal() {
     assert_eq!(program.terminate().code(), Some(0));
 }
 
+/// Without `root_ca` the system's trust store decides, which SSL_CERT_FILE replaces here.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_system_s_trust_store_is_the_default() {
+    let stage = Stage::set().await;
+    let config = stage.configure(QUICK);
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.lines().filter(|line| !line.starts_with("root_ca")).collect::<Vec<_>>().join("\n"))
+        .unwrap();
+    let authority = stage.root_ca();
+    let mut trusting = Program::start_with(&config, &[("SSL_CERT_FILE", authority.to_str().unwrap())]);
+    trusting.await_note("STATUS=Connected.");
+    assert_eq!(trusting.terminate().code(), Some(0));
+    let mut other = Program::start(&config);
+    other.await_note("is not signed by any authority in the system's trust store");
+}
+
 /// Under systemd the journal gets a record for each line, with its fields beside the sentence, and standard error
 /// nothing.
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,11 @@ impl Robot {
         self.node.create_publisher(topic, QosProfile::default().keep_last(depth)).unwrap()
     }
 
+    /// A reliable publisher of bytes that claim to be a string.
+    pub fn raw_publisher(&mut self, topic: &str) -> r2r::PublisherUntyped {
+        self.node.create_publisher_untyped(topic, "std_msgs/msg/String", QosProfile::default()).unwrap()
+    }
+
     /// Waits until `publisher` has a subscriber: what is published before goes to nobody.
     pub fn await_subscriber(publisher: &Publisher) {
         let deadline = Instant::now() + Duration::from_secs(60);
