@@ -13,8 +13,6 @@ mod support {
     pub mod stage;
 }
 
-use std::time::Duration;
-
 use support::program::Program;
 use support::robot::{Robot, Stream, number_in};
 use support::stage::Stage;
@@ -103,11 +101,11 @@ async fn check(
 /// within its topic, and only what was in flight arrives twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_broker_loses_nothing() {
-    let (mut stage, program, stream, mut receipts) = streaming().await;
+    let (mut stage, mut program, stream, mut receipts) = streaming().await;
     for _ in 0..2 {
         stage.mosquitto.kill();
         stage.link.shut().await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        program.await_note("refuses connections");
         stage.mosquitto.start_again();
         // The observer first: a broker acknowledges also what nobody has subscribed to.
         let port = stage.mosquitto.port();
