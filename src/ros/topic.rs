@@ -155,6 +155,7 @@ impl Topic {
         if !known {
             // DDS takes no second type for a topic while a subscription with the first is there.
             self.open = None;
+            self.end_retiring();
         }
         let subscription = Subscription::create(node, &self.name, &support, qos).map_err(|error| error.to_string())?;
         if known {
@@ -178,9 +179,13 @@ impl Topic {
     /// Ends a replaced subscription whose time is over.
     pub(super) fn retire(&mut self, now: Instant) {
         if self.retiring.as_ref().is_some_and(|(_, until)| *until <= now) {
-            self.retiring = None;
-            self.seen.overlap_ends();
+            self.end_retiring();
         }
+    }
+
+    fn end_retiring(&mut self) {
+        self.retiring = None;
+        self.seen.overlap_ends();
     }
 
     /// Takes what is ready, `most` messages at the most, and hands it on. Answers whether there may be more.
