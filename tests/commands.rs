@@ -125,13 +125,13 @@ async fn check_names_every_problem() {
 async fn preview_prints_what_would_be_published() {
     let mut stage = Stage::set().await;
     let path = stage.configure("[[topics]]\nros = \"/numbers\"\npayload = \"data\"\n[[topics]]\nros = \"/numbers\"\nmqtt = \"again\"\npayload = \"envelope\"\n");
+    let mut program = Program::start(&path);
     let previewed = command()
         .args(["preview", "/numbers", "--count", "4", "--config", path.to_str().unwrap()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut program = Program::start(&path);
     let mut robot = Robot::start();
     let publisher = robot.publisher("/numbers", 100);
     let stream = Stream::start(robot, vec![publisher], 20, usize::MAX);
