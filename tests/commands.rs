@@ -124,7 +124,7 @@ async fn check_names_every_problem() {
 #[tokio::test(flavor = "multi_thread")]
 async fn preview_prints_what_would_be_published() {
     let mut stage = Stage::set().await;
-    let path = stage.configure("[[topics]]\nros = \"/numbers\"\npayload = \"data\"\n[[topics]]\nros = \"/numbers\"\nmqtt = \"again\"\npayload = \"envelope\"\n");
+    let path = stage.configure("[[topics]]\nros = \"/numbers\"\ntype = \"std_msgs/msg/String\"\npayload = \"data\"\n[[topics]]\nros = \"/numbers\"\ntype = \"std_msgs/msg/String\"\nmqtt = \"again\"\npayload = \"envelope\"\n");
     let mut program = Program::start(&path);
     let previewed = command()
         .args(["preview", "/numbers", "--count", "4", "--config", path.to_str().unwrap()])
@@ -134,6 +134,10 @@ async fn preview_prints_what_would_be_published() {
         .unwrap();
     let mut robot = Robot::start();
     let publisher = robot.publisher("/numbers", 100);
+    // What is published before both have subscribed to both would reach only one of them.
+    while publisher.get_inter_process_subscription_count().unwrap() < 4 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let stream = Stream::start(robot, vec![publisher], 20, usize::MAX);
     let output = previewed.wait_with_output().unwrap();
     assert!(output.status.success());
