@@ -120,7 +120,7 @@ async fn check_names_every_problem() {
     }
 }
 
-/// `preview` prints exactly what the broker would get.
+/// `preview` prints the payloads of every entry of a topic, in the form that each asks for.
 #[tokio::test(flavor = "multi_thread")]
 async fn preview_prints_what_would_be_published() {
     let mut stage = Stage::set().await;
