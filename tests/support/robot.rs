@@ -32,9 +32,14 @@ impl Robot {
 
     /// Waits until `publisher` has a subscriber: what is published before goes to nobody.
     pub fn await_subscriber(publisher: &Publisher) {
+        Self::await_subscribers(publisher, 1);
+    }
+
+    /// Waits until `publisher` has `count` subscribers.
+    pub fn await_subscribers(publisher: &Publisher, count: usize) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while publisher.get_inter_process_subscription_count().unwrap() == 0 {
-            assert!(Instant::now() < deadline, "nobody subscribes");
+        while publisher.get_inter_process_subscription_count().unwrap() < count {
+            assert!(Instant::now() < deadline, "fewer than {count} subscribe");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
