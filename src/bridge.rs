@@ -2,6 +2,7 @@
 
 mod reception;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::health::{self, Heartbeat, TopicHealth, Watched, systemd};
-use crate::queue::Queue;
+use crate::health::{self, Heartbeat, TopicCounters, TopicHealth, Watched, systemd};
+use crate::queue::disk::survey::Progress;
+use crate::queue::{KeeperThread, Queue};
 use crate::ros::{self, Node, RosThread};
 use crate::uplink::Uplink;
 
@@ -23,6 +25,9 @@ const ROS_THREAD_LOOK: Duration = Duration::from_millis(500);
 /// Longest wait for the ROS thread when the bridge stops; what is queued is sent even if DDS hangs.
 const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Longest wait for the disk when the bridge stops.
+const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Runs the bridge until `stop` ends, which says what asked for it; then stops it in the order of the data's way:
 /// reception, then the uplink, which sends what it can in a bounded time.
 ///
@@ -30,7 +35,7 @@ const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// When ROS can't be started or its thread dies. A broker that can't be reached is no error.
 pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
     let topics: Vec<_> = settings.topics.iter().map(|topic| Arc::new(TopicHealth::new(&topic.ros))).collect();
-    let queue = Arc::new(Queue::new(&settings.queue));
+    let (queue, keeper) = open_queue(&settings, &topics)?;
     let (ros_pulse, uplink_pulse) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
 
     let (uplink, uplink_state) =
@@ -41,7 +46,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
 
     let watched = Watched {
         topics: topics.clone(),
-        queue,
+        queue: Arc::clone(&queue),
         uplink: uplink_state,
         stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
     };
@@ -67,13 +72,50 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
     let ros_ended = timeout(ROS_STOP_TIMEOUT, stopping).await;
     drop(stop_uplink);
     uplink.await?;
+    if let Some(keeper) = keeper {
+        close_queue(&queue, keeper).await;
+    }
     watching.abort();
+    log_left(&queue);
     for topic in &topics {
         log_account(topic);
     }
     let ros_ended = ros_ended.map_err(|_| anyhow!("the ROS thread does not stop"))?;
     ros_ended?.map_err(|_| anyhow!("the ROS thread died"))?;
     asked.map(|_| ())
+}
+
+/// Opens the queue, and tells systemd how far that is.
+fn open_queue(settings: &Settings, topics: &[Arc<TopicHealth>]) -> std::io::Result<(Arc<Queue>, Option<KeeperThread>)> {
+    let by_name: HashMap<String, Arc<TopicCounters>> =
+        topics.iter().map(|topic| (topic.name.clone(), Arc::clone(&topic.counters))).collect();
+    // A topic that is no longer configured is still sent, and counted apart.
+    let counters = move |ros: &str| by_name.get(ros).cloned().unwrap_or_default();
+    let mut progress = |progress: Progress| systemd::recovering(progress.read, progress.of);
+    let opened = Queue::open(&settings.queue, settings.mqtt.in_flight, Arc::new(counters), &mut progress);
+    opened.map(|(queue, keeper)| (Arc::new(queue), keeper))
+}
+
+/// Has what is left in the queue written to the disk, as far as that is possible in a bounded time.
+async fn close_queue(queue: &Queue, keeper: KeeperThread) {
+    let closing = tokio::task::spawn_blocking(|| keeper.close());
+    if timeout(DISK_STOP_TIMEOUT, closing).await.is_err() {
+        let records = queue.figures().memory_only();
+        tracing::error!(records, "The queue's disk does not answer; {records} records are lost with the process.");
+    }
+}
+
+/// Says what is left in the queue, and what of it is lost.
+fn log_left(queue: &Queue) {
+    let figures = queue.figures();
+    let (left, lost) = (figures.queued(), figures.memory_only());
+    if lost > 0 {
+        tracing::error!(records = lost, "Stopped with {lost} records in memory, which are lost with the process.");
+    }
+    if left > lost {
+        let kept = left - lost;
+        tracing::info!(records = kept, "Stopped with {kept} records on the disk, which are sent after the next start.");
+    }
 }
 
 /// Ends when the ROS thread has ended by itself.

@@ -128,14 +128,7 @@ impl Uplink {
             }
         }
         self.set_phase(Phase::Stopped);
-        let left = self.queue.figures().queued();
-        if left > 0 {
-            tracing::error!(
-                records = left,
-                "Stopped with {left} records in the queue, which are lost with the process."
-            );
-        }
-        left
+        self.queue.figures().queued()
     }
 
     /// Connects once and serves the connection until it ends.
@@ -175,6 +168,7 @@ impl Uplink {
 
     async fn serve(&mut self, connection: Connection, shutdown: &mut Shutdown<'_>) {
         let since = Instant::now();
+        self.queue.set_link(true);
         self.state.send_modify(|state| {
             state.phase = Phase::Connected { since };
             state.connections += 1;
@@ -184,6 +178,7 @@ impl Uplink {
             journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
         }
         let (end, course) = connection.serve(self, since, shutdown).await;
+        self.queue.set_link(false);
         self.queue.rewind();
         self.backoff.connection_ended(course.lasted);
         match end {

@@ -27,6 +27,8 @@ struct Topic {
     health: Arc<TopicHealth>,
     /// Set once the type is known; an error when messages of this type can't be forwarded as configured.
     open: Option<Result<Open, String>>,
+    /// What `seq` starts from when the topic is opened.
+    first_number: u64,
     dropped: [Repeat; DropReason::ALL.len()],
     lost: Repeat,
 }
@@ -43,6 +45,7 @@ impl Reception {
             settings: topic.clone(),
             health: Arc::clone(health),
             open: None,
+            first_number: queue.sequence_start(),
             dropped: Default::default(),
             lost: Repeat::default(),
         });
@@ -67,19 +70,23 @@ pub fn wanted(topic: &config::Topic) -> Wanted {
     }
 }
 
-/// What shapes messages of the type that `schema` describes, and the MQTT topic that they go to.
+/// What shapes messages of the type that `schema` describes, numbered from `first` on, and the MQTT topic that they go
+/// to.
 ///
 /// # Errors
 /// When messages of this type can't be forwarded as `topic` says: the sentence for a person.
-pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>) -> anyhow::Result<(Shaper, String)> {
+pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>, first: u64) -> anyhow::Result<(Shaper, String)> {
     let mqtt = topic.mqtt_for(&schema.name).context("its MQTT topic is refused")?;
-    Ok((Shaper::new(topic, thing, Arc::clone(schema))?, mqtt))
+    Ok((Shaper::new(topic, thing, Arc::clone(schema), first)?, mqtt))
 }
 
 impl Receiver for Reception {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
         let topic = &mut self.topics[index];
-        let opened = open(&topic.settings, &self.thing, schema).map(|(shaper, mqtt)| {
+        if let Some(Ok(open)) = &topic.open {
+            topic.first_number = open.shaper.next_number();
+        }
+        let opened = open(&topic.settings, &self.thing, schema, topic.first_number).map(|(shaper, mqtt)| {
             let route = Route {
                 ros: topic.settings.ros.clone(),
                 mqtt,

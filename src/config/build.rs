@@ -8,16 +8,17 @@ use serde::de::value::{Error, StrDeserializer};
 
 use super::problem::quote;
 use super::ros_names;
-use super::settings::{Aws, Mqtt, Payload, Qos, Queue, Reconnect, Ros, STRING_TYPE, Settings, Topic};
+use super::settings::{Aws, Mqtt, Payload, Qos, Queue, QueueDurability, Reconnect, Ros, STRING_TYPE, Settings, Topic};
 use super::template::{Names, expand};
-use super::units::format_duration;
+use super::units::{format_duration, format_size};
 use super::walk::{Report, Section};
 
 /// Builds the settings. Without an answer the report holds a problem.
 pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings> {
     let topics = topics(root, report);
     let mqtt = mqtt(root, report);
-    Some(Settings { aws: aws(root)?, mqtt: mqtt?, ros: ros(root)?, queue: queue(root)?, topics: topics? })
+    let queue = queue(root, report);
+    Some(Settings { aws: aws(root)?, mqtt: mqtt?, ros: ros(root)?, queue: queue?, topics: topics? })
 }
 
 pub(super) fn aws(root: &Section) -> Option<Aws> {
@@ -64,9 +65,27 @@ fn ros(root: &Section) -> Option<Ros> {
     Some(Ros { node_name: root.text("ros.node_name")?.to_owned(), namespace })
 }
 
-fn queue(root: &Section) -> Option<Queue> {
+/// The least disk that is of use: some segments of the smallest size.
+const LEAST_DISK: u64 = 1 << 20;
+
+fn queue(root: &Section, report: &mut Report<'_>) -> Option<Queue> {
+    let (disk, durability) = (root.size("queue.disk")?, word(root.text("queue.durability")?)?);
+    let mut refuse = |key: &str, found: String, allowed: &str| {
+        report.add(root.tag_of(key), key, found, format!("allowed is {allowed}"));
+    };
+    if (1..LEAST_DISK).contains(&disk) {
+        refuse("queue.disk", quote(&format_size(disk)), "0, for no disk, or a size from 1 MiB");
+    }
+    if disk == 0 && durability == QueueDurability::Always {
+        refuse("queue.durability", quote("always"), "\"memory\" without a disk (`disk` is 0)");
+    }
     Some(Queue {
         memory: root.size("queue.memory")?,
+        disk,
+        directory: root.text("queue.directory")?.into(),
+        durability,
+        // "each" is no duration.
+        sync: root.duration("queue.sync").unwrap_or_default(),
         overflow: word(root.text("queue.overflow")?)?,
         max_age: root.duration("queue.max_age")?,
     })

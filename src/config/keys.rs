@@ -146,10 +146,10 @@ const ROS: &[Key] = &[
 
 const QUEUE: &[Key] = &[
     key("memory", Kind::Size(MIB, TIB)).or("32 MiB"),
-    key("disk", Kind::Size(0, 1 << 50)).or("0"),
-    key("directory", FILE),
-    key("durability", Kind::Choice(&["memory", "spill", "always"])).or("memory"),
-    key("sync", Kind::WordOr("each", &Kind::Duration(Duration::from_millis(1), MINUTE))),
+    key("disk", Kind::Size(0, 1 << 50)).or("1 GiB"),
+    key("directory", FILE).or("/var/lib/iot-bridge/queue"),
+    key("durability", Kind::Choice(&["memory", "spill", "always"])).or("spill"),
+    key("sync", Kind::WordOr("each", &Kind::Duration(Duration::from_millis(1), MINUTE))).or("100 ms"),
     key("overflow", Kind::Choice(&["drop-oldest", "drop-newest"])).or("drop-oldest"),
     key("max_age", AGE).or("7 days"),
 ];

@@ -106,10 +106,52 @@ pub struct Queue {
     /// Bytes of memory that queued records may take, their bookkeeping included.
     #[serde(serialize_with = "serialize_size")]
     pub memory: u64,
+    /// Bytes of disk that all files of the queue may take together; 0 for no disk.
+    #[serde(serialize_with = "serialize_size")]
+    pub disk: u64,
+    /// Where those files are.
+    pub directory: PathBuf,
+    pub durability: QueueDurability,
+    /// With [`QueueDurability::Always`]: how long a record may wait to be written together with others; 0 for not at
+    /// all.
+    #[serde(serialize_with = "serialize_sync")]
+    pub sync: Duration,
     pub overflow: Overflow,
     /// Age after which a record is dropped, unless its topic says otherwise.
     #[serde(serialize_with = "serialize_duration")]
     pub max_age: Duration,
+}
+
+impl Queue {
+    /// A queue without a disk that keeps its records for up to a week.
+    pub fn in_memory(memory: u64, overflow: Overflow) -> Queue {
+        Queue {
+            memory,
+            disk: 0,
+            directory: PathBuf::new(),
+            durability: QueueDurability::Memory,
+            sync: Duration::ZERO,
+            overflow,
+            max_age: Duration::from_secs(7 * 86_400),
+        }
+    }
+}
+
+/// No wait has a word of its own.
+fn serialize_sync<S: Serializer>(sync: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    if sync.is_zero() { serializer.serialize_str("each") } else { serialize_duration(sync, serializer) }
+}
+
+/// When records are written to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueDurability {
+    /// Never.
+    Memory,
+    /// While the link is down, when memory is short, and when the bridge stops.
+    Spill,
+    /// Each.
+    Always,
 }
 
 /// What gives way when the queue is full.
@@ -154,7 +196,7 @@ impl Topic {
 }
 
 /// MQTT quality of service; AWS IoT Core has no 2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "u8")]
 pub enum Qos {
     AtMostOnce,

@@ -98,7 +98,7 @@ mod tests {
         for topic in &topics {
             topic.set_state(TopicState::Trouble("no type".into()));
         }
-        let queue = Figures { lanes: Default::default(), bound: 0 };
+        let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
         let line = status_line(&UplinkState::default(), queue, &topics, Instant::now());
         assert!(
             line.starts_with("Connecting. 0 acknowledged, 0 queued, 0 dropped. 0 of 20 topics subscribed."),

@@ -7,12 +7,14 @@ use super::{Account, Lease, Queue, RECORD_OVERHEAD, Record, Route};
 use crate::config::{self, Overflow, Priority, Qos};
 use crate::health::{DropReason, TopicCounters};
 
+mod disk;
 mod model;
+mod robot;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn queue(records: u64, overflow: Overflow) -> Queue {
-    Queue::new(&config::Queue { memory: records * (RECORD_OVERHEAD + 1), overflow, max_age: HOUR })
+    Queue::in_memory(&config::Queue::in_memory(records * (RECORD_OVERHEAD + 1), overflow))
 }
 
 fn route(priority: Priority) -> Arc<Route> {
@@ -155,7 +157,7 @@ fn a_discarded_record_is_counted_under_its_reason() {
     assert!(queue.discard(lease.id, DropReason::TooLarge, now));
     assert!(!queue.discard(lease.id, DropReason::TooLarge, now));
     let account = queue.account(&route.counters);
-    assert_eq!(account, Account { received: 1, dropped: 1, queued: 0, in_flight: 0, acknowledged: 0 });
+    assert_eq!(account, Account { received: 1, recovered: 0, dropped: 1, queued: 0, in_flight: 0, acknowledged: 0 });
 }
 
 /// `ready` wakes for a record admitted from another thread, whether it waits already or not yet, and for a rewind.
@@ -210,7 +212,8 @@ fn the_account_holds_at_any_moment() {
         }
     });
     while !leasing.is_finished() {
-        let Account { received, dropped, queued, in_flight, acknowledged } = queue.account(&route.counters);
+        let Account { received, recovered: _, dropped, queued, in_flight, acknowledged } =
+            queue.account(&route.counters);
         let known = dropped + queued + in_flight + acknowledged;
         assert!(received == known || received == known + 1, "{received} received, {known} accounted for");
     }

@@ -107,7 +107,7 @@ mod tests {
 
     fn leases<const N: usize>() -> [LeaseId; N] {
         let hour = Duration::from_secs(3600);
-        let queue = Queue::new(&config::Queue { memory: 1 << 20, overflow: Overflow::DropNewest, max_age: hour });
+        let queue = Queue::in_memory(&config::Queue::in_memory(1 << 20, Overflow::DropNewest));
         let route = Route {
             ros: "/odom".into(),
             mqtt: "odom".into(),

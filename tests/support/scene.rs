@@ -114,7 +114,7 @@ impl Scene {
 
     /// A queue of 32 MiB.
     pub fn empty_queue() -> Arc<Queue> {
-        Arc::new(Queue::new(&QueueSettings { memory: 32 << 20, overflow: Overflow::DropOldest, max_age: HOUR }))
+        Arc::new(Queue::in_memory(&QueueSettings::in_memory(32 << 20, Overflow::DropOldest)))
     }
 
     /// Starts an uplink with the scene's settings.
