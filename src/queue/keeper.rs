@@ -21,7 +21,7 @@ use super::disk::segment::Segment;
 use super::disk::survey::Progress;
 use super::figures::DiskFigures;
 use super::shared::{Shared, Sleep};
-use super::store::Gone;
+use super::store::{Done, Gone};
 use crate::config::{Overflow, Priority};
 use crate::health::DropReason;
 
@@ -109,9 +109,8 @@ impl Keeper {
         {
             let mut inner = self.shared.lock();
             for (lane, recovered) in LANES.into_iter().zip(recovered) {
-                records += recovered.records.iter().map(|(_, count)| count).sum::<u64>();
-                let numbers = recovered.first..recovered.next;
-                inner.store.recover(lane, numbers, recovered.records, recovered.oldest_received_ns);
+                records += recovered.records.iter().map(|(_, count, _)| count).sum::<u64>();
+                inner.store.recover(lane, recovered.next, recovered.records, recovered.oldest_received_ns);
             }
         }
         if records > 0 {
@@ -147,7 +146,7 @@ impl Keeper {
         }
         let (now, done) = (Instant::now(), self.done());
         if let Some(log) = &mut self.log {
-            let committed = log.commit(done, true, now);
+            let committed = log.commit(&done, true, now);
             self.note(committed, now);
         }
         self.publish();
@@ -215,7 +214,8 @@ impl Keeper {
             loop {
                 let Some((numbers, bytes)) = self.shared.lock().store.wants_read(lane) else { break };
                 let read = log.read(lane, numbers.clone(), bytes, now)?;
-                self.shared.change(now, |store| store.end_read(lane, &numbers, read.next, read.records, now));
+                let range = (numbers.start, read.next);
+                self.shared.change(now, |store| store.end_read(lane, range, read.records, now));
             }
         }
         Ok(())
@@ -226,11 +226,11 @@ impl Keeper {
         loop {
             let Some(log) = &mut self.log else { return Ok(()) };
             let first = log.next(lane);
-            let batch = self.shared.lock().store.begin_write(lane, first, BATCH);
-            if batch.records.is_empty() {
+            let records = self.shared.lock().store.begin_write(lane, first, BATCH);
+            if records.is_empty() {
                 return Ok(());
             }
-            if !log.has_room(&batch.records) {
+            if !log.has_room(&records) {
                 self.shared.lock().store.end_write(lane, first, 0, now);
                 if !self.make_room(lane, now)? {
                     return Ok(());
@@ -238,8 +238,8 @@ impl Keeper {
                 continue;
             }
             let (mut written, mut result) = (0, Ok(()));
-            while written < batch.records.len() {
-                let left = &batch.records[written..];
+            while written < records.len() {
+                let left = &records[written..];
                 match log.append(lane, left, now) {
                     Ok(count) => written += count,
                     Err(error) => {
@@ -247,11 +247,11 @@ impl Keeper {
                         break;
                     }
                 }
-                if !log.has_room(&batch.records[written..]) {
+                if !log.has_room(&records[written..]) {
                     break;
                 }
             }
-            self.shared.change(now, |store| store.end_write(lane, first, written as u64, now));
+            self.shared.change(now, |store| store.end_write(lane, first, written, now));
             result?;
         }
     }
@@ -277,11 +277,11 @@ impl Keeper {
         for lane in LANES {
             loop {
                 let Some(log) = &self.log else { return Ok(()) };
-                let (spared, gap) = {
+                let (spared, gaps) = {
                     let inner = self.shared.lock();
-                    (inner.store.leased_numbers(lane), inner.store.gap_start(lane))
+                    (inner.store.leased_numbers(lane), inner.store.gaps(lane))
                 };
-                let Some(segment) = log.oldest(lane, &spared).filter(|_| gap.is_some()).cloned() else { break };
+                let Some(segment) = log.oldest(lane, &spared).filter(|_| !gaps.is_empty()).cloned() else { break };
                 if !log.has_expired(&segment, now) || !self.give_up(&segment, DropReason::Expired, now)? {
                     break;
                 }
@@ -294,13 +294,10 @@ impl Keeper {
     fn give_up(&mut self, segment: &Segment, reason: DropReason, now: Instant) -> io::Result<bool> {
         let Some(log) = &mut self.log else { return Ok(false) };
         let (lane, numbers): (_, Range<u64>) = (segment.lane, segment.numbers.clone());
-        let gap_start = self.shared.lock().store.gap_start(lane);
-        let counts = match gap_start {
-            Some(start) if start < numbers.end => log.count(segment, start)?,
-            _ => Vec::new(),
-        };
-        let gone = Gone { numbers: numbers.clone(), counts, gap_start, reason };
-        if !self.shared.change(now, |store| store.give_up(lane, gone)) {
+        let gaps = self.shared.lock().store.gaps(lane);
+        let counts = if gaps.is_empty() { Vec::new() } else { log.count(segment, &gaps)? };
+        let gone = Gone { numbers: numbers.clone(), counts, reason };
+        if !self.shared.change(now, |store| store.give_up(lane, gone, &gaps)) {
             return Ok(false);
         }
         log.give_up(lane, numbers.start);
@@ -312,11 +309,10 @@ impl Keeper {
     fn commit(&mut self, now: Instant) -> io::Result<()> {
         let done = self.done();
         let Some(log) = &self.log else { return Ok(()) };
-        let known = &log.ledger().lanes;
-        let is_news = known.iter().zip(done).any(|(known, done)| known.done < done);
+        let is_news = log.is_news(&done);
         let waits = self.shared.lock().store.waits_for_ledger();
         let lags = now.saturating_duration_since(self.committed) >= LEDGER_LAG;
-        if is_news && (waits || lags) || log.has_retired() || lags && log.holds_done(done, now) {
+        if is_news && (waits || lags) || log.has_retired() || lags && log.holds_done(&done, now) {
             self.commit_now(now)?;
         }
         Ok(())
@@ -326,17 +322,20 @@ impl Keeper {
         let done = self.done();
         let Some(log) = &mut self.log else { return Ok(()) };
         self.committed = now;
-        let committed = log.commit(done, false, now);
+        let before = log.ledger_writes();
+        let committed = log.commit(&done, false, now);
         // Even if a file could not be removed.
-        let known = std::array::from_fn(|lane| log.ledger().lanes[lane].done);
-        self.shared.change(now, |store| store.recorded(known));
+        if committed.is_ok() || log.ledger_writes() > before {
+            self.shared
+                .change(now, |store| LANES.into_iter().zip(&done).for_each(|(lane, done)| store.recorded(lane, done)));
+        }
         committed
     }
 
-    /// The lowest number of each lane that is not done.
-    fn done(&self) -> [u64; 3] {
+    /// What of each lane is done.
+    fn done(&self) -> [Done; 3] {
         let inner = self.shared.lock();
-        LANES.map(|lane| self.log.as_ref().map_or(0, |log| inner.store.done(lane, log.next(lane))))
+        LANES.map(|lane| self.log.as_ref().map_or_else(Done::default, |log| inner.store.done(lane, log.next(lane))))
     }
 
     /// Notes whether the disk works, and says it when that changes.

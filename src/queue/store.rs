@@ -1,22 +1,26 @@
-//! The records themselves: three lanes and the leases. Single-threaded and without a clock of its own.
+//! The records themselves: three lanes of topics, and the leases. Single-threaded and without a clock of its own.
 //!
 //! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the keeper.
 
+mod flow;
 mod lane;
+mod room;
 mod spill;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
-use super::record::Record;
+use super::record::{Record, Route, TopicKey};
 use crate::config::Overflow;
 use crate::health::DropReason;
-use lane::{Entry, Lane, Place};
+use flow::{Flow, Gap, Place};
+use lane::Lane;
 
-pub(super) use spill::Gone;
 pub use spill::Mode;
+pub(super) use spill::{Done, Gone};
 
 /// Names one lease. Never given twice, so that the acknowledgement of a lease taken back means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,8 +41,8 @@ pub(super) struct Store {
     mode: Mode,
     /// Indexed by priority: high, normal, low.
     lanes: [Lane; 3],
-    /// In the order of leasing, which within a lane is the order of admission.
-    leased: BTreeMap<LeaseId, Entry>,
+    /// Where what is leased is: lane, topic and admission.
+    leased: BTreeMap<LeaseId, (usize, TopicKey, u64)>,
     /// Bytes of all records in memory, waiting and leased.
     used: u64,
     next_lease: u64,
@@ -46,11 +50,13 @@ pub(super) struct Store {
     earliest_expiry: Option<Instant>,
     /// What was dropped since `take_losses`, indexed by reason.
     losses: [Option<Loss>; DropReason::ALL.len()],
+    /// What the disk has not given back, until it is counted.
+    lost_while_reading: Vec<(Arc<Route>, u64, DropReason)>,
     /// Since when a record is in memory only.
     unwritten_since: Option<Instant>,
     link_is_up: bool,
-    /// Numbers that are done and that the disk does not know as done.
-    done_unrecorded: [BTreeSet<u64>; 3],
+    /// Numbers that are done and that the disk does not know as done, by lane, with their topics.
+    unrecorded: [HashMap<u64, TopicKey>; 3],
 }
 
 impl Store {
@@ -65,42 +71,42 @@ impl Store {
             next_lease: 0,
             earliest_expiry: None,
             losses: Default::default(),
+            lost_while_reading: Vec::new(),
             unwritten_since: None,
             link_is_up: false,
-            done_unrecorded: Default::default(),
+            unrecorded: Default::default(),
         }
     }
 
     /// Whether a record could be leased.
     pub fn has_next(&self) -> bool {
-        !self.waits_for_ledger() && self.lanes.iter().any(|lane| !lane.front.is_empty())
+        !self.waits_for_ledger() && self.lanes.iter().any(Lane::has_next)
     }
 
     /// Whether nothing waits, in memory or on the disk, and nothing is leased.
     pub fn is_empty(&self) -> bool {
-        self.leased.is_empty() && self.lanes.iter().all(|lane| lane.front.is_empty() && lane.gap.is_none())
+        self.lanes.iter().all(Lane::is_empty)
     }
 
     pub fn admit(&mut self, record: Record, now: Instant) -> bool {
-        for lane in 0..self.lanes.len() {
-            self.drop_expired_head(lane, now);
-        }
         if record.expires <= now {
-            self.lose(record, DropReason::Expired);
+            self.lose(&record, DropReason::Expired);
             return false;
         }
         if self.lacks_room(&record) {
+            self.sweep(now);
             self.evict();
         }
         if self.lacks_room(&record) && !self.make_room(&record) {
-            self.lose(record, DropReason::Overflow);
+            self.lose(&record, DropReason::Overflow);
             return false;
         }
         self.used += record.size();
         self.note_expiry(record.expires);
         self.unwritten_since.get_or_insert(now);
         record.route.counters.enter_queue();
-        self.lanes[record.route.priority as usize].push_back(Entry { record, place: Place::Memory });
+        let writes = self.mode != Mode::Memory;
+        self.lanes[record.route.priority as usize].push(record, writes);
         true
     }
 
@@ -108,23 +114,20 @@ impl Store {
         if self.waits_for_ledger() {
             return None;
         }
-        for index in 0..self.lanes.len() {
-            self.drop_expired_head(index, now);
-            let lane = &mut self.lanes[index];
-            if let Some(entry) = lane.pop_front() {
-                let record = entry.record.clone();
-                lane.leased += 1;
-                lane.leased_bytes += record.size();
-                lane.memory_only += u64::from(entry.place == Place::Memory);
-                record.route.counters.leave_queue();
-                record.route.counters.enter_flight();
-                let id = LeaseId(self.next_lease);
-                self.next_lease += 1;
-                self.leased.insert(id, entry);
-                return Some(Lease { id, record });
-            }
+        let (id, mut expired) = (LeaseId(self.next_lease), Vec::new());
+        let found = self.lanes.iter_mut().enumerate().find_map(|(index, lane)| {
+            let (key, admission, record) = lane.lease(id, now, &mut expired)?;
+            Some(((index, key, admission), record))
+        });
+        for record in expired {
+            self.forget_waiting(&record, DropReason::Expired);
         }
-        None
+        let (place, record) = found?;
+        record.route.counters.leave_queue();
+        record.route.counters.enter_flight();
+        self.next_lease += 1;
+        self.leased.insert(id, place);
+        Some(Lease { id, record })
     }
 
     /// The record leased as `id` has arrived.
@@ -135,39 +138,33 @@ impl Store {
 
     /// The record leased as `id` is dropped for `reason`.
     pub fn discard(&mut self, id: LeaseId, reason: DropReason) -> bool {
-        self.end_lease(id).map(|record| self.lose(record, reason)).is_some()
+        self.end_lease(id).map(|record| self.lose(&record, reason)).is_some()
     }
 
     fn end_lease(&mut self, id: LeaseId) -> Option<Record> {
-        let Entry { record, place } = self.leased.remove(&id)?;
+        let (index, key, admission) = self.leased.remove(&id)?;
+        let (record, place) = self.lanes[index].flows.get_mut(&key)?.finish(admission, id)?;
         self.used -= record.size();
-        let index = record.route.priority as usize;
-        let lane = &mut self.lanes[index];
-        lane.leased -= 1;
-        lane.leased_bytes -= record.size();
-        lane.memory_only -= u64::from(place == Place::Memory);
         record.route.counters.leave_flight();
         if let Some(number) = place.number() {
-            self.done_unrecorded[index].insert(number);
+            self.unrecorded[index].insert(number, key);
         }
         Some(record)
     }
 
     pub fn rewind(&mut self) -> usize {
         let leased = std::mem::take(&mut self.leased);
-        let rewound = leased.len();
-        for entry in leased.into_values().rev() {
-            let record = &entry.record;
-            self.note_expiry(record.expires);
-            record.route.counters.leave_flight();
-            record.route.counters.enter_queue();
-            let lane = &mut self.lanes[record.route.priority as usize];
-            lane.leased -= 1;
-            lane.leased_bytes -= record.size();
-            lane.memory_only -= u64::from(entry.place == Place::Memory);
-            lane.push_front(entry);
+        for (index, key, admission) in leased.values() {
+            let entry = self.lanes[*index].flows.get_mut(key).and_then(|flow| flow.entry(*admission));
+            if let Some(record) = entry.and_then(|entry| entry.record()) {
+                record.route.counters.leave_flight();
+                record.route.counters.enter_queue();
+                let expires = record.expires;
+                self.note_expiry(expires);
+            }
         }
-        rewound
+        self.lanes.iter_mut().for_each(Lane::rewind);
+        leased.len()
     }
 
     /// Drops every record that waits in memory and has expired. Looks at them only if one can have.
@@ -175,23 +172,23 @@ impl Store {
         if self.earliest_expiry.is_none_or(|earliest| earliest > now) {
             return;
         }
-        self.earliest_expiry = None;
-        for index in 0..self.lanes.len() {
-            let mut earliest = None::<Instant>;
-            let expired = self.lanes[index].extract(|Entry { record, place }| {
-                // What is being written is dropped when that is done.
-                let gone = record.expires <= now && !matches!(place, Place::Writing(_));
-                if !gone {
-                    earliest = Some(earliest.map_or(record.expires, |earliest| earliest.min(record.expires)));
-                }
-                gone
-            });
-            for entry in expired {
-                self.forget_waiting(entry, DropReason::Expired);
+        let (mut earliest, mut expired) = (None::<Instant>, Vec::new());
+        for lane in &mut self.lanes {
+            for flow in lane.flows.values_mut() {
+                expired.extend(flow.extract(|record, place| {
+                    // What is being written is dropped when that is done.
+                    let gone = record.expires <= now && !matches!(place, Place::Writing(_));
+                    if !gone {
+                        earliest = Some(earliest.map_or(record.expires, |earliest| earliest.min(record.expires)));
+                    }
+                    gone
+                }));
             }
-            if let Some(earliest) = earliest {
-                self.note_expiry(earliest);
-            }
+            lane.tidy_round();
+        }
+        self.earliest_expiry = earliest;
+        for record in expired {
+            self.forget_waiting(&record, DropReason::Expired);
         }
     }
 
@@ -201,68 +198,43 @@ impl Store {
     }
 
     pub fn figures(&self) -> Figures {
-        let mut lanes = std::array::from_fn(|index| {
+        let lanes = std::array::from_fn(|index| {
             let lane: &Lane = &self.lanes[index];
-            let first = lane.front.front().map(|entry| entry.record.received_ns);
-            let on_disk = lane.gap.as_ref();
+            let oldest = lane.flows.values().filter_map(|flow: &Flow| {
+                let in_memory = flow.front.iter().find_map(|entry| entry.record()).map(|record| record.received_ns);
+                in_memory.or(flow.gap.as_ref().and_then(|gap| gap.oldest_received_ns))
+            });
             LaneFigures {
-                queued: lane.waiting(),
-                queued_bytes: lane.waiting_bytes(),
-                queued_on_disk: on_disk.map_or(0, lane::Gap::records),
-                memory_only: lane.memory_only,
-                in_flight: lane.leased,
-                in_flight_bytes: lane.leased_bytes,
-                oldest_received_ns: first.or(on_disk.and_then(|gap| gap.oldest_received_ns)),
+                queued: lane.sum(Flow::waiting),
+                queued_bytes: lane.sum(|flow| flow.waiting_bytes),
+                queued_on_disk: lane.sum(|flow| flow.gap.as_ref().map_or(0, |gap: &Gap| gap.records)),
+                memory_only: lane.sum(|flow| flow.memory_only),
+                in_flight: lane.sum(|flow| flow.leased),
+                in_flight_bytes: lane.sum(|flow| flow.leased_bytes),
+                oldest_received_ns: oldest.min(),
             }
         });
-        for Entry { record, .. } in self.leased.values() {
-            let lane: &mut LaneFigures = &mut lanes[record.route.priority as usize];
-            lane.oldest_received_ns =
-                Some(lane.oldest_received_ns.map_or(record.received_ns, |oldest| oldest.min(record.received_ns)));
-        }
         Figures { lanes, bound: self.bound, disk: None }
     }
 
-    fn lacks_room(&self, record: &Record) -> bool {
-        self.used + self.reserved() + record.size() > self.bound
+    /// Counts `record`, which waited and is out of its lane, as dropped.
+    fn forget_waiting(&mut self, record: &Record, reason: DropReason) {
+        self.used -= record.size();
+        record.route.counters.leave_queue();
+        self.lose(record, reason);
     }
 
-    /// Makes room for `newcomer` as the overflow policy says. Drops nothing, and answers false, if that is not
-    /// possible.
-    fn make_room(&mut self, newcomer: &Record) -> bool {
-        if self.overflow == Overflow::DropNewest {
-            return false;
-        }
-        let own_lane = newcomer.route.priority as usize;
-        let may_go: u64 = self.lanes[own_lane..].iter().map(Lane::may_give_way).sum();
-        if self.used + self.reserved() - may_go + newcomer.size() > self.bound {
-            return false;
-        }
-        for index in (own_lane..self.lanes.len()).rev() {
-            while self.lacks_room(newcomer) {
-                let Some(oldest) = self.lanes[index].give_way() else { break };
-                self.forget_waiting(oldest, DropReason::Overflow);
-            }
-        }
-        true
-    }
-
-    fn drop_expired_head(&mut self, index: usize, now: Instant) {
-        while self.lanes[index].front.front().is_some_and(|entry| entry.record.expires <= now) {
-            let Some(entry) = self.lanes[index].pop_front() else { return };
-            self.forget_waiting(entry, DropReason::Expired);
-        }
-    }
-
-    /// Counts `entry`, already out of its lane, as dropped.
-    fn forget_waiting(&mut self, entry: Entry, reason: DropReason) {
-        self.used -= entry.record.size();
-        entry.record.route.counters.leave_queue();
-        self.lose(entry.record, reason);
-    }
-
-    fn lose(&mut self, record: Record, reason: DropReason) {
+    fn lose(&mut self, record: &Record, reason: DropReason) {
         self.lose_all(&record.route, 1, reason);
+    }
+
+    /// Counts `records` of `route` as dropped.
+    fn lose_all(&mut self, route: &Arc<Route>, records: u64, reason: DropReason) {
+        route.counters.count_dropped_by(reason, records);
+        match &mut self.losses[reason as usize] {
+            Some(loss) => loss.records += records,
+            slot => *slot = Some(Loss { reason, records, route: route.clone() }),
+        }
     }
 
     fn note_expiry(&mut self, expires: Instant) {

@@ -62,6 +62,31 @@ fn leases_by_priority_then_age() {
     assert_eq!(names(&lease_all(&queue, now)), [3, 6, 2, 5, 1, 4]);
 }
 
+/// The topics of a lane take turns, by bytes: neither a flood of small records nor a backlog of huge ones keeps another
+/// topic waiting for more than a turn of each.
+#[test]
+fn topics_of_a_lane_take_turns() {
+    let (queue, now) = (Queue::in_memory(&config::Queue::in_memory(64 << 20, Overflow::DropOldest)), Instant::now());
+    let named =
+        |name: &str| Arc::new(Route { ros: name.to_owned(), ..Arc::into_inner(route(Priority::Normal)).unwrap() });
+    let (flood, huge, small) = (named("/flood"), named("/huge"), named("/small"));
+    for name in 0..200 {
+        (0..50).for_each(|_| _ = admit(&queue, &flood, name, now));
+        let image = Record { payload: vec![name; 131_072].into(), ..record(&huge, name, now) };
+        assert!(queue.admit(image, now));
+    }
+    let mut before = 0;
+    for name in 0..100 {
+        admit(&queue, &small, name, now);
+        let bytes: usize = std::iter::from_fn(|| queue.lease(now))
+            .take_while(|lease| lease.record.route.ros != "/small")
+            .map(|lease| lease.record.payload.len())
+            .sum();
+        before += bytes;
+    }
+    assert!(before < 100 * 10_000, "{before} bytes went before 100 small records");
+}
+
 /// After a rewind the records that were not acknowledged come again, in their order and before younger ones.
 #[test]
 fn rewind_restores_the_order() {

@@ -2,37 +2,44 @@
 //!
 //! ```text
 //!  ledger    ┌──────────────────────┬──────────────────────┐
-//!            │ slot 0 (at byte 0)   │ slot 1 (at 4096)     │      the valid slot with the higher generation counts
+//!            │ slot 0 (at byte 0)   │ slot 1 (at 8192)     │      the valid slot with the higher generation counts
 //!            └──────────────────────┴──────────────────────┘
 //!
-//!  slot      magic "iotbrldg" · version u16 · 0 × 6 · generation u64 · queue id u64 · sequence ceiling u64
-//!  (92)      · for high, normal and low: done u64, given up u64 · CRC-32C u32 of all before
+//!  slot      magic "iotbrldg" · version u16 · topics u16 · 0 × 4 · generation u64 · queue id u64
+//!            · sequence ceiling u64 · for high, normal and low: done u64, given up u64
+//!            · for each of the topics: lane u8, route id u32, done u64 · CRC-32C u32 of all before
 //! ```
 //!
-//! - All records of a lane with a number below *done* are done.
+//! - All records of a lane with a number below *done* are done; of a topic all below its own *done*, if that is higher.
+//!   Topics take turns, so one may be far ahead of another.
 //! - Numbers below *given up* that no segment holds were dropped on purpose; other holes are losses.
 //! - No `seq` at or above the *sequence ceiling* has been given to a message.
 //! - Slots are written in turns, so that a torn write leaves the one before. That costs some records sent again, never
 //!   one lost.
 
+use std::collections::BTreeMap;
 use std::io;
 
-use bytes::BufMut;
+use bytes::{Buf, BufMut};
 
 use super::files::{File, Files};
 
 pub const LEDGER: &str = "ledger";
 
 /// Bytes of the file.
-pub const LEDGER_BYTES: u64 = SLOT_DISTANCE + SLOT_BYTES as u64;
+pub const LEDGER_BYTES: u64 = 2 * SLOT_DISTANCE;
 
 const MAGIC: &[u8; 8] = b"iotbrldg";
 const VERSION: u16 = 1;
-const SLOT_BYTES: usize = 92;
-const SLOT_DISTANCE: u64 = 4096;
+const SLOT_DISTANCE: u64 = 8192;
+/// Bytes of a slot before the topics.
+const HEAD_BYTES: usize = 88;
+const TOPIC_BYTES: usize = 13;
+/// As many as a slot has room for. Of further topics what was done beyond their lane's *done* is sent again.
+const MOST_TOPICS: usize = (SLOT_DISTANCE as usize - HEAD_BYTES - 4) / TOPIC_BYTES;
 
 /// What the ledger says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
     pub queue_id: u64,
     pub sequence_ceiling: u64,
@@ -40,14 +47,28 @@ pub struct Entry {
     pub lanes: [LaneEntry; 3],
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneEntry {
     pub done: u64,
     pub given_up: u64,
+    /// By route id, where it is higher than `done`.
+    pub topics: BTreeMap<u32, u64>,
+}
+
+impl LaneEntry {
+    /// Whether the record of `route` with `number` is done.
+    pub fn is_done(&self, route: u32, number: u64) -> bool {
+        number < self.done_of(route)
+    }
+
+    /// The number below which all records of `route` are done.
+    pub fn done_of(&self, route: u32) -> u64 {
+        self.topics.get(&route).copied().unwrap_or(0).max(self.done)
+    }
 }
 
 /// What was found where the ledger should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     Nothing,
     Whole(Entry),
@@ -76,13 +97,13 @@ pub fn read(files: &dyn Files) -> io::Result<Found> {
 
 /// What the slots say, and their highest generation.
 fn read_slots(file: &dyn File) -> (Found, u64) {
-    let mut slots = [[0; SLOT_BYTES]; 2];
-    for (index, slot) in slots.iter_mut().enumerate() {
+    let slots = [0, 1].map(|index| {
+        let mut slot = vec![0; SLOT_DISTANCE as usize];
         // What can't be read is as good as damaged: the other slot may do.
-        if !matches!(file.read_at(index as u64 * SLOT_DISTANCE, slot), Ok(SLOT_BYTES)) {
-            slot.fill(0);
-        }
-    }
+        let read = file.read_at(index * SLOT_DISTANCE, &mut slot).unwrap_or(0);
+        slot.truncate(read);
+        slot
+    });
     let newest = slots.iter().filter_map(|slot| decode(slot).ok()).max_by_key(|(generation, _)| *generation);
     if let Some((generation, entry)) = newest {
         return (Found::Whole(entry), generation);
@@ -103,10 +124,15 @@ impl Ledger {
             other => other?,
         };
         let generation = read_slots(&*file).1;
-        let mut ledger = Ledger { file, generation, written: entry };
+        let mut ledger = Ledger { file, generation, written: entry.clone() };
         ledger.write(entry)?;
         files.sync_directory("")?;
         Ok(ledger)
+    }
+
+    /// Rises with each success.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// What is durable.
@@ -126,12 +152,16 @@ impl Ledger {
     }
 }
 
-fn encode(generation: u64, entry: &Entry) -> [u8; SLOT_BYTES] {
-    let mut bytes = [0; SLOT_BYTES];
-    let mut rest = &mut bytes[..];
+fn encode(generation: u64, entry: &Entry) -> Vec<u8> {
+    let topics =
+        entry.lanes.iter().zip(0u8..).flat_map(|(lane, index)| lane.topics.iter().map(move |topic| (index, topic)));
+    let topics: Vec<_> = topics.take(MOST_TOPICS).collect();
+    let mut rest = Vec::with_capacity(HEAD_BYTES + topics.len() * TOPIC_BYTES + 4);
     rest.put_slice(MAGIC);
     rest.put_u16_le(VERSION);
-    rest.put_bytes(0, 6);
+    // MOST_TOPICS is far below 65536.
+    rest.put_u16_le(topics.len() as u16);
+    rest.put_bytes(0, 4);
     rest.put_u64_le(generation);
     rest.put_u64_le(entry.queue_id);
     rest.put_u64_le(entry.sequence_ceiling);
@@ -139,28 +169,39 @@ fn encode(generation: u64, entry: &Entry) -> [u8; SLOT_BYTES] {
         rest.put_u64_le(lane.done);
         rest.put_u64_le(lane.given_up);
     }
-    let crc = crc32c::crc32c(&bytes[..SLOT_BYTES - 4]);
-    bytes[SLOT_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
-    bytes
+    for (lane, (route, done)) in topics {
+        rest.put_u8(lane);
+        rest.put_u32_le(*route);
+        rest.put_u64_le(*done);
+    }
+    let crc = crc32c::crc32c(&rest);
+    rest.put_u32_le(crc);
+    rest
 }
 
 /// The slot's generation and entry. Else the version, if it is whole and of another one.
-fn decode(bytes: &[u8; SLOT_BYTES]) -> Result<(u64, Entry), Option<u16>> {
-    let (content, crc) = bytes.split_at(SLOT_BYTES - 4);
-    if !content.starts_with(MAGIC) {
-        return Err(None);
-    }
-    let version = u16::from_le_bytes([content[8], content[9]]);
-    if crc32c::crc32c(content).to_le_bytes() != *crc {
+fn decode(bytes: &[u8]) -> Result<(u64, Entry), Option<u16>> {
+    let head = bytes.first_chunk::<HEAD_BYTES>().filter(|head| head.starts_with(MAGIC)).ok_or(None)?;
+    let (version, topics) = ((&head[8..]).get_u16_le(), usize::from((&head[10..]).get_u16_le()));
+    let length = HEAD_BYTES + topics * TOPIC_BYTES;
+    let (content, mut crc) = bytes.split_at_checked(length).filter(|(_, crc)| crc.len() >= 4).ok_or(None)?;
+    if crc32c::crc32c(content) != crc.get_u32_le() {
         return Err(None);
     }
     if version != VERSION {
         return Err(Some(version));
     }
-    let mut numbers =
-        content[16..].chunks_exact(8).map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap_or_default()));
-    let mut next = || numbers.next().unwrap_or_default();
-    let (generation, queue_id, sequence_ceiling) = (next(), next(), next());
-    let lanes = std::array::from_fn(|_| LaneEntry { done: next(), given_up: next() });
+    let mut rest = &content[16..];
+    let (generation, queue_id, sequence_ceiling) = (rest.get_u64_le(), rest.get_u64_le(), rest.get_u64_le());
+    let mut lanes: [LaneEntry; 3] = std::array::from_fn(|_| {
+        let (done, given_up) = (rest.get_u64_le(), rest.get_u64_le());
+        LaneEntry { done, given_up, topics: BTreeMap::new() }
+    });
+    for _ in 0..topics {
+        let (lane, route, done) = (rest.get_u8(), rest.get_u32_le(), rest.get_u64_le());
+        if let Some(lane) = lanes.get_mut(usize::from(lane)) {
+            lane.topics.insert(route, done);
+        }
+    }
     Ok((generation, Entry { queue_id, sequence_ceiling, lanes }))
 }

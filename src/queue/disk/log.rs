@@ -1,7 +1,7 @@
 //! The queue's log on the disk: three lanes of segments, and the ledger of what is done. Single-threaded; whoever calls
 //! it waits for the disk.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::files::Files;
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, record_bytes};
-use super::ledger::{Entry, LEDGER, LEDGER_BYTES, Ledger};
+use super::ledger::{Entry, LEDGER, LEDGER_BYTES, LaneEntry, Ledger};
 use super::quarantine::{QUARANTINE, Quarantine};
 use super::reader::Reader;
 use super::route_table::RouteTable;
@@ -20,6 +20,8 @@ use super::segment::{Pending, Segment, Writer, directory, on_disk, path};
 use super::survey::{Progress, SurveyedLane, survey};
 use super::{LANES, LOCK};
 use crate::config::Priority;
+use crate::queue::record::TopicKey;
+use crate::queue::store::Done;
 use crate::queue::{RECORD_OVERHEAD, Record, Route};
 
 /// A segment is this part of the disk's bound: when a whole one has to give way, that is how much is lost at once.
@@ -57,6 +59,10 @@ pub struct Log {
     /// Segments that nobody needs once the ledger says so; they still take room.
     retired: Vec<Segment>,
     adopted: HashMap<(u32, Priority), Arc<Route>>,
+    /// The ids of routes that were seen, by their address; they are held, so that it stays theirs.
+    ids: HashMap<usize, (Arc<Route>, u32)>,
+    /// All ids of a topic of a lane: it has another one after a change of its configuration.
+    topic_ids: HashMap<(Priority, TopicKey), BTreeSet<u32>>,
     _lock: Box<dyn std::fmt::Debug + Send>,
 }
 
@@ -75,10 +81,8 @@ struct Lane {
 #[derive(Debug, Default)]
 pub struct Recovered {
     pub next: u64,
-    /// The lowest number that is not done.
-    pub first: u64,
-    /// Records by route.
-    pub records: Vec<(Arc<Route>, u64)>,
+    /// How many records of a topic, and the number from which on they are.
+    pub records: Vec<(Arc<Route>, u64, u64)>,
     pub oldest_received_ns: Option<i64>,
 }
 
@@ -112,28 +116,30 @@ impl Log {
         if surveyed.ledger_is_broken {
             quarantine.take(&*files, LEDGER, LEDGER_BYTES)?;
         }
-        let entry = surveyed.entry;
+        let entry = surveyed.entry.clone();
         let mut log = Log {
-            ledger: Ledger::open(&*files, entry)?,
+            ledger: Ledger::open(&*files, entry.clone())?,
             routes: surveyed.routes,
             quarantine,
             lanes: Default::default(),
             retired: Vec::new(),
             adopted: HashMap::new(),
+            ids: HashMap::new(),
+            topic_ids: HashMap::new(),
             files,
             options,
             _lock: lock,
         };
         let mut recovered: [Recovered; 3] = Default::default();
         for (index, lane) in surveyed.lanes.into_iter().enumerate() {
-            recovered[index] = log.take_over(LANES[index], lane, entry);
+            recovered[index] = log.take_over(LANES[index], lane, &entry.lanes[index]);
         }
         log.remove_retired()?;
         Ok((log, recovered, surveyed.findings))
     }
 
     /// Does for one lane what its survey asks for. What can't be done is said, and tried again at the next start.
-    fn take_over(&mut self, lane: Priority, surveyed: SurveyedLane, entry: Entry) -> Recovered {
+    fn take_over(&mut self, lane: Priority, surveyed: SurveyedLane, ledger: &LaneEntry) -> Recovered {
         for torn in &surveyed.torn {
             let cut = self.files.open_to_write(&torn.path()).and_then(|mut file| {
                 file.set_length(torn.length)?;
@@ -150,15 +156,14 @@ impl Log {
         }
         complain("synced", directory(lane), self.files.sync_directory(directory(lane)));
         self.retired.extend(surveyed.done);
-        let done = entry.lanes[lane as usize].done;
         let own = &mut self.lanes[lane as usize];
         own.segments = surveyed.segments.into();
-        own.next = surveyed.next.max(done);
-        own.given_up = entry.lanes[lane as usize].given_up;
-        let first = own.segments.front().map_or(own.next, |segment| segment.numbers.start.max(done));
+        own.next = surveyed.next.max(ledger.done);
+        own.given_up = ledger.given_up;
         let next = own.next;
-        let records = surveyed.pending.into_iter().filter_map(|(id, records)| Some((self.adopt(id, lane)?, records)));
-        Recovered { next, first, records: records.collect(), oldest_received_ns: surveyed.oldest_received_ns }
+        let pending = surveyed.pending.into_iter();
+        let records = pending.filter_map(|(id, records)| Some((self.adopt(id, lane)?, records, ledger.done_of(id))));
+        Recovered { next, records: records.collect(), oldest_received_ns: surveyed.oldest_received_ns }
     }
 
     /// Bytes that all files take of the disk.
@@ -181,6 +186,11 @@ impl Log {
     /// The number that the next record of `lane` gets.
     pub fn next(&self, lane: Priority) -> u64 {
         self.lanes[lane as usize].next
+    }
+
+    /// How often the ledger was written.
+    pub fn ledger_writes(&self) -> u64 {
+        self.ledger.generation()
     }
 
     /// What the ledger says, durably.
@@ -283,18 +293,30 @@ impl Log {
     }
 
     fn route_id(&mut self, route: &Arc<Route>, queue_id: u64) -> io::Result<u32> {
+        if let Some((_, id)) = self.ids.get(&Arc::as_ptr(route).addr()) {
+            return Ok(*id);
+        }
         let stored =
             StoredRoute { ros: route.ros.clone(), mqtt: route.mqtt.clone(), qos: route.qos, retain: route.retain };
         let boot_id = self.options.clock.boot_id;
         let header = Header { stream: Stream::Routes, first: 0, queue_id, boot_id, clock_offset: 0 };
         let id = self.routes.id_of(&*self.files, header, &stored)?;
         self.adopted.entry((id, route.priority)).or_insert_with(|| route.clone());
+        self.note_id(id, route);
         Ok(id)
     }
 
     fn adopt(&mut self, id: u32, lane: Priority) -> Option<Arc<Route>> {
         let stored = self.routes.get(id)?;
-        Some(self.adopted.entry((id, lane)).or_insert_with(|| (self.options.adopt)(stored, lane)).clone())
+        let route = self.adopted.entry((id, lane)).or_insert_with(|| (self.options.adopt)(stored, lane)).clone();
+        self.note_id(id, &route);
+        Some(route)
+    }
+
+    fn note_id(&mut self, id: u32, route: &Arc<Route>) {
+        if self.ids.insert(Arc::as_ptr(route).addr(), (route.clone(), id)).is_none() {
+            self.topic_ids.entry((route.priority, route.topic())).or_default().insert(id);
+        }
     }
 
     /// Reads records of `lane` with these numbers, up to about `bytes` of them, at least one if there is one.
@@ -333,12 +355,10 @@ impl Log {
         Ok(read)
     }
 
-    /// The oldest segment of `lane` with a number from `from` on that holds none of the numbers `spared`.
-    pub fn oldest(&self, lane: Priority, spared: &Range<u64>) -> Option<&Segment> {
-        self.lanes[lane as usize].segments.iter().find(|segment| {
-            let numbers = &segment.numbers;
-            numbers.end <= spared.start.max(numbers.start) || numbers.start >= spared.end || spared.is_empty()
-        })
+    /// The oldest segment of `lane` that holds none of the numbers `spared`.
+    pub fn oldest(&self, lane: Priority, spared: &BTreeSet<u64>) -> Option<&Segment> {
+        let mut segments = self.lanes[lane as usize].segments.iter();
+        segments.find(|segment| spared.range(segment.numbers.clone()).next().is_none())
     }
 
     /// Whether all records of `segment` have expired.
@@ -348,8 +368,12 @@ impl Log {
         self.options.clock.from_disk(segment.latest_expiry_ns, received_ns, segment.written, now) <= now
     }
 
-    /// Counts the records of `segment` with numbers from `from` on, by route.
-    pub fn count(&mut self, segment: &Segment, from: u64) -> io::Result<Vec<(Arc<Route>, u64)>> {
+    /// Counts the records of `segment` with numbers in the `gaps` of their topics.
+    pub fn count(
+        &mut self,
+        segment: &Segment,
+        gaps: &HashMap<TopicKey, Range<u64>>,
+    ) -> io::Result<Vec<(Arc<Route>, u64)>> {
         let mark = Mark::new(segment.queue_id, Stream::Lane(segment.lane), segment.numbers.start);
         let file = self.files.open(&segment.path())?;
         let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, segment.length);
@@ -357,7 +381,9 @@ impl Log {
         while let Some(item) = scan.advance()? {
             if let Item::Record { record, .. } = item {
                 let number = segment.numbers.start + u64::from(record.number);
-                if number >= from && number < segment.numbers.end {
+                let route = self.adopt(record.route, segment.lane);
+                let gap = route.and_then(|route| gaps.get(&route.topic()));
+                if gap.is_some_and(|gap| gap.contains(&number)) && number < segment.numbers.end {
                     *counts.entry(record.route).or_default() += 1;
                 }
             }
@@ -380,19 +406,38 @@ impl Log {
         }
     }
 
-    /// Makes durable that the records of each lane below `done` are done, and removes the files that nobody needs any
-    /// more. With `all`, also the last ones, to which no more is written.
-    pub fn commit(&mut self, done: [u64; 3], all: bool, now: Instant) -> io::Result<()> {
-        let mut entry = *self.ledger.written();
-        for (index, lane) in entry.lanes.iter_mut().enumerate() {
-            lane.done = lane.done.max(done[index]);
-            lane.given_up = lane.given_up.max(self.lanes[index].given_up);
+    /// What the ledger would say of `done`.
+    fn entry_of(&self, done: &[Done; 3]) -> Entry {
+        let mut entry = self.ledger.written().clone();
+        for (priority, done) in LANES.into_iter().zip(done) {
+            let (lane, own) = (&mut entry.lanes[priority as usize], &self.lanes[priority as usize]);
+            lane.done = lane.done.max(done.below);
+            lane.given_up = lane.given_up.max(own.given_up);
+            // What has no id was never written.
+            let ids = |topic| self.topic_ids.get(&(priority, topic)).into_iter().flatten();
+            for (id, done) in done.topics.iter().flat_map(|(topic, done)| ids(*topic).map(|id| (*id, *done))) {
+                let known = lane.topics.entry(id).or_insert(done);
+                *known = done.max(*known);
+            }
+            lane.topics.retain(|_, known| *known > lane.done);
         }
+        entry
+    }
+
+    /// Whether the ledger does not say yet what is `done`.
+    pub fn is_news(&self, done: &[Done; 3]) -> bool {
+        self.entry_of(done) != *self.ledger.written()
+    }
+
+    /// Makes durable what is `done`, and removes the files that nobody needs any more. With `all`, also the last ones,
+    /// to which no more is written.
+    pub fn commit(&mut self, done: &[Done; 3], all: bool, now: Instant) -> io::Result<()> {
+        let entry = self.entry_of(done);
         if entry != *self.ledger.written() {
             self.ledger.write(entry)?;
         }
         for (lane, done) in self.lanes.iter_mut().zip(done) {
-            while let Some(segment) = lane.segments.front().filter(|segment| segment.numbers.end <= done) {
+            while let Some(segment) = lane.segments.front().filter(|segment| segment.numbers.end <= done.below) {
                 let is_last = lane.segments.len() == 1;
                 let in_use = lane.writer.as_ref().is_some_and(|(_, last)| now.duration_since(*last) < IDLE);
                 if is_last && in_use && !all || segment.numbers.is_empty() {
@@ -410,8 +455,9 @@ impl Log {
 
     /// Raises the ceiling of sequence numbers, durably.
     pub fn raise_ceiling(&mut self, ceiling: u64) -> io::Result<()> {
-        let entry = *self.ledger.written();
-        self.ledger.write(Entry { sequence_ceiling: entry.sequence_ceiling.max(ceiling), ..entry })
+        let mut entry = self.ledger.written().clone();
+        entry.sequence_ceiling = entry.sequence_ceiling.max(ceiling);
+        self.ledger.write(entry)
     }
 
     /// Whether files wait to be removed.
@@ -420,11 +466,12 @@ impl Log {
     }
 
     /// Whether [`commit`](Log::commit) could remove a segment that is done.
-    pub fn holds_done(&self, done: [u64; 3], now: Instant) -> bool {
+    pub fn holds_done(&self, done: &[Done; 3], now: Instant) -> bool {
         self.lanes.iter().zip(done).any(|(lane, done)| {
             let in_use = lane.writer.as_ref().is_some_and(|(_, last)| now.duration_since(*last) < IDLE);
             let needed = usize::from(in_use);
-            lane.segments.front().is_some_and(|segment| segment.numbers.end <= done) && lane.segments.len() > needed
+            lane.segments.front().is_some_and(|segment| segment.numbers.end <= done.below)
+                && lane.segments.len() > needed
         })
     }
 

@@ -111,7 +111,7 @@ pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Resu
     let of = listed.iter().flatten().map(|(_, length)| length).sum();
     let mut look = Look { files, entry, ledger_is_whole, headers, routes, findings, read: 0, of, progress };
     let mut lanes = std::array::from_fn(|index| look.lane(LANES[index], &listed[index]));
-    let Look { routes, mut findings, .. } = look;
+    let Look { entry, routes, mut findings, .. } = look;
     for lane in &mut lanes {
         leave_out_unknown_routes(lane, &routes, &mut findings);
     }
@@ -162,7 +162,7 @@ struct Look<'a> {
 impl Look<'_> {
     /// Looks at the segments of `lane`: first numbers and lengths, in their order.
     fn lane(&mut self, lane: Priority, list: &[(u64, u64)]) -> SurveyedLane {
-        let ledger = self.entry.lanes[lane as usize];
+        let ledger = self.entry.lanes[lane as usize].clone();
         let mut surveyed = SurveyedLane { next: ledger.done, ..SurveyedLane::default() };
         // Where the numbers have come to, of files that can be read.
         let mut reached = self.ledger_is_whole.then_some(ledger.done);
@@ -268,7 +268,7 @@ impl Look<'_> {
     ) -> io::Result<bool> {
         let lane = segment.lane;
         let first = segment.numbers.start;
-        let done = self.entry.lanes[lane as usize].done;
+        let ledger = self.entry.lanes[lane as usize].clone();
         let mark = Mark::new(segment.queue_id, Stream::Lane(lane), first);
         let file = self.files.open(&segment.path())?;
         let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, length);
@@ -294,7 +294,7 @@ impl Look<'_> {
                     segment.numbers.end = number + 1;
                     segment.length = place.end;
                     segment.latest_expiry_ns = segment.latest_expiry_ns.max(record.expires_ns);
-                    if number >= done {
+                    if !ledger.is_done(record.route, number) {
                         *surveyed.pending.entry(record.route).or_default() += 1;
                         let received = record.received_ns;
                         surveyed.oldest_received_ns =

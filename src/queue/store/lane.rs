@@ -1,218 +1,215 @@
-//! One lane: what waits in memory, and what waits on the disk between.
+//! One lane: the topics in it, which take turns.
 //!
-//! ```text
-//!   next to be leased                                          just admitted
-//!   ┌───────────── front ─────────────┬──── gap ────┬──────── back ────────┐
-//!   │ in memory; some on the disk too │ on the disk │ in memory            │
-//!   └─────────────────────────────────┴─────────────┴──────────────────────┘
-//! ```
-//!
-//! Without a gap, everything that waits is in the front.
+//! The round is by bytes (deficit round robin, Shreedhar and Varghese 1995): each turn gives a topic credit for a few
+//! small records, and a topic with larger ones waits until its credit is enough. So neither a flood of small records
+//! nor huge ones delay another topic by more than a turn of each.
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::LeaseId;
+use super::flow::Flow;
+use crate::queue::record::TopicKey;
 use crate::queue::{Record, Route};
 
-/// A record in memory.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub record: Record,
-    pub place: Place,
-}
+/// Bytes that a topic's turn is worth: a small record or two. AWS IoT Core takes a hundred publishes a second, so ten of
+/// another topic's in between are a tenth of a second.
+const TURN: u64 = 512;
 
-/// Where a record is, beside memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    Memory,
-    /// It is being written, under this number.
-    Writing(u64),
-    /// It is on the disk, under this number.
-    Disk(u64),
-}
-
-impl Place {
-    pub fn number(self) -> Option<u64> {
-        match self {
-            Place::Memory => None,
-            Place::Writing(number) | Place::Disk(number) => Some(number),
-        }
-    }
-
-    pub fn on_disk(self) -> Option<u64> {
-        match self {
-            Place::Disk(number) => Some(number),
-            Place::Memory | Place::Writing(_) => None,
-        }
-    }
-}
-
-/// Records that are on the disk only.
 #[derive(Debug)]
-pub(super) struct Gap {
-    /// Their numbers, perhaps with holes.
-    pub numbers: Range<u64>,
-    /// How many they are by route, which is told by its address.
-    counts: HashMap<usize, (Arc<Route>, u64)>,
-    pub oldest_received_ns: Option<i64>,
-}
-
-impl Gap {
-    pub fn new(numbers: Range<u64>, oldest_received_ns: Option<i64>) -> Gap {
-        Gap { numbers, counts: HashMap::new(), oldest_received_ns }
-    }
-
-    pub fn add(&mut self, route: &Arc<Route>, records: u64) {
-        let key = Arc::as_ptr(route).addr();
-        self.counts.entry(key).or_insert_with(|| (route.clone(), 0)).1 += records;
-    }
-
-    /// Takes up to `records` of `route` away. Answers how many there were to take.
-    pub fn take(&mut self, route: &Arc<Route>, records: u64) -> u64 {
-        let Some((_, count)) = self.counts.get_mut(&Arc::as_ptr(route).addr()) else { return 0 };
-        let taken = records.min(*count);
-        *count -= taken;
-        taken
-    }
-
-    pub fn records(&self) -> u64 {
-        self.counts.values().map(|(_, count)| count).sum()
-    }
-
-    pub fn into_counts(self) -> impl Iterator<Item = (Arc<Route>, u64)> {
-        self.counts.into_values().filter(|(_, count)| *count > 0)
-    }
-}
-
-#[derive(Debug, Default)]
 pub(super) struct Lane {
-    pub front: VecDeque<Entry>,
-    pub gap: Option<Gap>,
-    pub back: VecDeque<Entry>,
-    pub front_bytes: u64,
-    pub back_bytes: u64,
-    pub leased: u64,
-    pub leased_bytes: u64,
-    /// Records, waiting or leased, that are in memory only.
-    pub memory_only: u64,
+    pub flows: HashMap<TopicKey, Flow>,
+    /// Topics of which a record can be leased, the next one first.
+    round: VecDeque<TopicKey>,
+    /// What is not on the disk yet, in the order of admission; some of it may be done already.
+    unwritten: VecDeque<(TopicKey, u64)>,
+    /// What is being written.
+    writing: Vec<(TopicKey, u64)>,
+    /// When `unwritten` is so long, what is done is taken out.
+    tidy_at: usize,
+    /// Topics of which something is on the disk only.
+    pub gaps: usize,
+    next_admission: u64,
+}
+
+/// Records that were left on the disk count as admitted before all others.
+const FIRST_ADMISSION: u64 = 1 << 48;
+
+/// Shorter lists are not worth looking through.
+const LEAST_TIDY: usize = 1024;
+
+impl Default for Lane {
+    fn default() -> Self {
+        Lane {
+            flows: HashMap::new(),
+            round: VecDeque::new(),
+            unwritten: VecDeque::new(),
+            writing: Vec::new(),
+            tidy_at: LEAST_TIDY,
+            gaps: 0,
+            next_admission: FIRST_ADMISSION,
+        }
+    }
 }
 
 impl Lane {
-    /// Records that wait in memory.
-    pub fn waiting(&self) -> u64 {
-        (self.front.len() + self.back.len()) as u64
+    /// Whether a record can be leased.
+    pub fn has_next(&self) -> bool {
+        !self.round.is_empty()
     }
 
-    pub fn waiting_bytes(&self) -> u64 {
-        self.front_bytes + self.back_bytes
+    pub fn is_empty(&self) -> bool {
+        self.flows.values().all(|flow| flow.leased == 0 && flow.waiting() == 0 && flow.gap.is_none())
     }
 
-    /// Puts a record behind all others.
-    pub fn push_back(&mut self, entry: Entry) {
-        self.memory_only += u64::from(entry.place == Place::Memory);
-        if self.gap.is_some() {
-            self.back_bytes += entry.record.size();
-            self.back.push_back(entry);
-        } else {
-            self.front_bytes += entry.record.size();
-            self.front.push_back(entry);
+    pub fn flow(&mut self, route: &Arc<Route>) -> &mut Flow {
+        self.flows.entry(route.topic()).or_insert_with(|| Flow::new(route.clone()))
+    }
+
+    /// Puts a record behind all others of its topic. `writes` says whether it may be for the disk.
+    pub fn push(&mut self, record: Record, writes: bool) {
+        let (key, admission) = (record.route.topic(), self.next_admission);
+        self.next_admission += 1;
+        let route = record.route.clone();
+        self.flow(&route).push(admission, record);
+        if writes {
+            self.unwritten.push_back((key, admission));
+            if self.unwritten.len() >= self.tidy_at {
+                self.tidy_unwritten();
+            }
+        }
+        self.join_round(key);
+    }
+
+    /// Takes the next record in turn. Answers where it is. What has expired on the way to it is `dropped`.
+    pub fn lease(&mut self, id: LeaseId, now: Instant, dropped: &mut Vec<Record>) -> Option<(TopicKey, u64, Record)> {
+        let mut fruitless = 0;
+        loop {
+            if fruitless > self.round.len() {
+                self.skip_turns();
+                fruitless = 0;
+            }
+            let key = *self.round.front()?;
+            let flow = self.flows.get_mut(&key)?;
+            flow.drop_expired_head(now, dropped);
+            let Some(size) = flow.peek().map(Record::size) else {
+                self.leave_round();
+                continue;
+            };
+            if flow.credit < size {
+                flow.credit += TURN;
+                self.round.rotate_left(1);
+                fruitless += 1;
+                continue;
+            }
+            flow.credit -= size;
+            let (admission, record) = flow.lease(id)?;
+            if flow.peek().is_none() {
+                self.leave_round();
+            }
+            return Some((key, admission, record));
         }
     }
 
-    /// Puts a record before all others.
-    pub fn push_front(&mut self, entry: Entry) {
-        self.memory_only += u64::from(entry.place == Place::Memory);
-        self.front_bytes += entry.record.size();
-        self.front.push_front(entry);
-    }
-
-    pub fn pop_front(&mut self) -> Option<Entry> {
-        let entry = self.front.pop_front()?;
-        self.front_bytes -= entry.record.size();
-        self.memory_only -= u64::from(entry.place == Place::Memory);
-        Some(entry)
-    }
-
-    /// Bytes that could give way: what waits, but not what is being written behind a gap, since it may be on the disk
-    /// next.
-    pub fn may_give_way(&self) -> u64 {
-        match self.gap {
-            None => self.front_bytes,
-            Some(_) => {
-                let writing = self.back.iter().take_while(|entry| entry.place != Place::Memory);
-                self.back_bytes - writing.map(|entry| entry.record.size()).sum::<u64>()
+    /// Nobody has credit enough: all get that of the turns that would pass until somebody has.
+    fn skip_turns(&mut self) {
+        let missing = |flow: &Flow| Some(flow.peek()?.size().saturating_sub(flow.credit) / TURN);
+        let turns = self.round.iter().filter_map(|key| self.flows.get(key)).filter_map(missing).min().unwrap_or(0);
+        for key in &self.round {
+            if let Some(flow) = self.flows.get_mut(key) {
+                flow.credit += turns * TURN;
             }
         }
     }
 
-    /// Takes away the oldest record that may give way.
-    pub fn give_way(&mut self) -> Option<Entry> {
-        if self.gap.is_none() {
-            return self.pop_front();
+    /// The topic whose turn it is has nothing more.
+    fn leave_round(&mut self) {
+        if let Some(flow) = self.round.pop_front().and_then(|key| self.flows.get_mut(&key)) {
+            flow.in_round = false;
+            // Nobody saves credit for later.
+            flow.credit = 0;
         }
-        let oldest = self.back.iter().position(|entry| entry.place == Place::Memory)?;
-        let entry = self.back.remove(oldest)?;
-        self.back_bytes -= entry.record.size();
-        self.memory_only -= 1;
-        Some(entry)
     }
 
-    /// Takes all waiting records away that `gone` is true of.
-    pub fn extract(&mut self, mut gone: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
-        let mut extracted = Vec::new();
-        for (queue, bytes) in [(&mut self.front, &mut self.front_bytes), (&mut self.back, &mut self.back_bytes)] {
-            queue.retain(|entry| {
-                let gone = gone(entry);
-                if gone {
-                    *bytes -= entry.record.size();
-                    extracted.push(entry.clone());
-                }
-                !gone
-            });
-        }
-        self.memory_only -= extracted.iter().filter(|entry| entry.place == Place::Memory).count() as u64;
-        extracted
-    }
-
-    /// Gives the memory of records free that are on the disk too: those behind a gap, and with `pressure` those in
-    /// front of it but for the first `keep` bytes. Answers the bytes.
-    pub fn evict(&mut self, keep: u64, pressure: bool) -> u64 {
-        let before = self.waiting_bytes();
-        if pressure && self.gap.is_none() {
-            self.open_gap(keep);
-        }
-        while let Some(gap) = &mut self.gap
-            && let Some(entry) = self.back.pop_front_if(|entry| entry.place.on_disk().is_some())
+    /// The topic takes part in the round if it has something.
+    pub fn join_round(&mut self, key: TopicKey) {
+        if let Some(flow) = self.flows.get_mut(&key)
+            && !flow.in_round
+            && flow.peek().is_some()
         {
-            self.back_bytes -= entry.record.size();
-            gap.add(&entry.record.route, 1);
-            gap.numbers.end = entry.place.number().map_or(gap.numbers.end, |number| number + 1);
+            flow.in_round = true;
+            self.round.push_back(key);
         }
-        before - self.waiting_bytes()
     }
 
-    /// Turns what is on the disk behind the first `keep` bytes into a gap.
-    fn open_gap(&mut self, keep: u64) {
-        let mut kept = 0;
-        let first = self.front.iter().position(|entry| {
-            kept += entry.record.size();
-            kept > keep
+    /// Takes topics out of the round that have nothing any more.
+    pub fn tidy_round(&mut self) {
+        self.round.retain(|key| {
+            let Some(flow) = self.flows.get_mut(key) else { return false };
+            flow.in_round = flow.peek().is_some();
+            flow.in_round
         });
-        let Some(first) = first else { return };
-        let Some(number) = self.front.get(first).and_then(|entry| entry.place.on_disk()) else { return };
-        self.back = self.front.split_off(first);
-        self.back_bytes = self.back.iter().map(|entry| entry.record.size()).sum();
-        self.front_bytes -= self.back_bytes;
-        let oldest = self.back.front().map(|entry| entry.record.received_ns);
-        self.gap = Some(Gap::new(number..number, oldest));
     }
 
-    /// Nothing of the gap is left: what is behind it comes to the front.
-    pub fn close_gap(&mut self) -> Option<Gap> {
-        let gap = self.gap.take()?;
-        self.front.append(&mut self.back);
-        self.front_bytes += std::mem::take(&mut self.back_bytes);
-        Some(gap)
+    /// Takes out of the list of what is not on the disk what is done.
+    fn tidy_unwritten(&mut self) {
+        self.unwritten.retain(|(key, admission)| {
+            self.flows
+                .get_mut(key)
+                .and_then(|flow| flow.entry(*admission))
+                .is_some_and(|entry| entry.record().is_some())
+        });
+        self.tidy_at = (2 * self.unwritten.len()).max(LEAST_TIDY);
+    }
+
+    /// Takes what is to be written next, about `bytes`, numbered from `first` on.
+    pub fn begin_write(&mut self, first: u64, bytes: u64) -> Vec<Record> {
+        let (mut records, mut taken) = (Vec::new(), 0);
+        while taken < bytes
+            && let Some((key, admission)) = self.unwritten.pop_front()
+        {
+            let number = first + records.len() as u64;
+            if let Some(record) = self.flows.get_mut(&key).and_then(|flow| flow.begin_write(admission, number)) {
+                taken += record.size();
+                records.push(record);
+                self.writing.push((key, admission));
+            }
+        }
+        records
+    }
+
+    /// The first `written` records of what was being written are on the disk. The others are not, and are written
+    /// again.
+    pub fn end_write(&mut self, written: usize) {
+        let writing = std::mem::take(&mut self.writing);
+        for (index, (key, admission)) in writing.iter().enumerate() {
+            if let Some(flow) = self.flows.get_mut(key) {
+                flow.end_write(*admission, index < written);
+            }
+        }
+        for token in writing.into_iter().skip(written).rev() {
+            self.unwritten.push_front(token);
+        }
+    }
+
+    /// Counts the topics of which something is on the disk only.
+    pub fn count_gaps(&mut self) {
+        self.gaps = self.flows.values().filter(|flow| flow.gap.is_some()).count();
+    }
+
+    pub fn rewind(&mut self) {
+        let keys: Vec<_> = self.flows.iter().filter(|(_, flow)| flow.leased > 0).map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some(flow) = self.flows.get_mut(&key) {
+                flow.rewind();
+            }
+            self.join_round(key);
+        }
+    }
+
+    /// Sum of a figure of all topics.
+    pub fn sum(&self, figure: impl Fn(&Flow) -> u64) -> u64 {
+        self.flows.values().map(figure).sum()
     }
 }

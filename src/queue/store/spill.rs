@@ -1,15 +1,16 @@
 //! The keeper's side of the store: which records go to the disk and come back from there.
 
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::lane::{Gap, Place};
-use super::{Entry, Store};
+use super::Store;
+use super::room::read_ahead;
 use crate::config::Priority;
 use crate::health::DropReason;
-use crate::queue::losses::Loss;
-use crate::queue::{Record, Route};
+use crate::queue::Record;
+use crate::queue::record::{Route, TopicKey};
 
 /// When records are written to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,23 +24,21 @@ pub enum Mode {
     Always { window: usize },
 }
 
-/// What is kept of a lane in memory before a gap, at least: room for two of the largest payloads and one on its way.
-const LEAST_AHEAD: u64 = 320 << 10;
-
-/// Records that are to be written, in their order.
-#[derive(Debug)]
-pub struct Batch {
-    pub records: Vec<Record>,
+/// What of a lane is done.
+#[derive(Debug, Default, Clone)]
+pub struct Done {
+    /// All numbers below.
+    pub below: u64,
+    /// Of these topics also more: all numbers below the one that stands with them.
+    pub topics: Vec<(TopicKey, u64)>,
 }
 
 /// Records of a lane that the disk gives up.
 #[derive(Debug)]
 pub struct Gone {
     pub numbers: Range<u64>,
-    /// Those of them that were not in memory, by route.
+    /// Those of them that were on the disk only, by topic.
     pub counts: Vec<(Arc<Route>, u64)>,
-    /// Where the gap began when they were counted.
-    pub gap_start: Option<u64>,
     pub reason: DropReason,
 }
 
@@ -56,227 +55,185 @@ impl Store {
             Mode::Spill => !self.link_is_up || closing || self.is_pressed(),
             Mode::Always { .. } => true,
         };
-        self.unwritten_since.filter(|_| writes && self.lanes.iter().any(|lane| lane.memory_only > 0))
+        self.unwritten_since.filter(|_| writes && self.memory_only() > 0)
     }
 
-    /// Whether memory is short: three quarters of it are taken.
-    pub fn is_pressed(&self) -> bool {
-        (self.used + self.reserved()) > self.bound / 4 * 3
+    /// Records that are in memory only.
+    fn memory_only(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.sum(|flow| flow.memory_only)).sum()
     }
 
     /// Whether nothing may be leased before the ledger is written.
     pub fn waits_for_ledger(&self) -> bool {
         match self.mode {
-            Mode::Always { window } => self.leased.len() + self.unrecorded() >= window && self.unrecorded() > 0,
+            Mode::Always { window } => {
+                let unrecorded: usize = self.unrecorded.iter().map(HashMap::len).sum();
+                unrecorded > 0 && self.leased.len() + unrecorded >= window
+            }
             Mode::Memory | Mode::Spill => false,
         }
     }
 
-    /// Records that are done without the disk knowing it.
-    fn unrecorded(&self) -> usize {
-        self.done_unrecorded.iter().map(|lane| lane.len()).sum()
-    }
-
     /// Takes what is to be written next of `lane`: about `bytes`, numbered from `first` on.
-    pub fn begin_write(&mut self, lane: Priority, first: u64, bytes: u64) -> Batch {
-        let (mut records, mut taken) = (Vec::new(), 0);
-        let own = &mut self.lanes[lane as usize];
-        let leased = self.leased.values_mut().filter(|entry| entry.record.route.priority == lane);
-        for entry in leased.chain(&mut own.front).chain(&mut own.back).filter(|entry| entry.place == Place::Memory) {
-            if taken >= bytes {
-                break;
-            }
-            taken += entry.record.size();
-            entry.place = Place::Writing(first + records.len() as u64);
-            records.push(entry.record.clone());
-        }
-        own.memory_only -= records.len() as u64;
-        Batch { records }
+    pub fn begin_write(&mut self, lane: Priority, first: u64, bytes: u64) -> Vec<Record> {
+        self.lanes[lane as usize].begin_write(first, bytes)
     }
 
-    /// Of the batch that was begun at the number `first`, the first `written` records are on the disk. The others are
-    /// not and will be written again.
-    pub fn end_write(&mut self, lane: Priority, first: u64, written: u64, now: Instant) {
-        let own = &mut self.lanes[lane as usize];
-        let leased = self.leased.values_mut().filter(|entry| entry.record.route.priority == lane);
-        for entry in leased.chain(&mut own.front).chain(&mut own.back) {
-            if let Place::Writing(number) = entry.place {
-                let on_disk = number < first + written;
-                entry.place = if on_disk { Place::Disk(number) } else { Place::Memory };
-                own.memory_only += u64::from(!on_disk);
-            }
-        }
+    /// Of what was begun at the number `first`, the first `written` records are on the disk. The others are not and
+    /// will be written again.
+    pub fn end_write(&mut self, lane: Priority, first: u64, written: usize, now: Instant) {
+        self.lanes[lane as usize].end_write(written);
         // Numbers that were never used: what was acknowledged under them meanwhile is not on the disk.
-        self.done_unrecorded[lane as usize].split_off(&(first + written));
-        let left = self.lanes.iter().any(|lane| lane.memory_only > 0);
-        self.unwritten_since = left.then_some(now);
+        let used = first + written as u64;
+        self.unrecorded[lane as usize].retain(|number, _| *number < used);
+        self.unwritten_since = (self.memory_only() > 0).then_some(now);
         self.evict();
-    }
-
-    /// Gives memory free of what is on the disk too, as far as that is needed.
-    pub fn evict(&mut self) {
-        let keep = self.ahead() / 2;
-        for index in (0..self.lanes.len()).rev() {
-            let pressed = self.used + self.reserved() > self.bound / 2;
-            self.used -= self.lanes[index].evict(keep, pressed);
-        }
-    }
-
-    /// Bytes of a lane that are read ahead of a gap at most.
-    fn ahead(&self) -> u64 {
-        (self.bound / 8).max(LEAST_AHEAD)
-    }
-
-    /// Bytes that are kept free for what is to be read from the disk.
-    pub(super) fn reserved(&self) -> u64 {
-        let with_gap = self.lanes.iter().filter(|lane| lane.gap.is_some());
-        with_gap.map(|lane| self.ahead().saturating_sub(lane.front_bytes + lane.leased_bytes)).sum()
     }
 
     /// What is to be read of `lane` next: the numbers, and about how many bytes.
     pub fn wants_read(&self, lane: Priority) -> Option<(Range<u64>, u64)> {
         let own = &self.lanes[lane as usize];
-        let numbers = own.gap.as_ref()?.numbers.clone();
+        if own.gaps == 0 {
+            return None;
+        }
         let target = self.ahead() / 2;
-        let held = own.front_bytes + own.leased_bytes;
+        let held = read_ahead(own);
         // Not for each record by itself.
-        (held <= target / 2).then(|| (numbers, target - held))
+        if held > target / 2 {
+            return None;
+        }
+        let gaps = own.flows.values().filter_map(|flow| flow.gap.as_ref());
+        let numbers = gaps.map(|gap| gap.numbers.clone());
+        let numbers = numbers.reduce(|all, gap| all.start.min(gap.start)..all.end.max(gap.end))?;
+        Some((numbers, target - held))
     }
 
-    /// Puts in what was read from the start of the gap of `lane`, whose numbers were `numbers` then; `next` is where to
-    /// go on.
-    pub fn end_read(
-        &mut self,
-        lane: Priority,
-        numbers: &Range<u64>,
-        next: u64,
-        records: Vec<(u64, Record)>,
-        now: Instant,
-    ) {
+    /// Puts in what was read of `lane` from the number `start` on; `next` is where to go on.
+    pub fn end_read(&mut self, lane: Priority, (start, next): (u64, u64), records: Vec<(u64, Record)>, now: Instant) {
         let own = &mut self.lanes[lane as usize];
-        let Some(gap) = own.gap.as_mut().filter(|gap| gap.numbers.start == numbers.start) else { return };
-        gap.numbers.start = next;
-        let mut entries = Vec::with_capacity(records.len());
         for (number, record) in records {
-            // More than were counted can only be there if the disk has changed under us.
-            if gap.take(&record.route, 1) == 1 {
-                gap.oldest_received_ns = Some(record.received_ns);
-                entries.push(Entry { record, place: Place::Disk(number) });
+            let key = record.route.topic();
+            // What is in memory too, or done, is not missed.
+            let Some(flow) = own.flows.get_mut(&key).filter(|flow| flow.misses(number)) else { continue };
+            if record.expires <= now {
+                flow.give_up(1);
+                record.route.counters.leave_queue();
+                let route = record.route.clone();
+                self.lost_while_reading.push((route, 1, DropReason::Expired));
+                continue;
             }
-        }
-        for entry in entries {
-            self.used += entry.record.size();
-            let expires = entry.record.expires;
-            own.front_bytes += entry.record.size();
-            own.front.push_back(entry);
+            self.used += record.size();
+            let expires = record.expires;
             self.earliest_expiry = Some(self.earliest_expiry.map_or(expires, |earliest| earliest.min(expires)));
+            flow.read_back(number, record);
+            own.join_round(key);
         }
-        self.drop_expired_head(lane as usize, now);
-        self.close_gap_at_end(lane);
-    }
-
-    /// Closes the gap of `lane` if all of it has been read. What should have been in it and was not is lost.
-    fn close_gap_at_end(&mut self, lane: Priority) {
         let own = &mut self.lanes[lane as usize];
-        let at_end = own.gap.as_ref().is_some_and(|gap| gap.numbers.is_empty());
-        if at_end && let Some(gap) = own.close_gap() {
-            for (route, records) in gap.into_counts() {
-                route.counters.leave_queue_by(records);
-                self.lose_all(&route, records, DropReason::Damaged);
+        for flow in
+            own.flows.values_mut().filter(|flow| flow.gap.as_ref().is_some_and(|gap| gap.numbers.start >= start))
+        {
+            let lost = flow.read_up_to(next);
+            if lost > 0 {
+                flow.route.counters.leave_queue_by(lost);
+                self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
             }
         }
+        self.after_gaps_changed(lane);
     }
 
-    /// Records of an earlier process wait on the disk. Only for a lane of which nothing is leased or on the disk.
-    pub fn recover(
-        &mut self,
-        lane: Priority,
-        numbers: Range<u64>,
-        records: Vec<(Arc<Route>, u64)>,
-        oldest: Option<i64>,
-    ) {
+    /// Counts what was lost, and lets topics into the round whose gap is closed.
+    fn after_gaps_changed(&mut self, lane: Priority) {
         let own = &mut self.lanes[lane as usize];
-        if records.is_empty() {
-            return;
+        own.count_gaps();
+        let keys: Vec<TopicKey> = own.flows.keys().copied().collect();
+        keys.into_iter().for_each(|key| own.join_round(key));
+        for (route, records, reason) in std::mem::take(&mut self.lost_while_reading) {
+            self.lose_all(&route, records, reason);
         }
-        let mut gap = Gap::new(numbers, oldest);
-        for (route, count) in records {
+    }
+
+    /// Records of an earlier process wait on the disk: so many of each topic, with numbers from the one that stands with
+    /// them to `next`. Only once, and before anything of `lane` is on the disk or
+    /// leased.
+    pub fn recover(&mut self, lane: Priority, next: u64, records: Vec<(Arc<Route>, u64, u64)>, oldest: Option<i64>) {
+        let own = &mut self.lanes[lane as usize];
+        for (route, count, first) in records {
             route.counters.recover(count);
-            gap.add(&route, count);
+            own.flow(&route).recover(first..next, count, oldest);
         }
-        own.back = std::mem::take(&mut own.front);
-        own.back_bytes = std::mem::take(&mut own.front_bytes);
-        own.gap = Some(gap);
+        own.count_gaps();
+        own.tidy_round();
     }
 
-    /// The lowest number of `lane` that is not done; `next` if all are.
-    pub fn done(&self, lane: Priority, next: u64) -> u64 {
+    /// What of `lane` is done, if the next number is `next`.
+    pub fn done(&self, lane: Priority, next: u64) -> Done {
         let own = &self.lanes[lane as usize];
-        let leased = self.leased.values().filter(|entry| entry.record.route.priority == lane);
-        let leased = leased.filter_map(|entry| entry.place.number()).min();
-        let front = own.front.iter().find_map(|entry| entry.place.number());
-        let gap = own.gap.as_ref().map(|gap| gap.numbers.start);
-        let back = own.back.iter().find_map(|entry| entry.place.number());
-        [leased, front, gap, back].into_iter().flatten().min().unwrap_or(next)
+        let undone = |flow: &super::Flow| flow.first_undone().map_or(next, |number| number.min(next));
+        let below = own.flows.values().map(undone).min().unwrap_or(next);
+        let topics = own.flows.iter().map(|(key, flow)| (*key, undone(flow)));
+        Done { below, topics: topics.filter(|(_, done)| *done > below).collect() }
     }
 
-    /// The disk knows as done what is below `done`.
-    pub fn recorded(&mut self, done: [u64; 3]) {
-        for (lane, done) in self.done_unrecorded.iter_mut().zip(done) {
-            *lane = lane.split_off(&done);
-        }
+    /// The disk knows as done what `done` says.
+    pub fn recorded(&mut self, lane: Priority, done: &Done) {
+        let topics: HashMap<TopicKey, u64> = done.topics.iter().copied().collect();
+        self.unrecorded[lane as usize]
+            .retain(|number, key| *number >= topics.get(key).copied().unwrap_or(0).max(done.below));
     }
 
     /// Numbers of `lane` that are leased.
-    pub fn leased_numbers(&self, lane: Priority) -> Range<u64> {
-        let leased = self.leased.values().filter(|entry| entry.record.route.priority == lane);
-        let numbers = leased.filter_map(|entry| entry.place.number());
-        numbers.fold(0..0, |range, number| match range.is_empty() {
-            true => number..number + 1,
-            false => range.start.min(number)..range.end.max(number + 1),
-        })
+    pub fn leased_numbers(&self, lane: Priority) -> BTreeSet<u64> {
+        let leased = self.leased.values().filter(|(index, ..)| *index == lane as usize);
+        let flows = leased.map(|(_, key, _)| *key).collect::<BTreeSet<_>>();
+        let flows = flows.iter().filter_map(|key| self.lanes[lane as usize].flows.get(key));
+        let entries = flows.flat_map(|flow| flow.front.iter().take(flow.next));
+        entries.filter(|entry| entry.record().is_some()).filter_map(|entry| entry.place.number()).collect()
     }
 
-    /// Where the gap of `lane` begins.
-    pub fn gap_start(&self, lane: Priority) -> Option<u64> {
-        self.lanes[lane as usize].gap.as_ref().map(|gap| gap.numbers.start)
+    /// Where the numbers of `lane` are that are on the disk only, by topic.
+    pub fn gaps(&self, lane: Priority) -> HashMap<TopicKey, Range<u64>> {
+        let flows = self.lanes[lane as usize].flows.iter();
+        flows.filter_map(|(key, flow)| Some((*key, flow.gap.as_ref()?.numbers.clone()))).collect()
     }
 
-    /// Drops the records that the disk gives up. Answers false, and does nothing, if one of them has been leased or
-    /// read since they were counted.
-    pub fn give_up(&mut self, lane: Priority, gone: Gone) -> bool {
-        let leased = self.leased_numbers(lane);
-        let is_leased = leased.start < gone.numbers.end && gone.numbers.start < leased.end;
-        if is_leased || self.gap_start(lane) != gone.gap_start {
+    /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Answers false, and does
+    /// nothing, if one of them has been leased or read since.
+    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicKey, Range<u64>>) -> bool {
+        let is_leased = self.leased_numbers(lane).range(gone.numbers.clone()).next().is_some();
+        if is_leased || self.gaps(lane) != *gaps {
             return false;
         }
+        let mut dropped = Vec::new();
         let own = &mut self.lanes[lane as usize];
-        let entries = own.extract(|entry| matches!(entry.place, Place::Disk(number) if gone.numbers.contains(&number)));
-        for entry in entries {
-            self.forget_waiting(entry, gone.reason);
+        for flow in own.flows.values_mut() {
+            let in_memory =
+                flow.extract(|_, place| place.number().is_some_and(|number| gone.numbers.contains(&number)));
+            dropped.extend(in_memory);
         }
-        let own = &mut self.lanes[lane as usize];
-        if let Some(gap) = &mut own.gap {
-            let lost: Vec<_> = gone.counts.into_iter().map(|(route, count)| (gap.take(&route, count), route)).collect();
-            if gone.numbers.contains(&gap.numbers.start) {
-                gap.numbers.start = gone.numbers.end.min(gap.numbers.end);
-            }
-            for (records, route) in lost.into_iter().filter(|(records, _)| *records > 0) {
-                route.counters.leave_queue_by(records);
-                self.lose_all(&route, records, gone.reason);
+        for (route, records) in gone.counts {
+            let records = own.flows.get_mut(&route.topic()).map_or(0, |flow| flow.give_up(records));
+            route.counters.leave_queue_by(records);
+            if records > 0 {
+                self.lost_while_reading.push((route, records, gone.reason));
             }
         }
-        self.close_gap_at_end(lane);
+        for flow in own.flows.values_mut() {
+            let starts_there = flow.gap.as_ref().is_some_and(|gap| gone.numbers.contains(&gap.numbers.start));
+            let is_empty = flow.gap.as_ref().is_some_and(|gap| gap.records == 0);
+            if starts_there || is_empty {
+                let lost = flow.read_up_to(if starts_there { gone.numbers.end } else { 0 });
+                if lost > 0 {
+                    flow.route.counters.leave_queue_by(lost);
+                    self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
+                }
+            }
+        }
+        own.tidy_round();
+        for record in dropped {
+            self.forget_waiting(&record, gone.reason);
+        }
+        self.after_gaps_changed(lane);
         true
-    }
-
-    /// Counts `records` of `route` as dropped.
-    pub(super) fn lose_all(&mut self, route: &Arc<Route>, records: u64, reason: DropReason) {
-        route.counters.count_dropped_by(reason, records);
-        match &mut self.losses[reason as usize] {
-            Some(loss) => loss.records += records,
-            slot => *slot = Some(Loss { reason, records, route: route.clone() }),
-        }
     }
 
     /// Whether nothing is leased.

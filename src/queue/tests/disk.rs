@@ -4,6 +4,26 @@ use super::robot::{Robot, number_of, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
 
+/// What is being written counts as in memory only until the disk has answered, also when it is leased or taken back
+/// meanwhile; what is acknowledged meanwhile counts no more.
+#[test]
+fn what_is_being_written_is_in_memory_only() {
+    let robot = Robot::new(settings(Always));
+    let route = robot.route("/odom", Priority::Normal);
+    (0..10).for_each(|number| assert!(robot.admit(&route, number, 200)));
+    let memory_only = || robot.queue.figures().memory_only();
+    let records = robot.queue.shared.lock().store.begin_write(Priority::Normal, 0, 1 << 20);
+    assert_eq!((records.len(), memory_only()), (10, 10));
+    let leases: Vec<_> = (0..3).filter_map(|_| robot.queue.lease(robot.now)).collect();
+    assert_eq!(memory_only(), 10);
+    assert!(robot.queue.acknowledge(leases[0].id));
+    assert_eq!(memory_only(), 9);
+    robot.queue.rewind();
+    assert_eq!(memory_only(), 9);
+    robot.queue.shared.lock().store.end_write(Priority::Normal, 0, 6, robot.now);
+    assert_eq!(memory_only(), 4);
+}
+
 /// In the steady state nothing is written, however much passes through.
 #[test]
 fn nothing_is_written_while_the_link_keeps_up() {
@@ -74,6 +94,34 @@ fn a_long_outage_goes_through_the_disk() {
         robot.work();
         let left = robot.files.paths();
         assert!(left.iter().all(|path| !path.contains(".seg")), "{left:?}");
+    }
+}
+
+/// What comes while the backlog of an earlier process is sent goes through the disk behind it, under a route of this
+/// process: it is sent, or given up, and counted, as what it was admitted as.
+#[test]
+fn what_follows_the_backlog_of_an_earlier_process_arrives() {
+    for is_given_up in [false, true] {
+        let mut robot = Robot::new(config::Queue { disk: 4 << 20, ..settings(Spill) });
+        let route = robot.route("/odom", Priority::Normal);
+        (0..9000).for_each(|number| assert!(robot.admit(&route, number, 200)));
+        robot.work();
+        let mut robot = robot.restart();
+        let route = robot.route("/odom", Priority::Normal);
+        for number in 9000..if is_given_up { 30_000 } else { 12_000 } {
+            assert!(robot.admit(&route, number, 200));
+            if number % 500 == 0 {
+                robot.work();
+            }
+        }
+        robot.work();
+        let queued = robot.queue.figures().queued();
+        let arrived = robot.drain();
+        assert_eq!(arrived.len() as u64, queued);
+        assert!(arrived.is_sorted() && arrived.last() == Some(&if is_given_up { 29_999 } else { 11_999 }));
+        assert_eq!(arrived.first() == Some(&0), !is_given_up);
+        assert_eq!(route.counters.dropped(DropReason::Damaged), 0);
+        robot.check_accounts();
     }
 }
 
@@ -257,4 +305,38 @@ fn sequence_numbers_never_go_back() {
     let robot = robot.cut_power(3);
     assert!(robot.queue.sequence_start() > second);
     assert!(robot.queue.sequence_start() < 1 << 53);
+}
+
+/// A flood on one topic that has gone to the disk does not keep another topic waiting behind it, in this process; and
+/// what was sent of the other one does not come again after a restart, however far the flood lags.
+#[test]
+fn a_flood_on_the_disk_delays_only_itself() {
+    let mut robot = Robot::new(settings(Always));
+    robot.queue.set_link(true);
+    let (flood, small) = (robot.route("/flood", Priority::Normal), robot.route("/small", Priority::Normal));
+    let mut sent = Vec::new();
+    for number in 0..40_000 {
+        robot.admit(&flood, number, 200);
+        if number % 100 == 0 {
+            robot.admit(&small, 1_000_000 + number, 200);
+            robot.work();
+            // The quota is far below the flood.
+            let four = robot.send(4);
+            assert!(four.contains(&(1_000_000 + number)), "{number}: {four:?}");
+            sent.extend(four);
+        }
+    }
+    assert!(robot.queue.figures().queued_on_disk() > 20_000, "{:?}", robot.queue.figures());
+    robot.check_accounts();
+    robot.work();
+    let mut robot = robot.kill();
+    let rest = robot.drain();
+    let twice = rest.iter().filter(|number| sent.contains(number)).count();
+    assert!(twice <= super::robot::WINDOW, "{twice} came again");
+    sent.extend(rest.iter().filter(|number| !sent.contains(number)).copied().collect::<Vec<_>>());
+    let (mut small, flood): (Vec<u64>, Vec<u64>) = sent.iter().partition(|number| **number >= 1_000_000);
+    assert!(flood.into_iter().eq(0..40_000));
+    small.dedup();
+    assert_eq!(small.len(), 400);
+    robot.check_accounts();
 }

@@ -82,10 +82,12 @@ impl Model {
 
     fn admit(&mut self, newcomer: Held, now: Instant) {
         self.counts[newcomer.lane].received += 1;
-        (0..3).for_each(|lane| self.drop_expired_heads(lane, now));
         if newcomer.expires <= now {
             self.counts[newcomer.lane].expired += 1;
             return;
+        }
+        if self.used() + newcomer.size > self.bound {
+            self.tend(now);
         }
         let fixed: u64 = self
             .held
