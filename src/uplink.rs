@@ -10,9 +10,10 @@
 //!
 //! The rules:
 //!
-//! - The queue is the only owner of data. The MQTT client holds a window of at most `mqtt.in_flight` publishes, all of
+//! - The queue is the only owner of data. The MQTT client holds a window of at most `mqtt.quotas.in_flight` publishes, all of
 //!   them leased; on any fault the client is thrown away with everything it knows, the leases are taken back, and a new
 //!   client starts from nothing. So a publish reaches the broker at least once, and twice only after a lost connection.
+//! - Publishes leave at the pace of `mqtt.quotas`; what has to wait for it waits in the queue.
 //! - Nothing is assumed of the order of PUBACKs; a publish whose PUBACK stays away is a fault after `mqtt.ack_timeout`.
 //! - Certificates are read anew for each attempt, attempts keep to [`Backoff`], and no fault ends the
 //!   uplink: it is the state, told by [`UplinkState`] and logged once.
@@ -28,6 +29,8 @@ mod connection;
 mod early_close;
 mod fault;
 mod journal;
+mod outbox;
+mod pacer;
 mod shutdown;
 mod state;
 mod window;
@@ -50,6 +53,7 @@ use connection::{Connection, End};
 use early_close::EarlyCloses;
 use fault::{Peer, classify};
 use journal::Journal;
+use pacer::Pacer;
 use shutdown::Shutdown;
 
 /// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by
@@ -72,8 +76,8 @@ pub enum InvalidUplink {
     /// `mqtt.reconnect` makes no sense.
     #[error("mqtt.reconnect: {0}")]
     Backoff(#[from] InvalidBackoff),
-    /// `mqtt.in_flight` is outside of 1 to 100, what AWS IoT Core takes.
-    #[error("mqtt.in_flight has to be 1 to 100")]
+    /// `mqtt.quotas.in_flight` is outside of 1 to 100, what AWS IoT Core takes.
+    #[error("mqtt.quotas.in_flight has to be 1 to 100")]
     InFlight,
     /// `mqtt.keep_alive` does not fit MQTT: 1 to 65535 s.
     #[error("mqtt.keep_alive has to be 1 s to 65535 s")]
@@ -90,6 +94,7 @@ pub struct Uplink {
     state: watch::Sender<UplinkState>,
     backoff: Backoff,
     early_closes: EarlyCloses,
+    pacer: Pacer,
     journal: Journal,
 }
 
@@ -102,7 +107,7 @@ impl Uplink {
         queue: Arc<Queue>,
         heartbeat: Arc<Heartbeat>,
     ) -> Result<(Self, watch::Receiver<UplinkState>), InvalidUplink> {
-        if !(1..=100).contains(&mqtt.in_flight) {
+        if !(1..=100).contains(&mqtt.quotas.in_flight) {
             return Err(InvalidUplink::InFlight);
         }
         if !(1..=u64::from(u16::MAX)).contains(&mqtt.keep_alive.as_secs()) {
@@ -111,7 +116,8 @@ impl Uplink {
         let (state, view) = watch::channel(UplinkState::default());
         let backoff = Backoff::try_new(&mqtt.reconnect)?;
         let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
-        Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, journal: Journal::default() }, view))
+        let (pacer, journal) = (Pacer::new(&mqtt.quotas), Journal::default());
+        Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, pacer, journal }, view))
     }
 
     /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands, sends what
@@ -185,6 +191,7 @@ impl Uplink {
         }
         let (end, course) = connection.serve(self, since, shutdown).await;
         self.queue.rewind();
+        self.pacer.connection_ended(Instant::now());
         self.backoff.connection_ended(course.lasted);
         match end {
             End::Disconnected => tracing::info!("Disconnected from the broker."),

@@ -69,7 +69,7 @@ const CASES: &[Case] = &[
     ("in_flight_zero.toml", &[("mqtt.quotas.in_flight", "from 1 to 100")]),
     ("in_flight_too_many.toml", &[("mqtt.quotas.in_flight", "100 unacknowledged")]),
     ("in_flight_infinite.toml", &[("mqtt.quotas.in_flight", "found inf")]),
-    ("pacing.toml", &[("mqtt.quotas.publishes_per_second", "not supported yet")]),
+    ("pacing.toml", &[("mqtt.quotas.publishes_per_second", "from 1 to 1000000, or \"unlimited\"")]),
     ("pacing_word.toml", &[("mqtt.quotas.bytes_per_second", "or \"unlimited\"")]),
     ("last_will.toml", &[("mqtt.last_will", "not supported yet")]),
     ("last_will_qos.toml", &[("mqtt.last_will.qos", "no QoS 2")]),

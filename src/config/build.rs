@@ -8,7 +8,7 @@ use serde::de::value::{Error, StrDeserializer};
 
 use super::problem::quote;
 use super::ros_names;
-use super::settings::{Aws, Mqtt, Payload, Qos, Queue, Reconnect, Ros, STRING_TYPE, Settings, Topic};
+use super::settings::{Aws, Mqtt, Payload, Qos, Queue, Quotas, Reconnect, Ros, STRING_TYPE, Settings, Topic};
 use super::template::{Names, expand};
 use super::units::format_duration;
 use super::walk::{Report, Section};
@@ -54,6 +54,16 @@ fn mqtt(root: &Section, report: &mut Report<'_>) -> Option<Mqtt> {
         keep_alive,
         ack_timeout: root.duration("mqtt.ack_timeout")?,
         reconnect: Reconnect { initial, max, stable_after: root.duration("mqtt.reconnect.stable_after")? },
+        quotas: quotas(root)?,
+    })
+}
+
+fn quotas(root: &Section) -> Option<Quotas> {
+    // What is no number is the word for no limit.
+    let publishes = root.integer("mqtt.quotas.publishes_per_second");
+    Some(Quotas {
+        publishes_per_second: publishes.map(TryInto::try_into).transpose().ok()?,
+        bytes_per_second: root.size("mqtt.quotas.bytes_per_second"),
         in_flight: root.integer("mqtt.quotas.in_flight")?.try_into().ok()?,
     })
 }

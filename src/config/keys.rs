@@ -121,8 +121,8 @@ const RECONNECT: &[Key] = &[
 ];
 
 const QUOTAS: &[Key] = &[
-    key("publishes_per_second", Kind::WordOr("unlimited", &Kind::Integer(1, 1_000_000))),
-    key("bytes_per_second", Kind::WordOr("unlimited", &Kind::Size(1, TIB))),
+    key("publishes_per_second", Kind::WordOr("unlimited", &Kind::Integer(1, 1_000_000))).or("100"),
+    key("bytes_per_second", Kind::WordOr("unlimited", &Kind::Size(1, TIB))).or("512 KiB"),
     key("in_flight", Kind::Integer(1, 100))
         .or("100")
         .note("AWS IoT Core takes 100 unacknowledged publishes on a connection"),

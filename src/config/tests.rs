@@ -85,7 +85,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
                 max: Duration::from_secs(120),
                 stable_after: Duration::from_secs(30),
             },
-            in_flight: 100,
+            quotas: Quotas { publishes_per_second: Some(100), bytes_per_second: Some(512 << 10), in_flight: 100 },
         },
         ros: Ros { node_name: "iot_bridge".into(), namespace: String::new() },
         queue: Queue { memory: 32 << 20, overflow: Overflow::DropOldest, max_age: Duration::from_secs(7 * 86_400) },
@@ -162,7 +162,7 @@ fn values_of_the_environment_are_text_where_text_is_wanted() {
         .variable("IOT_BRIDGE_MQTT__QUOTAS__IN_FLIGHT", "10")
         .settings();
     assert_eq!((settings.aws.thing.as_str(), settings.aws.client_id.as_str()), ("12345", "true"));
-    assert_eq!((settings.queue.memory, settings.mqtt.in_flight), (2 << 20, 10));
+    assert_eq!((settings.queue.memory, settings.mqtt.quotas.in_flight), (2 << 20, 10));
 }
 
 #[test]
@@ -225,6 +225,8 @@ fn printed_settings_read_back_as_the_same() {
         [mqtt]
         keep_alive = "90 s"
         [mqtt.quotas]
+        publishes_per_second = 20
+        bytes_per_second = "unlimited"
         in_flight = 7
         [ros]
         namespace = "/fleet/robot1"
@@ -327,8 +329,6 @@ fn every_key_is_accepted_or_refused_as_not_supported_yet() {
         "mqtt.last_will",
         "mqtt.presence",
         "mqtt.proxy",
-        "mqtt.quotas.bytes_per_second",
-        "mqtt.quotas.publishes_per_second",
         "queue.directory",
         "queue.disk",
         "queue.durability",
