@@ -52,7 +52,7 @@ use store::Store;
 #[derive(Debug)]
 pub struct Queue {
     inner: Mutex<Inner>,
-    /// Holds a permit, or has a waiter woken, from the moment that a record waits.
+    /// Holds a permit, or has a waiter woken, from the moment that a record more waits.
     ready: Notify,
 }
 
@@ -71,13 +71,12 @@ impl Queue {
 
     /// Takes `record`, or drops it or older ones and counts that. Answers whether the record was taken.
     pub fn admit(&self, record: Record, now: Instant) -> bool {
-        let (admitted, wake, notices) = {
+        let (admitted, notices) = {
             let mut inner = self.lock();
-            let was_empty = inner.store.is_idle();
             let admitted = inner.store.admit(record, now);
-            (admitted, was_empty && !inner.store.is_idle(), inner.note_losses(now))
+            (admitted, inner.note_losses(now))
         };
-        if wake {
+        if admitted {
             self.ready.notify_one();
         }
         log(&notices);
@@ -89,6 +88,16 @@ impl Queue {
         let (lease, notices) = {
             let mut inner = self.lock();
             (inner.store.lease(now), inner.note_losses(now))
+        };
+        log(&notices);
+        lease
+    }
+
+    /// As [`Queue::lease`], but passes over the topics that `wanted` does not accept. Their records wait, in their order.
+    pub fn lease_where(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
+        let (lease, notices) = {
+            let mut inner = self.lock();
+            (inner.store.lease_where(now, wanted), inner.note_losses(now))
         };
         log(&notices);
         lease
@@ -126,6 +135,17 @@ impl Queue {
         loop {
             let notified = self.ready.notified();
             if !self.lock().store.is_idle() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// As [`Queue::ready`], for a record of a topic that `wanted` accepts.
+    pub async fn ready_where(&self, wanted: &(dyn Fn(&Route) -> bool + Sync)) {
+        loop {
+            let notified = self.ready.notified();
+            if self.lock().store.has_where(wanted) {
                 return;
             }
             notified.await;

@@ -15,6 +15,7 @@
 //!   client starts from nothing. So a publish reaches the broker at least once, and twice only after a lost connection.
 //! - Publishes leave at the pace of `mqtt.quotas`; what has to wait for it waits in the queue.
 //! - Nothing is assumed of the order of PUBACKs; a publish whose PUBACK stays away is a fault after `mqtt.ack_timeout`.
+//! - A publish over which the broker closes the connection again and again does not block the others: see `suspects`.
 //! - Certificates are read anew for each attempt, attempts keep to [`Backoff`], and no fault ends the
 //!   uplink: it is the state, told by [`UplinkState`] and logged once.
 //! - The task beats its heart at least once a second from the very loop that does the work.
@@ -33,6 +34,7 @@ mod outbox;
 mod pacer;
 mod shutdown;
 mod state;
+mod suspects;
 mod window;
 
 use std::pin::pin;
@@ -46,15 +48,17 @@ pub use fault::{Fault, FaultKind};
 pub use state::{Phase, UplinkState};
 
 use crate::config::{Aws, Mqtt};
-use crate::health::Heartbeat;
+use crate::health::{DropReason, Heartbeat};
 use crate::queue::Queue;
 use backoff::{Backoff, InvalidBackoff};
 use connection::{Connection, End};
 use early_close::EarlyCloses;
 use fault::{Peer, classify};
 use journal::Journal;
+use outbox::{Outbox, Rules};
 use pacer::Pacer;
 use shutdown::Shutdown;
+use suspects::{Close, Suspects, Verdict};
 
 /// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by
 /// the socket. Generous, for cellular links.
@@ -94,7 +98,7 @@ pub struct Uplink {
     state: watch::Sender<UplinkState>,
     backoff: Backoff,
     early_closes: EarlyCloses,
-    pacer: Pacer,
+    rules: Rules,
     journal: Journal,
 }
 
@@ -116,8 +120,9 @@ impl Uplink {
         let (state, view) = watch::channel(UplinkState::default());
         let backoff = Backoff::try_new(&mqtt.reconnect)?;
         let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
-        let (pacer, journal) = (Pacer::new(&mqtt.quotas), Journal::default());
-        Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, pacer, journal }, view))
+        let rules = Rules { pacer: Pacer::new(&mqtt.quotas), suspects: Suspects::new(mqtt.reconnect.stable_after) };
+        let journal = Journal::default();
+        Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, rules, journal }, view))
     }
 
     /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands, sends what
@@ -189,15 +194,20 @@ impl Uplink {
         if self.journal.connected() {
             journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
         }
-        let (end, course) = connection.serve(self, since, shutdown).await;
+        let (end, course, outbox) = connection.serve(self, since, shutdown).await;
+        let closed = matches!(&end, End::Fault(fault) if fault.kind == FaultKind::Closed);
+        let explained = closed && self.judge(&outbox, course.lasted);
         self.queue.rewind();
-        self.pacer.connection_ended(Instant::now());
-        self.backoff.connection_ended(course.lasted);
+        self.rules.pacer.connection_ended(Instant::now());
         match end {
             End::Disconnected => tracing::info!("Disconnected from the broker."),
             End::Fault(fault) => {
                 self.journal.ended(course.lasted >= self.mqtt.reconnect.stable_after);
-                let fault = self.early_closes.connection_ended(course, fault, &self.aws.client_id);
+                let fault = match explained {
+                    true => fault,
+                    false => self.early_closes.connection_ended(course, fault, &self.aws.client_id),
+                };
+                self.backoff.connection_ended(course.lasted, self.early_closes.is_contested());
                 self.note_fault(fault, true);
             }
         }
@@ -218,12 +228,51 @@ impl Uplink {
         }
     }
 
-    /// Logs that the connection stands, once it has become stable and if that was not logged before.
-    fn note_stability(&mut self, since: Instant, now: Instant) {
+    /// Looks, before the leases are taken back, whether the broker has closed the connection over what was in flight.
+    /// Answers whether that is so.
+    fn judge(&mut self, outbox: &Outbox, lasted: Duration) -> bool {
+        let (topics, now) = (outbox.topics_in_flight(), Instant::now());
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let contested = self.early_closes.is_contested();
+        let verdict = self.rules.suspects.closed(Close { lasted, contested }, &topics, now);
+        match &verdict {
+            Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(topic, *wait),
+            Some(Verdict::Poison) => {
+                for publish in outbox.window.in_flight() {
+                    journal::log_poison(&publish.route, publish.size);
+                    self.queue.discard(publish.lease, DropReason::Poison, now);
+                }
+            }
+            None => {}
+        }
+        if verdict.is_some() {
+            self.early_closes.explained();
+            self.note_remarks();
+        }
+        verdict.is_some()
+    }
+
+    /// Notes in the state which topics are set aside, and, once the connection has become stable, that it stands, if
+    /// that was not logged before.
+    fn note_progress(&mut self, since: Instant, now: Instant) {
         let stable = now.saturating_duration_since(since) >= self.mqtt.reconnect.stable_after;
+        if stable {
+            self.rules.suspects.stable();
+        }
+        self.early_closes.stands(now.saturating_duration_since(since));
         if stable && self.journal.stable() {
             journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
         }
+        self.note_remarks();
+    }
+
+    fn note_remarks(&self) {
+        let (set_aside, contested) = (self.rules.suspects.set_aside(), self.early_closes.is_contested());
+        self.state.send_if_modified(|state| {
+            let changed = state.set_aside != set_aside || state.contested != contested;
+            (state.set_aside, state.contested) = (set_aside, contested);
+            changed
+        });
     }
 
     fn set_phase(&self, phase: Phase) {

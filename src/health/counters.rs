@@ -19,16 +19,19 @@ pub enum DropReason {
     Malformed,
     /// Messages of its type can't be forwarded as the topic is configured, which is said when the type is known.
     Unsupported,
+    /// The connection was closed again and again while it alone was in flight.
+    Poison,
 }
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [DropReason; 5] = [
+    pub const ALL: [DropReason; 6] = [
         DropReason::Overflow,
         DropReason::Expired,
         DropReason::TooLarge,
         DropReason::Malformed,
         DropReason::Unsupported,
+        DropReason::Poison,
     ];
 
     /// The label in metrics, status and log.
@@ -39,6 +42,7 @@ impl DropReason {
             DropReason::TooLarge => "too_large",
             DropReason::Malformed => "malformed",
             DropReason::Unsupported => "unsupported",
+            DropReason::Poison => "poison",
         }
     }
 }

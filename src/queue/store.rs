@@ -1,5 +1,7 @@
 //! The records themselves: three lanes and the leases. Single-threaded and without a clock of its own.
 
+mod select;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -94,20 +96,25 @@ impl Store {
     pub fn lease(&mut self, now: Instant) -> Option<Lease> {
         for index in 0..self.lanes.len() {
             self.drop_expired_head(index, now);
-            let lane = &mut self.lanes[index];
-            if let Some(record) = lane.waiting.pop_front() {
-                lane.waiting_bytes -= record.size();
-                lane.leased += 1;
-                lane.leased_bytes += record.size();
-                record.route.counters.leave_queue();
-                record.route.counters.enter_flight();
-                let id = LeaseId(self.next_lease);
-                self.next_lease += 1;
-                self.leased.insert(id, record.clone());
-                return Some(Lease { id, record });
+            if let Some(record) = self.lanes[index].waiting.pop_front() {
+                return Some(self.begin_lease(index, record));
             }
         }
         None
+    }
+
+    /// Lends `record`, which has left its lane.
+    fn begin_lease(&mut self, index: usize, record: Record) -> Lease {
+        let lane = &mut self.lanes[index];
+        lane.waiting_bytes -= record.size();
+        lane.leased += 1;
+        lane.leased_bytes += record.size();
+        record.route.counters.leave_queue();
+        record.route.counters.enter_flight();
+        let id = LeaseId(self.next_lease);
+        self.next_lease += 1;
+        self.leased.insert(id, record.clone());
+        Lease { id, record }
     }
 
     /// The record leased as `id` has arrived.

@@ -17,9 +17,11 @@ use super::fault::{Fault, FaultKind, Peer, classify};
 use super::outbox::Outbox;
 use super::shutdown::Shutdown;
 use super::state::Phase;
+use super::suspects::Suspects;
 use super::window::Window;
 use super::{CONNECT_TIMEOUT, DRAIN_TIMEOUT, MAX_PACKET, Uplink, tend, ticks};
 use crate::config::{Aws, Mqtt};
+use crate::queue::Queue;
 
 /// Packet identifiers before the client starts again from 1. Ten windows and more, so that an identifier is free again
 /// long before its turn comes, even if PUBACKs come out of order.
@@ -79,12 +81,17 @@ impl Connection {
         self.event_loop.poll().await.map(|_connack| ())
     }
 
-    /// Sends what the queue has until the connection ends or the uplink is told to stop.
-    pub async fn serve(mut self, uplink: &mut Uplink, since: Instant, shutdown: &mut Shutdown<'_>) -> (End, Course) {
+    /// Sends what the queue has until the connection ends or the uplink is told to stop. Answers what was in flight then.
+    pub async fn serve(
+        mut self,
+        uplink: &mut Uplink,
+        since: Instant,
+        shutdown: &mut Shutdown<'_>,
+    ) -> (End, Course, Outbox) {
         let end = self.serve_until_end(uplink, since, shutdown).await;
         let window = &self.outbox.window;
         let course = Course { lasted: since.elapsed(), acknowledged: window.acknowledged(), in_flight: window.len() };
-        (end, course)
+        (end, course, self.outbox)
     }
 
     async fn serve_until_end(&mut self, uplink: &mut Uplink, since: Instant, shutdown: &mut Shutdown<'_>) -> End {
@@ -96,24 +103,24 @@ impl Connection {
                 stage = leave(outbox);
             }
             if !matches!(stage, Stage::Leaving { .. })
-                && let Err(fault) = outbox.feed(&mut uplink.pacer, &queue)
+                && let Err(fault) = outbox.feed(&mut uplink.rules, &queue)
             {
                 return End::Fault(fault);
             }
             let event = {
                 let mut poll = pin!(event_loop.poll());
                 loop {
-                    let may_feed = outbox.wants_more() && !matches!(stage, Stage::Leaving { .. });
+                    let may_feed = outbox.wants_more(&uplink.rules.suspects) && !matches!(stage, Stage::Leaving { .. });
                     let resume = outbox.resume();
                     tokio::select! {
                         event = &mut poll => break event,
-                        () = queue.ready(), if may_feed => {
-                            if let Err(fault) = outbox.feed(&mut uplink.pacer, &queue) {
+                        () = ready(&queue, &uplink.rules.suspects), if may_feed => {
+                            if let Err(fault) = outbox.feed(&mut uplink.rules, &queue) {
                                 return End::Fault(fault);
                             }
                         }
                         () = sleep_until(resume.unwrap_or(since).into()), if resume.is_some() => {
-                            if let Err(fault) = outbox.feed(&mut uplink.pacer, &queue) {
+                            if let Err(fault) = outbox.feed(&mut uplink.rules, &queue) {
                                 return End::Fault(fault);
                             }
                         }
@@ -127,7 +134,8 @@ impl Connection {
                         _ = ticks.tick() => {
                             let now = Instant::now();
                             tend(&queue, &uplink.heartbeat);
-                            uplink.note_stability(since, now);
+                            outbox.settle(&mut uplink.rules.suspects, now);
+                            uplink.note_progress(since, now);
                             match stage {
                                 Stage::Draining { until } if now >= until => stage = leave(outbox),
                                 Stage::Leaving { until } if now >= until => return End::Disconnected,
@@ -136,17 +144,22 @@ impl Connection {
                                 }
                                 _ => {}
                             }
+                            if !matches!(stage, Stage::Leaving { .. })
+                                && let Err(fault) = outbox.feed(&mut uplink.rules, &queue)
+                            {
+                                return End::Fault(fault);
+                            }
                         }
                     }
                 }
             };
             match event {
-                Ok(event) => outbox.note(&event, &mut uplink.pacer, &queue),
+                Ok(event) => outbox.note(&event, &mut uplink.rules, &queue),
                 Err(error) => {
                     // PUBACKs that came in the same read as the end. A publish that failed to be sent is in there too.
                     for event in std::mem::take(&mut event_loop.state.events) {
                         if matches!(event, Event::Incoming(_)) {
-                            outbox.note(&event, &mut uplink.pacer, &queue);
+                            outbox.note(&event, &mut uplink.rules, &queue);
                         }
                     }
                     if matches!(stage, Stage::Leaving { .. }) {
@@ -157,6 +170,12 @@ impl Connection {
             }
         }
     }
+}
+
+/// Waits until a record may be leased. To be asked anew several times a second, because topics are set aside for a time.
+async fn ready(queue: &Queue, suspects: &Suspects) {
+    let now = Instant::now();
+    queue.ready_where(&|route| suspects.permit(&route.mqtt, now)).await;
 }
 
 /// Submits DISCONNECT; nothing follows it.

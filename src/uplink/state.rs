@@ -19,6 +19,10 @@ pub struct UplinkState {
     pub failed_attempts: u64,
     /// When the client certificate expires; unknown until one has been read.
     pub certificate_expires: Option<SystemTime>,
+    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    pub set_aside: Vec<String>,
+    /// Whether another client seems to have the same client id, so that the two close each other's connections.
+    pub contested: bool,
 }
 
 /// What the uplink is doing.
@@ -46,6 +50,8 @@ impl Default for UplinkState {
             failures: BTreeMap::new(),
             failed_attempts: 0,
             certificate_expires: None,
+            set_aside: Vec::new(),
+            contested: false,
         }
     }
 }
@@ -54,6 +60,13 @@ impl UplinkState {
     /// Whether a connection stands.
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected { .. } | Phase::Draining)
+    }
+
+    /// What needs somebody although the connection stands, each a sentence without its full stop.
+    pub fn remarks(&self) -> Vec<String> {
+        let contested = self.contested.then(|| "Another client seems to have the same client id".to_owned());
+        let refused = self.set_aside.iter().map(|topic| format!("The broker refuses publishes to {topic}"));
+        contested.into_iter().chain(refused).collect()
     }
 
     pub(super) fn note_fault(&mut self, fault: &Fault) {

@@ -5,9 +5,10 @@
 //! the packet identifier names it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::queue::LeaseId;
+use crate::queue::{LeaseId, Route};
 
 /// The window of one connection. Never used for another: packet identifiers start anew with each.
 #[derive(Debug)]
@@ -24,14 +25,15 @@ pub(super) struct Window {
 }
 
 /// A record on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Publish {
     pub lease: LeaseId,
+    pub route: Arc<Route>,
     /// Bytes of the packet.
     pub size: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Sent {
     packet_id: u16,
     publish: Publish,
@@ -52,6 +54,11 @@ impl Window {
     /// Whether another record may be submitted.
     pub fn has_room(&self) -> bool {
         self.len() < self.capacity
+    }
+
+    /// The records that are in flight, oldest first.
+    pub fn in_flight(&self) -> impl Iterator<Item = &Publish> {
+        self.sent.iter().map(|sent| &sent.publish).chain(&self.submitted)
     }
 
     /// Records that are in flight.
@@ -124,30 +131,32 @@ mod tests {
             priority: Priority::Normal,
             counters: Default::default(),
         };
-        let (route, now) = (std::sync::Arc::new(route), Instant::now());
+        let (route, now) = (Arc::new(route), Instant::now());
         std::array::from_fn(|_| {
             queue.admit(Record { route: route.clone(), payload: "x".into(), received_ns: 0, expires: now + hour }, now);
-            Publish { lease: queue.lease(now).unwrap().id, size: 1 }
+            Publish { lease: queue.lease(now).unwrap().id, route: route.clone(), size: 1 }
         })
     }
 
     /// Packet identifiers go to what was submitted, in order; PUBACKs may come in any order, twice, or for nobody.
     #[test]
     fn pairs_acknowledgements_in_any_order() {
-        let ([a, b, c, d], now) = (publishes(), Instant::now());
+        let (publishes, now) = (publishes::<4>(), Instant::now());
+        let [a, b, c, d] = publishes.each_ref().map(|publish| publish.lease);
         let mut window = Window::new(4, TIMEOUT);
-        [a, b, c, d].into_iter().for_each(|publish| window.submit(publish));
+        publishes.into_iter().for_each(|publish| window.submit(publish));
+        let lease = |publish: Option<Publish>| publish.map(|publish| publish.lease);
         assert!(!window.has_room());
-        assert_eq!(window.sent(1, now), None);
-        assert_eq!(window.sent(0, now), Some(b), "QoS 0 is done when it is sent");
-        assert_eq!(window.sent(2, now), None);
-        assert_eq!(window.sent(3, now), None);
-        assert_eq!(window.sent(4, now), None, "nothing was submitted any more");
+        assert_eq!(lease(window.sent(1, now)), None);
+        assert_eq!(lease(window.sent(0, now)), Some(b), "QoS 0 is done when it is sent");
+        assert_eq!(lease(window.sent(2, now)), None);
+        assert_eq!(lease(window.sent(3, now)), None);
+        assert_eq!(lease(window.sent(4, now)), None, "nothing was submitted any more");
         assert!(window.has_room());
-        assert_eq!(window.acknowledge(3, now), Some(d));
-        assert_eq!(window.acknowledge(3, now), None);
-        assert_eq!(window.acknowledge(1, now), Some(a));
-        assert_eq!(window.acknowledge(2, now), Some(c));
+        assert_eq!(lease(window.acknowledge(3, now)), Some(d));
+        assert_eq!(lease(window.acknowledge(3, now)), None);
+        assert_eq!(lease(window.acknowledge(1, now)), Some(a));
+        assert_eq!(lease(window.acknowledge(2, now)), Some(c));
         assert_eq!((window.len(), window.acknowledged()), (0, 3));
     }
 
@@ -155,7 +164,7 @@ mod tests {
     /// waits for those before it is not.
     #[test]
     fn the_oldest_alone_has_a_deadline() {
-        let ([a, b, c], start) = (publishes(), Instant::now());
+        let ([a, b, c, again], start) = (publishes(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut window = Window::new(3, TIMEOUT);
         assert!(!window.is_overdue(at(1000)), "nothing is in flight");
@@ -171,7 +180,7 @@ mod tests {
         assert!(window.is_overdue(at(39)), "2 was swallowed");
         window.acknowledge(2, at(39));
         assert!(!window.is_overdue(at(1000)));
-        window.submit(a);
+        window.submit(again);
         window.sent(4, at(1000));
         assert!(!window.is_overdue(at(1019)), "the deadline starts anew");
         assert!(window.is_overdue(at(1020)));
