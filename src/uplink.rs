@@ -32,6 +32,7 @@ mod fault;
 mod journal;
 mod outbox;
 mod pacer;
+mod presence;
 mod shutdown;
 mod state;
 mod suspects;
@@ -239,8 +240,10 @@ impl Uplink {
             Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(topic, *wait),
             Some(Verdict::Poison) => {
                 for publish in outbox.window.in_flight() {
-                    journal::log_poison(&publish.route, publish.size);
-                    self.queue.discard(publish.lease, DropReason::Poison, now);
+                    if let Some(lease) = publish.lease {
+                        journal::log_poison(&publish.route, publish.size);
+                        self.queue.discard(lease, DropReason::Poison, now);
+                    }
                 }
             }
             None => {}

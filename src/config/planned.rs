@@ -19,8 +19,6 @@ pub(super) struct Planned {
 pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
     whole("aws.provisioning"),
     unless("mqtt.version", |value| is(value, "3.1.1"), "allowed is \"3.1.1\""),
-    whole("mqtt.last_will"),
-    whole("mqtt.presence"),
     whole("mqtt.proxy"),
     unless("queue.disk", |value| *value == Checked::Size(0), "allowed is 0"),
     whole("queue.directory"),

@@ -65,6 +65,31 @@ pub struct Mqtt {
     pub ack_timeout: Duration,
     pub reconnect: Reconnect,
     pub quotas: Quotas,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_will: Option<LastWill>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
+}
+
+/// What the broker publishes when a connection ends without DISCONNECT.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastWill {
+    /// Ready to publish to.
+    pub topic: String,
+    pub payload: String,
+    pub qos: Qos,
+    pub retain: bool,
+}
+
+/// A retained message that tells whether the bridge is connected. Takes the place of a last will.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Presence {
+    /// Ready to publish to.
+    pub topic: String,
+    /// Published after each CONNACK.
+    pub online: String,
+    /// Published before DISCONNECT, or by the broker if the connection ends without it.
+    pub offline: String,
 }
 
 /// What a connection may carry.

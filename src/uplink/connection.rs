@@ -15,6 +15,7 @@ use tokio::time::sleep_until;
 use super::early_close::Course;
 use super::fault::{Fault, FaultKind, Peer, classify};
 use super::outbox::Outbox;
+use super::presence::last_will;
 use super::shutdown::Shutdown;
 use super::state::Phase;
 use super::suspects::Suspects;
@@ -66,8 +67,11 @@ impl Connection {
             .set_clean_session(true)
             .set_inflight(PACKET_IDS)
             .set_max_packet_size(MAX_PACKET, MAX_PACKET);
-        // Room for the whole window and DISCONNECT, so that submitting never waits.
-        let (client, mut event_loop) = AsyncClient::new(options, mqtt.quotas.in_flight + 1);
+        if let Some(will) = last_will(mqtt) {
+            options.set_last_will(will);
+        }
+        // Room for the whole window, the word that the bridge is gone, and DISCONNECT, so that submitting never waits.
+        let (client, mut event_loop) = AsyncClient::new(options, mqtt.quotas.in_flight + 2);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         network.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
@@ -100,7 +104,7 @@ impl Connection {
         let (mut stage, mut ticks) = (Stage::Serving, ticks());
         loop {
             if matches!(stage, Stage::Draining { .. }) && queue.is_empty() {
-                stage = leave(outbox);
+                stage = leave(outbox, &uplink.rules.suspects);
             }
             if !matches!(stage, Stage::Leaving { .. })
                 && let Err(fault) = outbox.feed(&mut uplink.rules, &queue)
@@ -127,7 +131,7 @@ impl Connection {
                         () = shutdown.requested(), if stage == Stage::Serving => {
                             uplink.set_phase(Phase::Draining);
                             stage = match queue.is_empty() {
-                                true => leave(outbox),
+                                true => leave(outbox, &uplink.rules.suspects),
                                 false => Stage::Draining { until: Instant::now() + DRAIN_TIMEOUT },
                             };
                         }
@@ -137,7 +141,7 @@ impl Connection {
                             outbox.settle(&mut uplink.rules.suspects, now);
                             uplink.note_progress(since, now);
                             match stage {
-                                Stage::Draining { until } if now >= until => stage = leave(outbox),
+                                Stage::Draining { until } if now >= until => stage = leave(outbox, &uplink.rules.suspects),
                                 Stage::Leaving { until } if now >= until => return End::Disconnected,
                                 _ if outbox.window.is_overdue(now) => {
                                     return End::Fault(overdue(&outbox.window, &uplink.mqtt));
@@ -178,9 +182,9 @@ async fn ready(queue: &Queue, suspects: &Suspects) {
     queue.ready_where(&|route| suspects.permit(&route.mqtt, now)).await;
 }
 
-/// Submits DISCONNECT; nothing follows it.
-fn leave(outbox: &mut Outbox) -> Stage {
-    outbox.leave();
+/// Takes leave of the broker; nothing follows that.
+fn leave(outbox: &mut Outbox, suspects: &Suspects) -> Stage {
+    outbox.leave(suspects);
     Stage::Leaving { until: Instant::now() + FAREWELL }
 }
 

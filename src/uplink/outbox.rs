@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rumqttc::{AsyncClient, Event, Incoming, Outgoing, QoS};
 
 use super::fault::{Fault, FaultKind};
 use super::journal;
 use super::pacer::{Pacer, Wait};
+use super::presence::Presence;
 use super::suspects::Suspects;
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, Qos};
 use crate::health::DropReason;
-use crate::queue::{Lease, Queue, Route};
+use crate::queue::{Lease, LeaseId, Queue, Route};
 use crate::shaping::PAYLOAD_LIMIT;
 
 /// A QoS 0 publish has no PUBACK. If the broker has not closed the connection within this time, it was not over that.
@@ -27,12 +30,24 @@ pub(super) struct Rules {
     pub suspects: Suspects,
 }
 
+/// Something to publish.
+#[derive(Debug)]
+struct Item {
+    /// Of the record; nothing, if the queue does not know of it.
+    lease: Option<LeaseId>,
+    route: Arc<Route>,
+    payload: Bytes,
+}
+
 /// What one connection has in hand and in flight.
 pub(super) struct Outbox {
     client: AsyncClient,
     pub window: Window,
-    /// Leased, and not sent because the quotas say so.
-    in_hand: Option<Lease>,
+    presence: Option<Presence>,
+    /// Whether the connection has said that it is there.
+    announced: bool,
+    /// Taken from the queue, and not sent because the quotas say so.
+    in_hand: Option<Item>,
     /// When `in_hand` may be sent; nothing, if only a PUBACK can change that.
     resume: Option<Instant>,
     /// MQTT topics of QoS 0 publishes over which the broker may still close the connection, and when each was last sent.
@@ -42,7 +57,15 @@ pub(super) struct Outbox {
 impl Outbox {
     pub fn new(client: AsyncClient, mqtt: &Mqtt) -> Self {
         let window = Window::new(mqtt.quotas.in_flight, mqtt.ack_timeout);
-        Outbox { client, window, in_hand: None, resume: None, doubtful: BTreeMap::new() }
+        Outbox {
+            client,
+            window,
+            presence: Presence::new(mqtt),
+            announced: false,
+            in_hand: None,
+            resume: None,
+            doubtful: BTreeMap::new(),
+        }
     }
 
     /// Whether a record that becomes ready in the queue could be sent.
@@ -52,7 +75,7 @@ impl Outbox {
 
     fn has_room(&self, suspects: &Suspects) -> bool {
         let is_trial = |publish: &Publish| suspects.is_trial(&publish.route.mqtt);
-        if suspects.one_at_a_time() || self.window.in_flight().any(is_trial) {
+        if suspects.one_at_a_time() || suspects.has_trials() && self.window.in_flight().any(is_trial) {
             return self.is_clear();
         }
         self.window.has_room()
@@ -80,45 +103,65 @@ impl Outbox {
         self.resume = None;
         while self.has_room(suspects) {
             let now = Instant::now();
-            let next = || queue.lease_where(now, &|route| suspects.permit(&route.mqtt, now));
-            let Some(lease) = self.in_hand.take().or_else(next) else { break };
-            if lease.record.payload.len() > PAYLOAD_LIMIT {
-                // The broker would close the connection over it, now and whenever it is sent again.
-                queue.discard(lease.id, DropReason::TooLarge, now);
-                continue;
-            }
-            if suspects.is_trial(&lease.record.route.mqtt) && !self.is_clear() {
+            let Some(item) = self.next(suspects, queue, now) else { break };
+            if suspects.is_trial(&item.route.mqtt) && !self.is_clear() {
                 // It goes alone, once everything else is acknowledged.
-                self.in_hand = Some(lease);
+                self.in_hand = Some(item);
                 break;
             }
-            let size = packet_size(&lease.record.route, lease.record.payload.len());
+            let size = packet_size(&item.route, item.payload.len());
             if let Err(wait) = pacer.admits(size, now) {
-                self.in_hand = Some(lease);
+                self.in_hand = Some(item);
                 self.resume = match wait {
                     Wait::Until(when) => Some(when),
                     Wait::ForPuback => None,
                 };
                 break;
             }
-            if !self.submit(&lease) {
+            if !self.submit(item, size) {
                 return Err(Fault::new(FaultKind::Protocol, "the MQTT client takes no publish".into()));
             }
             pacer.sent(size, now);
-            self.window.submit(Publish { lease: lease.id, route: lease.record.route, size });
         }
         Ok(())
     }
 
-    fn submit(&self, lease: &Lease) -> bool {
-        let route = &lease.record.route;
+    /// What is to be sent next: what is in hand, then the word that the bridge is there, then the queue's next record.
+    fn next(&mut self, suspects: &Suspects, queue: &Queue, now: Instant) -> Option<Item> {
+        if let Some(item) = self.in_hand.take() {
+            return Some(item);
+        }
+        let permits = |route: &Route| suspects.permit(&route.mqtt, now);
+        if !self.announced
+            && let Some(presence) = self.presence.as_ref().filter(|presence| permits(&presence.route))
+        {
+            self.announced = true;
+            return Some(Item { lease: None, route: presence.route.clone(), payload: presence.online.clone() });
+        }
+        loop {
+            let Lease { id, record } = queue.lease_where(now, &permits)?;
+            if record.payload.len() <= PAYLOAD_LIMIT {
+                return Some(Item { lease: Some(id), route: record.route, payload: record.payload });
+            }
+            // The broker would close the connection over it, now and whenever it is sent again.
+            queue.discard(id, DropReason::TooLarge, now);
+        }
+    }
+
+    /// Hands `item`, whose packet has `size` bytes, to the MQTT client. Answers whether that has taken it.
+    fn submit(&mut self, item: Item, size: usize) -> bool {
+        let Item { lease, route, payload } = item;
         let qos = match route.qos {
             Qos::AtMostOnce => QoS::AtMostOnce,
             Qos::AtLeastOnce => QoS::AtLeastOnce,
         };
-        // The one call that takes the payload without copying it waits for room, of which there always is.
-        let publish = pin!(self.client.publish_bytes(&route.mqtt, qos, route.retain, lease.record.payload.clone()));
-        matches!(publish.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
+        let taken = {
+            // The one call that takes the payload without copying it waits for room, of which there always is.
+            let publish = pin!(self.client.publish_bytes(&route.mqtt, qos, route.retain, payload));
+            matches!(publish.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
+        };
+        self.window.submit(Publish { lease, route, size });
+        taken
     }
 
     /// Takes note of what the client reports.
@@ -131,7 +174,9 @@ impl Outbox {
         };
         if let Some(publish) = done {
             rules.pacer.arrived(publish.size, now);
-            queue.acknowledge(publish.lease);
+            if let Some(lease) = publish.lease {
+                queue.acknowledge(lease);
+            }
             let topic = &publish.route.mqtt;
             match publish.route.qos {
                 Qos::AtLeastOnce => clear(&mut rules.suspects, topic),
@@ -154,9 +199,14 @@ impl Outbox {
         });
     }
 
-    /// Submits DISCONNECT behind everything else. What is in hand stays in the queue.
-    pub fn leave(&mut self) {
+    /// Submits the word that the bridge is gone, and DISCONNECT behind everything else. What is in hand stays in the
+    /// queue.
+    pub fn leave(&mut self, suspects: &Suspects) {
         self.resume = None;
+        if let Some(presence) = self.presence.take().filter(|presence| !suspects.is_trial(&presence.route.mqtt)) {
+            let size = packet_size(&presence.route, presence.offline.len());
+            self.submit(Item { lease: None, route: presence.route, payload: presence.offline }, size);
+        }
         // It cannot fail: the channel has room for it beside the window. If it did, the wait for it would end.
         let _ = self.client.try_disconnect();
     }

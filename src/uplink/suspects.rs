@@ -110,6 +110,11 @@ impl Suspects {
         self.aside.contains_key(topic)
     }
 
+    /// Whether any topic is.
+    pub fn has_trials(&self) -> bool {
+        !self.aside.is_empty()
+    }
+
     /// The topics that are set aside.
     pub fn set_aside(&self) -> Vec<String> {
         self.aside.keys().cloned().collect()

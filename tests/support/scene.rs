@@ -89,6 +89,8 @@ impl Scene {
                 stable_after: Duration::from_secs(30),
             },
             quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 },
+            last_will: None,
+            presence: None,
         };
         let queue = Self::empty_queue();
         let routes = (0..TOPICS).map(|topic| route(topic, Qos::AtLeastOnce)).collect();

@@ -95,6 +95,8 @@ async fn attempt(aws: &Aws) -> Fault {
         ack_timeout: second,
         reconnect: Reconnect { initial: second, max: second, stable_after: second },
         quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 },
+        last_will: None,
+        presence: None,
     };
     let credentials = tls::load(aws, SystemTime::now()).unwrap();
     let error = Connection::new(aws, &mqtt, credentials.config).establish().await.unwrap_err();
