@@ -25,9 +25,11 @@ pub mod tls;
 
 #[cfg(test)]
 #[path = "../tests/support/certificates.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
 mod certificates;
 mod connection;
 mod early_close;
+mod expiry;
 mod fault;
 mod journal;
 mod outbox;
@@ -54,6 +56,7 @@ use crate::queue::Queue;
 use backoff::{Backoff, InvalidBackoff};
 use connection::{Connection, End};
 use early_close::EarlyCloses;
+use expiry::ExpiryWatch;
 use fault::{Peer, classify};
 use journal::Journal;
 use outbox::{Outbox, Rules};
@@ -100,6 +103,7 @@ pub struct Uplink {
     backoff: Backoff,
     early_closes: EarlyCloses,
     rules: Rules,
+    expiry: ExpiryWatch,
     journal: Journal,
 }
 
@@ -122,8 +126,8 @@ impl Uplink {
         let backoff = Backoff::try_new(&mqtt.reconnect)?;
         let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
         let rules = Rules { pacer: Pacer::new(&mqtt.quotas), suspects: Suspects::new(mqtt.reconnect.stable_after) };
-        let journal = Journal::default();
-        Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, rules, journal }, view))
+        let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
+        Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, rules, expiry, journal }, view))
     }
 
     /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands, sends what
@@ -172,6 +176,8 @@ impl Uplink {
                 outcome => outcome,
             }
         };
+        self.expiry.has_read(Instant::now());
+        self.warn_of_expiry(Instant::now());
         // The broker counts CONNECTs, and a name look-up may have taken long before this one.
         self.backoff.attempted(Instant::now());
         match outcome {
@@ -266,7 +272,20 @@ impl Uplink {
         if stable && self.journal.stable() {
             journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
         }
+        if self.expiry.read_again(now) {
+            let (aws, state) = (self.aws.clone(), self.state.clone());
+            // What is wrong with the files is the next connection's to say.
+            tokio::spawn(async move { load_credentials(&aws, &state).await.is_ok() });
+        }
+        self.warn_of_expiry(now);
         self.note_remarks();
+    }
+
+    fn warn_of_expiry(&mut self, now: Instant) {
+        let expires = self.state.borrow().certificate_expires;
+        if let Some(expires) = expires {
+            self.expiry.warn(expires, SystemTime::now(), now);
+        }
     }
 
     fn note_remarks(&self) {

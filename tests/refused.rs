@@ -13,7 +13,7 @@ mod support {
 }
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use iot_bridge::config::{Qos, Reconnect};
@@ -62,7 +62,7 @@ async fn one_forbidden_topic_among_twenty() {
     acknowledged(&scene, &allowed).await;
     let state = running.state(|state| state.is_connected() && !state.set_aside.is_empty()).await;
     assert_eq!(state.set_aside, [routes[FORBIDDEN].mqtt.clone()]);
-    assert!(state.remarks().contains(&"The broker refuses publishes to robots/robot1/topic7".into()));
+    assert!(state.remarks(SystemTime::now()).contains(&"The broker refuses publishes to robots/robot1/topic7".into()));
     assert!(state.connections <= 4, "{} connections", state.connections);
 
     let mut undisturbed = 0;

@@ -11,7 +11,7 @@ mod support {
     pub mod scene;
 }
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use iot_bridge::config::Qos;
 use iot_bridge::uplink::{FaultKind, Phase};
@@ -302,6 +302,22 @@ async fn recognises_a_client_id_used_twice() {
     admitting.join().unwrap();
     scene.acknowledged(1000).await;
     assert_eq!(running.stop().await, 0);
+}
+
+/// A certificate that expires soon is a remark on the state while the connection stands, and none any more once the
+/// file was replaced and the connection is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn warns_of_a_certificate_that_expires_soon() {
+    let scene = Scene::set().await;
+    scene.authority.issue(&["robot1"], Valid::ForDays(10)).write(scene.directory.path(), "robot1");
+    let mut running = scene.run();
+    let state = running.connected(1).await;
+    assert_eq!(state.remarks(SystemTime::now()), ["The client certificate expires in 9 days"]);
+    scene.authority.issue(&["robot1"], Valid::ForDays(365)).write(scene.directory.path(), "robot1");
+    scene.link.cut();
+    let state = running.connected(2).await;
+    assert_eq!(state.remarks(SystemTime::now()), Vec::<String>::new());
+    running.stop().await;
 }
 
 /// QoS 0 records arrive, are done when they are sent, and travel beside QoS 1 records.

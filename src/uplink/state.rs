@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
+use super::expiry;
 use super::fault::Fault;
 
 /// The uplink at one moment. Published through a `tokio::sync::watch`.
@@ -62,11 +63,12 @@ impl UplinkState {
         matches!(self.phase, Phase::Connected { .. } | Phase::Draining)
     }
 
-    /// What needs somebody although the connection stands, each a sentence without its full stop.
-    pub fn remarks(&self) -> Vec<String> {
+    /// What needs somebody although the connection stands, at the time `now`, each a sentence without its full stop.
+    pub fn remarks(&self, now: SystemTime) -> Vec<String> {
         let contested = self.contested.then(|| "Another client seems to have the same client id".to_owned());
         let refused = self.set_aside.iter().map(|topic| format!("The broker refuses publishes to {topic}"));
-        contested.into_iter().chain(refused).collect()
+        let expiry = self.certificate_expires.and_then(|expires| expiry::days_left(expires, now)).map(expiry::remark);
+        contested.into_iter().chain(expiry).chain(refused).collect()
     }
 
     pub(super) fn note_fault(&mut self, fault: &Fault) {
