@@ -92,7 +92,7 @@ fn open_queue(settings: &Settings, topics: &[Arc<TopicHealth>]) -> std::io::Resu
     // A topic that is no longer configured is still sent, and counted apart.
     let counters = move |ros: &str| by_name.get(ros).cloned().unwrap_or_default();
     let mut progress = |progress: Progress| systemd::recovering(progress.read, progress.of);
-    let opened = Queue::open(&settings.queue, settings.mqtt.in_flight, Arc::new(counters), &mut progress);
+    let opened = Queue::open(&settings.queue, settings.mqtt.quotas.in_flight, Arc::new(counters), &mut progress);
     opened.map(|(queue, keeper)| (Arc::new(queue), keeper))
 }
 

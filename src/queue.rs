@@ -154,7 +154,12 @@ impl Queue {
 
     /// Lends the next record, if one waits.
     pub fn lease(&self, now: Instant) -> Option<Lease> {
-        self.shared.change(now, |store| store.lease(now))
+        self.lease_where(now, &|_| true)
+    }
+
+    /// As [`Queue::lease`], but passes over the topics that `wanted` does not accept. Their records wait, in their order.
+    pub fn lease_where(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
+        self.shared.change(now, |store| store.lease(now, wanted))
     }
 
     /// The record lent as `id` has arrived: it is counted as acknowledged and forgotten. Answers false, and does
@@ -182,9 +187,14 @@ impl Queue {
 
     /// Waits until a record can be leased. For one consumer: of several, one would be woken.
     pub async fn ready(&self) {
+        self.ready_where(&|_| true).await;
+    }
+
+    /// As [`Queue::ready`], for a record of a topic that `wanted` accepts.
+    pub async fn ready_where(&self, wanted: &(dyn Fn(&Route) -> bool + Sync)) {
         loop {
             let notified = self.shared.ready.notified();
-            if self.shared.lock().store.has_next() {
+            if self.shared.lock().store.has_next(wanted) {
                 return;
             }
             notified.await;

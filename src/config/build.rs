@@ -8,8 +8,11 @@ use serde::de::value::{Error, StrDeserializer};
 
 use super::problem::quote;
 use super::ros_names;
-use super::settings::{Aws, Mqtt, Payload, Qos, Queue, QueueDurability, Reconnect, Ros, STRING_TYPE, Settings, Topic};
-use super::template::{Names, expand};
+use super::settings::{
+    Aws, LastWill, Mqtt, Payload, Presence, Qos, Queue, QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE, Settings,
+    Topic,
+};
+use super::template::{Names, expand, expand_for_thing};
 use super::units::{format_duration, format_size};
 use super::walk::{Report, Section};
 
@@ -51,10 +54,57 @@ fn mqtt(root: &Section, report: &mut Report<'_>) -> Option<Mqtt> {
         };
         report.add(root.tag_of(key), key, quote(&format_duration(found)), format!("allowed is {allowed}"));
     }
+    let (last_will, presence) = (last_will(root, report), presence(root, report));
+    if root.is_there("mqtt.last_will") && root.is_there("mqtt.presence") {
+        let allowed = "allowed is one of the two: a connection has one will, and [mqtt.presence] needs it".to_owned();
+        report.add(root.tag_of("mqtt.last_will"), "mqtt.last_will", "a will beside [mqtt.presence]".into(), allowed);
+    }
     Some(Mqtt {
         keep_alive,
         ack_timeout: root.duration("mqtt.ack_timeout")?,
         reconnect: Reconnect { initial, max, stable_after: root.duration("mqtt.reconnect.stable_after")? },
+        quotas: quotas(root)?,
+        last_will,
+        presence,
+    })
+}
+
+fn last_will(root: &Section, report: &mut Report<'_>) -> Option<LastWill> {
+    let topic = topic_of_thing("mqtt.last_will.topic", root, report)?;
+    Some(LastWill {
+        topic,
+        payload: root.text("mqtt.last_will.payload")?.to_owned(),
+        qos: qos(root.integer("mqtt.last_will.qos")?),
+        retain: root.bool("mqtt.last_will.retain")?,
+    })
+}
+
+fn presence(root: &Section, report: &mut Report<'_>) -> Option<Presence> {
+    let topic = topic_of_thing("mqtt.presence.topic", root, report)?;
+    Some(Presence {
+        topic,
+        online: root.text("mqtt.presence.online")?.to_owned(),
+        offline: root.text("mqtt.presence.offline")?.to_owned(),
+    })
+}
+
+/// The MQTT topic that the template under `key` makes for the thing.
+fn topic_of_thing(key: &str, root: &Section, report: &mut Report<'_>) -> Option<String> {
+    let template = root.text(key)?;
+    let expanded = expand_for_thing(template, root.text("aws.thing").unwrap_or("thing"));
+    expanded.map_err(|allowed| report.add(root.tag_of(key), key, quote(template), allowed)).ok()
+}
+
+fn qos(number: u64) -> Qos {
+    if number == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce }
+}
+
+fn quotas(root: &Section) -> Option<Quotas> {
+    // What is no number is the word for no limit.
+    let publishes = root.integer("mqtt.quotas.publishes_per_second");
+    Some(Quotas {
+        publishes_per_second: publishes.map(TryInto::try_into).transpose().ok()?,
+        bytes_per_second: root.size("mqtt.quotas.bytes_per_second"),
         in_flight: root.integer("mqtt.quotas.in_flight")?.try_into().ok()?,
     })
 }
@@ -129,7 +179,7 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     Some(Topic {
         type_name: type_name.map(Into::into),
         mqtt,
-        qos: if section.integer("qos")? == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+        qos: qos(section.integer("qos")?),
         retain: section.bool("retain")?,
         payload: payload?,
         priority: word(section.text("priority")?)?,

@@ -19,10 +19,6 @@ pub(super) struct Planned {
 pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
     whole("aws.provisioning"),
     unless("mqtt.version", |value| is(value, "3.1.1"), "allowed is \"3.1.1\""),
-    unless("mqtt.quotas.publishes_per_second", |value| is(value, "unlimited"), "allowed is \"unlimited\""),
-    unless("mqtt.quotas.bytes_per_second", |value| is(value, "unlimited"), "allowed is \"unlimited\""),
-    whole("mqtt.last_will"),
-    whole("mqtt.presence"),
     whole("mqtt.proxy"),
     unless("topics[].ros", |value| !contains(value, '*'), "allowed is the name of one topic, without `*`"),
     whole("topics[].except"),

@@ -64,18 +64,61 @@ pub struct Mqtt {
     #[serde(serialize_with = "serialize_duration")]
     pub ack_timeout: Duration,
     pub reconnect: Reconnect,
+    pub quotas: Quotas,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_will: Option<LastWill>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
+}
+
+/// What the broker publishes when a connection ends without DISCONNECT.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastWill {
+    /// Ready to publish to.
+    pub topic: String,
+    pub payload: String,
+    pub qos: Qos,
+    pub retain: bool,
+}
+
+/// A retained message that tells whether the bridge is connected. Takes the place of a last will.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Presence {
+    /// Ready to publish to.
+    pub topic: String,
+    /// Published after each CONNACK.
+    pub online: String,
+    /// Published before DISCONNECT, or by the broker if the connection ends without it.
+    pub offline: String,
+}
+
+/// What a connection may carry.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Quotas {
+    /// Publishes in any second; `None` is `"unlimited"`.
+    #[serde(serialize_with = "serialize_unlimited")]
+    pub publishes_per_second: Option<u32>,
+    /// Bytes of publishes, their topics and headers included, in any second; `None` is `"unlimited"`.
+    #[serde(serialize_with = "serialize_size_or_unlimited")]
+    pub bytes_per_second: Option<u64>,
     /// Publishes that may wait for their PUBACK at a time (1 to 100).
-    #[serde(rename = "quotas", serialize_with = "serialize_quotas")]
     pub in_flight: usize,
 }
 
-/// `in_flight` stands in a table of its own in the configuration.
-fn serialize_quotas<S: Serializer>(in_flight: &usize, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Quotas {
-        in_flight: usize,
+const UNLIMITED: &str = "unlimited";
+
+fn serialize_unlimited<S: Serializer>(limit: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    match limit {
+        Some(limit) => serializer.serialize_u32(*limit),
+        None => serializer.serialize_str(UNLIMITED),
     }
-    Quotas { in_flight: *in_flight }.serialize(serializer)
+}
+
+fn serialize_size_or_unlimited<S: Serializer>(limit: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match limit {
+        Some(limit) => serialize_size(limit, serializer),
+        None => serializer.serialize_str(UNLIMITED),
+    }
 }
 
 /// Back-off between connections: exponential with full jitter.

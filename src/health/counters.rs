@@ -21,17 +21,20 @@ pub enum DropReason {
     Malformed,
     /// Messages of its type can't be forwarded as the topic is configured, which is said when the type is known.
     Unsupported,
+    /// The connection was closed again and again while it alone was in flight.
+    Poison,
 }
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [DropReason; 6] = [
+    pub const ALL: [DropReason; 7] = [
         DropReason::Overflow,
         DropReason::Expired,
         DropReason::Damaged,
         DropReason::TooLarge,
         DropReason::Malformed,
         DropReason::Unsupported,
+        DropReason::Poison,
     ];
 
     /// The label in metrics, status and log.
@@ -43,6 +46,7 @@ impl DropReason {
             DropReason::TooLarge => "too_large",
             DropReason::Malformed => "malformed",
             DropReason::Unsupported => "unsupported",
+            DropReason::Poison => "poison",
         }
     }
 }

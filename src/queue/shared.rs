@@ -70,9 +70,9 @@ impl Shared {
     pub fn change<T>(&self, now: Instant, change: impl FnOnce(&mut Store) -> T) -> T {
         let (answer, wake, work, notices) = {
             let mut inner = self.lock();
-            let had_next = inner.store.has_next();
+            let before = inner.store.arrivals();
             let answer = change(&mut inner.store);
-            (answer, !had_next && inner.store.has_next(), inner.has_work(), inner.note_losses(now))
+            (answer, inner.store.arrivals() != before, inner.has_work(), inner.note_losses(now))
         };
         if wake {
             self.ready.notify_one();

@@ -46,6 +46,7 @@ pub(super) struct Store {
     /// Bytes of all records in memory, waiting and leased.
     used: u64,
     next_lease: u64,
+    arrivals: u64,
     /// No record that waits in memory expires before this; nothing, if none waits.
     earliest_expiry: Option<Instant>,
     /// What was dropped since `take_losses`, indexed by reason.
@@ -69,6 +70,7 @@ impl Store {
             leased: BTreeMap::new(),
             used: 0,
             next_lease: 0,
+            arrivals: 0,
             earliest_expiry: None,
             losses: Default::default(),
             lost_while_reading: Vec::new(),
@@ -78,9 +80,14 @@ impl Store {
         }
     }
 
-    /// Whether a record could be leased.
-    pub fn has_next(&self) -> bool {
-        !self.waits_for_ledger() && self.lanes.iter().any(Lane::has_next)
+    /// Whether a record of a topic that `wanted` accepts could be leased.
+    pub fn has_next(&self, wanted: &dyn Fn(&Route) -> bool) -> bool {
+        !self.waits_for_ledger() && self.lanes.iter().any(|lane| lane.has_next(wanted))
+    }
+
+    /// Rises whenever it may be that a record can be leased that could not before.
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
     }
 
     /// Whether nothing waits, in memory or on the disk, and nothing is leased.
@@ -101,6 +108,7 @@ impl Store {
             self.lose(&record, DropReason::Overflow);
             return false;
         }
+        self.arrivals += 1;
         self.used += record.size();
         self.note_expiry(record.expires);
         self.unwritten_since.get_or_insert(now);
@@ -110,13 +118,14 @@ impl Store {
         true
     }
 
-    pub fn lease(&mut self, now: Instant) -> Option<Lease> {
+    /// Lends the next record of a topic that `wanted` accepts.
+    pub fn lease(&mut self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
         if self.waits_for_ledger() {
             return None;
         }
         let (id, mut expired) = (LeaseId(self.next_lease), Vec::new());
         let found = self.lanes.iter_mut().enumerate().find_map(|(index, lane)| {
-            let (key, admission, record) = lane.lease(id, now, &mut expired)?;
+            let (key, admission, record) = lane.lease(id, now, wanted, &mut expired)?;
             Some(((index, key, admission), record))
         });
         for record in expired {
@@ -164,6 +173,7 @@ impl Store {
             }
         }
         self.lanes.iter_mut().for_each(Lane::rewind);
+        self.arrivals += 1;
         leased.len()
     }
 

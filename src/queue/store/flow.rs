@@ -109,6 +109,8 @@ pub(super) struct Flow {
     pub credit: u64,
     /// It is in the lane's round.
     pub in_round: bool,
+    /// At the last lease nobody wanted it: what it has on the disk stays there.
+    pub is_passed_over: bool,
 }
 
 impl Flow {
@@ -127,6 +129,7 @@ impl Flow {
             memory_only: 0,
             credit: 0,
             in_round: false,
+            is_passed_over: false,
         }
     }
 

@@ -54,9 +54,9 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// Whether a record can be leased.
-    pub fn has_next(&self) -> bool {
-        !self.round.is_empty()
+    /// Whether a record of a topic that `wanted` accepts can be leased.
+    pub fn has_next(&self, wanted: &dyn Fn(&Route) -> bool) -> bool {
+        self.round.iter().filter_map(|key| self.flows.get(key)).any(|flow| wanted(&flow.route))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -82,8 +82,20 @@ impl Lane {
         self.join_round(key);
     }
 
-    /// Takes the next record in turn. Answers where it is. What has expired on the way to it is `dropped`.
-    pub fn lease(&mut self, id: LeaseId, now: Instant, dropped: &mut Vec<Record>) -> Option<(TopicKey, u64, Record)> {
+    /// Takes the next record in turn of the topics that `wanted` accepts. Answers where it is. What has expired on the way to it is `dropped`.
+    pub fn lease(
+        &mut self,
+        id: LeaseId,
+        now: Instant,
+        wanted: &dyn Fn(&Route) -> bool,
+        dropped: &mut Vec<Record>,
+    ) -> Option<(TopicKey, u64, Record)> {
+        for flow in self.flows.values_mut() {
+            flow.is_passed_over = !wanted(&flow.route);
+        }
+        if !self.has_next(wanted) {
+            return None;
+        }
         let mut fruitless = 0;
         loop {
             if fruitless > self.round.len() {
@@ -92,9 +104,16 @@ impl Lane {
             }
             let key = *self.round.front()?;
             let flow = self.flows.get_mut(&key)?;
+            if flow.is_passed_over {
+                self.round.rotate_left(1);
+                continue;
+            }
             flow.drop_expired_head(now, dropped);
             let Some(size) = flow.peek().map(Record::size) else {
                 self.leave_round();
+                if !self.has_next(wanted) {
+                    return None;
+                }
                 continue;
             };
             if flow.credit < size {
@@ -115,9 +134,10 @@ impl Lane {
     /// Nobody has credit enough: all get that of the turns that would pass until somebody has.
     fn skip_turns(&mut self) {
         let missing = |flow: &Flow| Some(flow.peek()?.size().saturating_sub(flow.credit) / TURN);
-        let turns = self.round.iter().filter_map(|key| self.flows.get(key)).filter_map(missing).min().unwrap_or(0);
+        let flows = self.round.iter().filter_map(|key| self.flows.get(key)).filter(|flow| !flow.is_passed_over);
+        let turns = flows.filter_map(missing).min().unwrap_or(0);
         for key in &self.round {
-            if let Some(flow) = self.flows.get_mut(key) {
+            if let Some(flow) = self.flows.get_mut(key).filter(|flow| !flow.is_passed_over) {
                 flow.credit += turns * TURN;
             }
         }

@@ -102,7 +102,7 @@ impl Store {
         if held > target / 2 {
             return None;
         }
-        let gaps = own.flows.values().filter_map(|flow| flow.gap.as_ref());
+        let gaps = own.flows.values().filter(|flow| !flow.is_passed_over).filter_map(|flow| flow.gap.as_ref());
         let numbers = gaps.map(|gap| gap.numbers.clone());
         let numbers = numbers.reduce(|all, gap| all.start.min(gap.start)..all.end.max(gap.end))?;
         Some((numbers, target - held))
@@ -114,7 +114,8 @@ impl Store {
         for (number, record) in records {
             let key = record.route.topic();
             // What is in memory too, or done, is not missed.
-            let Some(flow) = own.flows.get_mut(&key).filter(|flow| flow.misses(number)) else { continue };
+            let flow = own.flows.get_mut(&key).filter(|flow| flow.misses(number) && !flow.is_passed_over);
+            let Some(flow) = flow else { continue };
             if record.expires <= now {
                 flow.give_up(1);
                 record.route.counters.leave_queue();
@@ -129,8 +130,10 @@ impl Store {
             own.join_round(key);
         }
         let own = &mut self.lanes[lane as usize];
-        for flow in
-            own.flows.values_mut().filter(|flow| flow.gap.as_ref().is_some_and(|gap| gap.numbers.start >= start))
+        for flow in own
+            .flows
+            .values_mut()
+            .filter(|flow| !flow.is_passed_over && flow.gap.as_ref().is_some_and(|gap| gap.numbers.start >= start))
         {
             let lost = flow.read_up_to(next);
             if lost > 0 {
@@ -143,6 +146,7 @@ impl Store {
 
     /// Counts what was lost, and lets topics into the round whose gap is closed.
     fn after_gaps_changed(&mut self, lane: Priority) {
+        self.arrivals += 1;
         let own = &mut self.lanes[lane as usize];
         own.count_gaps();
         let keys: Vec<TopicKey> = own.flows.keys().copied().collect();
@@ -177,6 +181,7 @@ impl Store {
     /// The disk knows as done what `done` says.
     pub fn recorded(&mut self, lane: Priority, done: &Done) {
         let topics: HashMap<TopicKey, u64> = done.topics.iter().copied().collect();
+        self.arrivals += 1;
         self.unrecorded[lane as usize]
             .retain(|number, key| *number >= topics.get(key).copied().unwrap_or(0).max(done.below));
     }

@@ -115,7 +115,7 @@ impl Robot {
         while sent.len() < count {
             let Some(lease) = self.queue.lease(self.now) else {
                 self.work();
-                if self.queue.shared.lock().store.has_next() {
+                if self.queue.shared.lock().store.has_next(&|_| true) {
                     continue;
                 }
                 break;
