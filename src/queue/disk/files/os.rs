@@ -279,6 +279,15 @@ mod tests {
         assert!(!directory.path().join("real/nothing").exists());
     }
 
+    /// A pipe under a name of ours does not make anybody wait for its other end.
+    #[test]
+    fn a_pipe_does_not_block() {
+        let (directory, files) = files();
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(files.open("pipe").and_then(|file| file.read_at(0, &mut [0])).is_err());
+    }
+
     /// A renamed file takes the place of another, and a removed one is gone.
     #[test]
     fn names_change() {

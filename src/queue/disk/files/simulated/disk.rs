@@ -123,8 +123,9 @@ impl Disk {
             Done::All if fitting < bytes.len() => (fitting, Err(Errno::NOSPC.into())),
             Done::All => (bytes.len(), Ok(())),
         };
-        let bytes = bytes[..written].to_vec();
-        self.content_mut(id).edit(Edit::Write { offset, bytes });
+        if written > 0 {
+            self.content_mut(id).edit(Edit::Write { offset, bytes: bytes[..written].to_vec() });
+        }
         result
     }
 

@@ -50,9 +50,11 @@ impl Change {
         }
     }
 
+    /// In which something changes, each once.
     fn directories(&self) -> Vec<&str> {
         match self {
             Change::Add { path, .. } | Change::Remove { path } => vec![parent(path)],
+            Change::Rename { from, to } if parent(from) == parent(to) => vec![parent(from)],
             Change::Rename { from, to } => vec![parent(from), parent(to)],
         }
     }
@@ -126,10 +128,10 @@ impl Names {
         for change in &self.changes {
             let directories = change.directories();
             if directories.iter().all(|directory| left[directory] > 0) {
-                directories.iter().for_each(|directory| *left.entry(directory).or_insert(1) -= 1);
                 change.apply(&mut held);
+                left.extend(directories.iter().map(|directory| (*directory, left[directory] - 1)).collect::<Vec<_>>());
             } else {
-                directories.iter().for_each(|directory| *left.entry(directory).or_default() = 0);
+                left.extend(directories.iter().map(|directory| (*directory, 0)));
             }
         }
         // Parents come before what is in them.
