@@ -3,6 +3,7 @@
 mod check;
 mod mock;
 mod preview;
+mod queue;
 mod run;
 
 use std::io::Write;
@@ -23,6 +24,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Check { config, json } => check::execute(config.config.as_deref(), json),
         Command::Preview { topic, count, config } => preview::execute(config.config.as_deref(), &topic, count),
         Command::Mock { rate, topic } => mock::execute(rate, &topic),
+        Command::Queue { command } => queue::execute(command),
         Command::Completions { shell } => completions(shell),
     }
 }
