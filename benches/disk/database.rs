@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use redb::{Database, ReadableDatabase, TableDefinition};
+use bytes::Bytes;
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use tempfile::TempDir;
 
 use crate::meter::{Cost, Meter};
-use crate::{PAYLOAD, RECORDS, measured, payload};
+use crate::{BEAT, PAYLOAD, RECORDS, measured, payload};
 
 const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 
@@ -30,14 +31,14 @@ fn create(directory: &TempDir) -> Database {
     Database::builder().set_cache_size(64 << 20).create(path(directory.path())).expect("a database")
 }
 
-/// Commits a group of records durably.
-fn append(database: &Database, numbers: std::ops::Range<u64>) {
+/// Commits a group of records durably, of which the first has the number `first`.
+fn append(database: &Database, first: u64, payloads: &[Bytes]) {
     let transaction = database.begin_write().expect("a transaction");
     {
         let mut table = transaction.open_table(TABLE).expect("a table");
         let mut value = vec![0; HEAD + PAYLOAD];
-        for number in numbers {
-            value[HEAD..].copy_from_slice(&payload(number));
+        for (number, payload) in (first..).zip(payloads) {
+            value[HEAD..].copy_from_slice(payload);
             table.insert(number, value.as_slice()).expect("an insertion");
         }
     }
@@ -46,7 +47,8 @@ fn append(database: &Database, numbers: std::ops::Range<u64>) {
 
 fn append_all(database: &Database, records: u64) {
     for first in (0..records).step_by(GROUP as usize) {
-        append(database, first..(first + GROUP).min(records));
+        let payloads: Vec<_> = (first..(first + GROUP).min(records)).map(payload).collect();
+        append(database, first, &payloads);
     }
 }
 
@@ -60,12 +62,19 @@ pub fn written(directory: &TempDir) -> Cost {
 pub fn written_at(directory: &TempDir, rate: u64) -> Cost {
     let database = create(directory);
     measured(10 * rate, || {
-        let (start, mut first) = (Instant::now(), 0);
+        let (start, mut first, mut committed) = (Instant::now(), 0, Instant::now());
+        let mut waiting = Vec::new();
         while first < 10 * rate {
-            sleep(SYNC);
+            // Records come as they come to the queue, not once a group.
+            sleep(BEAT);
             let due = (start.elapsed().as_micros() as u64 * rate / 1_000_000).min(10 * rate);
-            append(&database, first..due);
-            first = due;
+            waiting.extend((first + waiting.len() as u64..due).map(payload));
+            if committed.elapsed() >= SYNC || due == 10 * rate {
+                append(&database, first, &waiting);
+                first += waiting.len() as u64;
+                waiting.clear();
+                committed = Instant::now();
+            }
         }
     })
 }
@@ -76,17 +85,20 @@ pub fn through(directory: &TempDir) -> Cost {
     measured(RECORDS, || {
         append_all(&database, RECORDS);
         for first in (0..RECORDS).step_by(GROUP as usize) {
-            take(&database, first..first + GROUP);
+            take(&database, first..(first + GROUP).min(RECORDS));
         }
+        let left = database.begin_read().expect("a transaction").open_table(TABLE).expect("a table");
+        assert!(left.is_empty().expect("a look"), "all is removed");
     })
 }
 
 /// Reads a group and removes it.
 fn take(database: &Database, numbers: std::ops::Range<u64>) {
     let read = database.begin_read().expect("a transaction").open_table(TABLE).expect("a table");
-    for entry in read.range(numbers.clone()).expect("a range") {
-        std::hint::black_box(entry.expect("a record").1.value().len());
-    }
+    let records = read.range(numbers.clone()).expect("a range");
+    // Copied out, as what is to be sent has to be.
+    let records: Vec<_> = records.map(|entry| Bytes::copy_from_slice(entry.expect("a record").1.value())).collect();
+    assert_eq!(records.len() as u64, numbers.end - numbers.start);
     drop(read);
     let transaction = database.begin_write().expect("a transaction");
     {

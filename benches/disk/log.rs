@@ -13,15 +13,9 @@ use tempfile::TempDir;
 pub use iot_bridge::config::QueueDurability as Durability;
 
 use crate::meter::{Cost, Meter};
-use crate::{RECORDS, measured, payload};
+use crate::{BEAT, LOOK, RECORDS, measured, payload};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// How often it is looked whether something has happened.
-const LOOK: Duration = Duration::from_millis(1);
-
-/// As often records come at a rate: a look costs as much as some records.
-const BEAT: Duration = Duration::from_millis(100);
 
 /// Records between two looks.
 const STRIDE: u64 = 1000;
@@ -152,15 +146,29 @@ pub fn through(directory: &TempDir) -> Cost {
     })
 }
 
+/// Copies a directory. Answers the bytes of its files.
+fn copy(from: &Path, to: &Path) -> std::io::Result<u64> {
+    std::fs::create_dir_all(to)?;
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        bytes += if from.is_dir() { copy(&from, &to)? } else { std::fs::copy(from, to)? };
+    }
+    Ok(bytes)
+}
+
 /// What a start takes after a kill.
 pub fn recovered(directory: &TempDir) -> Cost {
     let (queue, keeper) = open(directory.path(), QueueDurability::Spill);
     admit_all(&queue, RECORDS, None);
+    // As a kill would leave it: never closed.
+    let killed = directory.path().join("killed");
+    let files = copy(&directory.path().join("queue"), &killed.join("queue")).expect("a copy");
     keeper.close();
-    let files = queue.figures().disk.map_or(0, |disk| disk.bytes);
     drop(queue);
     let meter = Meter::start();
-    let (queue, keeper) = open(directory.path(), QueueDurability::Spill);
+    let (queue, keeper) = open(&killed, QueueDurability::Spill);
     assert_eq!(queue.figures().queued(), RECORDS);
     let cost = meter.stop(RECORDS);
     keeper.close();

@@ -10,6 +10,7 @@ mod log;
 mod meter;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use meter::{Cost, Meter};
 use tempfile::TempDir;
@@ -19,6 +20,12 @@ const PAYLOAD: usize = 200;
 
 /// Records of a measurement without a rate.
 const RECORDS: u64 = 1_000_000;
+
+/// How often it is looked whether something has happened.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// How often records come at a rate: waking up to admit costs as much as some records.
+const BEAT: Duration = Duration::from_millis(10);
 
 fn main() {
     let work = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
