@@ -173,6 +173,23 @@ async fn survives_a_link_that_stalls() {
     assert_eq!(running.stop().await, 0);
 }
 
+/// A link on which nothing is sent, and over which nothing comes back any more, is found dead within the keep-alive time.
+#[tokio::test(flavor = "multi_thread")]
+async fn finds_a_half_open_link_within_keep_alive() {
+    let mut scene = Scene::set().await;
+    let broker = AwsBroker::start(&scene.authority, Limits::documented()).await;
+    scene.aws.port = broker.port;
+    scene.mqtt.keep_alive = Duration::from_secs(6);
+    let mut running = scene.run();
+    running.connected(1).await;
+    broker.freeze("robot1");
+    let frozen = Instant::now();
+    let sentence = running.fault(FaultKind::TimedOut).await;
+    assert!(frozen.elapsed() < scene.mqtt.keep_alive.mul_f64(1.5), "{:?}", frozen.elapsed());
+    assert_eq!(sentence, "the broker has not answered a ping within the keep-alive time");
+    running.stop().await;
+}
+
 /// A broker that is down at the start is normal: the uplink says that it is refused, beats its heart, and sends what
 /// was admitted meanwhile once the broker is there.
 #[tokio::test(flavor = "multi_thread")]
