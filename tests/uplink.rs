@@ -17,7 +17,7 @@ use iot_bridge::config::Qos;
 use iot_bridge::uplink::{FaultKind, Phase};
 use support::aws_broker::{AckFaults, AwsBroker, Limits};
 use support::certificates::{Authority, Valid};
-use support::link::Cut;
+use support::link::{Cut, Link};
 use support::mosquitto::Mosquitto;
 use support::scene::{Scene, route};
 
@@ -119,6 +119,29 @@ async fn assumes_nothing_of_pubacks() {
     assert_eq!(state.failures.into_iter().collect::<Vec<_>>(), [(FaultKind::AckOverdue.label(), 2)]);
     assert!((1..=200).contains(&duplicates), "{duplicates}");
     assert_eq!(running.stop().await, 0);
+}
+
+/// Of the PUBACKs one in twenty is lost and one in twenty late, and connections are cut in the middle of whatever passes:
+/// every record arrives, first receipts in order within each topic, and none is blamed for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn loses_nothing_over_a_wretched_link() {
+    const COUNT: usize = 10_000;
+    let mut scene = Scene::set().await;
+    let mut broker = AwsBroker::start(&scene.authority, Limits::without_rates()).await;
+    broker.ack_faults(AckFaults { lost: 0.05, late: 0.05, late_by: Duration::from_millis(50) });
+    scene.link = Link::open(broker.port).await;
+    scene.aws.port = scene.link.port();
+    scene.link.plan([5_001, 90_003, 40_009, 200_017].map(Cut::ToBroker));
+    scene.mqtt.ack_timeout = Duration::from_millis(500);
+    scene.observer.watch(&mut broker.messages);
+    let running = scene.run();
+    let admitting = scene.admit_at(2000, COUNT);
+    scene.receive(COUNT).await;
+    admitting.join().unwrap();
+    // What is left waits for PUBACKs, which it gets sooner or later.
+    scene.acknowledged(COUNT).await;
+    assert_eq!(running.state.borrow().set_aside, Vec::<String>::new());
+    running.stop().await;
 }
 
 /// Connections are cut at bytes all over the handshake and the stream, in either direction, with publishes and PUBACKs
