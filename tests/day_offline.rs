@@ -125,7 +125,7 @@ impl Outage {
             assert_eq!(number, next);
             next += 1;
             assert!(self.queue.acknowledge(lease.id));
-            if next % 20_000 == 0 {
+            if next.is_multiple_of(20_000) {
                 self.check_bounds();
             }
         }
