@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::health::{self, Heartbeat, TopicHealth, Watched, systemd};
+use crate::health::status_socket::StatusSocket;
+use crate::health::{self, Heartbeat, Reporter, TopicHealth, Topics, Watched, status_socket, systemd};
 use crate::queue::Queue;
 use crate::ros::{self, Node, RosThread};
 use crate::uplink::Uplink;
@@ -29,7 +30,8 @@ const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When ROS can't be started or its thread dies. A broker that can't be reached is no error.
 pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
-    let topics: Vec<_> = settings.topics.iter().map(|topic| Arc::new(TopicHealth::new(&topic.ros))).collect();
+    let topics: Vec<_> =
+        settings.topics.iter().map(|topic| Arc::new(TopicHealth::new(&topic.ros, &topic.mqtt))).collect();
     let queue = Arc::new(Queue::new(&settings.queue));
     let (ros_pulse, uplink_pulse) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
 
@@ -39,13 +41,22 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
     let reception = Reception::new(&settings, &topics, Arc::clone(&queue), Arc::clone(&ros_pulse));
     let ros = ros::spawn(node, settings.topics.iter().map(wanted).collect(), reception)?;
 
+    let registry = Arc::new(Topics::new(topics.clone()));
+    let reporter = Arc::new(Reporter::new(
+        &settings.aws,
+        Arc::clone(&registry),
+        Arc::clone(&queue),
+        uplink_state.clone(),
+        uplink.meter(),
+    ));
     let watched = Watched {
-        topics: topics.clone(),
+        topics: registry,
         queue,
         uplink: uplink_state,
         stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
     };
     let mut watching = tokio::spawn(health::watch(watched));
+    let telling = tokio::spawn(tell_status(reporter));
     let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
     let mut uplink = tokio::spawn(uplink.run(async {
         // An error means that the sender is gone, which ends the uplink as well.
@@ -68,12 +79,25 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
     drop(stop_uplink);
     uplink.await?;
     watching.abort();
+    telling.abort();
     for topic in &topics {
         log_account(topic);
     }
     let ros_ended = ros_ended.map_err(|_| anyhow!("the ROS thread does not stop"))?;
     ros_ended?.map_err(|_| anyhow!("the ROS thread died"))?;
     asked.map(|_| ())
+}
+
+/// Answers `iot-bridge status`. A bridge that can't be asked bridges all the same.
+async fn tell_status(reporter: Arc<Reporter>) {
+    let path = status_socket::path();
+    match StatusSocket::open(path.clone()) {
+        Ok(socket) => socket.serve(reporter).await,
+        Err(error) => {
+            let socket = path.display();
+            tracing::warn!("`iot-bridge status` will not reach this bridge: {socket} cannot be opened: {error}.");
+        }
+    }
 }
 
 /// Ends when the ROS thread has ended by itself.

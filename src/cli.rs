@@ -41,6 +41,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask the running bridge how it is: connection, certificate, queue, and what became of each topic's messages
+    ///
+    /// It is asked through a Unix socket in its runtime directory ($RUNTIME_DIRECTORY, else /run/iot-bridge), by root
+    /// or a member of its group.
+    Status {
+        /// Print one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+        /// Show it again every second, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
     /// Print exactly what would be published for a ROS topic, without a broker
     ///
     /// Payloads go to standard output, one a line (as they are for `payload = "cdr"`); everything else goes to

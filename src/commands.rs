@@ -4,6 +4,7 @@ mod check;
 mod mock;
 mod preview;
 mod run;
+mod status;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ pub fn execute(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(config) => run::execute(config.config.as_deref()),
         Command::Check { config, json } => check::execute(config.config.as_deref(), json),
+        Command::Status { json, watch } => status::execute(json, watch),
         Command::Preview { topic, count, config } => preview::execute(config.config.as_deref(), &topic, count),
         Command::Mock { rate, topic } => mock::execute(rate, &topic),
         Command::Completions { shell } => completions(shell),

@@ -30,6 +30,7 @@ mod fault;
 mod journal;
 mod shutdown;
 mod state;
+mod stopwatch;
 mod window;
 
 use std::pin::pin;
@@ -43,7 +44,7 @@ pub use fault::{Fault, FaultKind};
 pub use state::{Phase, UplinkState};
 
 use crate::config::{Aws, Mqtt};
-use crate::health::Heartbeat;
+use crate::health::{Heartbeat, Meter};
 use crate::queue::Queue;
 use backoff::{Backoff, InvalidBackoff};
 use connection::{Connection, End};
@@ -87,6 +88,7 @@ pub struct Uplink {
     mqtt: Mqtt,
     queue: Arc<Queue>,
     heartbeat: Arc<Heartbeat>,
+    meter: Arc<Meter>,
     state: watch::Sender<UplinkState>,
     backoff: Backoff,
     early_closes: EarlyCloses,
@@ -111,7 +113,13 @@ impl Uplink {
         let (state, view) = watch::channel(UplinkState::default());
         let backoff = Backoff::try_new(&mqtt.reconnect)?;
         let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
-        Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, journal: Journal::default() }, view))
+        let (meter, journal) = (Arc::default(), Journal::default());
+        Ok((Uplink { aws, mqtt, queue, heartbeat, meter, state, backoff, early_closes, journal }, view))
+    }
+
+    /// Where the uplink counts what it publishes.
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
     /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands, sends what

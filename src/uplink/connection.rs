@@ -16,6 +16,7 @@ use super::early_close::Course;
 use super::fault::{Fault, FaultKind, Peer, classify};
 use super::shutdown::Shutdown;
 use super::state::Phase;
+use super::stopwatch::Stopwatch;
 use super::window::Window;
 use super::{CONNECT_TIMEOUT, DRAIN_TIMEOUT, MAX_PACKET, Uplink, tend, ticks};
 use crate::config::{Aws, Mqtt, Qos};
@@ -93,9 +94,10 @@ impl Connection {
     async fn serve_until_end(&mut self, uplink: &mut Uplink, since: Instant, shutdown: &mut Shutdown<'_>) -> End {
         let Connection { client, event_loop, window } = self;
         let queue = uplink.queue.clone();
+        let mut stopwatch = Stopwatch::new(Arc::clone(&uplink.meter));
         let (mut stage, mut ticks) = (Stage::Serving, ticks());
         loop {
-            if let Err(fault) = feed(client, window, &queue, stage) {
+            if let Err(fault) = feed(client, window, &mut stopwatch, &queue, stage) {
                 return End::Fault(fault);
             }
             if matches!(stage, Stage::Draining { .. }) && queue.is_empty() {
@@ -108,7 +110,7 @@ impl Connection {
                     tokio::select! {
                         event = &mut poll => break event,
                         () = queue.ready(), if may_feed => {
-                            if let Err(fault) = feed(client, window, &queue, stage) {
+                            if let Err(fault) = feed(client, window, &mut stopwatch, &queue, stage) {
                                 return End::Fault(fault);
                             }
                         }
@@ -134,12 +136,12 @@ impl Connection {
                 }
             };
             match event {
-                Ok(event) => note(&event, window, &queue),
+                Ok(event) => note(&event, window, &mut stopwatch, &queue),
                 Err(error) => {
                     // PUBACKs that came in the same read as the end. A publish that failed to be sent is in there too.
                     for event in std::mem::take(&mut event_loop.state.events) {
                         if matches!(event, Event::Incoming(_)) {
-                            note(&event, window, &queue);
+                            note(&event, window, &mut stopwatch, &queue);
                         }
                     }
                     if matches!(stage, Stage::Leaving { .. }) {
@@ -153,7 +155,13 @@ impl Connection {
 }
 
 /// Submits records while the window has room and the queue has some.
-fn feed(client: &AsyncClient, window: &mut Window, queue: &Queue, stage: Stage) -> Result<(), Fault> {
+fn feed(
+    client: &AsyncClient,
+    window: &mut Window,
+    stopwatch: &mut Stopwatch,
+    queue: &Queue,
+    stage: Stage,
+) -> Result<(), Fault> {
     if matches!(stage, Stage::Leaving { .. }) {
         return Ok(());
     }
@@ -169,6 +177,7 @@ fn feed(client: &AsyncClient, window: &mut Window, queue: &Queue, stage: Stage) 
             return Err(Fault::new(FaultKind::Protocol, "the MQTT client takes no publish".into()));
         }
         window.submit(lease.id);
+        stopwatch.submitted(&lease);
     }
     Ok(())
 }
@@ -191,7 +200,7 @@ fn leave(client: &AsyncClient) -> Stage {
     Stage::Leaving { until: Instant::now() + FAREWELL }
 }
 
-fn note(event: &Event, window: &mut Window, queue: &Queue) {
+fn note(event: &Event, window: &mut Window, stopwatch: &mut Stopwatch, queue: &Queue) {
     let done = match event {
         Event::Outgoing(Outgoing::Publish(packet_id)) => window.sent(*packet_id, Instant::now()),
         Event::Incoming(Incoming::PubAck(ack)) => window.acknowledge(ack.pkid, Instant::now()),
@@ -199,6 +208,7 @@ fn note(event: &Event, window: &mut Window, queue: &Queue) {
     };
     if let Some(lease) = done {
         queue.acknowledge(lease);
+        stopwatch.done(lease);
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use iot_bridge::health::Report;
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,6 +20,7 @@ pub struct Program {
     /// What systemd would have been told, one assignment each (`READY=1`).
     notes: Receiver<String>,
     log: Arc<Mutex<Vec<String>>>,
+    runtime_directory: PathBuf,
 }
 
 impl Program {
@@ -30,11 +33,13 @@ impl Program {
     pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Program {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("notify");
+        let runtime_directory = directory.path().to_owned();
         let socket = UnixDatagram::bind(&path).expect("a socket");
         let mut child = command()
             .args(["run", "--config"])
             .arg(config)
             .env("NOTIFY_SOCKET", &path)
+            .env("RUNTIME_DIRECTORY", &runtime_directory)
             .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
@@ -61,7 +66,7 @@ impl Program {
                 lines.lock().unwrap().push(line);
             }
         });
-        let mut program = Program { child, notes, log };
+        let mut program = Program { child, notes, log, runtime_directory };
         program.await_note("READY=1");
         program
     }
@@ -105,6 +110,38 @@ impl Program {
         self.log.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
     }
 
+    /// Where the bridge has its status socket.
+    pub fn runtime_directory(&self) -> &Path {
+        &self.runtime_directory
+    }
+
+    /// `iot-bridge status` for this bridge.
+    pub fn status(&self) -> Command {
+        let mut command = command();
+        command.arg("status").env("RUNTIME_DIRECTORY", &self.runtime_directory);
+        command
+    }
+
+    /// What `iot-bridge status --json` tells of this bridge.
+    pub fn report(&self) -> Report {
+        let output = self.status().arg("--json").output().expect("iot-bridge starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("a report")
+    }
+
+    /// Asks for reports until `wanted` says yes to one, and answers that.
+    pub fn await_report(&self, mut wanted: impl FnMut(&Report) -> bool) -> Report {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let report = self.report();
+            if wanted(&report) {
+                return report;
+            }
+            assert!(Instant::now() < deadline, "the wanted report never came; the last was {report:#?}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
@@ -143,6 +180,6 @@ impl Drop for Program {
 /// `iot-bridge` without arguments yet, logging as it does by default.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iot-bridge"));
-    command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+    command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").env_remove("RUNTIME_DIRECTORY").stdin(Stdio::null());
     command
 }
