@@ -1,5 +1,6 @@
 //! The running bridge: every stage wired to the next.
 
+mod diagnostics;
 mod reception;
 
 use std::sync::Arc;
@@ -7,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Settings;
 use crate::health::status_socket::StatusSocket;
-use crate::health::{self, Heartbeat, Reporter, TopicHealth, Topics, Watched, status_socket, systemd};
+use crate::health::{self, Heartbeat, Reporter, TopicHealth, Topics, Watched, metrics, status_socket, systemd};
 use crate::queue::Queue;
 use crate::ros::{self, Node, RosThread};
 use crate::uplink::Uplink;
@@ -37,9 +39,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
 
     let (uplink, uplink_state) =
         Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
-    let node = Node::create(&settings.ros.node_name, &settings.ros.namespace)?;
+    let node = Arc::new(Node::create(&settings.ros.node_name, &settings.ros.namespace)?);
     let reception = Reception::new(&settings, &topics, Arc::clone(&queue), Arc::clone(&ros_pulse));
-    let ros = ros::spawn(node, settings.topics.iter().map(wanted).collect(), reception)?;
+    let ros = ros::spawn(Arc::clone(&node), settings.topics.iter().map(wanted).collect(), reception)?;
 
     let registry = Arc::new(Topics::new(topics.clone()));
     let reporter = Arc::new(Reporter::new(
@@ -56,7 +58,14 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
         stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
     };
     let mut watching = tokio::spawn(health::watch(watched));
-    let telling = tokio::spawn(tell_status(reporter));
+    let mut telling = JoinSet::new();
+    telling.spawn(tell_status(Arc::clone(&reporter)));
+    if let Some(address) = settings.health.metrics {
+        telling.spawn(metrics::serve(address, Arc::clone(&reporter)));
+    }
+    if settings.health.diagnostics {
+        telling.spawn(diagnostics::publish(node, settings.ros.node_name.clone(), reporter));
+    }
     let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
     let mut uplink = tokio::spawn(uplink.run(async {
         // An error means that the sender is gone, which ends the uplink as well.
@@ -79,7 +88,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
     drop(stop_uplink);
     uplink.await?;
     watching.abort();
-    telling.abort();
+    drop(telling);
     for topic in &topics {
         log_account(topic);
     }

@@ -8,9 +8,11 @@
 //! ```
 
 mod counters;
+pub mod diagnostics;
 mod latency;
 pub mod logging;
 mod meter;
+pub mod metrics;
 mod progress;
 mod repeat;
 pub mod report;

@@ -8,7 +8,7 @@ use serde::de::value::{Error, StrDeserializer};
 
 use super::problem::quote;
 use super::ros_names;
-use super::settings::{Aws, Mqtt, Payload, Qos, Queue, Reconnect, Ros, STRING_TYPE, Settings, Topic};
+use super::settings::{Aws, Health, Mqtt, Payload, Qos, Queue, Reconnect, Ros, STRING_TYPE, Settings, Topic};
 use super::template::{Names, expand};
 use super::units::format_duration;
 use super::walk::{Report, Section};
@@ -17,7 +17,14 @@ use super::walk::{Report, Section};
 pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings> {
     let topics = topics(root, report);
     let mqtt = mqtt(root, report);
-    Some(Settings { aws: aws(root)?, mqtt: mqtt?, ros: ros(root)?, queue: queue(root)?, topics: topics? })
+    Some(Settings {
+        aws: aws(root)?,
+        mqtt: mqtt?,
+        ros: ros(root)?,
+        queue: queue(root)?,
+        health: health(root)?,
+        topics: topics?,
+    })
 }
 
 pub(super) fn aws(root: &Section) -> Option<Aws> {
@@ -70,6 +77,11 @@ fn queue(root: &Section) -> Option<Queue> {
         overflow: word(root.text("queue.overflow")?)?,
         max_age: root.duration("queue.max_age")?,
     })
+}
+
+fn health(root: &Section) -> Option<Health> {
+    let metrics = root.text("health.metrics").map(|address| address.parse()).transpose().ok()?;
+    Some(Health { metrics, diagnostics: root.bool("health.diagnostics")? })
 }
 
 fn topics(root: &Section, report: &mut Report<'_>) -> Option<Vec<Topic>> {

@@ -89,6 +89,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
         },
         ros: Ros { node_name: "iot_bridge".into(), namespace: String::new() },
         queue: Queue { memory: 32 << 20, overflow: Overflow::DropOldest, max_age: Duration::from_secs(7 * 86_400) },
+        health: Health { metrics: None, diagnostics: true },
         topics: vec![Topic {
             ros: "/odom".into(),
             type_name: None,
@@ -231,6 +232,9 @@ fn printed_settings_read_back_as_the_same() {
         [queue]
         memory = "1.5 MiB"
         overflow = "drop-newest"
+        [health]
+        metrics = "[::1]:9464"
+        diagnostics = false
         [[topics]]
         ros = "odom"
         mqtt = "x/{type}/{name}"
@@ -322,8 +326,6 @@ fn every_key_is_accepted_or_refused_as_not_supported_yet() {
     let expected = BTreeSet::from([
         "aws.provisioning",
         "commands[0]",
-        "health.diagnostics",
-        "health.metrics",
         "mqtt.last_will",
         "mqtt.presence",
         "mqtt.proxy",

@@ -183,6 +183,8 @@ pub struct Topic {
     pub received_per_second: f64,
     /// Bytes published in a second, of late: MQTT topics and payloads.
     pub published_bytes_per_second: f64,
+    /// Messages dropped, for whatever reason, or lost in DDS in a second, of late.
+    pub lost_per_second: f64,
 }
 
 impl Topic {

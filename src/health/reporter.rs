@@ -87,6 +87,7 @@ impl Reporter {
             published: Published { publishes: counters.publishes(), bytes: counters.published_bytes() },
             received_per_second: rates.received,
             published_bytes_per_second: rates.published_bytes,
+            lost_per_second: rates.lost,
         }
     }
 }

@@ -25,6 +25,7 @@ struct Sample {
     at: Instant,
     received: u64,
     published_bytes: u64,
+    lost: u64,
 }
 
 /// How much passes in a second, of late.
@@ -34,6 +35,8 @@ pub struct Rates {
     pub received: f64,
     /// Bytes to the broker, MQTT topics and payloads.
     pub published_bytes: f64,
+    /// Messages dropped, for whatever reason, or lost in DDS.
+    pub lost: f64,
 }
 
 /// What *of late* means, and how often it is looked at for that: short enough to see a change, long enough for topics
@@ -84,14 +87,22 @@ impl TopicHealth {
             return Rates::default();
         }
         let passed = self.passed(now);
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         Rates {
-            received: passed.received.saturating_sub(oldest.received) as f64 / seconds,
-            published_bytes: passed.published_bytes.saturating_sub(oldest.published_bytes) as f64 / seconds,
+            received: rate(passed.received, oldest.received),
+            published_bytes: rate(passed.published_bytes, oldest.published_bytes),
+            lost: rate(passed.lost, oldest.lost),
         }
     }
 
     fn passed(&self, at: Instant) -> Sample {
-        Sample { at, received: self.counters.received(), published_bytes: self.counters.published_bytes() }
+        let counters = &self.counters;
+        Sample {
+            at,
+            received: counters.received(),
+            published_bytes: counters.published_bytes(),
+            lost: counters.dropped_in_all() + counters.lost_in_dds(),
+        }
     }
 }
 

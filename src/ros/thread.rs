@@ -43,8 +43,12 @@ pub struct RosThread {
 /// # Errors
 /// When rcl refuses what every subscription needs, or the thread can't be started. A topic that can't be received is
 /// no error: the receiver is told, and it is tried again.
-pub fn spawn(node: Node, wanted: Vec<Wanted>, receiver: impl Receiver + 'static) -> Result<RosThread, RosError> {
-    let node = Arc::new(node);
+pub fn spawn(
+    node: impl Into<Arc<Node>>,
+    wanted: Vec<Wanted>,
+    receiver: impl Receiver + 'static,
+) -> Result<RosThread, RosError> {
+    let node = node.into();
     let wake = Arc::new(GuardCondition::create(node.context())?);
     let stop = Arc::new(AtomicBool::new(false));
     let topics =
