@@ -40,6 +40,9 @@ pub enum Command {
         /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
+        /// Print nothing unless something is wrong
+        #[arg(long, conflicts_with = "json")]
+        quiet: bool,
     },
     /// Ask the running bridge how it is: connection, certificate, queue, and what became of each topic's messages
     ///
