@@ -2,23 +2,26 @@
 
 mod diagnostics;
 mod reception;
+mod reload;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Settings;
 use crate::health::status_socket::StatusSocket;
-use crate::health::{self, Heartbeat, Reporter, TopicHealth, Topics, Watched, metrics, status_socket, systemd};
+use crate::health::{self, Heartbeat, Reporter, TopicHealth, Watched, metrics, status_socket, systemd};
 use crate::queue::Queue;
 use crate::ros::{self, Node, RosThread};
 use crate::uplink::Uplink;
 
 pub use reception::{Reception, open, wanted};
+use reload::Configured;
 
 /// How often it is seen whether the ROS thread is there.
 const ROS_THREAD_LOOK: Duration = Duration::from_millis(500);
@@ -29,21 +32,27 @@ const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Runs the bridge until `stop` ends, which says what asked for it; then stops it in the order of the data's way:
 /// reception, then the uplink, which sends what it can in a bounded time.
 ///
+/// What comes through `reloads` is brought into force while the bridge runs; systemd is told when that is done.
+///
 /// # Errors
 /// When ROS can't be started or its thread dies. A broker that can't be reached is no error.
-pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
-    let topics: Vec<_> =
-        settings.topics.iter().map(|topic| Arc::new(TopicHealth::new(&topic.ros, &topic.mqtt))).collect();
+pub async fn run(
+    settings: Settings,
+    mut reloads: mpsc::Receiver<Settings>,
+    stop: impl Future<Output = &'static str>,
+) -> anyhow::Result<()> {
+    let mut configured = Configured::new(settings.clone());
+    let registry = configured.registry();
     let queue = Arc::new(Queue::new(&settings.queue));
     let (ros_pulse, uplink_pulse) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
 
     let (uplink, uplink_state) =
         Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
+    let mut renewal = uplink.renewal().await;
     let node = Arc::new(Node::create(&settings.ros.node_name, &settings.ros.namespace)?);
-    let reception = Reception::new(&settings, &topics, Arc::clone(&queue), Arc::clone(&ros_pulse));
+    let reception = Reception::new(&settings, &registry.configured(), Arc::clone(&queue), Arc::clone(&ros_pulse));
     let ros = ros::spawn(Arc::clone(&node), settings.topics.iter().map(wanted).collect(), reception)?;
 
-    let registry = Arc::new(Topics::new(topics.clone()));
     let reporter = Arc::new(Reporter::new(
         &settings.aws,
         Arc::clone(&registry),
@@ -52,7 +61,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
         uplink.meter(),
     ));
     let watched = Watched {
-        topics: registry,
+        topics: Arc::clone(&registry),
         queue,
         uplink: uplink_state,
         stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
@@ -73,11 +82,19 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
     }));
     systemd::ready();
 
-    let asked = tokio::select! {
-        reason = stop => Ok(reason),
-        () = death_of(&ros) => Err(anyhow!("the ROS thread died")),
-        ended = &mut uplink => return Err(anyhow!("the uplink died: {ended:?}")),
-        ended = &mut watching => Err(anyhow!("the watch over the bridge died: {ended:?}")),
+    let mut stop = pin!(stop);
+    let asked = loop {
+        tokio::select! {
+            reason = &mut stop => break Ok(reason),
+            Some(settings) = reloads.recv() => {
+                renewal.ask_if_changed(&settings.aws).await;
+                configured.reload(settings, &ros);
+                systemd::ready();
+            }
+            () = death_of(&ros) => break Err(anyhow!("the ROS thread died")),
+            ended = &mut uplink => return Err(anyhow!("the uplink died: {ended:?}")),
+            ended = &mut watching => break Err(anyhow!("the watch over the bridge died: {ended:?}")),
+        }
     };
     systemd::stopping();
     if let Ok(reason) = &asked {
@@ -89,7 +106,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
     uplink.await?;
     watching.abort();
     drop(telling);
-    for topic in &topics {
+    for topic in registry.configured().iter().chain(&registry.leaving()) {
         log_account(topic);
     }
     let ros_ended = ros_ended.map_err(|_| anyhow!("the ROS thread does not stop"))?;
@@ -110,7 +127,7 @@ async fn tell_status(reporter: Arc<Reporter>) {
 }
 
 /// Ends when the ROS thread has ended by itself.
-async fn death_of(ros: &RosThread) {
+async fn death_of(ros: &RosThread<Reception>) {
     let mut look = tokio::time::interval(ROS_THREAD_LOOK);
     while !ros.is_finished() {
         look.tick().await;

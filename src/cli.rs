@@ -29,7 +29,8 @@ pub enum Command {
     /// Run the bridge in the foreground
     ///
     /// SIGTERM and SIGINT stop it: reception ends, what is queued is sent as long as that takes no longer than a few
-    /// seconds, and the broker is told.
+    /// seconds, and the broker is told. SIGHUP reads the configuration again: topics change without touching the others;
+    /// one with problems is refused.
     Run(ConfigArgs),
     /// Check the configuration, the certificate and its key, and print what they amount to
     ///

@@ -29,7 +29,7 @@ use crate::config::{Durability, Reliability};
 pub use context::Node;
 pub use error::RosError;
 pub use publisher::{NoPublisher, Publisher};
-pub use thread::{RosThread, spawn};
+pub use thread::{Change, RosThread, spawn};
 
 /// A topic that somebody wants to receive.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,7 @@ pub enum TopicState {
 
 /// Takes what the ROS thread receives. Every call comes from that thread; a slow receiver delays all topics.
 ///
-/// `topic` is an index into the wanted topics.
+/// `topic` is an index into the wanted topics; a [`Change`] adds to them and gives none away again.
 pub trait Receiver: Send {
     /// `topic` will arrive in this shape from now on.
     fn opened(&mut self, topic: usize, schema: &Arc<Schema>);

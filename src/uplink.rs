@@ -28,6 +28,7 @@ mod connection;
 mod early_close;
 mod fault;
 mod journal;
+mod renewal;
 mod shutdown;
 mod state;
 mod stopwatch;
@@ -35,12 +36,14 @@ mod window;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 pub use fault::{Fault, FaultKind};
+pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
 use crate::config::{Aws, Mqtt};
@@ -89,6 +92,8 @@ pub struct Uplink {
     queue: Arc<Queue>,
     heartbeat: Arc<Heartbeat>,
     meter: Arc<Meter>,
+    /// Somebody wants another connection, with the files as they are now.
+    renew: Arc<AtomicBool>,
     state: watch::Sender<UplinkState>,
     backoff: Backoff,
     early_closes: EarlyCloses,
@@ -113,8 +118,13 @@ impl Uplink {
         let (state, view) = watch::channel(UplinkState::default());
         let backoff = Backoff::try_new(&mqtt.reconnect)?;
         let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
-        let (meter, journal) = (Arc::default(), Journal::default());
-        Ok((Uplink { aws, mqtt, queue, heartbeat, meter, state, backoff, early_closes, journal }, view))
+        let (meter, renew, journal) = (Arc::default(), Arc::default(), Journal::default());
+        Ok((Uplink { aws, mqtt, queue, heartbeat, meter, renew, state, backoff, early_closes, journal }, view))
+    }
+
+    /// Asks for another connection when certificate, key or authorities are others than now.
+    pub async fn renewal(&self) -> Renewal {
+        Renewal::new(&self.aws, Arc::clone(&self.renew)).await
     }
 
     /// Where the uplink counts what it publishes.
@@ -149,6 +159,7 @@ impl Uplink {
     /// Connects once and serves the connection until it ends.
     async fn attempt(&mut self, shutdown: &mut Shutdown<'_>) {
         self.set_phase(Phase::Connecting);
+        self.renew.store(false, Ordering::Relaxed);
         let connecting = async {
             let tls = load_credentials(&self.aws, &self.state).await?;
             let mut connection = Connection::new(&self.aws, &self.mqtt, tls);

@@ -29,7 +29,7 @@ pub struct Report {
     pub published: Published,
     /// From the reception of a record to its PUBACK; QoS 0 has none.
     pub latency: LatencyFigures,
-    /// In the configuration's order.
+    /// In the configuration's order, then those that were configured and of which records are still to be sent.
     pub topics: Vec<Topic>,
 }
 
@@ -208,6 +208,8 @@ pub enum State {
         /// Publishers that offer less QoS than the topic is configured to ask for: nothing arrives from them.
         incompatible: usize,
     },
+    /// No longer configured; what is queued of it is still sent.
+    Removed,
     /// Not forwarded, for a reason that a person has to read.
     Trouble { trouble: String },
 }

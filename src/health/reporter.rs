@@ -49,6 +49,9 @@ impl Reporter {
     pub fn report(&self) -> Report {
         let now = Now { instant: Instant::now(), system: SystemTime::now() };
         let uplink = self.uplink.borrow().clone();
+        let (configured, leaving) = (self.topics.configured(), self.topics.leaving());
+        let configured = configured.iter().map(|topic| self.topic(topic, state(topic.state()), now.instant));
+        let leaving = leaving.iter().map(|topic| self.topic(topic, State::Removed, now.instant));
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             thing: self.thing.clone(),
@@ -60,11 +63,11 @@ impl Reporter {
             queue: queue_report(&self.queue.figures()),
             published: Published { publishes: self.meter.publishes(), bytes: self.meter.bytes() },
             latency: self.meter.latency(),
-            topics: self.topics.all().iter().map(|topic| self.topic(topic, now.instant)).collect(),
+            topics: configured.chain(leaving).collect(),
         }
     }
 
-    fn topic(&self, topic: &TopicHealth, now: Instant) -> Topic {
+    fn topic(&self, topic: &TopicHealth, state: State, now: Instant) -> Topic {
         let counters = &topic.counters;
         // Read before the account, so that they are never more than it counts; what is dropped in between counts as in
         // reception for this once, and the sum holds.
@@ -76,7 +79,7 @@ impl Reporter {
         Topic {
             ros: topic.name.clone(),
             mqtt: topic.mqtt.clone(),
-            state: state(topic.state()),
+            state,
             received: account.received,
             in_reception: account.received.saturating_sub(elsewhere),
             dropped,

@@ -58,6 +58,19 @@ impl TopicHealth {
         topic
     }
 
+    /// The same topic after a change of its configuration: it goes on counting, and goes to `mqtt` now.
+    pub fn succeeded_by(&self, mqtt: &str) -> TopicHealth {
+        let successor = TopicHealth {
+            name: self.name.clone(),
+            mqtt: mqtt.to_owned(),
+            counters: Arc::clone(&self.counters),
+            state: Mutex::new(self.state()),
+            samples: Mutex::default(),
+        };
+        successor.sample(Instant::now());
+        successor
+    }
+
     pub fn set_state(&self, state: TopicState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }

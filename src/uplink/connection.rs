@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -126,6 +127,7 @@ impl Connection {
                             tend(&queue, &uplink.heartbeat);
                             uplink.note_stability(since, now);
                             match stage {
+                                Stage::Serving if uplink.renew.load(Ordering::Relaxed) => stage = leave(client),
                                 Stage::Draining { until } if now >= until => stage = leave(client),
                                 Stage::Leaving { until } if now >= until => return End::Disconnected,
                                 _ if window.is_overdue(now) => return End::Fault(overdue(window, &uplink.mqtt)),

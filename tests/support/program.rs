@@ -142,10 +142,22 @@ impl Program {
         }
     }
 
+    /// Sends SIGHUP and waits until the bridge is ready again.
+    pub fn reload(&mut self) {
+        self.signal("HUP");
+        self.await_note("RELOADING=1");
+        self.await_note("MONOTONIC_USEC=");
+        self.await_note("READY=1");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        self.signal("TERM");
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().expect("a child") {

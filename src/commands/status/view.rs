@@ -141,6 +141,7 @@ fn line<const N: usize>(cells: &[String; N], widths: &[usize; N], f: &mut Format
 fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
     match &topic.state {
         State::Unknown => writeln!(f, "  nobody publishes it yet")?,
+        State::Removed => writeln!(f, "  no longer configured; what is queued is still sent")?,
         State::Subscribed { publishers: 0, incompatible: 0, .. } => writeln!(f, "  nobody publishes it now")?,
         State::Subscribed { incompatible: 0, .. } => {}
         State::Subscribed { incompatible, .. } => {
