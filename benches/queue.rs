@@ -28,7 +28,7 @@ fn record(route: &Arc<Route>, now: Instant) -> Record {
 }
 
 fn queue() -> Queue {
-    Queue::new(&config::Queue { memory: 32 << 20, overflow: Overflow::DropOldest, max_age: HOUR })
+    Queue::in_memory(&config::Queue::in_memory(32 << 20, Overflow::DropOldest))
 }
 
 fn benches(criterion: &mut Criterion) {

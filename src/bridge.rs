@@ -4,6 +4,7 @@ mod diagnostics;
 mod reception;
 mod reload;
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use tokio::time::timeout;
 
 use crate::config::Settings;
 use crate::health::status_socket::StatusSocket;
-use crate::health::{self, Heartbeat, Reporter, TopicHealth, Watched, metrics, status_socket, systemd};
-use crate::queue::Queue;
+use crate::health::{self, Heartbeat, Reporter, TopicCounters, TopicHealth, Watched, metrics, status_socket, systemd};
+use crate::queue::disk::survey::Progress;
+use crate::queue::{KeeperThread, Queue};
 use crate::ros::{self, Node, RosThread};
 use crate::uplink::Uplink;
 
@@ -28,6 +30,9 @@ const ROS_THREAD_LOOK: Duration = Duration::from_millis(500);
 
 /// Longest wait for the ROS thread when the bridge stops; what is queued is sent even if DDS hangs.
 const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for the disk when the bridge stops.
+const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the bridge until `stop` ends, which says what asked for it; then stops it in the order of the data's way:
 /// reception, then the uplink, which sends what it can in a bounded time.
@@ -43,7 +48,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let mut configured = Configured::new(settings.clone());
     let registry = configured.registry();
-    let queue = Arc::new(Queue::new(&settings.queue));
+    let (queue, keeper) = open_queue(&settings, &registry.configured())?;
     let (ros_pulse, uplink_pulse) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
 
     let (uplink, uplink_state) =
@@ -62,7 +67,7 @@ pub async fn run(
     ));
     let watched = Watched {
         topics: Arc::clone(&registry),
-        queue,
+        queue: Arc::clone(&queue),
         uplink: uplink_state,
         stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
     };
@@ -104,8 +109,12 @@ pub async fn run(
     let ros_ended = timeout(ROS_STOP_TIMEOUT, stopping).await;
     drop(stop_uplink);
     uplink.await?;
+    if let Some(keeper) = keeper {
+        close_queue(&queue, keeper).await;
+    }
     watching.abort();
     drop(telling);
+    log_left(&queue);
     for topic in registry.configured().iter().chain(&registry.leaving()) {
         log_account(topic);
     }
@@ -123,6 +132,39 @@ async fn tell_status(reporter: Arc<Reporter>) {
             let socket = path.display();
             tracing::warn!("`iot-bridge status` will not reach this bridge: {socket} cannot be opened: {error}.");
         }
+    }
+}
+
+/// Opens the queue, and tells systemd how far that is.
+fn open_queue(settings: &Settings, topics: &[Arc<TopicHealth>]) -> std::io::Result<(Arc<Queue>, Option<KeeperThread>)> {
+    let by_name: HashMap<String, Arc<TopicCounters>> =
+        topics.iter().map(|topic| (topic.name.clone(), Arc::clone(&topic.counters))).collect();
+    // A topic that is no longer configured is still sent, and counted apart.
+    let counters = move |ros: &str| by_name.get(ros).cloned().unwrap_or_default();
+    let mut progress = |progress: Progress| systemd::recovering(progress.read, progress.of);
+    let opened = Queue::open(&settings.queue, settings.mqtt.quotas.in_flight, Arc::new(counters), &mut progress);
+    opened.map(|(queue, keeper)| (Arc::new(queue), keeper))
+}
+
+/// Has what is left in the queue written to the disk, as far as that is possible in a bounded time.
+async fn close_queue(queue: &Queue, keeper: KeeperThread) {
+    let closing = tokio::task::spawn_blocking(|| keeper.close());
+    if timeout(DISK_STOP_TIMEOUT, closing).await.is_err() {
+        let records = queue.figures().memory_only();
+        tracing::error!(records, "The queue's disk does not answer; {records} records are lost with the process.");
+    }
+}
+
+/// Says what is left in the queue, and what of it is lost.
+fn log_left(queue: &Queue) {
+    let figures = queue.figures();
+    let (left, lost) = (figures.queued(), figures.memory_only());
+    if lost > 0 {
+        tracing::error!(records = lost, "Stopped with {lost} records in memory, which are lost with the process.");
+    }
+    if left > lost {
+        let kept = left - lost;
+        tracing::info!(records = kept, "Stopped with {kept} records on the disk, which are sent after the next start.");
     }
 }
 

@@ -1,11 +1,12 @@
-//! The bounded buffer between reception and uplink. Knows nothing of what is in a payload.
+//! The bounded buffer between reception and uplink: memory first, then disk. Knows nothing of what is in a payload.
 //!
 //! ```text
-//!            admit                     lease                       acknowledge
-//!  ROS thread ────► lane high   ▒▒▒▒ ────────► leased (the window) ────────────► counted, gone
-//!                   lane normal ▒▒▒▒▒▒▒▒          │
-//!                   lane low    ▒▒          ◄─────┘ rewind: back to the head, in order
-//!                      │
+//!            admit                         lease                       acknowledge
+//!  ROS thread ────► lane high   ▒▒▒▒ ────────────► leased (the window) ────────────► counted, gone
+//!                   lane normal ▒▒▒▒▒▒▒▒ ▏            │
+//!                   lane low    ▒▒       ▏     ◄──────┘ rewind: back to the head, in order
+//!                      │   │             ▏
+//!                      │   └── keeper ◄──┴──► segments on the disk
 //!                      └► dropped and counted: overflow, expired
 //! ```
 //!
@@ -15,171 +16,246 @@
 //!   is shared, not copied); [`Queue::rewind`] takes all leases back, so whoever leases may fail at any moment.
 //! - Leases are given from the highest lane first and in order of admission within a lane. A rewind restores that
 //!   order.
-//! - Waiting and leased records together never take more than the configured bytes, each counted as its payload and
-//!   [`RECORD_OVERHEAD`]. When a record does not fit, [`config::Overflow`] says what gives way; a leased record never
-//!   does, and none of a higher priority than the newcomer. If giving way would not make enough room, only the newcomer
-//!   is dropped.
-//! - A record past its `expires` is not leased any more. It is dropped when it comes to the head of its lane (seen at
-//!   each admission and lease) and at the latest by [`Queue::tend`], which the uplink calls several times a second and
-//!   which looks at every record, but only if one can have expired. So the counts are less than a second behind.
+//! - Records in memory, waiting and leased, together never take more than the configured bytes, each counted as its
+//!   payload and [`RECORD_OVERHEAD`]. When a record does not fit, [`config::Overflow`] says what gives way; a leased
+//!   record never does, and none of a higher priority than the newcomer. If giving way would not make enough room, only
+//!   the newcomer is dropped. What the disk has too is not dropped, but forgotten, and read again when its turn comes.
+//! - A record past its `expires` is not leased any more. In memory it is dropped when it comes to the head of its lane
+//!   (seen at each admission and lease) and at the latest by [`Queue::tend`], which the uplink calls several times a
+//!   second and which looks at every record, but only if one can have expired. On the disk it is dropped when it is
+//!   read, or with its segment once all of that has expired.
 //! - What is dropped is counted in its topic's counters under the same lock that changes the queue; [`Queue::account`]
 //!   sees both at one moment. Losses are logged when they begin and when they have ended.
 //!
-//! Every operation is short and none waits for anything but the lock; the ROS thread may admit at any time.
+//! Every operation is short and none waits for anything but the lock; the ROS thread may admit at any time. Only the
+//! keeper, a thread of its own, waits for the disk. What it writes, when, and what holds after a power cut stands in
+//! [`disk`].
 
+pub mod disk;
 mod figures;
+mod keeper;
 mod losses;
 mod record;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Notify;
-
-pub use figures::{Account, Figures, LaneFigures};
+pub use figures::{Account, DiskFigures, Figures, LaneFigures};
 pub use record::{RECORD_OVERHEAD, Record, Route};
 pub use store::{Lease, LeaseId};
 
-use crate::config;
+use crate::config::{self, Priority};
 use crate::health::{DropReason, TopicCounters};
-use losses::{Losses, Notice};
-use store::Store;
+use disk::clock::Clock;
+use disk::files::{Files, OsFiles};
+use disk::format::StoredRoute;
+use disk::log::Options;
+use disk::survey::Progress;
+use keeper::{Keeper, Policy};
+use shared::Shared;
+use store::{Mode, Store};
+
+/// How long records that should be on the disk may wait for more to be written with them, while there is no link.
+/// Each write costs the flash at least a block and what the file system notes of it.
+const SPILL_SYNC: Duration = Duration::from_secs(1);
+
+/// After this long an operation of the disk is slow.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// The queue, shared by the thread that admits and the task that leases.
 #[derive(Debug)]
 pub struct Queue {
-    inner: Mutex<Inner>,
-    /// Holds a permit, or has a waiter woken, from the moment that a record waits.
-    ready: Notify,
+    shared: Arc<Shared>,
 }
 
+/// The thread that works on the disk. Without [`KeeperThread::close`] it is left to itself, as by a power cut.
 #[derive(Debug)]
-struct Inner {
-    store: Store,
-    losses: Losses,
+pub struct KeeperThread {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
 }
+
+/// Finds the counters of a ROS topic.
+pub type FindCounters = dyn Fn(&str) -> Arc<TopicCounters> + Send + Sync;
 
 impl Queue {
-    /// An empty queue with the bounds of `settings`.
-    pub fn new(settings: &config::Queue) -> Self {
-        let inner = Inner { store: Store::new(settings.memory, settings.overflow), losses: Losses::default() };
-        Queue { inner: Mutex::new(inner), ready: Notify::new() }
+    /// An empty queue with the bounds of `settings`, in memory only.
+    pub fn in_memory(settings: &config::Queue) -> Self {
+        let store = Store::new(settings.memory, settings.overflow, Mode::Memory);
+        Queue { shared: Arc::new(Shared::new(store, sequence_by_clock())) }
+    }
+
+    /// The queue that `settings` ask for, with what an earlier process has left on the disk. `window` is the most
+    /// records that may be in flight. A disk that can't be used is said, and does not keep the queue from working.
+    ///
+    /// # Errors
+    /// If there can be no thread.
+    pub fn open(
+        settings: &config::Queue,
+        window: usize,
+        counters: Arc<FindCounters>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> io::Result<(Self, Option<KeeperThread>)> {
+        if settings.disk == 0 || settings.durability == config::QueueDurability::Memory {
+            return Ok((Queue::in_memory(settings), None));
+        }
+        let files = Arc::new(OsFiles::new(settings.directory.clone()));
+        let now = Instant::now();
+        let (queue, mut keeper) = Queue::on(files, settings, window, counters, Clock::of_this_boot());
+        keeper.open(now, progress);
+        let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || keeper.run())?;
+        let keeper = KeeperThread { shared: queue.shared.clone(), thread };
+        Ok((queue, Some(keeper)))
+    }
+
+    /// A queue on `files`, and its keeper, which has not opened them yet.
+    fn on(
+        files: Arc<dyn Files>,
+        settings: &config::Queue,
+        window: usize,
+        counters: Arc<FindCounters>,
+        clock: Clock,
+    ) -> (Self, Keeper) {
+        let (mode, sync) = match settings.durability {
+            config::QueueDurability::Memory => (Mode::Memory, SPILL_SYNC),
+            config::QueueDurability::Spill => (Mode::Spill, SPILL_SYNC),
+            config::QueueDurability::Always => (Mode::Always { window }, settings.sync),
+        };
+        let store = Store::new(settings.memory, settings.overflow, mode);
+        let shared = Arc::new(Shared::new(store, sequence_by_clock()));
+        let adopt = move |stored: &StoredRoute, priority: Priority| {
+            let (ros, mqtt) = (stored.ros.clone(), stored.mqtt.clone());
+            let counters = counters(&ros);
+            Arc::new(Route { ros, mqtt, qos: stored.qos, retain: stored.retain, priority, counters })
+        };
+        let options = Options { bound: settings.disk, clock, adopt: Arc::new(adopt) };
+        let policy = Policy { overflow: settings.overflow, sync };
+        let keeper = Keeper::new(shared.clone(), files, options, policy);
+        (Queue { shared }, keeper)
+    }
+
+    /// The number from which the messages of a topic are counted: above all that earlier processes have counted, even
+    /// if the clock was set back.
+    pub fn sequence_start(&self) -> u64 {
+        self.shared.sequence_start.load(Ordering::Relaxed)
     }
 
     /// Takes `record`, or drops it or older ones and counts that. Answers whether the record was taken.
     pub fn admit(&self, record: Record, now: Instant) -> bool {
-        let (admitted, wake, notices) = {
-            let mut inner = self.lock();
-            let was_empty = inner.store.is_idle();
-            let admitted = inner.store.admit(record, now);
-            (admitted, was_empty && !inner.store.is_idle(), inner.note_losses(now))
-        };
-        if wake {
-            self.ready.notify_one();
-        }
-        log(&notices);
-        admitted
+        self.shared.change(now, |store| store.admit(record, now))
     }
 
     /// Lends the next record, if one waits.
     pub fn lease(&self, now: Instant) -> Option<Lease> {
-        let (lease, notices) = {
-            let mut inner = self.lock();
-            (inner.store.lease(now), inner.note_losses(now))
-        };
-        log(&notices);
-        lease
+        self.lease_where(now, &|_| true)
+    }
+
+    /// As [`Queue::lease`], but passes over the topics that `wanted` does not accept. Their records wait, in their order.
+    pub fn lease_where(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
+        self.shared.change(now, |store| store.lease(now, wanted))
     }
 
     /// The record lent as `id` has arrived: it is counted as acknowledged and forgotten. Answers false, and does
     /// nothing, if there is no such lease (any more).
     pub fn acknowledge(&self, id: LeaseId) -> bool {
-        self.lock().store.acknowledge(id)
+        self.shared.change(Instant::now(), |store| store.acknowledge(id))
     }
 
     /// The record lent as `id` can never be sent: it is dropped and counted for `reason`. Answers false, and does
     /// nothing, if there is no such lease (any more).
     pub fn discard(&self, id: LeaseId, reason: DropReason, now: Instant) -> bool {
-        let (discarded, notices) = {
-            let mut inner = self.lock();
-            (inner.store.discard(id, reason), inner.note_losses(now))
-        };
-        log(&notices);
-        discarded
+        self.shared.change(now, |store| store.discard(id, reason))
     }
 
     /// Takes all leases back: what was lent and not acknowledged waits again at the head of its lane, in its order.
     /// Answers how many records that are.
     pub fn rewind(&self) -> usize {
-        let rewound = self.lock().store.rewind();
-        if rewound > 0 {
-            self.ready.notify_one();
-        }
-        rewound
+        self.shared.change(Instant::now(), Store::rewind)
     }
 
-    /// Waits until a record waits to be leased. For one consumer: of several, one would be woken.
+    /// The link to the broker has come (`true`) or gone. It is gone at first.
+    pub fn set_link(&self, up: bool) {
+        self.shared.change(Instant::now(), |store| store.set_link(up));
+    }
+
+    /// Waits until a record can be leased. For one consumer: of several, one would be woken.
     pub async fn ready(&self) {
+        self.ready_where(&|_| true).await;
+    }
+
+    /// As [`Queue::ready`], for a record of a topic that `wanted` accepts.
+    pub async fn ready_where(&self, wanted: &(dyn Fn(&Route) -> bool + Sync)) {
         loop {
-            let notified = self.ready.notified();
-            if !self.lock().store.is_idle() {
+            let notified = self.shared.ready.notified();
+            if self.shared.lock().store.has_next(wanted) {
                 return;
             }
             notified.await;
         }
     }
 
-    /// Drops what has expired and logs losses that have ended. To be called about once a second, or more often.
+    /// Drops what has expired and logs losses that have ended, and a disk that is slow. To be called about once a
+    /// second, or more often.
     pub fn tend(&self, now: Instant) {
-        let notices = {
-            let mut inner = self.lock();
-            inner.store.sweep(now);
-            let mut notices = inner.note_losses(now);
+        self.shared.change(now, |store| store.sweep(now));
+        let (notices, slow) = {
+            let mut inner = self.shared.lock();
+            let mut notices = Vec::new();
             inner.losses.ended(now, &mut notices);
-            notices
+            let slow = inner.disk_busy_since.is_some_and(|since| now.saturating_duration_since(since) >= SLOW);
+            let news = std::mem::replace(&mut inner.disk_is_slow, slow) != slow;
+            (notices, news.then_some(slow))
         };
-        log(&notices);
+        for notice in notices {
+            notice.log();
+        }
+        match slow {
+            None => {}
+            Some(true) => tracing::warn!(
+                "The queue's disk has not answered for {} s. The queue goes on in memory meanwhile.",
+                SLOW.as_secs()
+            ),
+            Some(false) => tracing::warn!("The queue's disk has answered."),
+        }
     }
 
     /// How much is in the queue, by lane.
     pub fn figures(&self) -> Figures {
-        self.lock().store.figures()
+        let inner = self.shared.lock();
+        Figures { disk: inner.disk.clone(), ..inner.store.figures() }
     }
 
     /// Whether nothing waits and nothing is leased.
     pub fn is_empty(&self) -> bool {
-        let inner = self.lock();
-        inner.store.is_idle() && inner.store.leased() == 0
+        self.shared.lock().store.is_empty()
     }
 
     /// What has become of a topic's messages, at one moment.
     pub fn account(&self, counters: &TopicCounters) -> Account {
-        let _inner = self.lock();
+        let _inner = self.shared.lock();
         Account::read(counters)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // The store is consistent between any two of its calls; a panic elsewhere is no reason to lose the queue.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+impl KeeperThread {
+    /// Writes to the disk what is left in the queue, and ends. Waits for the disk.
+    pub fn close(self) {
+        self.shared.close();
+        // A panic of the thread has been printed where it happened.
+        let _ = self.thread.join();
     }
 }
 
-impl Inner {
-    fn note_losses(&mut self, now: Instant) -> Vec<Notice> {
-        let mut notices = Vec::new();
-        for loss in self.store.take_losses().into_iter().flatten() {
-            notices.extend(self.losses.note(loss, now));
-        }
-        notices
-    }
-}
-
-/// Logs outside the lock: the journal may be slow.
-fn log(notices: &[Notice]) {
-    for notice in notices {
-        notice.log();
-    }
+/// Microseconds since 1970. A topic stays far below a message a microsecond, so a process that counts from here counts
+/// above all earlier ones, as long as the clock has not been set back.
+pub fn sequence_by_clock() -> u64 {
+    // A clock before 1970 is one that was never set.
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()).unwrap_or_default()
 }

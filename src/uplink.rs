@@ -10,10 +10,12 @@
 //!
 //! The rules:
 //!
-//! - The queue is the only owner of data. The MQTT client holds a window of at most `mqtt.in_flight` publishes, all of
+//! - The queue is the only owner of data. The MQTT client holds a window of at most `mqtt.quotas.in_flight` publishes, all of
 //!   them leased; on any fault the client is thrown away with everything it knows, the leases are taken back, and a new
 //!   client starts from nothing. So a publish reaches the broker at least once, and twice only after a lost connection.
+//! - Publishes leave at the pace of `mqtt.quotas`; what has to wait for it waits in the queue.
 //! - Nothing is assumed of the order of PUBACKs; a publish whose PUBACK stays away is a fault after `mqtt.ack_timeout`.
+//! - A publish over which the broker closes the connection again and again does not block the others: see `suspects`.
 //! - Certificates are read anew for each attempt, attempts keep to [`Backoff`], and no fault ends the
 //!   uplink: it is the state, told by [`UplinkState`] and logged once.
 //! - The task beats its heart at least once a second from the very loop that does the work.
@@ -23,15 +25,20 @@ pub mod tls;
 
 #[cfg(test)]
 #[path = "../tests/support/certificates.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
 mod certificates;
 mod connection;
 mod early_close;
+mod expiry;
 mod fault;
 mod journal;
+mod outbox;
+mod pacer;
+mod presence;
 mod renewal;
 mod shutdown;
 mod state;
-mod stopwatch;
+mod suspects;
 mod window;
 
 use std::pin::pin;
@@ -47,14 +54,18 @@ pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
 use crate::config::{Aws, Mqtt};
-use crate::health::{Heartbeat, Meter};
+use crate::health::{DropReason, Heartbeat, Meter};
 use crate::queue::Queue;
 use backoff::{Backoff, InvalidBackoff};
 use connection::{Connection, End};
 use early_close::EarlyCloses;
+use expiry::ExpiryWatch;
 use fault::{Peer, classify};
 use journal::Journal;
+use outbox::{Outbox, Rules};
+use pacer::Pacer;
 use shutdown::Shutdown;
+use suspects::{Close, Suspects, Verdict};
 
 /// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by
 /// the socket. Generous, for cellular links.
@@ -76,8 +87,8 @@ pub enum InvalidUplink {
     /// `mqtt.reconnect` makes no sense.
     #[error("mqtt.reconnect: {0}")]
     Backoff(#[from] InvalidBackoff),
-    /// `mqtt.in_flight` is outside of 1 to 100, what AWS IoT Core takes.
-    #[error("mqtt.in_flight has to be 1 to 100")]
+    /// `mqtt.quotas.in_flight` is outside of 1 to 100, what AWS IoT Core takes.
+    #[error("mqtt.quotas.in_flight has to be 1 to 100")]
     InFlight,
     /// `mqtt.keep_alive` does not fit MQTT: 1 to 65535 s.
     #[error("mqtt.keep_alive has to be 1 s to 65535 s")]
@@ -97,6 +108,8 @@ pub struct Uplink {
     state: watch::Sender<UplinkState>,
     backoff: Backoff,
     early_closes: EarlyCloses,
+    rules: Rules,
+    expiry: ExpiryWatch,
     journal: Journal,
 }
 
@@ -109,7 +122,7 @@ impl Uplink {
         queue: Arc<Queue>,
         heartbeat: Arc<Heartbeat>,
     ) -> Result<(Self, watch::Receiver<UplinkState>), InvalidUplink> {
-        if !(1..=100).contains(&mqtt.in_flight) {
+        if !(1..=100).contains(&mqtt.quotas.in_flight) {
             return Err(InvalidUplink::InFlight);
         }
         if !(1..=u64::from(u16::MAX)).contains(&mqtt.keep_alive.as_secs()) {
@@ -118,8 +131,12 @@ impl Uplink {
         let (state, view) = watch::channel(UplinkState::default());
         let backoff = Backoff::try_new(&mqtt.reconnect)?;
         let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
-        let (meter, renew, journal) = (Arc::default(), Arc::default(), Journal::default());
-        Ok((Uplink { aws, mqtt, queue, heartbeat, meter, renew, state, backoff, early_closes, journal }, view))
+        let rules = Rules { pacer: Pacer::new(&mqtt.quotas), suspects: Suspects::new(mqtt.reconnect.stable_after) };
+        let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
+        let (meter, renew) = (Arc::default(), Arc::default());
+        let uplink =
+            Uplink { aws, mqtt, queue, heartbeat, meter, renew, state, backoff, early_closes, rules, expiry, journal };
+        Ok((uplink, view))
     }
 
     /// Asks for another connection when certificate, key or authorities are others than now.
@@ -146,14 +163,7 @@ impl Uplink {
             }
         }
         self.set_phase(Phase::Stopped);
-        let left = self.queue.figures().queued();
-        if left > 0 {
-            tracing::error!(
-                records = left,
-                "Stopped with {left} records in the queue, which are lost with the process."
-            );
-        }
-        left
+        self.queue.figures().queued()
     }
 
     /// Connects once and serves the connection until it ends.
@@ -162,7 +172,7 @@ impl Uplink {
         self.renew.store(false, Ordering::Relaxed);
         let connecting = async {
             let tls = load_credentials(&self.aws, &self.state).await?;
-            let mut connection = Connection::new(&self.aws, &self.mqtt, tls);
+            let mut connection = Connection::new(&self.aws, &self.mqtt, tls, Arc::clone(&self.meter));
             let accepted = connection.establish().await;
             accepted.map_err(|error| classify(&error, Peer { aws: &self.aws, connected: false }))?;
             Ok::<_, Fault>(connection)
@@ -179,6 +189,8 @@ impl Uplink {
                 outcome => outcome,
             }
         };
+        self.expiry.has_read(Instant::now());
+        self.warn_of_expiry(Instant::now());
         // The broker counts CONNECTs, and a name look-up may have taken long before this one.
         self.backoff.attempted(Instant::now());
         match outcome {
@@ -194,6 +206,7 @@ impl Uplink {
 
     async fn serve(&mut self, connection: Connection, shutdown: &mut Shutdown<'_>) {
         let since = Instant::now();
+        self.queue.set_link(true);
         self.state.send_modify(|state| {
             state.phase = Phase::Connected { since };
             state.connections += 1;
@@ -202,14 +215,21 @@ impl Uplink {
         if self.journal.connected() {
             journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
         }
-        let (end, course) = connection.serve(self, since, shutdown).await;
+        let (end, course, outbox) = connection.serve(self, since, shutdown).await;
+        self.queue.set_link(false);
+        let closed = matches!(&end, End::Fault(fault) if fault.kind == FaultKind::Closed);
+        let explained = closed && self.judge(&outbox, course.lasted);
         self.queue.rewind();
-        self.backoff.connection_ended(course.lasted);
+        self.rules.pacer.connection_ended(Instant::now());
         match end {
             End::Disconnected => tracing::info!("Disconnected from the broker."),
             End::Fault(fault) => {
                 self.journal.ended(course.lasted >= self.mqtt.reconnect.stable_after);
-                let fault = self.early_closes.connection_ended(course, fault, &self.aws.client_id);
+                let fault = match explained {
+                    true => fault,
+                    false => self.early_closes.connection_ended(course, fault, &self.aws.client_id),
+                };
+                self.backoff.connection_ended(course.lasted, self.early_closes.is_contested());
                 self.note_fault(fault, true);
             }
         }
@@ -230,12 +250,66 @@ impl Uplink {
         }
     }
 
-    /// Logs that the connection stands, once it has become stable and if that was not logged before.
-    fn note_stability(&mut self, since: Instant, now: Instant) {
+    /// Looks, before the leases are taken back, whether the broker has closed the connection over what was in flight.
+    /// Answers whether that is so.
+    fn judge(&mut self, outbox: &Outbox, lasted: Duration) -> bool {
+        let (topics, now) = (outbox.topics_in_flight(), Instant::now());
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let contested = self.early_closes.is_contested();
+        let verdict = self.rules.suspects.closed(Close { lasted, contested }, &topics, now);
+        match &verdict {
+            Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(topic, *wait),
+            Some(Verdict::Poison) => {
+                for publish in outbox.window.in_flight() {
+                    if let Some(lease) = publish.lease {
+                        journal::log_poison(&publish.route, publish.size);
+                        self.queue.discard(lease, DropReason::Poison, now);
+                    }
+                }
+            }
+            None => {}
+        }
+        if verdict.is_some() {
+            self.early_closes.explained();
+            self.note_remarks();
+        }
+        verdict.is_some()
+    }
+
+    /// Notes in the state which topics are set aside, and, once the connection has become stable, that it stands, if
+    /// that was not logged before.
+    fn note_progress(&mut self, since: Instant, now: Instant) {
         let stable = now.saturating_duration_since(since) >= self.mqtt.reconnect.stable_after;
+        if stable {
+            self.rules.suspects.stable();
+        }
+        self.early_closes.stands(now.saturating_duration_since(since));
         if stable && self.journal.stable() {
             journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
         }
+        if self.expiry.read_again(now) {
+            let (aws, state) = (self.aws.clone(), self.state.clone());
+            // What is wrong with the files is the next connection's to say.
+            tokio::spawn(async move { load_credentials(&aws, &state).await.is_ok() });
+        }
+        self.warn_of_expiry(now);
+        self.note_remarks();
+    }
+
+    fn warn_of_expiry(&mut self, now: Instant) {
+        let expires = self.state.borrow().certificate_expires;
+        if let Some(expires) = expires {
+            self.expiry.warn(expires, SystemTime::now(), now);
+        }
+    }
+
+    fn note_remarks(&self) {
+        let (set_aside, contested) = (self.rules.suspects.set_aside(), self.early_closes.is_contested());
+        self.state.send_if_modified(|state| {
+            let changed = state.set_aside != set_aside || state.contested != contested;
+            (state.set_aside, state.contested) = (set_aside, contested);
+            changed
+        });
     }
 
     fn set_phase(&self, phase: Phase) {

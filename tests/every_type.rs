@@ -84,7 +84,7 @@ async fn compare(packages: &[&str], environment: &[(String, String)]) -> Vec<Str
     let mut stage = Stage::set().await;
     let listed = Publisher::command(&[&["--list"], packages].concat(), environment).output().unwrap();
     let types: Vec<Published> = lines(listed.stdout.as_slice()).collect();
-    let mut topics = "[queue]\nmemory = \"256 MiB\"\n".to_owned();
+    let mut topics = "memory = \"256 MiB\"\n".to_owned();
     for published in &types {
         // The type comes from the graph; the namespace would be a slash more than AWS IoT Core takes.
         topics += &format!("[[topics]]\nros = {:?}\nmqtt = \"{{thing}}{{ros}}\"\n", published.topic);

@@ -126,9 +126,11 @@ async fn prometheus_reads_the_metrics() {
         ("counter", "iot_bridge_topic_publish_bytes_total", numbers, None),
         ("gauge", "iot_bridge_topic_queued", numbers, Some(10.0)),
         ("gauge", "iot_bridge_topic_in_flight", numbers, Some(0.0)),
-        ("gauge", "iot_bridge_queue_records", &[("lane", "normal"), ("where", "memory")], Some(5.0)),
-        ("gauge", "iot_bridge_queue_records", &[("lane", "low"), ("where", "memory")], Some(5.0)),
+        ("gauge", "iot_bridge_queue_records", &[("lane", "normal")], Some(5.0)),
+        ("gauge", "iot_bridge_queue_records", &[("lane", "low")], Some(5.0)),
         ("gauge", "iot_bridge_queue_bytes", &[("lane", "high"), ("where", "memory")], Some(0.0)),
+        ("gauge", "iot_bridge_queue_bytes", &[("lane", "high"), ("where", "disk")], Some(0.0)),
+        ("counter", "iot_bridge_messages_recovered_total", numbers, Some(0.0)),
         ("gauge", "iot_bridge_in_flight", &[], Some(0.0)),
         ("gauge", "iot_bridge_connected", &[], Some(0.0)),
         ("counter", "iot_bridge_connections_total", &[], Some(1.0)),
@@ -147,7 +149,8 @@ async fn prometheus_reads_the_metrics() {
         let of = |name: &str| sum(&samples, name, &[("topic", topic)]);
         let ended = of("iot_bridge_messages_dropped_total") + of("iot_bridge_messages_acknowledged_total");
         let held = of("iot_bridge_topic_queued") + of("iot_bridge_topic_in_flight");
-        assert_eq!(of("iot_bridge_messages_received_total"), ended + held, "{topic}");
+        let came = of("iot_bridge_messages_received_total") + of("iot_bridge_messages_recovered_total");
+        assert_eq!(came, ended + held, "{topic}");
     }
     assert!(http(port.number(), "GET /").0.starts_with("HTTP/1.1 404"));
     assert!(http(port.number(), "POST /metrics").0.starts_with("HTTP/1.1 405"));

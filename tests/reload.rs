@@ -21,8 +21,7 @@ use support::program::Program;
 use support::robot::{Robot, Stream, number_in, numbered, publish};
 use support::stage::Stage;
 
-const QUICK: &str = "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[mqtt.quotas]\n\
-                     publishes_per_second = \"unlimited\"\nbytes_per_second = \"unlimited\"\n";
+const QUICK: &str = "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n";
 
 /// An entry for `topic` that passes its text on; `rest` follows.
 fn entry(topic: &str, rest: &str) -> String {
@@ -133,7 +132,7 @@ async fn a_wrong_configuration_changes_nothing() {
     publish(&publisher, numbered(1));
     assert_eq!(number_in(&stage.observer.next().await.1), 1);
 
-    stage.configure(&format!("{QUICK}[queue]\nmemory = \"2 MiB\"\n{}", entry("/numbers", "")));
+    stage.configure(&format!("memory = \"2 MiB\"\n{QUICK}{}", entry("/numbers", "")));
     program.reload();
     assert!(program.await_log("[queue] has changed, which a restart").contains("WARN"));
     stage.configure(&format!("[ros]\nnamespace = \"/other\"\n{}", entry("numbers", "")));

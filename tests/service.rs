@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use support::certificates::{Authority, Valid};
 use support::program::Program;
-use support::robot::{Robot, numbered, publish};
+use support::robot::{Robot, number_in, numbered, publish};
 use support::stage::Stage;
 
 const QUICK: &str = "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[[topics]]\nros = \"/numbers\"\npayload = \"data\"\ndepth = 1000\n";
@@ -62,19 +62,42 @@ async fn sigterm_drains_the_queue() {
     }
 }
 
-/// What SIGTERM can't send in its bounded time is reported as lost, and the process ends all the same.
+/// What SIGTERM can't send in its bounded time is on the disk, and the next process sends it.
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_without_a_broker_reports_what_is_lost() {
-    let stage = Stage::set().await;
+async fn sigterm_without_a_broker_keeps_what_is_queued() {
+    let mut stage = Stage::set().await;
     stage.link.shut().await;
-    let mut program = Program::start(&stage.configure(QUICK));
+    let config = stage.configure(QUICK);
+    let mut program = Program::start(&config);
     let mut robot = Robot::start();
     let publisher = robot.publisher("/numbers", 10);
     Robot::await_subscriber(&publisher);
     (0..3).for_each(|number| publish(&publisher, numbered(number)));
     program.await_note("3 queued");
     assert_eq!(program.terminate().code(), Some(0));
-    let line = program.await_log("3 records in the queue, which are lost with the process");
+    program.await_log("Stopped with 3 records on the disk");
+    stage.link.reopen().await;
+    let mut program = Program::start(&config);
+    for number in 0..3 {
+        assert_eq!(number_in(&stage.observer.next().await.1), number);
+    }
+    program.await_note("0 queued");
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// Without a disk, what SIGTERM can't send in its bounded time is reported as lost, and the process ends all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_without_a_broker_and_a_disk_reports_what_is_lost() {
+    let stage = Stage::set().await;
+    stage.link.shut().await;
+    let mut program = Program::start(&stage.configure(&format!("durability = \"memory\"\n{QUICK}")));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/numbers", 10);
+    Robot::await_subscriber(&publisher);
+    (0..3).for_each(|number| publish(&publisher, numbered(number)));
+    program.await_note("3 queued");
+    assert_eq!(program.terminate().code(), Some(0));
+    let line = program.await_log("3 records in memory, which are lost with the process");
     assert!(line.contains("ERROR"), "{line}");
 }
 

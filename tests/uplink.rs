@@ -2,22 +2,22 @@
 
 #[allow(dead_code, reason = "shared by tests that need different parts of it")]
 mod support {
+    pub mod aws_broker;
     pub mod certificates;
     pub mod link;
-    pub mod moody_broker;
     pub mod mosquitto;
     pub mod observer;
     pub mod port;
     pub mod scene;
 }
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use iot_bridge::config::Qos;
 use iot_bridge::uplink::{FaultKind, Phase};
+use support::aws_broker::{AckFaults, AwsBroker, Limits};
 use support::certificates::{Authority, Valid};
 use support::link::Cut;
-use support::moody_broker::MoodyBroker;
 use support::mosquitto::Mosquitto;
 use support::scene::{Scene, route};
 
@@ -99,12 +99,14 @@ async fn gives_up_a_connection_without_pubacks() {
     assert_eq!(running.stop().await, 0);
 }
 
-/// PUBACKs that come in the opposite order are taken; one that never comes costs the connection after its time, on
-/// which everything else went on meanwhile. Packet identifiers are used several times over.
+/// PUBACKs that come out of order are taken; one that never comes costs the connection after its time, on which
+/// everything else went on meanwhile. Packet identifiers are used several times over.
 #[tokio::test(flavor = "multi_thread")]
 async fn assumes_nothing_of_pubacks() {
     let mut scene = Scene::set().await;
-    let mut broker = MoodyBroker::start(&scene.authority, 2, 250).await;
+    let mut broker = AwsBroker::start(&scene.authority, Limits::without_rates()).await;
+    broker.ack_faults(AckFaults { lost: 0.0, late: 0.5, late_by: Duration::from_millis(30) });
+    broker.swallow([250, 250]);
     scene.aws.port = broker.port;
     scene.mqtt.ack_timeout = Duration::from_millis(700);
     scene.observer.watch(&mut broker.messages);
@@ -300,6 +302,22 @@ async fn recognises_a_client_id_used_twice() {
     admitting.join().unwrap();
     scene.acknowledged(1000).await;
     assert_eq!(running.stop().await, 0);
+}
+
+/// A certificate that expires soon is a remark on the state while the connection stands, and none any more once the
+/// file was replaced and the connection is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn warns_of_a_certificate_that_expires_soon() {
+    let scene = Scene::set().await;
+    scene.authority.issue(&["robot1"], Valid::ForDays(10)).write(scene.directory.path(), "robot1");
+    let mut running = scene.run();
+    let state = running.connected(1).await;
+    assert_eq!(state.remarks(SystemTime::now()), ["The client certificate expires in 9 days"]);
+    scene.authority.issue(&["robot1"], Valid::ForDays(365)).write(scene.directory.path(), "robot1");
+    scene.link.cut();
+    let state = running.connected(2).await;
+    assert_eq!(state.remarks(SystemTime::now()), Vec::<String>::new());
+    running.stop().await;
 }
 
 /// QoS 0 records arrive, are done when they are sent, and travel beside QoS 1 records.

@@ -32,6 +32,8 @@ struct Topic {
     schema: Option<Arc<Schema>>,
     /// What the ROS thread said last.
     state: TopicState,
+    /// What `seq` starts from when the topic is opened.
+    first_number: u64,
     dropped: [Repeat; DropReason::ALL.len()],
     lost: Repeat,
 }
@@ -44,9 +46,10 @@ struct Open {
 impl Reception {
     /// `health` holds one entry for each topic of `settings`, in their order.
     pub fn new(settings: &Settings, health: &[Arc<TopicHealth>], queue: Arc<Queue>, heartbeat: Arc<Heartbeat>) -> Self {
+        let start = queue.sequence_start();
         let topics = settings.topics.iter().zip(health);
         Reception {
-            topics: topics.map(|(topic, health)| Topic::new(topic.clone(), Arc::clone(health))).collect(),
+            topics: topics.map(|(topic, health)| Topic::new(topic.clone(), Arc::clone(health), start)).collect(),
             thing: settings.aws.thing.clone(),
             queue,
             heartbeat,
@@ -58,7 +61,11 @@ impl Reception {
 impl Reception {
     /// A further topic, with the next index.
     pub fn add(&mut self, settings: config::Topic, health: Arc<TopicHealth>) {
-        self.topics.push(Topic::new(settings, health));
+        // A topic that was there before goes on counting.
+        let before =
+            self.topics.iter().filter(|topic| topic.settings.ros == settings.ros).map(Topic::next_number).max();
+        let start = before.unwrap_or_else(|| self.queue.sequence_start());
+        self.topics.push(Topic::new(settings, health, start));
     }
 
     /// What is done with the messages of a topic changes; what ROS is asked for does not.
@@ -83,13 +90,14 @@ pub fn wanted(topic: &config::Topic) -> Wanted {
     }
 }
 
-/// What shapes messages of the type that `schema` describes, and the MQTT topic that they go to.
+/// What shapes messages of the type that `schema` describes, numbered from `first` on, and the MQTT topic that they go
+/// to.
 ///
 /// # Errors
 /// When messages of this type can't be forwarded as `topic` says: the sentence for a person.
-pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>) -> anyhow::Result<(Shaper, String)> {
+pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>, first: u64) -> anyhow::Result<(Shaper, String)> {
     let mqtt = topic.mqtt_for(&schema.name).context("its MQTT topic is refused")?;
-    Ok((Shaper::new(topic, thing, Arc::clone(schema))?, mqtt))
+    Ok((Shaper::new(topic, thing, Arc::clone(schema), first)?, mqtt))
 }
 
 impl Receiver for Reception {
@@ -152,13 +160,14 @@ impl Receiver for Reception {
 }
 
 impl Topic {
-    fn new(settings: config::Topic, health: Arc<TopicHealth>) -> Self {
+    fn new(settings: config::Topic, health: Arc<TopicHealth>, first_number: u64) -> Self {
         Topic {
             settings,
             health,
             open: None,
             schema: None,
             state: TopicState::Unknown,
+            first_number,
             dropped: Default::default(),
             lost: Repeat::default(),
         }
@@ -166,7 +175,8 @@ impl Topic {
 
     /// Messages come in the shape of `schema` from now on.
     fn open(&mut self, thing: &str, schema: &Arc<Schema>) {
-        let opened = open(&self.settings, thing, schema).map(|(shaper, mqtt)| {
+        self.first_number = self.next_number();
+        let opened = open(&self.settings, thing, schema, self.first_number).map(|(shaper, mqtt)| {
             let route = Route {
                 ros: self.settings.ros.clone(),
                 mqtt,
@@ -182,6 +192,14 @@ impl Topic {
             format!("it is not forwarded: {why:#}")
         }));
         self.schema = Some(Arc::clone(schema));
+    }
+
+    /// The number that the next message gets.
+    fn next_number(&self) -> u64 {
+        match &self.open {
+            Some(Ok(open)) => open.shaper.next_number(),
+            _ => self.first_number,
+        }
     }
 
     fn tell_state(&self) {

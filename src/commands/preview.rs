@@ -15,6 +15,7 @@ use super::{asked_to_stop, fail, refuse};
 use crate::bridge;
 use crate::codec::Schema;
 use crate::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
+use crate::queue::sequence_by_clock;
 use crate::ros::{self, Node, Receiver, Sample, TopicState};
 use crate::shaping::{Scratch, Shaper};
 
@@ -126,7 +127,7 @@ impl Receiver for Preview {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
         let topic = &mut self.topics[index];
         topic.shaper = None;
-        match bridge::open(&topic.settings, &self.thing, schema) {
+        match bridge::open(&topic.settings, &self.thing, schema, sequence_by_clock()) {
             Ok(opened) => topic.shaper = Some(opened),
             Err(error) => {
                 let remark = format!("{} can't be forwarded: {error:#}.", topic.settings.ros);

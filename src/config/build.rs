@@ -8,20 +8,24 @@ use serde::de::value::{Error, StrDeserializer};
 
 use super::problem::quote;
 use super::ros_names;
-use super::settings::{Aws, Health, Mqtt, Payload, Qos, Queue, Reconnect, Ros, STRING_TYPE, Settings, Topic};
-use super::template::{Names, expand};
-use super::units::format_duration;
+use super::settings::{
+    Aws, Health, LastWill, Mqtt, Payload, Presence, Qos, Queue, QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE,
+    Settings, Topic,
+};
+use super::template::{Names, expand, expand_for_thing};
+use super::units::{format_duration, format_size};
 use super::walk::{Report, Section};
 
 /// Builds the settings. Without an answer the report holds a problem.
 pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings> {
     let topics = topics(root, report);
     let mqtt = mqtt(root, report);
+    let queue = queue(root, report);
     Some(Settings {
         aws: aws(root)?,
         mqtt: mqtt?,
         ros: ros(root)?,
-        queue: queue(root)?,
+        queue: queue?,
         health: health(root)?,
         topics: topics?,
     })
@@ -57,10 +61,57 @@ fn mqtt(root: &Section, report: &mut Report<'_>) -> Option<Mqtt> {
         };
         report.add(root.tag_of(key), key, quote(&format_duration(found)), format!("allowed is {allowed}"));
     }
+    let (last_will, presence) = (last_will(root, report), presence(root, report));
+    if root.is_there("mqtt.last_will") && root.is_there("mqtt.presence") {
+        let allowed = "allowed is one of the two: a connection has one will, and [mqtt.presence] needs it".to_owned();
+        report.add(root.tag_of("mqtt.last_will"), "mqtt.last_will", "a will beside [mqtt.presence]".into(), allowed);
+    }
     Some(Mqtt {
         keep_alive,
         ack_timeout: root.duration("mqtt.ack_timeout")?,
         reconnect: Reconnect { initial, max, stable_after: root.duration("mqtt.reconnect.stable_after")? },
+        quotas: quotas(root)?,
+        last_will,
+        presence,
+    })
+}
+
+fn last_will(root: &Section, report: &mut Report<'_>) -> Option<LastWill> {
+    let topic = topic_of_thing("mqtt.last_will.topic", root, report)?;
+    Some(LastWill {
+        topic,
+        payload: root.text("mqtt.last_will.payload")?.to_owned(),
+        qos: qos(root.integer("mqtt.last_will.qos")?),
+        retain: root.bool("mqtt.last_will.retain")?,
+    })
+}
+
+fn presence(root: &Section, report: &mut Report<'_>) -> Option<Presence> {
+    let topic = topic_of_thing("mqtt.presence.topic", root, report)?;
+    Some(Presence {
+        topic,
+        online: root.text("mqtt.presence.online")?.to_owned(),
+        offline: root.text("mqtt.presence.offline")?.to_owned(),
+    })
+}
+
+/// The MQTT topic that the template under `key` makes for the thing.
+fn topic_of_thing(key: &str, root: &Section, report: &mut Report<'_>) -> Option<String> {
+    let template = root.text(key)?;
+    let expanded = expand_for_thing(template, root.text("aws.thing").unwrap_or("thing"));
+    expanded.map_err(|allowed| report.add(root.tag_of(key), key, quote(template), allowed)).ok()
+}
+
+fn qos(number: u64) -> Qos {
+    if number == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce }
+}
+
+fn quotas(root: &Section) -> Option<Quotas> {
+    // What is no number is the word for no limit.
+    let publishes = root.integer("mqtt.quotas.publishes_per_second");
+    Some(Quotas {
+        publishes_per_second: publishes.map(TryInto::try_into).transpose().ok()?,
+        bytes_per_second: root.size("mqtt.quotas.bytes_per_second"),
         in_flight: root.integer("mqtt.quotas.in_flight")?.try_into().ok()?,
     })
 }
@@ -71,9 +122,27 @@ fn ros(root: &Section) -> Option<Ros> {
     Some(Ros { node_name: root.text("ros.node_name")?.to_owned(), namespace })
 }
 
-fn queue(root: &Section) -> Option<Queue> {
+/// The least disk that is of use: some segments of the smallest size.
+const LEAST_DISK: u64 = 1 << 20;
+
+fn queue(root: &Section, report: &mut Report<'_>) -> Option<Queue> {
+    let (disk, durability) = (root.size("queue.disk")?, word(root.text("queue.durability")?)?);
+    let mut refuse = |key: &str, found: String, allowed: &str| {
+        report.add(root.tag_of(key), key, found, format!("allowed is {allowed}"));
+    };
+    if (1..LEAST_DISK).contains(&disk) {
+        refuse("queue.disk", quote(&format_size(disk)), "0, for no disk, or a size from 1 MiB");
+    }
+    if disk == 0 && durability == QueueDurability::Always {
+        refuse("queue.durability", quote("always"), "\"memory\" without a disk (`disk` is 0)");
+    }
     Some(Queue {
         memory: root.size("queue.memory")?,
+        disk,
+        directory: root.text("queue.directory")?.into(),
+        durability,
+        // "each" is no duration.
+        sync: root.duration("queue.sync").unwrap_or_default(),
         overflow: word(root.text("queue.overflow")?)?,
         max_age: root.duration("queue.max_age")?,
     })
@@ -122,7 +191,7 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     Some(Topic {
         type_name: type_name.map(Into::into),
         mqtt,
-        qos: if section.integer("qos")? == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+        qos: qos(section.integer("qos")?),
         retain: section.bool("retain")?,
         payload: payload?,
         priority: word(section.text("priority")?)?,

@@ -62,6 +62,8 @@ const ROS_TOPIC: Kind = Kind::Text(ros_names::check_topic);
 const ROS_TYPE: Kind = Kind::Text(ros_names::check_type);
 /// An MQTT topic with placeholders; judged when they are filled in.
 const TEMPLATE: Kind = Kind::Text(|_| Ok(()));
+/// The payload of a message of the bridge's own.
+const MESSAGE: Kind = Kind::Text(check_message);
 const QOS: Kind = Kind::Integer(0, 1);
 const NO_QOS_2: &str = "AWS IoT Core has no QoS 2";
 const TEXTS: Kind = Kind::List(&TEXT);
@@ -121,8 +123,8 @@ const RECONNECT: &[Key] = &[
 ];
 
 const QUOTAS: &[Key] = &[
-    key("publishes_per_second", Kind::WordOr("unlimited", &Kind::Integer(1, 1_000_000))),
-    key("bytes_per_second", Kind::WordOr("unlimited", &Kind::Size(1, TIB))),
+    key("publishes_per_second", Kind::WordOr("unlimited", &Kind::Integer(1, 1_000_000))).or("100"),
+    key("bytes_per_second", Kind::WordOr("unlimited", &Kind::Size(1, TIB))).or("512 KiB"),
     key("in_flight", Kind::Integer(1, 100))
         .or("100")
         .note("AWS IoT Core takes 100 unacknowledged publishes on a connection"),
@@ -130,12 +132,13 @@ const QUOTAS: &[Key] = &[
 
 const LAST_WILL: &[Key] = &[
     key("topic", TEMPLATE).required(),
-    key("payload", TEMPLATE),
-    key("qos", QOS).note(NO_QOS_2),
-    key("retain", Kind::Bool),
+    key("payload", MESSAGE).or("offline"),
+    key("qos", QOS).or("1").note(NO_QOS_2),
+    key("retain", Kind::Bool).or("false"),
 ];
 
-const PRESENCE: &[Key] = &[key("topic", TEMPLATE).required(), key("online", TEMPLATE), key("offline", TEMPLATE)];
+const PRESENCE: &[Key] =
+    &[key("topic", TEMPLATE).required(), key("online", MESSAGE).or("online"), key("offline", MESSAGE).or("offline")];
 
 const PROXY: &[Key] = &[key("url", Kind::Text(check_proxy)).required()];
 
@@ -146,10 +149,10 @@ const ROS: &[Key] = &[
 
 const QUEUE: &[Key] = &[
     key("memory", Kind::Size(MIB, TIB)).or("32 MiB"),
-    key("disk", Kind::Size(0, 1 << 50)).or("0"),
-    key("directory", FILE),
-    key("durability", Kind::Choice(&["memory", "spill", "always"])).or("memory"),
-    key("sync", Kind::WordOr("each", &Kind::Duration(Duration::from_millis(1), MINUTE))),
+    key("disk", Kind::Size(0, 1 << 50)).or("1 GiB"),
+    key("directory", FILE).or("/var/lib/iot-bridge/queue"),
+    key("durability", Kind::Choice(&["memory", "spill", "always"])).or("spill"),
+    key("sync", Kind::WordOr("each", &Kind::Duration(Duration::from_millis(1), MINUTE))).or("100 ms"),
     key("overflow", Kind::Choice(&["drop-oldest", "drop-newest"])).or("drop-oldest"),
     key("max_age", AGE).or("7 days"),
 ];
@@ -228,6 +231,16 @@ pub(super) fn paths() -> Vec<String> {
 
 fn check_text(text: &str) -> Result<(), String> {
     if text.trim().is_empty() { Err("it can't be empty".into()) } else { Ok(()) }
+}
+
+/// Longest payload of a publish, in bytes ("AWS IoT Core message broker and protocol limits and quotas").
+const LONGEST_MESSAGE: usize = 131_072;
+
+fn check_message(text: &str) -> Result<(), String> {
+    match text.len() {
+        0..=LONGEST_MESSAGE => Ok(()),
+        length => Err(format!("it has {length} bytes; AWS IoT Core takes payloads of at most {LONGEST_MESSAGE} bytes")),
+    }
 }
 
 fn check_file(path: &str) -> Result<(), String> {

@@ -66,18 +66,61 @@ pub struct Mqtt {
     #[serde(serialize_with = "serialize_duration")]
     pub ack_timeout: Duration,
     pub reconnect: Reconnect,
+    pub quotas: Quotas,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_will: Option<LastWill>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
+}
+
+/// What the broker publishes when a connection ends without DISCONNECT.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastWill {
+    /// Ready to publish to.
+    pub topic: String,
+    pub payload: String,
+    pub qos: Qos,
+    pub retain: bool,
+}
+
+/// A retained message that tells whether the bridge is connected. Takes the place of a last will.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Presence {
+    /// Ready to publish to.
+    pub topic: String,
+    /// Published after each CONNACK.
+    pub online: String,
+    /// Published before DISCONNECT, or by the broker if the connection ends without it.
+    pub offline: String,
+}
+
+/// What a connection may carry.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Quotas {
+    /// Publishes in any second; `None` is `"unlimited"`.
+    #[serde(serialize_with = "serialize_unlimited")]
+    pub publishes_per_second: Option<u32>,
+    /// Bytes of publishes, their topics and headers included, in any second; `None` is `"unlimited"`.
+    #[serde(serialize_with = "serialize_size_or_unlimited")]
+    pub bytes_per_second: Option<u64>,
     /// Publishes that may wait for their PUBACK at a time (1 to 100).
-    #[serde(rename = "quotas", serialize_with = "serialize_quotas")]
     pub in_flight: usize,
 }
 
-/// `in_flight` stands in a table of its own in the configuration.
-fn serialize_quotas<S: Serializer>(in_flight: &usize, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Quotas {
-        in_flight: usize,
+const UNLIMITED: &str = "unlimited";
+
+fn serialize_unlimited<S: Serializer>(limit: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    match limit {
+        Some(limit) => serializer.serialize_u32(*limit),
+        None => serializer.serialize_str(UNLIMITED),
     }
-    Quotas { in_flight: *in_flight }.serialize(serializer)
+}
+
+fn serialize_size_or_unlimited<S: Serializer>(limit: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match limit {
+        Some(limit) => serialize_size(limit, serializer),
+        None => serializer.serialize_str(UNLIMITED),
+    }
 }
 
 /// Back-off between connections: exponential with full jitter.
@@ -108,10 +151,52 @@ pub struct Queue {
     /// Bytes of memory that queued records may take, their bookkeeping included.
     #[serde(serialize_with = "serialize_size")]
     pub memory: u64,
+    /// Bytes of disk that all files of the queue may take together; 0 for no disk.
+    #[serde(serialize_with = "serialize_size")]
+    pub disk: u64,
+    /// Where those files are.
+    pub directory: PathBuf,
+    pub durability: QueueDurability,
+    /// With [`QueueDurability::Always`]: how long a record may wait to be written together with others; 0 for not at
+    /// all.
+    #[serde(serialize_with = "serialize_sync")]
+    pub sync: Duration,
     pub overflow: Overflow,
     /// Age after which a record is dropped, unless its topic says otherwise.
     #[serde(serialize_with = "serialize_duration")]
     pub max_age: Duration,
+}
+
+impl Queue {
+    /// A queue without a disk that keeps its records for up to a week.
+    pub fn in_memory(memory: u64, overflow: Overflow) -> Queue {
+        Queue {
+            memory,
+            disk: 0,
+            directory: PathBuf::new(),
+            durability: QueueDurability::Memory,
+            sync: Duration::ZERO,
+            overflow,
+            max_age: Duration::from_secs(7 * 86_400),
+        }
+    }
+}
+
+/// No wait has a word of its own.
+fn serialize_sync<S: Serializer>(sync: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    if sync.is_zero() { serializer.serialize_str("each") } else { serialize_duration(sync, serializer) }
+}
+
+/// When records are written to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueDurability {
+    /// Never.
+    Memory,
+    /// While the link is down, when memory is short, and when the bridge stops.
+    Spill,
+    /// Each.
+    Always,
 }
 
 /// What gives way when the queue is full.
@@ -166,7 +251,7 @@ impl Topic {
 }
 
 /// MQTT quality of service; AWS IoT Core has no 2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "u8")]
 pub enum Qos {
     AtMostOnce,

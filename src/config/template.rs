@@ -48,6 +48,19 @@ pub(super) fn expand(template: &str, names: &Names<'_>) -> Result<String, String
     Ok(topic)
 }
 
+/// Fills in `template`, in which only `{thing}` may stand, and checks the result as [`expand`] does.
+pub(super) fn expand_for_thing(template: &str, thing: &str) -> Result<String, String> {
+    if let Some(other) =
+        PLACEHOLDERS.iter().filter(|name| **name != "thing").find(|name| template.contains(&format!("{{{name}}}")))
+    {
+        return Err(format!(
+            "{:?} belongs to a ROS topic, of which there is none here; there is {{thing}}",
+            format!("{{{other}}}")
+        ));
+    }
+    expand(template, &Names { thing, ros: "", type_name: None })
+}
+
 /// `topic` with the type in the place of `{type}`, checked again.
 pub(super) fn fill_type(topic: &str, type_name: &str) -> Result<String, TopicFault> {
     let topic = topic.replace(TYPE, type_name);
@@ -97,6 +110,14 @@ mod tests {
     #[test]
     fn an_open_type_that_can_never_fit_is_refused_at_once() {
         assert!(expanded("a/b/c/d/e/f/{type}", None).is_err_and(|fault| fault.contains("8 slashes")));
+    }
+
+    #[test]
+    fn without_a_ros_topic_there_is_only_the_thing() {
+        assert_eq!(expand_for_thing("robots/{thing}/status", "robot7").as_deref(), Ok("robots/robot7/status"));
+        assert!(expand_for_thing("robots{ros}", "robot7").is_err_and(|fault| fault.contains("\"{ros}\" belongs")));
+        assert!(expand_for_thing("robots/{things}", "robot7").is_err_and(|fault| fault.contains("no placeholder")));
+        assert!(expand_for_thing("robots/#", "robot7").is_err_and(|fault| fault.contains("wildcard")));
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl Section {
         }
     }
 
+    /// Whether somebody has written a table or value of this name.
+    pub fn is_there(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     pub fn list(&self, name: &str) -> &[Section] {
         self.lists.get(name).map_or(&[], Vec::as_slice)
     }

@@ -1,6 +1,6 @@
 //! Counters of one topic.
 //!
-//! They always add up: received = dropped (by reason) + queued + in flight + acknowledged. `queued` and `in_flight`
+//! They always add up: received + recovered = dropped (by reason) + queued + in flight + acknowledged. `queued` and `in_flight`
 //! are written by the queue alone, under its lock; `Queue::account` reads them all at one moment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,22 +13,28 @@ pub enum DropReason {
     Overflow,
     /// It grew older than `max_age`.
     Expired,
+    /// The disk did not give it back.
+    Damaged,
     /// Its payload is over the 131072 bytes that AWS IoT Core takes.
     TooLarge,
     /// Its CDR does not fit its type.
     Malformed,
     /// Messages of its type can't be forwarded as the topic is configured, which is said when the type is known.
     Unsupported,
+    /// The connection was closed again and again while it alone was in flight.
+    Poison,
 }
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [DropReason; 5] = [
+    pub const ALL: [DropReason; 7] = [
         DropReason::Overflow,
         DropReason::Expired,
+        DropReason::Damaged,
         DropReason::TooLarge,
         DropReason::Malformed,
         DropReason::Unsupported,
+        DropReason::Poison,
     ];
 
     /// The label in metrics, status and log.
@@ -36,9 +42,11 @@ impl DropReason {
         match self {
             DropReason::Overflow => "overflow",
             DropReason::Expired => "expired",
+            DropReason::Damaged => "damaged",
             DropReason::TooLarge => "too_large",
             DropReason::Malformed => "malformed",
             DropReason::Unsupported => "unsupported",
+            DropReason::Poison => "poison",
         }
     }
 }
@@ -47,6 +55,7 @@ impl DropReason {
 #[derive(Debug, Default)]
 pub struct TopicCounters {
     received: AtomicU64,
+    recovered: AtomicU64,
     acknowledged: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
     lost_in_dds: AtomicU64,
@@ -70,7 +79,12 @@ impl TopicCounters {
 
     /// A message ended for `reason`. Answers how many have, this one included.
     pub fn count_dropped(&self, reason: DropReason) -> u64 {
-        self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed) + 1
+        self.count_dropped_by(reason, 1)
+    }
+
+    /// `count` messages ended for `reason`. Answers how many have, these included.
+    pub fn count_dropped_by(&self, reason: DropReason, count: u64) -> u64 {
+        self.dropped[reason as usize].fetch_add(count, Ordering::Relaxed) + count
     }
 
     /// DDS reported `count` messages that never reached the bridge. They are not part of `received`.
@@ -83,7 +97,7 @@ impl TopicCounters {
         self.incompatible.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// A publish of `bytes`, MQTT topic and payload, was handed to the connection. One that is repeated after a lost
+    /// A publish whose packet has `bytes` was handed to the connection. One that is repeated after a lost
     /// connection counts again: it costs again.
     pub fn count_published(&self, bytes: u64) {
         self.publishes.fetch_add(1, Ordering::Relaxed);
@@ -97,7 +111,23 @@ impl TopicCounters {
 
     /// The queue holds a record less that waits.
     pub(crate) fn leave_queue(&self) {
-        self.queued.fetch_sub(1, Ordering::Relaxed);
+        self.leave_queue_by(1);
+    }
+
+    /// The queue holds `count` records less that wait.
+    pub(crate) fn leave_queue_by(&self, count: u64) {
+        self.queued.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// The queue holds `count` records that an earlier process has left on the disk.
+    pub(crate) fn recover(&self, count: u64) {
+        self.recovered.fetch_add(count, Ordering::Relaxed);
+        self.queued.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Records that an earlier process has left on the disk.
+    pub fn recovered(&self) -> u64 {
+        self.recovered.load(Ordering::Relaxed)
     }
 
     /// A record that waited is with the uplink.

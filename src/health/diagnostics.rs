@@ -64,9 +64,14 @@ fn statuses(report: &Report) -> Vec<Status> {
 }
 
 fn connection(report: &Report) -> Status {
-    let Connection { phase, connections, failed_attempts, failures, last_fault } = &report.connection;
+    let Connection { phase, connections, failed_attempts, failures, last_fault, set_aside, contested } =
+        &report.connection;
     let fault = last_fault.as_ref();
     let (level, message) = match (phase, fault) {
+        _ if *contested => (Level::Error, "another client has the same client id".to_owned()),
+        (Phase::Connected { .. }, _) if !set_aside.is_empty() => {
+            (Level::Error, format!("the broker closes the connection over {}", set_aside.join(", ")))
+        }
         (Phase::Connected { .. }, _) => (Level::Ok, "connected".to_owned()),
         (Phase::Draining | Phase::Stopped, _) => (Level::Ok, "stopping".to_owned()),
         (_, None) => (Level::Warn, "connecting".to_owned()),
@@ -101,8 +106,18 @@ fn certificate(report: &Report) -> Status {
 fn queue(report: &Report) -> Status {
     let queue = &report.queue;
     let message = format!("{} waiting, {} in flight", queue.waiting(), queue.in_flight());
-    // Nine tenths: what comes next is loss.
-    let level = if queue.bytes() >= queue.bound / 10 * 9 { Level::Warn } else { Level::Ok };
+    let trouble = queue.disk.as_ref().and_then(|disk| disk.trouble.clone());
+    // Nine tenths: what comes next is the disk, or loss.
+    let full = |bytes: u64, bound: u64| bytes >= bound / 10 * 9;
+    let is_full = queue.disk.as_ref().map_or_else(
+        || full(queue.bytes(), queue.bound),
+        |disk| full(disk.bytes, disk.bound) && full(queue.bytes(), queue.bound),
+    );
+    let (level, message) = match trouble {
+        Some(trouble) => (Level::Error, trouble),
+        None if is_full => (Level::Warn, message),
+        None => (Level::Ok, message),
+    };
     let mut values = vec![("bytes", queue.bytes().to_string()), ("bound in bytes", queue.bound.to_string())];
     values.extend(queue.oldest().map(|at| ("age of the oldest in seconds", report.at.saturating_sub(at).to_string())));
     Status { level, name: "queue".into(), message, values }
@@ -123,6 +138,7 @@ fn topic(topic: &Topic) -> Status {
     let values = vec![
         ("MQTT topic", topic.mqtt.clone()),
         ("received", topic.received.to_string()),
+        ("recovered from the disk", topic.recovered.to_string()),
         ("received per second", format!("{:.1}", topic.received_per_second)),
         ("acknowledged", topic.acknowledged.to_string()),
         ("queued", topic.queued.to_string()),

@@ -14,7 +14,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A publish of `bytes`, MQTT topic and payload, was handed to the connection.
+    /// A publish whose packet has `bytes` was handed to the connection.
     pub fn count_published(&self, bytes: u64) {
         self.publishes.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);

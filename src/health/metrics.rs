@@ -53,6 +53,7 @@ impl Collector for Metrics {
 #[derive(Default)]
 struct Sum {
     received: u64,
+    recovered: u64,
     dropped: [u64; DropReason::ALL.len()],
     queued: u64,
     in_flight: u64,
@@ -67,6 +68,7 @@ fn by_name(topics: &[Topic]) -> BTreeMap<&str, Sum> {
     for topic in topics {
         let sum = sums.entry(&topic.ros).or_default();
         sum.received += topic.received;
+        sum.recovered += topic.recovered;
         for (dropped, reason) in sum.dropped.iter_mut().zip(DropReason::ALL) {
             *dropped += topic.dropped.get(reason.label()).copied().unwrap_or_default();
         }
@@ -82,6 +84,8 @@ fn by_name(topics: &[Topic]) -> BTreeMap<&str, Sum> {
 fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Result {
     let each = |figure: fn(&Sum) -> u64| topics.iter().map(move |(name, sum)| ([("topic", *name)], figure(sum)));
     families.counters("iot_bridge_messages_received", "Messages taken from ROS.", each(|sum| sum.received))?;
+    let help = "Messages that an earlier process left on the disk.";
+    families.counters("iot_bridge_messages_recovered", help, each(|sum| sum.recovered))?;
     let dropped = topics.iter().flat_map(|(name, sum)| {
         let reasons = sum.dropped.iter().zip(DropReason::ALL);
         reasons.map(|(count, reason)| ([("topic", *name), ("reason", reason.label())], *count))
@@ -94,7 +98,7 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.gauges("iot_bridge_topic_queued", "Messages that wait to be sent.", each(|sum| sum.queued))?;
     let help = "Messages that were sent and not acknowledged yet.";
     families.gauges("iot_bridge_topic_in_flight", help, each(|sum| sum.in_flight))?;
-    let help = "MQTT topics and payloads that were handed to connections for this ROS topic, repetitions included.";
+    let help = "Bytes of MQTT packets that were handed to connections for this ROS topic, repetitions included.";
     families.bytes("iot_bridge_topic_publish", help, each(|sum| sum.published_bytes))
 }
 
@@ -117,7 +121,7 @@ fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let (connection, published) = (&report.connection, &report.published);
     let help = "Publishes handed to connections, repetitions included.";
     families.counter("iot_bridge_publishes", help, published.publishes)?;
-    let help = "MQTT topics and payloads handed to connections, repetitions included.";
+    let help = "Bytes of MQTT packets handed to connections, repetitions included.";
     families.bytes("iot_bridge_publish", help, [([], published.bytes)])?;
     families.latency(report)?;
     let connected = u64::from(connection.phase.is_connected());

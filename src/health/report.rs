@@ -46,6 +46,10 @@ pub struct Connection {
     pub failures: BTreeMap<String, u64>,
     /// Why the last attempt or connection ended. Stays when a connection stands again.
     pub last_fault: Option<Fault>,
+    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    pub set_aside: Vec<String>,
+    /// Whether another client seems to have the same client id.
+    pub contested: bool,
 }
 
 /// What the uplink is doing.
@@ -85,10 +89,23 @@ pub struct Fault {
 /// What waits, and what is in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
-    /// The configured bound of all bytes together.
+    /// The configured bound of all bytes in memory together.
     pub bound: u64,
+    /// Nothing without a disk.
+    pub disk: Option<Disk>,
     /// High, normal and low.
     pub lanes: Vec<Lane>,
+}
+
+/// How it stands with the queue's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// The configured bound of them.
+    pub bound: u64,
+    /// What keeps the disk from working, in words.
+    pub trouble: Option<String>,
 }
 
 impl Queue {
@@ -102,9 +119,10 @@ impl Queue {
         self.lanes.iter().map(|lane| lane.in_flight.records).sum()
     }
 
-    /// Bytes of all records, their bookkeeping included.
+    /// Bytes of all records in memory, their bookkeeping included.
     pub fn bytes(&self) -> u64 {
-        self.lanes.iter().flat_map(|lane| lane.waiting.values().chain([&lane.in_flight])).map(|held| held.bytes).sum()
+        let held = |lane: &Lane| lane.waiting.get(&Place::Memory).map_or(0, |held| held.bytes) + lane.in_flight.bytes;
+        self.lanes.iter().map(held).sum()
     }
 
     /// When the oldest record was received.
@@ -130,6 +148,8 @@ pub struct Lane {
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     Memory,
+    /// On the disk only.
+    Disk,
 }
 
 impl Place {
@@ -137,11 +157,12 @@ impl Place {
     pub fn label(self) -> &'static str {
         match self {
             Place::Memory => "memory",
+            Place::Disk => "disk",
         }
     }
 }
 
-/// Records, and their bytes with bookkeeping.
+/// Records, and their bytes with bookkeeping; on the disk the bytes of the files that hold them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     pub records: u64,
@@ -152,12 +173,12 @@ pub struct Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub publishes: u64,
-    /// MQTT topics and payloads.
+    /// Bytes of the MQTT packets.
     pub bytes: u64,
 }
 
-/// One `[[topics]]` entry. At every moment `received` is the sum of everything in `dropped`, `in_reception`, `queued`,
-/// `in_flight` and `acknowledged`.
+/// One `[[topics]]` entry. At every moment `received` and `recovered` are together the sum of everything in `dropped`,
+/// `in_reception`, `queued`, `in_flight` and `acknowledged`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Topic {
     /// Name of the ROS topic.
@@ -168,6 +189,8 @@ pub struct Topic {
     pub state: State,
     /// Messages taken from DDS.
     pub received: u64,
+    /// Records that an earlier process left on the disk.
+    pub recovered: u64,
     /// Messages that ended before they were acknowledged, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Messages that are counted as received and not yet as anything else.
@@ -181,7 +204,7 @@ pub struct Topic {
     pub published: Published,
     /// Messages received in a second, of late.
     pub received_per_second: f64,
-    /// Bytes published in a second, of late: MQTT topics and payloads.
+    /// Bytes published in a second, of late: MQTT packets.
     pub published_bytes_per_second: f64,
     /// Messages dropped, for whatever reason, or lost in DDS in a second, of late.
     pub lost_per_second: f64,

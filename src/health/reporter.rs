@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use super::report::{Connection, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
+use super::report::{Connection, Disk, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
 use super::{DropReason, Meter, TopicHealth, Topics};
 use crate::config::{Aws, Priority};
 use crate::queue;
@@ -81,7 +81,8 @@ impl Reporter {
             mqtt: topic.mqtt.clone(),
             state,
             received: account.received,
-            in_reception: account.received.saturating_sub(elsewhere),
+            recovered: account.recovered,
+            in_reception: (account.received + account.recovered).saturating_sub(elsewhere),
             dropped,
             queued: account.queued,
             in_flight: account.in_flight,
@@ -130,21 +131,30 @@ fn connection(uplink: UplinkState, now: Now) -> Connection {
         failed_attempts: uplink.failed_attempts,
         failures: uplink.failures.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
         last_fault: uplink.last_fault.map(fault),
+        set_aside: uplink.set_aside,
+        contested: uplink.contested,
     }
 }
 
 fn queue_report(figures: &queue::Figures) -> Queue {
     let lane = |(name, priority): (&str, Priority)| {
         let lane = figures.lane(priority);
+        let mut waiting = BTreeMap::from([(Place::Memory, Held { records: lane.queued, bytes: lane.queued_bytes })]);
+        if let Some(disk) = &figures.disk {
+            let bytes = disk.lanes[priority as usize];
+            waiting.insert(Place::Disk, Held { records: lane.queued_on_disk, bytes });
+        }
         Lane {
             lane: name.to_owned(),
-            waiting: BTreeMap::from([(Place::Memory, Held { records: lane.queued, bytes: lane.queued_bytes })]),
+            waiting,
             in_flight: Held { records: lane.in_flight, bytes: lane.in_flight_bytes },
             oldest: lane.oldest_received_ns.map(|ns| Duration::from_nanos(ns.try_into().unwrap_or(0)).as_secs()),
         }
     };
     let lanes = [("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)];
-    Queue { bound: figures.bound, lanes: lanes.into_iter().map(lane).collect() }
+    let disk = figures.disk.as_ref();
+    let disk = disk.map(|disk| Disk { bytes: disk.bytes, bound: disk.bound, trouble: disk.trouble.clone() });
+    Queue { bound: figures.bound, disk, lanes: lanes.into_iter().map(lane).collect() }
 }
 
 fn state(state: TopicState) -> State {

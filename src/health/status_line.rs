@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::TopicHealth;
 use crate::queue::Figures;
@@ -22,6 +22,9 @@ pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHeal
     let dropped: u64 = topics.iter().map(|topic| topic.counters.dropped_in_all()).sum();
     let waiting = queue.queued() + queue.in_flight();
     // Writing to a String never fails.
+    for remark in uplink.remarks(SystemTime::now()).iter().take(SHOWN_TROUBLES) {
+        let _ = write!(line, " {remark}.");
+    }
     let _ = write!(line, " {acknowledged} acknowledged, {waiting} queued, {dropped} dropped.");
     let received = topics.iter().filter(|topic| matches!(topic.state(), TopicState::Subscribed { .. })).count();
     let _ = write!(line, " {received} of {} topics subscribed.", topics.len());
@@ -98,7 +101,7 @@ mod tests {
         for topic in &topics {
             topic.set_state(TopicState::Trouble("no type".into()));
         }
-        let queue = Figures { lanes: Default::default(), bound: 0 };
+        let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
         let line = status_line(&UplinkState::default(), queue, &topics, Instant::now());
         assert!(
             line.starts_with("Connecting. 0 acknowledged, 0 queued, 0 dropped. 0 of 20 topics subscribed."),

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+/// How long systemd waits for the next sign of a start that takes long: as long as a segment may take to be read.
+const EXTENSION_USEC: u32 = 30_000_000;
+
 /// The bridge is up: configuration valid, queue ready, node in the graph. The broker need not be there.
 pub fn ready() {
     send(&[NotifyState::Ready]);
@@ -16,6 +19,13 @@ pub fn reloading() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!("systemd can't be told of the reload: {error}."),
     }
+}
+
+/// The queue on the disk is being looked through: `read` of `of` bytes. The start may take that longer.
+pub fn recovering(read: u64, of: u64) {
+    let percent = (read * 100).checked_div(of).unwrap_or(100);
+    let line = format!("Looking through the queue on the disk: {percent} %.");
+    send(&[NotifyState::ExtendTimeoutUsec(EXTENSION_USEC), NotifyState::Status(&line)]);
 }
 
 /// The bridge begins to stop.

@@ -33,7 +33,7 @@ struct Sample {
 pub struct Rates {
     /// Messages from ROS.
     pub received: f64,
-    /// Bytes to the broker, MQTT topics and payloads.
+    /// Bytes of MQTT packets to the broker.
     pub published_bytes: f64,
     /// Messages dropped, for whatever reason, or lost in DDS.
     pub lost: f64,

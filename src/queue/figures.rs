@@ -4,18 +4,45 @@ use crate::config::Priority;
 use crate::health::TopicCounters;
 
 /// How much is in the queue, by lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
     /// High, normal and low, in this order.
     pub lanes: [LaneFigures; 3],
-    /// The configured bound of all bytes together.
+    /// The configured bound of all bytes in memory together.
     pub bound: u64,
+    /// Nothing without a disk.
+    pub disk: Option<DiskFigures>,
+}
+
+/// How it stands with the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskFigures {
+    /// Bytes of all files, in whole blocks.
+    pub bytes: u64,
+    /// The configured bound of them.
+    pub bound: u64,
+    /// Bytes of the segments of each lane.
+    pub lanes: [u64; 3],
+    /// Bytes of the files that are set aside, because they can't be read.
+    pub set_aside: u64,
+    /// What keeps the disk from working, in words.
+    pub trouble: Option<String>,
 }
 
 impl Figures {
-    /// Records that wait.
+    /// Records that wait, in memory and on the disk.
     pub fn queued(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.queued).sum()
+        self.lanes.iter().map(|lane| lane.queued + lane.queued_on_disk).sum()
+    }
+
+    /// Records that wait on the disk only.
+    pub fn queued_on_disk(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.queued_on_disk).sum()
+    }
+
+    /// Records, waiting or leased, that are in memory only.
+    pub fn memory_only(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.memory_only).sum()
     }
 
     /// Records that are leased.
@@ -23,7 +50,7 @@ impl Figures {
         self.lanes.iter().map(|lane| lane.in_flight).sum()
     }
 
-    /// Bytes of all records, waiting and leased, their bookkeeping included.
+    /// Bytes of all records in memory, waiting and leased, their bookkeeping included.
     pub fn bytes(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.queued_bytes + lane.in_flight_bytes).sum()
     }
@@ -37,10 +64,14 @@ impl Figures {
 /// How much is in one lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LaneFigures {
-    /// Records that wait.
+    /// Records that wait in memory.
     pub queued: u64,
-    /// Bytes of the records that wait, their bookkeeping included.
+    /// Bytes of the records that wait in memory, their bookkeeping included.
     pub queued_bytes: u64,
+    /// Records that wait on the disk only.
+    pub queued_on_disk: u64,
+    /// Records, waiting or leased, that are not on the disk: what a power cut would take.
+    pub memory_only: u64,
     /// Records that are leased.
     pub in_flight: u64,
     /// Bytes of the records that are leased, their bookkeeping included.
@@ -53,6 +84,8 @@ pub struct LaneFigures {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
     pub received: u64,
+    /// Left on the disk by an earlier process.
+    pub recovered: u64,
     /// For whatever reason.
     pub dropped: u64,
     pub queued: u64,
@@ -67,12 +100,19 @@ impl Account {
         let (queued, in_flight) = (counters.queued(), counters.in_flight());
         let acknowledged = counters.acknowledged();
         // Read last, because a message is counted as received before anything else: so the sum is never short.
-        Account { received: counters.received(), dropped, queued, in_flight, acknowledged }
+        Account {
+            received: counters.received(),
+            recovered: counters.recovered(),
+            dropped,
+            queued,
+            in_flight,
+            acknowledged,
+        }
     }
 
     /// Messages counted as received that reception still has in hand: neither dropped nor admitted yet. None while the
     /// ROS thread rests.
     pub fn in_reception(&self) -> u64 {
-        self.received.saturating_sub(self.dropped + self.queued + self.in_flight + self.acknowledged)
+        (self.received + self.recovered).saturating_sub(self.dropped + self.queued + self.in_flight + self.acknowledged)
     }
 }

@@ -1,5 +1,6 @@
 //! What the queue holds.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,3 +45,18 @@ pub struct Route {
     pub priority: Priority,
     pub counters: Arc<TopicCounters>,
 }
+
+impl Route {
+    /// What tells topics apart: records of the same one stay in order, also of another process and of before a change
+    /// of the configuration.
+    pub(super) fn topic(&self) -> TopicKey {
+        let mut hasher = DefaultHasher::new();
+        (&self.ros, &self.mqtt).hash(&mut hasher);
+        TopicKey(hasher.finish())
+    }
+}
+
+/// Names a topic. Two topics may share one, though hardly in the age of the universe; then they share a place in the
+/// order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicKey(u64);

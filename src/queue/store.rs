@@ -1,13 +1,26 @@
-//! The records themselves: three lanes and the leases. Single-threaded and without a clock of its own.
+//! The records themselves: three lanes of topics, and the leases. Single-threaded and without a clock of its own.
+//!
+//! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the keeper.
 
-use std::collections::{BTreeMap, VecDeque};
+mod flow;
+mod lane;
+mod room;
+mod spill;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
-use super::record::Record;
+use super::record::{Record, Route, TopicKey};
 use crate::config::Overflow;
 use crate::health::DropReason;
+use flow::{Flow, Gap, Place};
+use lane::Lane;
+
+pub use spill::Mode;
+pub(super) use spill::{Done, Gone};
 
 /// Names one lease. Never given twice, so that the acknowledgement of a lease taken back means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,92 +35,108 @@ pub struct Lease {
 
 #[derive(Debug)]
 pub(super) struct Store {
-    /// Most bytes of all records together.
+    /// Most bytes of all records in memory together.
     bound: u64,
     overflow: Overflow,
+    mode: Mode,
     /// Indexed by priority: high, normal, low.
     lanes: [Lane; 3],
-    /// In the order of leasing, which within a lane is the order of admission.
-    leased: BTreeMap<LeaseId, Record>,
-    /// Bytes of all records, waiting and leased.
+    /// Where what is leased is: lane, topic and admission.
+    leased: BTreeMap<LeaseId, (usize, TopicKey, u64)>,
+    /// Bytes of all records in memory, waiting and leased.
     used: u64,
     next_lease: u64,
-    /// No waiting record expires before this; nothing, if none waits.
+    arrivals: u64,
+    /// No record that waits in memory expires before this; nothing, if none waits.
     earliest_expiry: Option<Instant>,
     /// What was dropped since `take_losses`, indexed by reason.
     losses: [Option<Loss>; DropReason::ALL.len()],
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    waiting: VecDeque<Record>,
-    waiting_bytes: u64,
-    leased: u64,
-    leased_bytes: u64,
+    /// What the disk has not given back, until it is counted.
+    lost_while_reading: Vec<(Arc<Route>, u64, DropReason)>,
+    /// Since when a record is in memory only.
+    unwritten_since: Option<Instant>,
+    link_is_up: bool,
+    /// Numbers that are done and that the disk does not know as done, by lane, with their topics.
+    unrecorded: [HashMap<u64, TopicKey>; 3],
 }
 
 impl Store {
-    pub fn new(bound: u64, overflow: Overflow) -> Self {
+    pub fn new(bound: u64, overflow: Overflow, mode: Mode) -> Self {
         Store {
             bound,
             overflow,
+            mode,
             lanes: Default::default(),
             leased: BTreeMap::new(),
             used: 0,
             next_lease: 0,
+            arrivals: 0,
             earliest_expiry: None,
             losses: Default::default(),
+            lost_while_reading: Vec::new(),
+            unwritten_since: None,
+            link_is_up: false,
+            unrecorded: Default::default(),
         }
     }
 
-    /// Whether no record waits.
-    pub fn is_idle(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.waiting.is_empty())
+    /// Whether a record of a topic that `wanted` accepts could be leased.
+    pub fn has_next(&self, wanted: &dyn Fn(&Route) -> bool) -> bool {
+        !self.waits_for_ledger() && self.lanes.iter().any(|lane| lane.has_next(wanted))
     }
 
-    /// Records that are leased.
-    pub fn leased(&self) -> usize {
-        self.leased.len()
+    /// Rises whenever it may be that a record can be leased that could not before.
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// Whether nothing waits, in memory or on the disk, and nothing is leased.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.iter().all(Lane::is_empty)
     }
 
     pub fn admit(&mut self, record: Record, now: Instant) -> bool {
-        for lane in 0..self.lanes.len() {
-            self.drop_expired_head(lane, now);
-        }
         if record.expires <= now {
-            self.lose(record, DropReason::Expired);
+            self.lose(&record, DropReason::Expired);
             return false;
+        }
+        if self.lacks_room(&record) {
+            self.sweep(now);
+            self.evict();
         }
         if self.lacks_room(&record) && !self.make_room(&record) {
-            self.lose(record, DropReason::Overflow);
+            self.lose(&record, DropReason::Overflow);
             return false;
         }
+        self.arrivals += 1;
         self.used += record.size();
         self.note_expiry(record.expires);
+        self.unwritten_since.get_or_insert(now);
         record.route.counters.enter_queue();
-        let lane = &mut self.lanes[record.route.priority as usize];
-        lane.waiting_bytes += record.size();
-        lane.waiting.push_back(record);
+        let writes = self.mode != Mode::Memory;
+        self.lanes[record.route.priority as usize].push(record, writes);
         true
     }
 
-    pub fn lease(&mut self, now: Instant) -> Option<Lease> {
-        for index in 0..self.lanes.len() {
-            self.drop_expired_head(index, now);
-            let lane = &mut self.lanes[index];
-            if let Some(record) = lane.waiting.pop_front() {
-                lane.waiting_bytes -= record.size();
-                lane.leased += 1;
-                lane.leased_bytes += record.size();
-                record.route.counters.leave_queue();
-                record.route.counters.enter_flight();
-                let id = LeaseId(self.next_lease);
-                self.next_lease += 1;
-                self.leased.insert(id, record.clone());
-                return Some(Lease { id, record });
-            }
+    /// Lends the next record of a topic that `wanted` accepts.
+    pub fn lease(&mut self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
+        if self.waits_for_ledger() {
+            return None;
         }
-        None
+        let (id, mut expired) = (LeaseId(self.next_lease), Vec::new());
+        let found = self.lanes.iter_mut().enumerate().find_map(|(index, lane)| {
+            let (key, admission, record) = lane.lease(id, now, wanted, &mut expired)?;
+            Some(((index, key, admission), record))
+        });
+        for record in expired {
+            self.forget_waiting(&record, DropReason::Expired);
+        }
+        let (place, record) = found?;
+        record.route.counters.leave_queue();
+        record.route.counters.enter_flight();
+        self.next_lease += 1;
+        self.leased.insert(id, place);
+        Some(Lease { id, record })
     }
 
     /// The record leased as `id` has arrived.
@@ -118,59 +147,58 @@ impl Store {
 
     /// The record leased as `id` is dropped for `reason`.
     pub fn discard(&mut self, id: LeaseId, reason: DropReason) -> bool {
-        self.end_lease(id).map(|record| self.lose(record, reason)).is_some()
+        self.end_lease(id).map(|record| self.lose(&record, reason)).is_some()
     }
 
     fn end_lease(&mut self, id: LeaseId) -> Option<Record> {
-        let record = self.leased.remove(&id)?;
+        let (index, key, admission) = self.leased.remove(&id)?;
+        let (record, place) = self.lanes[index].flows.get_mut(&key)?.finish(admission, id)?;
         self.used -= record.size();
-        let lane = &mut self.lanes[record.route.priority as usize];
-        lane.leased -= 1;
-        lane.leased_bytes -= record.size();
         record.route.counters.leave_flight();
+        if let Some(number) = place.number() {
+            self.unrecorded[index].insert(number, key);
+        }
         Some(record)
     }
 
     pub fn rewind(&mut self) -> usize {
         let leased = std::mem::take(&mut self.leased);
-        let rewound = leased.len();
-        for record in leased.into_values().rev() {
-            self.note_expiry(record.expires);
-            record.route.counters.leave_flight();
-            record.route.counters.enter_queue();
-            let lane = &mut self.lanes[record.route.priority as usize];
-            lane.leased -= 1;
-            lane.leased_bytes -= record.size();
-            lane.waiting_bytes += record.size();
-            lane.waiting.push_front(record);
+        for (index, key, admission) in leased.values() {
+            let entry = self.lanes[*index].flows.get_mut(key).and_then(|flow| flow.entry(*admission));
+            if let Some(record) = entry.and_then(|entry| entry.record()) {
+                record.route.counters.leave_flight();
+                record.route.counters.enter_queue();
+                let expires = record.expires;
+                self.note_expiry(expires);
+            }
         }
-        rewound
+        self.lanes.iter_mut().for_each(Lane::rewind);
+        self.arrivals += 1;
+        leased.len()
     }
 
-    /// Drops every waiting record that has expired. Looks at them only if one can have.
+    /// Drops every record that waits in memory and has expired. Looks at them only if one can have.
     pub fn sweep(&mut self, now: Instant) {
         if self.earliest_expiry.is_none_or(|earliest| earliest > now) {
             return;
         }
-        self.earliest_expiry = None;
-        for index in 0..self.lanes.len() {
-            let (mut expired, mut earliest) = (Vec::new(), None::<Instant>);
-            self.lanes[index].waiting.retain(|record| {
-                let keep = record.expires > now;
-                if keep {
-                    earliest = Some(earliest.map_or(record.expires, |earliest| earliest.min(record.expires)));
-                } else {
-                    expired.push(record.clone());
-                }
-                keep
-            });
-            for record in expired {
-                self.forget_waiting(index, &record);
-                self.lose(record, DropReason::Expired);
+        let (mut earliest, mut expired) = (None::<Instant>, Vec::new());
+        for lane in &mut self.lanes {
+            for flow in lane.flows.values_mut() {
+                expired.extend(flow.extract(|record, place| {
+                    // What is being written is dropped when that is done.
+                    let gone = record.expires <= now && !matches!(place, Place::Writing(_));
+                    if !gone {
+                        earliest = Some(earliest.map_or(record.expires, |earliest| earliest.min(record.expires)));
+                    }
+                    gone
+                }));
             }
-            if let Some(earliest) = earliest {
-                self.note_expiry(earliest);
-            }
+            lane.tidy_round();
+        }
+        self.earliest_expiry = earliest;
+        for record in expired {
+            self.forget_waiting(&record, DropReason::Expired);
         }
     }
 
@@ -180,69 +208,42 @@ impl Store {
     }
 
     pub fn figures(&self) -> Figures {
-        let mut lanes = std::array::from_fn(|index| {
+        let lanes = std::array::from_fn(|index| {
             let lane: &Lane = &self.lanes[index];
+            let oldest = lane.flows.values().filter_map(|flow: &Flow| {
+                let in_memory = flow.front.iter().find_map(|entry| entry.record()).map(|record| record.received_ns);
+                in_memory.or(flow.gap.as_ref().and_then(|gap| gap.oldest_received_ns))
+            });
             LaneFigures {
-                queued: lane.waiting.len() as u64,
-                queued_bytes: lane.waiting_bytes,
-                in_flight: lane.leased,
-                in_flight_bytes: lane.leased_bytes,
-                oldest_received_ns: lane.waiting.front().map(|record| record.received_ns),
+                queued: lane.sum(Flow::waiting),
+                queued_bytes: lane.sum(|flow| flow.waiting_bytes),
+                queued_on_disk: lane.sum(|flow| flow.gap.as_ref().map_or(0, |gap: &Gap| gap.records)),
+                memory_only: lane.sum(|flow| flow.memory_only),
+                in_flight: lane.sum(|flow| flow.leased),
+                in_flight_bytes: lane.sum(|flow| flow.leased_bytes),
+                oldest_received_ns: oldest.min(),
             }
         });
-        for record in self.leased.values() {
-            let lane: &mut LaneFigures = &mut lanes[record.route.priority as usize];
-            lane.oldest_received_ns =
-                Some(lane.oldest_received_ns.map_or(record.received_ns, |oldest| oldest.min(record.received_ns)));
-        }
-        Figures { lanes, bound: self.bound }
+        Figures { lanes, bound: self.bound, disk: None }
     }
 
-    fn lacks_room(&self, record: &Record) -> bool {
-        self.used + record.size() > self.bound
-    }
-
-    /// Makes room for `newcomer` as the overflow policy says. Drops nothing, and answers false, if that is not
-    /// possible.
-    fn make_room(&mut self, newcomer: &Record) -> bool {
-        if self.overflow == Overflow::DropNewest {
-            return false;
-        }
-        let own_lane = newcomer.route.priority as usize;
-        let may_go: u64 = self.lanes[own_lane..].iter().map(|lane| lane.waiting_bytes).sum();
-        if self.used - may_go + newcomer.size() > self.bound {
-            return false;
-        }
-        for index in (own_lane..self.lanes.len()).rev() {
-            while self.lacks_room(newcomer) {
-                let Some(oldest) = self.lanes[index].waiting.pop_front() else { break };
-                self.forget_waiting(index, &oldest);
-                self.lose(oldest, DropReason::Overflow);
-            }
-        }
-        true
-    }
-
-    fn drop_expired_head(&mut self, index: usize, now: Instant) {
-        while let Some(record) = self.lanes[index].waiting.pop_front_if(|record| record.expires <= now) {
-            self.forget_waiting(index, &record);
-            self.lose(record, DropReason::Expired);
-        }
-    }
-
-    /// Takes `record`, already out of its lane, out of the figures.
-    fn forget_waiting(&mut self, index: usize, record: &Record) {
+    /// Counts `record`, which waited and is out of its lane, as dropped.
+    fn forget_waiting(&mut self, record: &Record, reason: DropReason) {
         self.used -= record.size();
-        self.lanes[index].waiting_bytes -= record.size();
         record.route.counters.leave_queue();
+        self.lose(record, reason);
     }
 
-    fn lose(&mut self, record: Record, reason: DropReason) {
-        record.route.counters.count_dropped(reason);
-        let slot = &mut self.losses[reason as usize];
-        match slot {
-            Some(loss) => loss.records += 1,
-            None => *slot = Some(Loss { reason, records: 1, route: record.route }),
+    fn lose(&mut self, record: &Record, reason: DropReason) {
+        self.lose_all(&record.route, 1, reason);
+    }
+
+    /// Counts `records` of `route` as dropped.
+    fn lose_all(&mut self, route: &Arc<Route>, records: u64, reason: DropReason) {
+        route.counters.count_dropped_by(reason, records);
+        match &mut self.losses[reason as usize] {
+            Some(loss) => loss.records += records,
+            slot => *slot = Some(Loss { reason, records, route: route.clone() }),
         }
     }
 

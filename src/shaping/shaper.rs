@@ -78,12 +78,12 @@ enum Form {
 impl Shaper {
     /// A shaper for messages of the type that `schema` describes on `topic`, published as `thing`.
     ///
-    /// `seq` starts from the time now (see the module's `sequence`), also if a topic gets a new shaper because its type
-    /// has changed.
+    /// `seq` starts from `first`: of a topic that gets a new shaper, because its type has changed, the old one's
+    /// [`next_number`](Shaper::next_number).
     ///
     /// # Errors
     /// [`Unshapable`] if messages of this type can't become the payload that the topic asks for.
-    pub fn new(topic: &config::Topic, thing: &str, schema: Arc<Schema>) -> Result<Self, Unshapable> {
+    pub fn new(topic: &config::Topic, thing: &str, schema: Arc<Schema>, first: u64) -> Result<Self, Unshapable> {
         let form = match topic.payload {
             config::Payload::Message => Form::Message(Decoder::new(schema)?),
             config::Payload::Envelope => {
@@ -94,7 +94,12 @@ impl Shaper {
             config::Payload::Data => return Err(Unshapable::NoText { type_name: schema.name.clone() }),
             config::Payload::Cdr => Form::Cdr,
         };
-        Ok(Shaper { form, sequence: Sequence::from_now() })
+        Ok(Shaper { form, sequence: Sequence::from(first) })
+    }
+
+    /// The number that the next message gets.
+    pub fn next_number(&self) -> u64 {
+        self.sequence.peek()
     }
 
     /// Makes the payload for the serialized message `cdr`.

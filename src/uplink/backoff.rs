@@ -7,6 +7,9 @@
 //! - the waits start from `initial` again only after a connection that has lasted `stable_after`. A client that is
 //!   accepted and closed at once over and over would otherwise do so at full speed.
 //!
+//! While another client has the same client id, each attempt ends the other's connection. Then every wait is between
+//! half of `max` and `max`, however long the connections last: whoever has the connection may keep it for a while.
+//!
 //! The growth and the randomness are the crate `backoff`'s, which is used here and nowhere else.
 
 use std::time::{Duration, Instant};
@@ -37,6 +40,7 @@ pub struct Backoff {
     max: Duration,
     stable_after: Duration,
     last_attempt: Option<Instant>,
+    contested: bool,
 }
 
 impl Backoff {
@@ -58,7 +62,7 @@ impl Backoff {
             .with_multiplier(2.0)
             .with_max_elapsed_time(None)
             .build();
-        Ok(Backoff { waits, max, stable_after, last_attempt: None })
+        Ok(Backoff { waits, max, stable_after, last_attempt: None, contested: false })
     }
 
     /// An attempt to connect has been made: a CONNECT was sent at `now` at the latest.
@@ -66,9 +70,11 @@ impl Backoff {
         self.last_attempt = Some(now);
     }
 
-    /// A connection has ended that lasted for `lasted`.
-    pub fn connection_ended(&mut self, lasted: Duration) {
-        if lasted >= self.stable_after {
+    /// A connection has ended that lasted for `lasted`; `contested` says whether another client seems to have the same
+    /// client id.
+    pub fn connection_ended(&mut self, lasted: Duration, contested: bool) {
+        self.contested = contested;
+        if lasted >= self.stable_after && !contested {
             self.waits.reset();
         }
     }
@@ -78,6 +84,7 @@ impl Backoff {
         // The most the coming draw may give: the crate's arithmetic in floating point is not exact.
         let most = (self.waits.current_interval * 2).min(self.max);
         let wait = self.waits.next_backoff().unwrap_or(most).min(most);
+        let wait = if self.contested { self.max / 2 + wait / 2 } else { wait };
         let spaced = self.last_attempt.map_or(now, |last| last + MIN_SPACING);
         (now + wait).max(spaced)
     }
@@ -137,10 +144,10 @@ mod tests {
             let mut backoff = Backoff::try_new(&settings(1000, 100_000)).unwrap();
             for _ in 0..10 {
                 backoff.next_attempt(now);
-                backoff.connection_ended(Duration::from_millis(29_999));
+                backoff.connection_ended(Duration::from_millis(29_999), false);
             }
             longest[0] = longest[0].max(backoff.next_attempt(now) - now);
-            backoff.connection_ended(Duration::from_secs(30));
+            backoff.connection_ended(Duration::from_secs(30), false);
             longest[1] = longest[1].max(backoff.next_attempt(now) - now);
         }
         assert!(longest[0] > Duration::from_secs(20), "{longest:?}");
@@ -168,7 +175,7 @@ mod tests {
                 let begins = next + Duration::from_millis(late_ms % 50);
                 backoff.attempted(begins);
                 previous = Some(begins);
-                backoff.connection_ended(Duration::from_millis(lasted_ms));
+                backoff.connection_ended(Duration::from_millis(lasted_ms), false);
                 now = begins + Duration::from_millis(lasted_ms);
             }
         }

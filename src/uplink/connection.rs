@@ -6,24 +6,25 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, Outgoing, QoS};
+use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions};
 use rumqttc::{TlsConfiguration, Transport};
 use rustls::ClientConfig;
+use tokio::time::sleep_until;
 
 use super::early_close::Course;
 use super::fault::{Fault, FaultKind, Peer, classify};
+use super::outbox::Outbox;
+use super::presence::last_will;
 use super::shutdown::Shutdown;
 use super::state::Phase;
-use super::stopwatch::Stopwatch;
+use super::suspects::Suspects;
 use super::window::Window;
 use super::{CONNECT_TIMEOUT, DRAIN_TIMEOUT, MAX_PACKET, Uplink, tend, ticks};
-use crate::config::{Aws, Mqtt, Qos};
-use crate::health::DropReason;
-use crate::queue::{Lease, Queue};
-use crate::shaping::PAYLOAD_LIMIT;
+use crate::config::{Aws, Mqtt};
+use crate::health::Meter;
+use crate::queue::Queue;
 
 /// Packet identifiers before the client starts again from 1. Ten windows and more, so that an identifier is free again
 /// long before its turn comes, even if PUBACKs come out of order.
@@ -34,9 +35,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A client that has never been used before and never will be again.
 pub(super) struct Connection {
-    client: AsyncClient,
     event_loop: EventLoop,
-    window: Window,
+    outbox: Outbox,
 }
 
 /// How a connection ended.
@@ -61,7 +61,7 @@ enum Stage {
 }
 
 impl Connection {
-    pub fn new(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>) -> Self {
+    pub fn new(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>, meter: Arc<Meter>) -> Self {
         let mut options = MqttOptions::new(&aws.client_id, &aws.endpoint, aws.port);
         options
             .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)))
@@ -69,13 +69,16 @@ impl Connection {
             .set_clean_session(true)
             .set_inflight(PACKET_IDS)
             .set_max_packet_size(MAX_PACKET, MAX_PACKET);
-        // Room for the whole window and DISCONNECT, so that submitting never waits.
-        let (client, mut event_loop) = AsyncClient::new(options, mqtt.in_flight + 1);
+        if let Some(will) = last_will(mqtt) {
+            options.set_last_will(will);
+        }
+        // Room for the whole window, the word that the bridge is gone, and DISCONNECT, so that submitting never waits.
+        let (client, mut event_loop) = AsyncClient::new(options, mqtt.quotas.in_flight + 2);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         network.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
         event_loop.set_network_options(network);
-        Connection { client, event_loop, window: Window::new(mqtt.in_flight, mqtt.ack_timeout) }
+        Connection { event_loop, outbox: Outbox::new(client, mqtt, meter) }
     }
 
     /// Looks the name up, connects, shakes hands and waits for the CONNACK.
@@ -84,66 +87,88 @@ impl Connection {
         self.event_loop.poll().await.map(|_connack| ())
     }
 
-    /// Sends what the queue has until the connection ends or the uplink is told to stop.
-    pub async fn serve(mut self, uplink: &mut Uplink, since: Instant, shutdown: &mut Shutdown<'_>) -> (End, Course) {
+    /// Sends what the queue has until the connection ends or the uplink is told to stop. Answers what was in flight then.
+    pub async fn serve(
+        mut self,
+        uplink: &mut Uplink,
+        since: Instant,
+        shutdown: &mut Shutdown<'_>,
+    ) -> (End, Course, Outbox) {
         let end = self.serve_until_end(uplink, since, shutdown).await;
-        let course =
-            Course { lasted: since.elapsed(), acknowledged: self.window.acknowledged(), in_flight: self.window.len() };
-        (end, course)
+        let window = &self.outbox.window;
+        let course = Course { lasted: since.elapsed(), acknowledged: window.acknowledged(), in_flight: window.len() };
+        (end, course, self.outbox)
     }
 
     async fn serve_until_end(&mut self, uplink: &mut Uplink, since: Instant, shutdown: &mut Shutdown<'_>) -> End {
-        let Connection { client, event_loop, window } = self;
+        let Connection { event_loop, outbox } = self;
         let queue = uplink.queue.clone();
-        let mut stopwatch = Stopwatch::new(Arc::clone(&uplink.meter));
         let (mut stage, mut ticks) = (Stage::Serving, ticks());
         loop {
-            if let Err(fault) = feed(client, window, &mut stopwatch, &queue, stage) {
-                return End::Fault(fault);
-            }
             if matches!(stage, Stage::Draining { .. }) && queue.is_empty() {
-                stage = leave(client);
+                stage = leave(outbox, &uplink.rules.suspects);
+            }
+            if !matches!(stage, Stage::Leaving { .. })
+                && let Err(fault) = outbox.feed(&mut uplink.rules, &queue)
+            {
+                return End::Fault(fault);
             }
             let event = {
                 let mut poll = pin!(event_loop.poll());
                 loop {
-                    let may_feed = window.has_room() && !matches!(stage, Stage::Leaving { .. });
+                    let may_feed = outbox.wants_more(&uplink.rules.suspects) && !matches!(stage, Stage::Leaving { .. });
+                    let resume = outbox.resume();
                     tokio::select! {
                         event = &mut poll => break event,
-                        () = queue.ready(), if may_feed => {
-                            if let Err(fault) = feed(client, window, &mut stopwatch, &queue, stage) {
+                        () = ready(&queue, &uplink.rules.suspects), if may_feed => {
+                            if let Err(fault) = outbox.feed(&mut uplink.rules, &queue) {
+                                return End::Fault(fault);
+                            }
+                        }
+                        () = sleep_until(resume.unwrap_or(since).into()), if resume.is_some() => {
+                            if let Err(fault) = outbox.feed(&mut uplink.rules, &queue) {
                                 return End::Fault(fault);
                             }
                         }
                         () = shutdown.requested(), if stage == Stage::Serving => {
                             uplink.set_phase(Phase::Draining);
                             stage = match queue.is_empty() {
-                                true => leave(client),
+                                true => leave(outbox, &uplink.rules.suspects),
                                 false => Stage::Draining { until: Instant::now() + DRAIN_TIMEOUT },
                             };
                         }
                         _ = ticks.tick() => {
                             let now = Instant::now();
                             tend(&queue, &uplink.heartbeat);
-                            uplink.note_stability(since, now);
+                            outbox.settle(&mut uplink.rules.suspects, now);
+                            uplink.note_progress(since, now);
                             match stage {
-                                Stage::Serving if uplink.renew.load(Ordering::Relaxed) => stage = leave(client),
-                                Stage::Draining { until } if now >= until => stage = leave(client),
+                                Stage::Serving if uplink.renew.load(Ordering::Relaxed) => {
+                                    stage = leave(outbox, &uplink.rules.suspects);
+                                }
+                                Stage::Draining { until } if now >= until => stage = leave(outbox, &uplink.rules.suspects),
                                 Stage::Leaving { until } if now >= until => return End::Disconnected,
-                                _ if window.is_overdue(now) => return End::Fault(overdue(window, &uplink.mqtt)),
+                                _ if outbox.window.is_overdue(now) => {
+                                    return End::Fault(overdue(&outbox.window, &uplink.mqtt));
+                                }
                                 _ => {}
+                            }
+                            if !matches!(stage, Stage::Leaving { .. })
+                                && let Err(fault) = outbox.feed(&mut uplink.rules, &queue)
+                            {
+                                return End::Fault(fault);
                             }
                         }
                     }
                 }
             };
             match event {
-                Ok(event) => note(&event, window, &mut stopwatch, &queue),
+                Ok(event) => outbox.note(&event, &mut uplink.rules, &queue),
                 Err(error) => {
                     // PUBACKs that came in the same read as the end. A publish that failed to be sent is in there too.
                     for event in std::mem::take(&mut event_loop.state.events) {
                         if matches!(event, Event::Incoming(_)) {
-                            note(&event, window, &mut stopwatch, &queue);
+                            outbox.note(&event, &mut uplink.rules, &queue);
                         }
                     }
                     if matches!(stage, Stage::Leaving { .. }) {
@@ -156,62 +181,16 @@ impl Connection {
     }
 }
 
-/// Submits records while the window has room and the queue has some.
-fn feed(
-    client: &AsyncClient,
-    window: &mut Window,
-    stopwatch: &mut Stopwatch,
-    queue: &Queue,
-    stage: Stage,
-) -> Result<(), Fault> {
-    if matches!(stage, Stage::Leaving { .. }) {
-        return Ok(());
-    }
-    while window.has_room() {
-        let now = Instant::now();
-        let Some(lease) = queue.lease(now) else { break };
-        if lease.record.payload.len() > PAYLOAD_LIMIT {
-            // The broker would close the connection over it, now and whenever it is sent again.
-            queue.discard(lease.id, DropReason::TooLarge, now);
-            continue;
-        }
-        if !submit(client, &lease) {
-            return Err(Fault::new(FaultKind::Protocol, "the MQTT client takes no publish".into()));
-        }
-        window.submit(lease.id);
-        stopwatch.submitted(&lease);
-    }
-    Ok(())
+/// Waits until a record may be leased. To be asked anew several times a second, because topics are set aside for a time.
+async fn ready(queue: &Queue, suspects: &Suspects) {
+    let now = Instant::now();
+    queue.ready_where(&|route| suspects.permit(&route.mqtt, now)).await;
 }
 
-fn submit(client: &AsyncClient, lease: &Lease) -> bool {
-    let route = &lease.record.route;
-    let qos = match route.qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-    };
-    // The one call that takes the payload without copying it waits for room, of which there always is.
-    let publish = pin!(client.publish_bytes(&route.mqtt, qos, route.retain, lease.record.payload.clone()));
-    matches!(publish.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
-}
-
-/// Submits DISCONNECT behind everything else.
-fn leave(client: &AsyncClient) -> Stage {
-    // It cannot fail: the channel has room for it beside the window. If it did, FAREWELL would end the wait.
-    let _ = client.try_disconnect();
+/// Takes leave of the broker; nothing follows that.
+fn leave(outbox: &mut Outbox, suspects: &Suspects) -> Stage {
+    outbox.leave(suspects);
     Stage::Leaving { until: Instant::now() + FAREWELL }
-}
-
-fn note(event: &Event, window: &mut Window, stopwatch: &mut Stopwatch, queue: &Queue) {
-    let done = match event {
-        Event::Outgoing(Outgoing::Publish(packet_id)) => window.sent(*packet_id, Instant::now()),
-        Event::Incoming(Incoming::PubAck(ack)) => window.acknowledge(ack.pkid, Instant::now()),
-        _ => None,
-    };
-    if let Some(lease) = done {
-        queue.acknowledge(lease);
-        stopwatch.done(lease);
-    }
 }
 
 fn overdue(window: &Window, mqtt: &Mqtt) -> Fault {

@@ -2,9 +2,9 @@
 //!
 //! MQTT 3.1.1 has no word for it: a broker closes the older of two connections with one client id without saying why.
 //! The two then take turns, each accepted and closed again. A single such close proves nothing; several in a row do,
-//! if the publishes in flight do not explain them. A publish that the broker does not take (a topic that the policy
-//! forbids) closes the connection before anything after it is acknowledged, and being sent first on the next
-//! connection it closes that one without any PUBACK.
+//! if the publishes in flight do not explain them. A publish that the broker does not take closes the connection before
+//! anything after it is acknowledged, and being sent first on the next connection it closes that one without any PUBACK;
+//! [`super::suspects`] finds out which it is.
 
 use std::time::Duration;
 
@@ -12,6 +12,11 @@ use super::fault::{Fault, FaultKind};
 
 /// Connections in a row that have to be closed early before a client id used twice is named as the usual cause.
 const SUSPICIOUS: u32 = 5;
+
+/// Closes in a row after which also a connection that was stable does not end the row, but only one that lasted
+/// [`CALM`] times as long: of two clients one comes to know first, backs off, and leaves the other alone for a while.
+const LIKELY: u32 = 3;
+const CALM: u32 = 10;
 
 /// How a connection went that the broker had accepted.
 #[derive(Debug, Clone, Copy)]
@@ -28,43 +33,51 @@ pub(super) struct Course {
 pub(super) struct EarlyCloses {
     stable_after: Duration,
     unexplained: u32,
-    without_ack: u32,
 }
 
 impl EarlyCloses {
     pub fn new(stable_after: Duration) -> Self {
-        EarlyCloses { stable_after, unexplained: 0, without_ack: 0 }
+        EarlyCloses { stable_after, unexplained: 0 }
     }
 
     /// An attempt failed before the broker accepted it: what follows is no row of accepted connections.
     pub fn attempt_failed(&mut self) {
-        (self.unexplained, self.without_ack) = (0, 0);
+        if !self.is_contested() {
+            self.unexplained = 0;
+        }
+    }
+
+    /// Whether another client seems to have the same client id.
+    pub fn is_contested(&self) -> bool {
+        self.unexplained >= SUSPICIOUS
+    }
+
+    /// Whether a connection that has lasted so long shows that nobody else wants it.
+    pub fn is_calm(&self, lasted: Duration) -> bool {
+        lasted >= if self.unexplained >= LIKELY { self.stable_after * CALM } else { self.stable_after }
+    }
+
+    /// The last connection was closed over a publish.
+    pub fn explained(&mut self) {
+        self.unexplained = 0;
+    }
+
+    /// A connection stands for so long already.
+    pub fn stands(&mut self, lasted: Duration) {
+        if self.is_calm(lasted) {
+            self.unexplained = 0;
+        }
     }
 
     /// A connection ended by `fault`. Answers the fault, said better if the row of closes allows.
     pub fn connection_ended(&mut self, course: Course, fault: Fault, client_id: &str) -> Fault {
-        if fault.kind != FaultKind::Closed || course.lasted >= self.stable_after {
-            (self.unexplained, self.without_ack) = (0, 0);
-            return fault;
-        }
-        if course.in_flight > 0 && course.acknowledged == 0 {
+        let explained = course.in_flight > 0 && course.acknowledged == 0;
+        if fault.kind != FaultKind::Closed || self.is_calm(course.lasted) || explained && !self.is_contested() {
             self.unexplained = 0;
-            self.without_ack += 1;
-            if self.without_ack >= SUSPICIOUS {
-                return Fault::new(
-                    FaultKind::Closed,
-                    format!(
-                        "the broker closed the connection again before any PUBACK, with {} publishes in flight; \
-                         a topic that its policy does not allow is the usual cause",
-                        course.in_flight
-                    ),
-                );
-            }
             return fault;
         }
-        self.without_ack = 0;
         self.unexplained += 1;
-        if self.unexplained < SUSPICIOUS {
+        if !self.is_contested() {
             return fault;
         }
         Fault::new(
@@ -80,7 +93,11 @@ impl EarlyCloses {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::config::Reconnect;
+    use crate::uplink::backoff::Backoff;
 
     const CLOSED: Course = Course { lasted: Duration::from_secs(2), acknowledged: 0, in_flight: 0 };
 
@@ -106,7 +123,7 @@ mod tests {
         let stable = Course { lasted: Duration::from_secs(30), ..CLOSED };
         let forbidden = Course { in_flight: 3, ..CLOSED };
         assert!(
-            kinds(&[CLOSED, CLOSED, CLOSED, CLOSED, stable, CLOSED, CLOSED, CLOSED, CLOSED])
+            kinds(&[CLOSED, CLOSED, stable, CLOSED, CLOSED, stable, CLOSED, CLOSED, stable])
                 .iter()
                 .all(|&kind| kind == FaultKind::Closed)
         );
@@ -117,13 +134,40 @@ mod tests {
         );
     }
 
-    /// A publish that closes every connection is named as such.
+    /// Two clients with one client id and the default times, over five minutes: both come to say so, and connect fewer
+    /// than 30 times together.
     #[test]
-    fn a_forbidden_topic_is_hinted_at() {
-        let mut closes = EarlyCloses::new(Duration::from_secs(30));
-        let fault = Fault::new(FaultKind::Closed, "the broker closed the connection".into());
-        let forbidden = Course { in_flight: 3, ..CLOSED };
-        let last = (0..SUSPICIOUS).map(|_| closes.connection_ended(forbidden, fault.clone(), "robot1")).last().unwrap();
-        assert!(last.sentence.contains("a topic that its policy does not allow"), "{}", last.sentence);
+    fn two_clients_with_one_client_id_do_not_fight() {
+        let reconnect = Reconnect {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(120),
+            stable_after: Duration::from_secs(30),
+        };
+        for _ in 0..300 {
+            let start = Instant::now();
+            let client = || (EarlyCloses::new(reconnect.stable_after), Backoff::try_new(&reconnect).unwrap(), start);
+            let mut clients = [client(), client()];
+            let (mut connects, mut connected, mut said) = (0, None::<(usize, Instant)>, [false; 2]);
+            loop {
+                let next = (0..2).filter(|client| connected.is_none_or(|(holder, _)| holder != *client));
+                let next = next.min_by_key(|client| clients[*client].2).expect("at most one is connected");
+                let now = clients[next].2;
+                if now >= start + Duration::from_secs(300) {
+                    break;
+                }
+                connects += 1;
+                clients[next].1.attempted(now);
+                if let Some((holder, since)) = connected.replace((next, now)) {
+                    let (closes, backoff, at) = &mut clients[holder];
+                    let course = Course { lasted: now - since, ..CLOSED };
+                    let fault = Fault::new(FaultKind::Closed, "the broker closed the connection".into());
+                    said[holder] |= closes.connection_ended(course, fault, "robot1").kind == FaultKind::TakenOver;
+                    backoff.connection_ended(course.lasted, closes.is_contested());
+                    *at = backoff.next_attempt(now);
+                }
+            }
+            assert_eq!(said, [true; 2]);
+            assert!(connects < 30, "{connects}");
+        }
     }
 }

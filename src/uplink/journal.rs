@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::fault::{Fault, FaultKind};
+use crate::queue::Route;
 
 /// A fault that lasts is logged again after this long.
 const REMINDER: Duration = Duration::from_secs(600);
@@ -82,6 +83,32 @@ pub(super) fn log_fault(fault: &Fault, was_connected: bool, times: u64) {
         _ if fault.kind.needs_somebody() => tracing::error!(reason, times, "{what}, {times} times more: {sentence}."),
         _ => tracing::warn!(reason, times, "{what}, {times} times more: {sentence}."),
     }
+}
+
+/// Logs that `topic` has to wait so that the others can flow.
+pub(super) fn log_set_aside(topic: &str, wait: Duration) {
+    tracing::error!(
+        topic,
+        "The broker closes the connection over publishes to {topic}; the usual cause is a policy that does not allow \
+         them. They wait and are tried again in {} s, the others go on.",
+        wait.as_secs()
+    );
+}
+
+/// Logs that a topic that was set aside flows again.
+pub(super) fn log_taken_again(topic: &str) {
+    tracing::info!(topic, "The broker takes publishes to {topic} again.");
+}
+
+/// Logs that one record is given up so that the others can flow.
+pub(super) fn log_poison(route: &Route, size: usize) {
+    tracing::error!(
+        topic = route.ros,
+        mqtt_topic = route.mqtt,
+        size,
+        "A publish to {} of {size} bytes is dropped: the broker has closed the connection over it again and again.",
+        route.mqtt
+    );
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
+use super::expiry;
 use super::fault::Fault;
 
 /// The uplink at one moment. Published through a `tokio::sync::watch`.
@@ -19,6 +20,10 @@ pub struct UplinkState {
     pub failed_attempts: u64,
     /// When the client certificate expires; unknown until one has been read.
     pub certificate_expires: Option<SystemTime>,
+    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    pub set_aside: Vec<String>,
+    /// Whether another client seems to have the same client id, so that the two close each other's connections.
+    pub contested: bool,
 }
 
 /// What the uplink is doing.
@@ -46,6 +51,8 @@ impl Default for UplinkState {
             failures: BTreeMap::new(),
             failed_attempts: 0,
             certificate_expires: None,
+            set_aside: Vec::new(),
+            contested: false,
         }
     }
 }
@@ -54,6 +61,14 @@ impl UplinkState {
     /// Whether a connection stands.
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected { .. } | Phase::Draining)
+    }
+
+    /// What needs somebody although the connection stands, at the time `now`, each a sentence without its full stop.
+    pub fn remarks(&self, now: SystemTime) -> Vec<String> {
+        let contested = self.contested.then(|| "Another client seems to have the same client id".to_owned());
+        let refused = self.set_aside.iter().map(|topic| format!("The broker refuses publishes to {topic}"));
+        let expiry = self.certificate_expires.and_then(|expires| expiry::days_left(expires, now)).map(expiry::remark);
+        contested.into_iter().chain(expiry).chain(refused).collect()
     }
 
     pub(super) fn note_fault(&mut self, fault: &Fault) {

@@ -5,9 +5,10 @@
 //! the packet identifier names it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::queue::LeaseId;
+use crate::queue::{LeaseId, Route};
 
 /// The window of one connection. Never used for another: packet identifiers start anew with each.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub(super) struct Window {
     capacity: usize,
     ack_timeout: Duration,
     /// Handed to the client, not reported as sent.
-    submitted: VecDeque<LeaseId>,
+    submitted: VecDeque<Publish>,
     /// Sent with QoS 1 and not acknowledged, oldest first.
     sent: VecDeque<Sent>,
     /// Since when the head of `sent` has been its head.
@@ -23,10 +24,22 @@ pub(super) struct Window {
     acknowledged: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A publish on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Publish {
+    /// Of the record; nothing, if the queue does not know of it.
+    pub lease: Option<LeaseId>,
+    pub route: Arc<Route>,
+    /// Bytes of the packet.
+    pub size: usize,
+    /// When DDS handed the message to the bridge, nanoseconds since 1970; nothing, if it is none of ROS's.
+    pub received_ns: Option<i64>,
+}
+
+#[derive(Debug)]
 struct Sent {
     packet_id: u16,
-    lease: LeaseId,
+    publish: Publish,
 }
 
 impl Window {
@@ -46,6 +59,11 @@ impl Window {
         self.len() < self.capacity
     }
 
+    /// The records that are in flight, oldest first.
+    pub fn in_flight(&self) -> impl Iterator<Item = &Publish> {
+        self.sent.iter().map(|sent| &sent.publish).chain(&self.submitted)
+    }
+
     /// Records that are in flight.
     pub fn len(&self) -> usize {
         self.submitted.len() + self.sent.len()
@@ -56,34 +74,34 @@ impl Window {
         self.acknowledged
     }
 
-    /// `lease` was handed to the client.
-    pub fn submit(&mut self, lease: LeaseId) {
-        self.submitted.push_back(lease);
+    /// `publish` was handed to the client.
+    pub fn submit(&mut self, publish: Publish) {
+        self.submitted.push_back(publish);
     }
 
-    /// The client has sent the next of what was submitted, with this packet identifier. Answers the lease if that is
-    /// all that will be heard of it: QoS 0 has no packet identifier (0) and no PUBACK.
-    pub fn sent(&mut self, packet_id: u16, now: Instant) -> Option<LeaseId> {
-        let lease = self.submitted.pop_front()?;
+    /// The client has sent the next of what was submitted, with this packet identifier. Answers it if that is all that
+    /// will be heard of it: QoS 0 has no packet identifier (0) and no PUBACK.
+    pub fn sent(&mut self, packet_id: u16, now: Instant) -> Option<Publish> {
+        let publish = self.submitted.pop_front()?;
         if packet_id == 0 {
-            return Some(lease);
+            return Some(publish);
         }
         if self.sent.is_empty() {
             self.head_since = Some(now);
         }
-        self.sent.push_back(Sent { packet_id, lease });
+        self.sent.push_back(Sent { packet_id, publish });
         None
     }
 
     /// A PUBACK has come. Answers whose; nothing, if nobody's.
-    pub fn acknowledge(&mut self, packet_id: u16, now: Instant) -> Option<LeaseId> {
+    pub fn acknowledge(&mut self, packet_id: u16, now: Instant) -> Option<Publish> {
         // Brokers mostly acknowledge in order, so this looks at one or two.
         let position = self.sent.iter().position(|sent| sent.packet_id == packet_id)?;
         if position == 0 {
             self.head_since = Some(now);
         }
         self.acknowledged += 1;
-        self.sent.remove(position).map(|sent| sent.lease)
+        self.sent.remove(position).map(|sent| sent.publish)
     }
 
     /// Whether the oldest publish in flight has been the oldest for longer than the PUBACK timeout.
@@ -105,9 +123,9 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 
-    fn leases<const N: usize>() -> [LeaseId; N] {
+    fn publishes<const N: usize>() -> [Publish; N] {
         let hour = Duration::from_secs(3600);
-        let queue = Queue::new(&config::Queue { memory: 1 << 20, overflow: Overflow::DropNewest, max_age: hour });
+        let queue = Queue::in_memory(&config::Queue::in_memory(1 << 20, Overflow::DropNewest));
         let route = Route {
             ros: "/odom".into(),
             mqtt: "odom".into(),
@@ -116,30 +134,32 @@ mod tests {
             priority: Priority::Normal,
             counters: Default::default(),
         };
-        let (route, now) = (std::sync::Arc::new(route), Instant::now());
+        let (route, now) = (Arc::new(route), Instant::now());
         std::array::from_fn(|_| {
             queue.admit(Record { route: route.clone(), payload: "x".into(), received_ns: 0, expires: now + hour }, now);
-            queue.lease(now).unwrap().id
+            Publish { lease: queue.lease(now).map(|lease| lease.id), route: route.clone(), size: 1, received_ns: None }
         })
     }
 
     /// Packet identifiers go to what was submitted, in order; PUBACKs may come in any order, twice, or for nobody.
     #[test]
     fn pairs_acknowledgements_in_any_order() {
-        let ([a, b, c, d], now) = (leases(), Instant::now());
+        let (publishes, now) = (publishes::<4>(), Instant::now());
+        let [a, b, c, d] = publishes.each_ref().map(|publish| publish.lease);
         let mut window = Window::new(4, TIMEOUT);
-        [a, b, c, d].into_iter().for_each(|lease| window.submit(lease));
+        publishes.into_iter().for_each(|publish| window.submit(publish));
+        let lease = |publish: Option<Publish>| publish.and_then(|publish| publish.lease);
         assert!(!window.has_room());
-        assert_eq!(window.sent(1, now), None);
-        assert_eq!(window.sent(0, now), Some(b), "QoS 0 is done when it is sent");
-        assert_eq!(window.sent(2, now), None);
-        assert_eq!(window.sent(3, now), None);
-        assert_eq!(window.sent(4, now), None, "nothing was submitted any more");
+        assert_eq!(lease(window.sent(1, now)), None);
+        assert_eq!(lease(window.sent(0, now)), b, "QoS 0 is done when it is sent");
+        assert_eq!(lease(window.sent(2, now)), None);
+        assert_eq!(lease(window.sent(3, now)), None);
+        assert_eq!(lease(window.sent(4, now)), None, "nothing was submitted any more");
         assert!(window.has_room());
-        assert_eq!(window.acknowledge(3, now), Some(d));
-        assert_eq!(window.acknowledge(3, now), None);
-        assert_eq!(window.acknowledge(1, now), Some(a));
-        assert_eq!(window.acknowledge(2, now), Some(c));
+        assert_eq!(lease(window.acknowledge(3, now)), d);
+        assert_eq!(lease(window.acknowledge(3, now)), None);
+        assert_eq!(lease(window.acknowledge(1, now)), a);
+        assert_eq!(lease(window.acknowledge(2, now)), c);
         assert_eq!((window.len(), window.acknowledged()), (0, 3));
     }
 
@@ -147,13 +167,13 @@ mod tests {
     /// waits for those before it is not.
     #[test]
     fn the_oldest_alone_has_a_deadline() {
-        let ([a, b, c], start) = (leases(), Instant::now());
+        let ([a, b, c, again], start) = (publishes(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut window = Window::new(3, TIMEOUT);
         assert!(!window.is_overdue(at(1000)), "nothing is in flight");
         window.submit(a);
         assert!(!window.is_overdue(at(1000)), "nothing was sent");
-        [b, c].into_iter().for_each(|lease| window.submit(lease));
+        [b, c].into_iter().for_each(|publish| window.submit(publish));
         (1..=3).for_each(|packet_id| _ = window.sent(packet_id, at(0)));
         assert!(!window.is_overdue(at(19)));
         assert!(window.is_overdue(at(20)));
@@ -163,7 +183,7 @@ mod tests {
         assert!(window.is_overdue(at(39)), "2 was swallowed");
         window.acknowledge(2, at(39));
         assert!(!window.is_overdue(at(1000)));
-        window.submit(a);
+        window.submit(again);
         window.sent(4, at(1000));
         assert!(!window.is_overdue(at(1019)), "the deadline starts anew");
         assert!(window.is_overdue(at(1020)));

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 
@@ -21,6 +22,8 @@ pub enum Valid {
     NoLonger,
     /// From 4000 on.
     NotYet,
+    /// From 2020 on, and for so many days from now.
+    ForDays(u64),
 }
 
 /// A certificate with its key, in PEM format.
@@ -60,6 +63,9 @@ impl Authority {
             Valid::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2999, 1, 1)),
             Valid::NoLonger => (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1)),
             Valid::NotYet => (date_time_ymd(4000, 1, 1), date_time_ymd(4001, 1, 1)),
+            Valid::ForDays(days) => {
+                (date_time_ymd(2020, 1, 1), (SystemTime::now() + Duration::from_secs(days * 86_400)).into())
+            }
         };
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         Identity { certificate, private_key: key.serialize_pem() }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use iot_bridge::config::{Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, Reconnect};
+use iot_bridge::config::{Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, Quotas, Reconnect};
 use iot_bridge::health::Heartbeat;
 use iot_bridge::queue::{Queue, Record, Route};
 use iot_bridge::uplink::{FaultKind, Uplink, UplinkState};
@@ -88,7 +88,9 @@ impl Scene {
                 max: Duration::from_secs(1),
                 stable_after: Duration::from_secs(30),
             },
-            in_flight: 100,
+            quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 },
+            last_will: None,
+            presence: None,
         };
         let queue = Self::empty_queue();
         let routes = (0..TOPICS).map(|topic| route(topic, Qos::AtLeastOnce)).collect();
@@ -114,7 +116,7 @@ impl Scene {
 
     /// A queue of 32 MiB.
     pub fn empty_queue() -> Arc<Queue> {
-        Arc::new(Queue::new(&QueueSettings { memory: 32 << 20, overflow: Overflow::DropOldest, max_age: HOUR }))
+        Arc::new(Queue::in_memory(&QueueSettings::in_memory(32 << 20, Overflow::DropOldest)))
     }
 
     /// Starts an uplink with the scene's settings.

@@ -45,16 +45,23 @@ impl Stage {
         self.directory.path().join("rootCA.crt")
     }
 
-    /// Writes a configuration for the thing `robot1` over the link; `rest` follows the `[aws]` table.
+    /// Where the queue is on the disk.
+    pub fn queue(&self) -> PathBuf {
+        self.directory.path().join("queue")
+    }
+
+    /// Writes a configuration for the thing `robot1` over the link, as fast as it goes; `rest` follows the first key of the `[queue]` table.
     pub fn configure(&self, rest: &str) -> PathBuf {
         let path = self.directory.path().join("config.toml");
         let text = format!(
             "[aws]\nendpoint = \"localhost\"\nport = {}\nthing = \"robot1\"\ncertificate = {:?}\nprivate_key = {:?}\n\
-             root_ca = {:?}\n\n{rest}\n",
+             root_ca = {:?}\n\n[mqtt.quotas]\npublishes_per_second = \"unlimited\"\n\
+             bytes_per_second = \"unlimited\"\n\n[queue]\ndirectory = {:?}\n{rest}\n",
             self.link.port(),
             self.files.certificate,
             self.files.private_key,
             self.root_ca(),
+            self.queue(),
         );
         std::fs::write(&path, text).unwrap();
         path

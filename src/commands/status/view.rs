@@ -40,6 +40,12 @@ fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         Phase::Stopped => write!(f, "stopped")?,
     }
     writeln!(f, "; {} so far, {} failed attempts since", connection.connections, connection.failed_attempts)?;
+    if connection.contested {
+        writeln!(f, "Client id    another client seems to have the same")?;
+    }
+    for topic in &connection.set_aside {
+        writeln!(f, "Set aside    {topic}: the broker closes the connection over it")?;
+    }
     if let Some(fault) = &connection.last_fault {
         writeln!(f, "Last fault   {} ago: {}", Span(report.at.saturating_sub(fault.at)), fault.sentence)?;
     }
@@ -68,6 +74,10 @@ fn queue(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "; the oldest for {}", Span(report.at.saturating_sub(oldest)))?;
     }
     writeln!(f)?;
+    if let Some(disk) = &queue.disk {
+        write!(f, "Disk         {} of {}", Bytes(disk.bytes as f64), Bytes(disk.bound as f64))?;
+        writeln!(f, "{}", disk.trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default())?;
+    }
     for lane in queue.lanes.iter().filter(|lane| lane.oldest.is_some()) {
         write!(f, "  {:<11}", lane.lane)?;
         for (place, held) in &lane.waiting {

@@ -82,10 +82,12 @@ impl Model {
 
     fn admit(&mut self, newcomer: Held, now: Instant) {
         self.counts[newcomer.lane].received += 1;
-        (0..3).for_each(|lane| self.drop_expired_heads(lane, now));
         if newcomer.expires <= now {
             self.counts[newcomer.lane].expired += 1;
             return;
+        }
+        if self.used() + newcomer.size > self.bound {
+            self.tend(now);
         }
         let fixed: u64 = self
             .held
@@ -146,7 +148,7 @@ proptest! {
     ) {
         let overflow = if drop_oldest { Overflow::DropOldest } else { Overflow::DropNewest };
         let bound = records * 400;
-        let queue = Queue::new(&config::Queue { memory: bound, overflow, max_age: HOUR });
+        let queue = Queue::in_memory(&config::Queue::in_memory(bound, overflow));
         let routes = [Priority::High, Priority::Normal, Priority::Low].map(route);
         let mut model = Model { bound, overflow, held: Vec::new(), counts: [Counts::default(); 3], leases: 0 };
         let (mut now, mut serial, mut leases) = (Instant::now(), 0, Vec::new());
@@ -210,6 +212,8 @@ fn check(queue: &Queue, model: &Model, routes: &[Arc<Route>; 3]) -> Result<(), T
         let expected = super::super::LaneFigures {
             queued: waiting.len() as u64,
             queued_bytes: bytes(&waiting),
+            queued_on_disk: 0,
+            memory_only: (waiting.len() + leased.len()) as u64,
             in_flight: leased.len() as u64,
             in_flight_bytes: bytes(&leased),
             oldest_received_ns: waiting.iter().chain(&leased).map(|held| held.serial as i64).min(),

@@ -37,12 +37,15 @@ fn string(text: &[u8]) -> Vec<u8> {
 }
 
 fn shaper(payload: Payload) -> Shaper {
-    Shaper::new(&topic(payload), "r1", string_schema(STRING_TYPE)).unwrap()
+    Shaper::new(&topic(payload), "r1", string_schema(STRING_TYPE), FIRST).unwrap()
 }
 
 fn shape(shaper: &mut Shaper, cdr: &[u8]) -> Result<Bytes, Refused> {
     shaper.shape(cdr, SOURCE, RECEIVED, &mut Scratch::new())
 }
+
+/// What `seq` starts from.
+const FIRST: u64 = 1_700_000_000_000_000;
 
 fn seq(payload: &Bytes) -> u64 {
     serde_json::from_slice::<serde_json::Value>(payload).unwrap()["seq"].as_u64().unwrap()
@@ -80,7 +83,7 @@ fn data_is_the_text_byte_for_byte() {
 
 #[test]
 fn data_of_another_type_is_refused() {
-    let refused = Shaper::new(&topic(Payload::Data), "r1", string_schema("example/msg/Text")).unwrap_err();
+    let refused = Shaper::new(&topic(Payload::Data), "r1", string_schema("example/msg/Text"), FIRST).unwrap_err();
     assert_eq!(refused, Unshapable::NoText { type_name: "example/msg/Text".into() });
 }
 

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
-use crate::config::{Aws, Mqtt, Reconnect};
+use crate::config::{Aws, Mqtt, Quotas, Reconnect};
 use crate::uplink::certificates::{Authority, Identity, Valid};
 use crate::uplink::connection::Connection;
 use crate::uplink::tls;
@@ -94,10 +94,12 @@ async fn attempt(aws: &Aws) -> Fault {
         keep_alive: second,
         ack_timeout: second,
         reconnect: Reconnect { initial: second, max: second, stable_after: second },
-        in_flight: 100,
+        quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 },
+        last_will: None,
+        presence: None,
     };
     let credentials = tls::load(aws, SystemTime::now()).unwrap();
-    let error = Connection::new(aws, &mqtt, credentials.config).establish().await.unwrap_err();
+    let error = Connection::new(aws, &mqtt, credentials.config, Default::default()).establish().await.unwrap_err();
     classify(&error, Peer { aws, connected: false })
 }
 

@@ -1,0 +1,363 @@
+//! What stands in a segment file, byte by byte. All numbers are little endian.
+//!
+//! ```text
+//!  segment   ┌────────┬───────┬───────┬───────┬──
+//!            │ header │ frame │ frame │ frame │ …       name: <lane>/<first number, 20 digits>.seg
+//!            └────────┴───────┴───────┴───────┴──
+//!
+//!  header    magic "iotbrseg" · version u16 · lane u8 · 0 · first number u64 · queue id u64
+//!  (64)      · boot id 16 · clock offset i64 · 0 × 8 · CRC-32C u32 of all before
+//!
+//!  frame     mark u32 · length of body u32 · CRC-32C u32 of mark, length and body · body
+//!
+//!  body      1 · id u32 · flags u8 · length of ROS topic u16 · ROS topic · MQTT topic        a route
+//!            2 · route id u32 · number u32 · received i64 · expires i64 · payload            a record
+//! ```
+//!
+//! - The header's length and the places of magic, version and checksum stay the same in all versions.
+//! - The *mark* is the same in all frames of a segment and differs from segment to segment: it is made of the queue's
+//!   id, the lane and the first number. It is what a reader looks for behind damage. As it goes into the checksum,
+//!   neither stale blocks of another segment nor a payload that holds a copy of a segment is taken for a record.
+//! - A record's *number* counts the records of its lane, without an end; in the frame it is relative to the first
+//!   number of the segment. Numbers rise within a segment.
+//! - A *route* is what the records of a topic have in common. It is written before the first record that needs it in
+//!   each segment, and once in the file `routes`, so that damage to either costs nothing. Ids are never used again for
+//!   another route while a segment is left.
+//! - *received* and *expires* are nanoseconds since 1970. The *clock offset* is what has to be taken from *expires* for
+//!   the time of the machine's monotonic clock in the boot that *boot id* names.
+
+use bytes::{BufMut, Bytes};
+
+use crate::config::{Priority, Qos};
+
+/// Bytes of a segment's header.
+pub const HEADER_BYTES: usize = 64;
+
+/// Bytes of a frame before its body.
+pub const FRAME_BYTES: usize = 12;
+
+/// Bytes of a record's body before its payload.
+const RECORD_BYTES: usize = 25;
+
+/// Bytes of a route's body before its names.
+const ROUTE_BYTES: usize = 8;
+
+/// What a record takes on the disk beside its payload.
+pub const RECORD_OVERHEAD_ON_DISK: usize = FRAME_BYTES + RECORD_BYTES;
+
+/// Longest body that is believed: more than any payload that AWS IoT Core takes, small enough for any robot's memory.
+pub const LONGEST_BODY: usize = 1 << 20;
+
+/// The only version so far. Another one is not read, but set aside.
+pub const VERSION: u16 = 1;
+
+const MAGIC: &[u8; 8] = b"iotbrseg";
+const KIND_ROUTE: u8 = 1;
+const KIND_RECORD: u8 = 2;
+const FLAG_QOS_1: u8 = 1;
+const FLAG_RETAIN: u8 = 2;
+
+/// The lane of a segment; the file `routes` has one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    Lane(Priority),
+    Routes,
+}
+
+impl Stream {
+    fn code(self) -> u8 {
+        match self {
+            Stream::Lane(priority) => priority as u8,
+            Stream::Routes => 255,
+        }
+    }
+}
+
+/// What a segment's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    pub stream: Stream,
+    pub first: u64,
+    pub queue_id: u64,
+    /// Of the boot in which the segment was begun (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: [u8; 16],
+    /// Nanoseconds since 1970 less the monotonic clock when the segment was begun.
+    pub clock_offset: i64,
+}
+
+/// Why a header is not one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderFault {
+    #[error("it is not a segment of the queue")]
+    Foreign,
+    #[error("it was written by a version of the bridge that this one does not know (format {0})")]
+    UnknownVersion(u16),
+    #[error("its header is damaged")]
+    Damaged,
+}
+
+impl Header {
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let mut rest = &mut bytes[..];
+        rest.put_slice(MAGIC);
+        rest.put_u16_le(VERSION);
+        rest.put_u8(self.stream.code());
+        rest.put_u8(0);
+        rest.put_u64_le(self.first);
+        rest.put_u64_le(self.queue_id);
+        rest.put_slice(&self.boot_id);
+        rest.put_i64_le(self.clock_offset);
+        let crc = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
+        bytes[HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the header of a segment that should be the one of `stream` from number `first` on.
+    pub fn decode(bytes: &[u8; HEADER_BYTES], stream: Stream, first: u64) -> Result<Header, HeaderFault> {
+        let whole = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]) == u32_at(bytes, HEADER_BYTES - 4);
+        let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+        match (bytes.starts_with(MAGIC), whole) {
+            (true, true) if version != VERSION => return Err(HeaderFault::UnknownVersion(version)),
+            (true, true) => {}
+            (true, false) => return Err(HeaderFault::Damaged),
+            (false, _) => return Err(HeaderFault::Foreign),
+        }
+        let mut boot_id = [0; 16];
+        boot_id.copy_from_slice(&bytes[28..44]);
+        let header = Header {
+            stream,
+            first: u64_at(bytes, 12),
+            queue_id: u64_at(bytes, 20),
+            boot_id,
+            clock_offset: u64_at(bytes, 44) as i64,
+        };
+        // A file under another name than its own.
+        if bytes[10] != stream.code() || header.first != first {
+            return Err(HeaderFault::Foreign);
+        }
+        Ok(header)
+    }
+}
+
+/// What the frames of a segment begin with. Never zeros only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark([u8; 4]);
+
+impl Mark {
+    pub fn new(queue_id: u64, stream: Stream, first: u64) -> Mark {
+        let mut seed = [0; 17];
+        seed[..8].copy_from_slice(&queue_id.to_le_bytes());
+        seed[8..16].copy_from_slice(&first.to_le_bytes());
+        seed[16] = stream.code();
+        Mark((crc32c::crc32c(&seed) | 0x8000_0080).to_le_bytes())
+    }
+
+    pub fn bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
+}
+
+/// A route as it stands on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StoredRoute {
+    pub ros: String,
+    pub mqtt: String,
+    pub qos: Qos,
+    pub retain: bool,
+}
+
+/// A record as it stands on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord<P> {
+    pub route: u32,
+    /// Relative to the first number of its segment.
+    pub number: u32,
+    pub received_ns: i64,
+    pub expires_ns: i64,
+    pub payload: P,
+}
+
+/// What is in a whole frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body<'a> {
+    Route { id: u32, route: StoredRoute },
+    Record(StoredRecord<&'a [u8]>),
+}
+
+/// Bytes of the frame of a record with a payload of `payload` bytes.
+pub fn record_bytes(payload: usize) -> usize {
+    RECORD_OVERHEAD_ON_DISK + payload
+}
+
+/// Appends the frame of `record` to `out`.
+pub fn put_record(out: &mut Vec<u8>, mark: Mark, record: &StoredRecord<Bytes>) {
+    put_frame(out, mark, |out| {
+        out.put_u8(KIND_RECORD);
+        out.put_u32_le(record.route);
+        out.put_u32_le(record.number);
+        out.put_i64_le(record.received_ns);
+        out.put_i64_le(record.expires_ns);
+        out.put_slice(&record.payload);
+    });
+}
+
+/// Appends the frame of `route` to `out`.
+pub fn put_route(out: &mut Vec<u8>, mark: Mark, id: u32, route: &StoredRoute) {
+    put_frame(out, mark, |out| {
+        let qos = if route.qos == Qos::AtLeastOnce { FLAG_QOS_1 } else { 0 };
+        out.put_u8(KIND_ROUTE);
+        out.put_u32_le(id);
+        out.put_u8(qos | if route.retain { FLAG_RETAIN } else { 0 });
+        // Names of ROS topics and MQTT topics have at most some hundred bytes.
+        let ros = &route.ros.as_bytes()[..route.ros.len().min(usize::from(u16::MAX))];
+        out.put_u16_le(ros.len() as u16);
+        out.put_slice(ros);
+        out.put_slice(route.mqtt.as_bytes());
+    });
+}
+
+fn put_frame(out: &mut Vec<u8>, mark: Mark, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.put_slice(mark.bytes());
+    out.put_u64_le(0);
+    body(out);
+    let length = (out.len() - start - FRAME_BYTES) as u32;
+    out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
+    let crc = checksum(&out[start..]);
+    out[start + 8..start + 12].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn checksum(frame: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&frame[..8]), &frame[FRAME_BYTES..])
+}
+
+/// How the bytes at some place of a segment look.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Look<'a> {
+    /// A whole frame, and how many bytes it takes.
+    Whole(Body<'a>, usize),
+    /// The beginning of what may be a frame of this many bytes.
+    Beginning(usize),
+    /// No frame.
+    Nothing,
+}
+
+/// Looks at `bytes` as the beginning of a frame with `mark`.
+pub fn look(bytes: &[u8], mark: Mark) -> Look<'_> {
+    let Some((head, rest)) = bytes.split_first_chunk::<FRAME_BYTES>() else {
+        let known = bytes.len().min(4);
+        return if bytes[..known] == mark.bytes()[..known] { Look::Beginning(FRAME_BYTES) } else { Look::Nothing };
+    };
+    let length = u32_at(head, 4) as usize;
+    if !head.starts_with(mark.bytes()) || !(ROUTE_BYTES..=LONGEST_BODY).contains(&length) {
+        return Look::Nothing;
+    }
+    let Some(body) = rest.get(..length) else { return Look::Beginning(FRAME_BYTES + length) };
+    if checksum(&bytes[..FRAME_BYTES + length]) != u32_at(head, 8) {
+        return Look::Nothing;
+    }
+    decode_body(body).map_or(Look::Nothing, |body| Look::Whole(body, FRAME_BYTES + length))
+}
+
+fn decode_body(body: &[u8]) -> Option<Body<'_>> {
+    match *body.first()? {
+        KIND_RECORD => {
+            let (head, payload) = body.split_first_chunk::<RECORD_BYTES>()?;
+            Some(Body::Record(StoredRecord {
+                route: u32_at(head, 1),
+                number: u32_at(head, 5),
+                received_ns: u64_at(head, 9) as i64,
+                expires_ns: u64_at(head, 17) as i64,
+                payload,
+            }))
+        }
+        KIND_ROUTE => {
+            let (head, names) = body.split_first_chunk::<ROUTE_BYTES>()?;
+            let (ros, mqtt) = names.split_at_checked(usize::from(u16::from_le_bytes([head[6], head[7]])))?;
+            let route = StoredRoute {
+                ros: std::str::from_utf8(ros).ok()?.to_owned(),
+                mqtt: std::str::from_utf8(mqtt).ok()?.to_owned(),
+                qos: if head[5] & FLAG_QOS_1 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+                retain: head[5] & FLAG_RETAIN != 0,
+            };
+            Some(Body::Route { id: u32_at(head, 1), route })
+        }
+        _ => None,
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: Stream = Stream::Lane(Priority::Normal);
+
+    fn header() -> Header {
+        Header { stream: STREAM, first: 7, queue_id: 99, boot_id: [5; 16], clock_offset: -3 }
+    }
+
+    fn record(payload: &'static [u8]) -> StoredRecord<Bytes> {
+        StoredRecord { route: 3, number: 4, received_ns: -5, expires_ns: 6, payload: Bytes::from_static(payload) }
+    }
+
+    /// What is written is read back, headers, routes and records.
+    #[test]
+    fn reads_what_it_wrote() {
+        assert_eq!(Header::decode(&header().encode(), STREAM, 7), Ok(header()));
+        let mark = Mark::new(99, STREAM, 7);
+        let route = StoredRoute { ros: "/ödom".into(), mqtt: "a/b".into(), qos: Qos::AtLeastOnce, retain: true };
+        let mut bytes = Vec::new();
+        put_route(&mut bytes, mark, 3, &route);
+        let route_bytes = bytes.len();
+        put_record(&mut bytes, mark, &record(b"payload"));
+        assert_eq!(bytes.len() - route_bytes, record_bytes(7));
+        assert_eq!(look(&bytes, mark), Look::Whole(Body::Route { id: 3, route }, route_bytes));
+        let Look::Whole(Body::Record(read), _) = look(&bytes[route_bytes..], mark) else { panic!("no record") };
+        assert_eq!((read.route, read.number, read.received_ns, read.expires_ns), (3, 4, -5, 6));
+        assert_eq!(read.payload, b"payload");
+    }
+
+    /// No frame is taken for whole when a bit of it is flipped, when it is cut off, or in another segment.
+    #[test]
+    fn a_damaged_frame_is_none() {
+        let mark = Mark::new(99, STREAM, 7);
+        let mut bytes = Vec::new();
+        put_record(&mut bytes, mark, &record(b"some payload"));
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(!matches!(look(&damaged, mark), Look::Whole(..)), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(matches!(look(&bytes[..length], mark), Look::Beginning(_)), "length {length}");
+        }
+        assert_eq!(look(&bytes, Mark::new(99, STREAM, 8)), Look::Nothing);
+        assert_eq!(look(&[0; 100], mark), Look::Nothing);
+    }
+
+    /// A header says what is wrong with it.
+    #[test]
+    fn a_wrong_header_has_a_name() {
+        let good = header().encode();
+        let mut newer = good;
+        newer[8] = 2;
+        let crc = crc32c::crc32c(&newer[..HEADER_BYTES - 4]).to_le_bytes();
+        newer[HEADER_BYTES - 4..].copy_from_slice(&crc);
+        assert_eq!(Header::decode(&newer, STREAM, 7), Err(HeaderFault::UnknownVersion(2)));
+        let mut damaged = good;
+        damaged[30] ^= 1;
+        assert_eq!(Header::decode(&damaged, STREAM, 7), Err(HeaderFault::Damaged));
+        assert_eq!(Header::decode(&[0; HEADER_BYTES], STREAM, 7), Err(HeaderFault::Foreign));
+        assert_eq!(Header::decode(&good, STREAM, 8), Err(HeaderFault::Foreign));
+        assert_eq!(Header::decode(&good, Stream::Lane(Priority::Low), 7), Err(HeaderFault::Foreign));
+    }
+}

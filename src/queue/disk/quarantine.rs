@@ -1,0 +1,69 @@
+//! Where files go that hold what can't be read: kept for somebody to look at, within a bound.
+
+use std::io;
+
+use super::files::{EntryKind, Files};
+use super::segment::on_disk;
+
+pub const QUARANTINE: &str = "quarantine";
+
+/// The share of the disk's bound that set-aside files may take.
+const SHARE: u64 = 16;
+
+/// The directory for set-aside files.
+#[derive(Debug)]
+pub struct Quarantine {
+    bound: u64,
+    /// Names and bytes on the disk, in the order of their names, which is the order in which they came.
+    kept: Vec<(String, u64)>,
+}
+
+impl Quarantine {
+    /// Finds what an earlier process has set aside. `disk` is the bound of the whole queue on the disk.
+    pub fn open(files: &dyn Files, disk: u64) -> Quarantine {
+        let mut kept: Vec<_> = files
+            .list(QUARANTINE)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|entry| match entry.kind {
+                EntryKind::File { length } => Some((entry.name, on_disk(length))),
+                EntryKind::Directory | EntryKind::Other => None,
+            })
+            .collect();
+        kept.sort();
+        Quarantine { bound: disk / SHARE, kept }
+    }
+
+    /// Bytes on the disk.
+    pub fn bytes(&self) -> u64 {
+        self.kept.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Sets the file at `path`, which takes `bytes` of the disk, aside. Answers its new place. The oldest files go when
+    /// they are too many; one that alone is over the bound stays until the next one comes.
+    pub fn take(&mut self, files: &dyn Files, path: &str, bytes: u64) -> io::Result<String> {
+        files.make_directory(QUARANTINE)?;
+        let name = format!("{:020}-{}", self.next_number(), path.replace('/', "-"));
+        while !self.kept.is_empty() && self.bytes() + bytes > self.bound {
+            let (oldest, bytes) = self.kept.remove(0);
+            let oldest = format!("{QUARANTINE}/{oldest}");
+            match files.remove(&oldest) {
+                Ok(()) => {
+                    tracing::error!(file = oldest, bytes, "The set-aside file {oldest} was deleted to make room.");
+                }
+                Err(error) => tracing::debug!(file = oldest, "{oldest} can't be deleted: {error}."),
+            }
+        }
+        let place = format!("{QUARANTINE}/{name}");
+        files.rename(path, &place)?;
+        files.sync_directory(QUARANTINE)?;
+        self.kept.push((name, bytes));
+        Ok(place)
+    }
+
+    /// Files are numbered in the order in which they come.
+    fn next_number(&self) -> u64 {
+        let newest = self.kept.last().and_then(|(name, _)| name.get(..20)?.parse::<u64>().ok());
+        newest.map_or(0, |newest| newest.saturating_add(1))
+    }
+}

@@ -1,0 +1,153 @@
+//! One segment file: what is known of it, and how it is written.
+
+use std::collections::HashSet;
+use std::io;
+use std::ops::Range;
+
+use super::clock::Written;
+use super::files::{File, Files};
+use super::format::{Header, Mark, StoredRecord, Stream, put_record, put_route};
+use super::route_table::RouteTable;
+use crate::config::Priority;
+use crate::queue::Record;
+
+/// What is known of a segment of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    pub lane: Priority,
+    /// The numbers that it may hold. The next segment begins at the end or later.
+    pub numbers: Range<u64>,
+    /// Bytes of the file that are known to be good; what stands behind them is not looked at.
+    pub length: u64,
+    /// When the last of its records expires, as it stands in the file.
+    pub latest_expiry_ns: i64,
+    /// With which clocks it was written; unknown if the header is damaged.
+    pub written: Option<Written>,
+    /// Of the queue that wrote it.
+    pub queue_id: u64,
+    /// Part of it can't be read; so it is set aside in the end, not deleted.
+    pub damaged: bool,
+}
+
+impl Segment {
+    pub fn path(&self) -> String {
+        path(self.lane, self.numbers.start)
+    }
+
+    /// What it takes of the disk.
+    pub fn bytes(&self) -> u64 {
+        on_disk(self.length)
+    }
+}
+
+/// The directory of a lane.
+pub fn directory(lane: Priority) -> &'static str {
+    match lane {
+        Priority::High => "high",
+        Priority::Normal => "normal",
+        Priority::Low => "low",
+    }
+}
+
+/// The file of the segment of `lane` that begins with the number `first`.
+pub fn path(lane: Priority, first: u64) -> String {
+    format!("{}/{first:020}.seg", directory(lane))
+}
+
+/// The first number of the segment with the file name `name`; nothing, if that is no name of a segment.
+pub fn first_number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".seg")?;
+    (digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// What `length` bytes take of a file system with blocks of 4 KiB.
+pub fn on_disk(length: u64) -> u64 {
+    length.next_multiple_of(4096)
+}
+
+/// The segment that a lane is written to.
+#[derive(Debug)]
+pub struct Writer {
+    file: Box<dyn File>,
+    header: Header,
+    written: Written,
+    mark: Mark,
+    declared: HashSet<u32>,
+    buffer: Vec<u8>,
+}
+
+/// What is written: a record, with what the segment says of it.
+#[derive(Debug)]
+pub struct Pending {
+    pub record: Record,
+    pub route: u32,
+    pub expires_ns: i64,
+}
+
+impl Writer {
+    /// Makes the segment of `lane` that begins with the number `first`. It is durable with the first
+    /// [`append`](Writer::append).
+    pub fn create(
+        files: &dyn Files,
+        lane: Priority,
+        first: u64,
+        queue_id: u64,
+        written: Written,
+    ) -> io::Result<Writer> {
+        let stream = Stream::Lane(lane);
+        let file = files.create(&path(lane, first))?;
+        let header = Header { stream, first, queue_id, boot_id: written.boot_id, clock_offset: written.offset };
+        let mark = Mark::new(queue_id, stream, first);
+        Ok(Writer { file, header, written, mark, declared: HashSet::new(), buffer: Vec::new() })
+    }
+
+    /// The clocks in its header.
+    pub fn written(&self) -> Written {
+        self.written
+    }
+
+    /// Appends `records`, numbered from `first` on, at the end of `segment`, and makes them durable. After an error
+    /// nothing may be appended any more.
+    pub fn append(
+        &mut self,
+        files: &dyn Files,
+        routes: &RouteTable,
+        segment: &mut Segment,
+        first: u64,
+        records: &[Pending],
+    ) -> io::Result<()> {
+        self.buffer.clear();
+        let new = segment.length == 0;
+        if new {
+            self.buffer.extend_from_slice(&self.header.encode());
+        }
+        let mut latest = segment.latest_expiry_ns;
+        for (index, pending) in records.iter().enumerate() {
+            if self.declared.insert(pending.route)
+                && let Some(route) = routes.get(pending.route)
+            {
+                put_route(&mut self.buffer, self.mark, pending.route, route);
+            }
+            let number = first + index as u64 - self.header.first;
+            let stored = StoredRecord {
+                route: pending.route,
+                // A segment ends long before, by its length.
+                number: u32::try_from(number).unwrap_or(u32::MAX),
+                received_ns: pending.record.received_ns,
+                expires_ns: pending.expires_ns,
+                payload: pending.record.payload.clone(),
+            };
+            put_record(&mut self.buffer, self.mark, &stored);
+            latest = latest.max(pending.expires_ns);
+        }
+        self.file.write_at(segment.length, &self.buffer)?;
+        self.file.sync()?;
+        if new {
+            files.sync_directory(directory(segment.lane))?;
+        }
+        segment.length += self.buffer.len() as u64;
+        segment.latest_expiry_ns = latest;
+        segment.numbers.end = first + records.len() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,394 @@
+//! What is in a queue's directory. Only looks: what has to be done about it is [`super::log`]'s.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::clock::Written;
+use super::files::{EntryKind, Files};
+use super::finding::{Fault, Finding};
+use super::format::{HEADER_BYTES, Header, HeaderFault, Mark, Stream};
+use super::ledger::{self, Entry, Found, LEDGER};
+use super::route_table::{ROUTES, RouteTable};
+use super::scan::{Item, Scan};
+use super::segment::{Segment, directory, first_number, path};
+use super::{LANES, LOCK, QUARANTINE};
+use crate::config::Priority;
+
+/// Numbers that a segment may hold at most; so far away from an unreadable one another may begin.
+const MOST_NUMBERS: u64 = 1 << 32;
+
+/// Everything that is known of a queue on the disk.
+#[derive(Debug)]
+pub struct Survey {
+    pub entry: Entry,
+    /// The ledger itself has to be set aside.
+    pub ledger_is_broken: bool,
+    pub routes: RouteTable,
+    /// High, normal and low.
+    pub lanes: [SurveyedLane; 3],
+    pub findings: Vec<Finding>,
+}
+
+/// What is known of a lane.
+#[derive(Debug, Default)]
+pub struct SurveyedLane {
+    /// With records that are not done, in their order.
+    pub segments: Vec<Segment>,
+    /// With nothing but what is done.
+    pub done: Vec<Segment>,
+    /// To be set aside at once, with their bytes.
+    pub set_aside: Vec<(String, u64)>,
+    /// Without anything in them.
+    pub empty: Vec<String>,
+    /// Of which the end is torn.
+    pub torn: Vec<Segment>,
+    /// Records that are not done, by route.
+    pub pending: BTreeMap<u32, u64>,
+    /// When the oldest of them was received.
+    pub oldest_received_ns: Option<i64>,
+    pub newest_received_ns: Option<i64>,
+    /// The number that no record has had.
+    pub next: u64,
+}
+
+/// How far a survey is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub read: u64,
+    pub of: u64,
+}
+
+/// Looks at everything in the directory.
+///
+/// # Errors
+/// If the directory itself can't be read. Whatever is wrong with a file is a finding.
+pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Result<Survey> {
+    let mut findings = Vec::new();
+    foreigners(files, &mut findings)?;
+    let mut listed: [Vec<(u64, u64)>; 3] = Default::default();
+    for (lane, list) in LANES.into_iter().zip(&mut listed) {
+        *list = segments_of(files, lane, &mut findings)?;
+    }
+    let found = ledger::read(files);
+    let lost = |fault| Finding { file: LEDGER.to_owned(), fault };
+    let any_segment = listed.iter().any(|list| !list.is_empty());
+    let ledger_is_whole = matches!(found, Ok(Found::Whole(_)));
+    let (mut entry, ledger_is_broken) = match found {
+        Ok(Found::Whole(entry)) => (entry, false),
+        Ok(Found::Nothing) => {
+            if any_segment {
+                findings.push(lost(Fault::LedgerLost));
+            }
+            (Entry::default(), false)
+        }
+        Ok(Found::Damaged) => {
+            findings.push(lost(Fault::LedgerLost));
+            (Entry::default(), true)
+        }
+        Ok(Found::UnknownVersion(version)) => {
+            findings.push(lost(Fault::Header(HeaderFault::UnknownVersion(version))));
+            (Entry::default(), true)
+        }
+        Err(error) => {
+            findings.push(lost(Fault::Unreadable(error.to_string())));
+            (Entry::default(), true)
+        }
+    };
+    let headers = Headers::read(files, &listed);
+    if entry.queue_id == 0 {
+        entry.queue_id = headers.any_queue_id().unwrap_or_else(|| rand::random::<u64>().max(1));
+    }
+    let mut routes = RouteTable::default();
+    match routes.read(files, entry.queue_id) {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::debug!("{ROUTES} is damaged; the segments hold their routes themselves.");
+        }
+        Err(error) => {
+            findings.push(Finding { file: ROUTES.to_owned(), fault: Fault::Unreadable(error.to_string()) });
+        }
+    }
+    let of = listed.iter().flatten().map(|(_, length)| length).sum();
+    let mut look = Look { files, entry, ledger_is_whole, headers, routes, findings, read: 0, of, progress };
+    let mut lanes = std::array::from_fn(|index| look.lane(LANES[index], &listed[index]));
+    let Look { entry, routes, mut findings, .. } = look;
+    for lane in &mut lanes {
+        leave_out_unknown_routes(lane, &routes, &mut findings);
+    }
+    Ok(Survey { entry, ledger_is_broken, routes, lanes, findings })
+}
+
+/// The headers of all segments, by lane and first number.
+struct Headers(BTreeMap<(Priority, u64), io::Result<Result<Header, HeaderFault>>>);
+
+impl Headers {
+    fn read(files: &dyn Files, listed: &[Vec<(u64, u64)>; 3]) -> Headers {
+        let mut headers = BTreeMap::new();
+        for (lane, list) in LANES.into_iter().zip(listed) {
+            for &(first, _) in list {
+                let header = read_header(files, lane, first);
+                headers.insert((lane, first), header);
+            }
+        }
+        Headers(headers)
+    }
+
+    fn any_queue_id(&self) -> Option<u64> {
+        self.0.values().find_map(|header| Some(header.as_ref().ok()?.as_ref().ok()?.queue_id))
+    }
+}
+
+fn read_header(files: &dyn Files, lane: Priority, first: u64) -> io::Result<Result<Header, HeaderFault>> {
+    let file = files.open(&path(lane, first))?;
+    let mut bytes = [0; HEADER_BYTES];
+    // A bad sector there is damage like any other.
+    let read = file.read_at(0, &mut bytes).unwrap_or(HEADER_BYTES);
+    bytes[read..].fill(0);
+    Ok(Header::decode(&bytes, Stream::Lane(lane), first))
+}
+
+struct Look<'a> {
+    files: &'a dyn Files,
+    entry: Entry,
+    ledger_is_whole: bool,
+    headers: Headers,
+    routes: RouteTable,
+    findings: Vec<Finding>,
+    read: u64,
+    of: u64,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+impl Look<'_> {
+    /// Looks at the segments of `lane`: first numbers and lengths, in their order.
+    fn lane(&mut self, lane: Priority, list: &[(u64, u64)]) -> SurveyedLane {
+        let ledger = self.entry.lanes[lane as usize].clone();
+        let mut surveyed = SurveyedLane { next: ledger.done, ..SurveyedLane::default() };
+        // Where the numbers have come to, of files that can be read.
+        let mut reached = self.ledger_is_whole.then_some(ledger.done);
+        for (index, &(first, length)) in list.iter().enumerate() {
+            let before = list.get(index + 1).map(|(next, _)| *next);
+            if let Some(reached) = reached.filter(|&reached| first > reached) {
+                let lost = reached.max(ledger.done).max(ledger.given_up)..first;
+                if !lost.is_empty() {
+                    self.find(path(lane, first), Fault::Missing { numbers: lost });
+                }
+            }
+            let end = self.segment(lane, (first, length), before, &mut surveyed);
+            reached = end.or(before.or(reached));
+            let end = end.unwrap_or_else(|| first.saturating_add(MOST_NUMBERS));
+            surveyed.next = surveyed.next.max(before.map_or(end, |before| end.min(before)));
+            self.read += length;
+            (self.progress)(Progress { read: self.read, of: self.of });
+        }
+        surveyed
+    }
+
+    /// Looks at one segment. Answers where its numbers end, unless it can't be read.
+    fn segment(
+        &mut self,
+        lane: Priority,
+        (first, length): (u64, u64),
+        before: Option<u64>,
+        surveyed: &mut SurveyedLane,
+    ) -> Option<u64> {
+        let file = path(lane, first);
+        let header = self.headers.0.remove(&(lane, first)).and_then(|header| match header {
+            Ok(header) => Some(header),
+            Err(error) => {
+                self.find(file.clone(), Fault::Unreadable(error.to_string()));
+                None
+            }
+        })?;
+        if let Err(fault @ HeaderFault::UnknownVersion(_)) = header {
+            self.find(file.clone(), Fault::Header(fault));
+            surveyed.set_aside.push((file, length));
+            return None;
+        }
+        let queue_id = header.map_or(self.entry.queue_id, |header| header.queue_id);
+        let mut segment = Segment {
+            lane,
+            numbers: first..first,
+            length: 0,
+            latest_expiry_ns: i64::MIN,
+            written: header.ok().map(|h| Written { boot_id: h.boot_id, offset: h.clock_offset }),
+            queue_id,
+            damaged: header.is_err(),
+        };
+        let done = self.entry.lanes[lane as usize].done;
+        if before.is_some_and(|before| before <= done) && header.is_ok() {
+            segment.numbers.end = before.unwrap_or(first);
+            segment.length = length;
+            surveyed.done.push(segment);
+            return before;
+        }
+        let findings = self.findings.len();
+        let whole = match self.walk(&mut segment, length, before, surveyed) {
+            Ok(whole) => whole,
+            Err(error) => {
+                self.find(file, Fault::Unreadable(error.to_string()));
+                return None;
+            }
+        };
+        if segment.numbers.is_empty() {
+            // A file that was just begun when the power went has no header, or nothing but that.
+            let begun = header.is_ok() || length < HEADER_BYTES as u64 || self.is_zeros(&file, length);
+            match header {
+                _ if begun => {
+                    self.findings.truncate(findings);
+                    surveyed.empty.push(file);
+                }
+                Ok(_) => {}
+                Err(fault) => {
+                    self.find(file.clone(), Fault::Header(fault));
+                    surveyed.set_aside.push((file, length));
+                }
+            }
+            return Some(first);
+        }
+        if header.is_err() {
+            self.find(file, Fault::Damage { place: 0..HEADER_BYTES as u64, lost: 0 });
+        }
+        if !whole {
+            surveyed.torn.push(segment.clone());
+        }
+        let end = segment.numbers.end;
+        let list = if end <= done { &mut surveyed.done } else { &mut surveyed.segments };
+        list.push(segment);
+        Some(end)
+    }
+
+    /// Reads all of a segment. Answers whether its end is whole.
+    fn walk(
+        &mut self,
+        segment: &mut Segment,
+        length: u64,
+        before: Option<u64>,
+        surveyed: &mut SurveyedLane,
+    ) -> io::Result<bool> {
+        let lane = segment.lane;
+        let first = segment.numbers.start;
+        let ledger = self.entry.lanes[lane as usize].clone();
+        let mark = Mark::new(segment.queue_id, Stream::Lane(lane), first);
+        let file = self.files.open(&segment.path())?;
+        let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, length);
+        let mut damage: Option<std::ops::Range<u64>> = None;
+        segment.length = length.min(HEADER_BYTES as u64);
+        while let Some(item) = scan.advance()? {
+            match item {
+                Item::Route { id, route } => {
+                    self.routes.learn(id, route);
+                    segment.length = scan.position();
+                }
+                Item::Record { record, place } => {
+                    let number = first + u64::from(record.number);
+                    if before.is_some_and(|before| number >= before) {
+                        // Written again, in the next segment.
+                        return Ok(true);
+                    }
+                    let lost = number - segment.numbers.end;
+                    if let Some(place) = damage.take() {
+                        segment.damaged |= lost > 0;
+                        self.find(segment.path(), Fault::Damage { place, lost });
+                    }
+                    segment.numbers.end = number + 1;
+                    segment.length = place.end;
+                    segment.latest_expiry_ns = segment.latest_expiry_ns.max(record.expires_ns);
+                    if !ledger.is_done(record.route, number) {
+                        *surveyed.pending.entry(record.route).or_default() += 1;
+                        let received = record.received_ns;
+                        surveyed.oldest_received_ns =
+                            Some(surveyed.oldest_received_ns.map_or(received, |oldest| oldest.min(received)));
+                        surveyed.newest_received_ns =
+                            Some(surveyed.newest_received_ns.map_or(received, |newest| newest.max(received)));
+                    }
+                }
+                Item::Damage { place, tail: false } => {
+                    damage = Some(damage.map_or(place.start, |damage| damage.start)..place.end);
+                }
+                Item::Damage { place, tail: true } => {
+                    let lost = before.map_or(0, |before| before - segment.numbers.end);
+                    let place = damage.take().map_or(place.start, |damage| damage.start)..place.end;
+                    match before {
+                        Some(_) if lost > 0 => {
+                            // Told as missing, too, if the next segment does not follow; here is where they were.
+                            segment.damaged = true;
+                            self.find(segment.path(), Fault::Damage { place, lost });
+                            if let Some(before) = before {
+                                segment.numbers.end = before;
+                            }
+                        }
+                        _ => self.find(segment.path(), Fault::TornTail { place }),
+                    }
+                    return Ok(lost > 0);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_zeros(&self, path: &str, length: u64) -> bool {
+        let Ok(file) = self.files.open(path) else { return false };
+        let mut buffer = vec![0; 64 << 10];
+        let mut at = 0;
+        while at < length {
+            match file.read_at(at, &mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(read) if buffer[..read].iter().any(|&byte| byte != 0) => return false,
+                Ok(read) => at += read as u64,
+            }
+        }
+        true
+    }
+
+    fn find(&mut self, file: String, fault: Fault) {
+        self.findings.push(Finding { file, fault });
+    }
+}
+
+/// First number and length of the segments of `lane`, in their order.
+fn segments_of(files: &dyn Files, lane: Priority, findings: &mut Vec<Finding>) -> io::Result<Vec<(u64, u64)>> {
+    let entries = match files.list(directory(lane)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut segments = Vec::new();
+    for entry in entries {
+        match (first_number(&entry.name), entry.kind) {
+            (Some(first), EntryKind::File { length }) => segments.push((first, length)),
+            _ => {
+                let file = format!("{}/{}", directory(lane), entry.name);
+                findings.push(Finding { file, fault: Fault::Foreign });
+            }
+        }
+    }
+    segments.sort_unstable();
+    Ok(segments)
+}
+
+/// What is in the queue's directory itself and is not the queue's.
+fn foreigners(files: &dyn Files, findings: &mut Vec<Finding>) -> io::Result<()> {
+    for entry in files.list("")? {
+        let ours = [LEDGER, ROUTES, LOCK, QUARANTINE].contains(&entry.name.as_str())
+            || LANES.iter().any(|&lane| directory(lane) == entry.name);
+        // File systems keep what they found broken there.
+        if !ours && entry.name != "lost+found" {
+            findings.push(Finding { file: entry.name, fault: Fault::Foreign });
+        }
+    }
+    Ok(())
+}
+
+/// Records whose route nothing names can't be sent.
+fn leave_out_unknown_routes(lane: &mut SurveyedLane, routes: &RouteTable, findings: &mut Vec<Finding>) {
+    let unknown: u64 = lane.pending.extract_if(.., |id, _| routes.get(*id).is_none()).map(|(_, records)| records).sum();
+    if unknown > 0
+        && let Some(segment) = lane.segments.first()
+    {
+        let file = directory(segment.lane).to_owned();
+        findings.push(Finding { file, fault: Fault::UnknownRoute { records: unknown } });
+        // Which of them hold such records is not known here; all of them are kept.
+        lane.segments.iter_mut().for_each(|segment| segment.damaged = true);
+    }
+}

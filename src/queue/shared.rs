@@ -1,0 +1,124 @@
+//! What the threads that use the queue share.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::figures::DiskFigures;
+use super::losses::{Losses, Notice};
+use super::store::Store;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    /// Holds a permit, or has a waiter woken, from the moment that a record can be leased.
+    pub ready: Notify,
+    work: Condvar,
+    /// The first sequence number of this process.
+    pub sequence_start: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub store: Store,
+    pub losses: Losses,
+    /// Nothing without a disk.
+    pub disk: Option<DiskFigures>,
+    pub keeper: Sleep,
+    /// Since when the keeper waits for the disk.
+    pub disk_busy_since: Option<Instant>,
+    pub disk_is_slow: bool,
+    /// The queue is about to end: everything goes to the disk.
+    pub closing: bool,
+}
+
+/// What the keeper does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sleep {
+    Awake,
+    /// It has nothing to do.
+    UntilTold,
+    /// It waits for more to write at a time.
+    UntilGroup,
+    /// The disk does not work; nothing but the end wakes it.
+    Deaf,
+}
+
+impl Shared {
+    pub fn new(store: Store, sequence_start: u64) -> Shared {
+        let inner = Inner {
+            store,
+            losses: Losses::default(),
+            disk: None,
+            keeper: Sleep::Awake,
+            disk_busy_since: None,
+            disk_is_slow: false,
+            closing: false,
+        };
+        let sequence_start = AtomicU64::new(sequence_start);
+        Shared { inner: Mutex::new(inner), ready: Notify::new(), work: Condvar::new(), sequence_start }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        // The store is consistent between any two of its calls; a panic elsewhere is no reason to lose the queue.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the store; wakes who waits for a record or for work, and logs losses that begin.
+    pub fn change<T>(&self, now: Instant, change: impl FnOnce(&mut Store) -> T) -> T {
+        let (answer, wake, work, notices) = {
+            let mut inner = self.lock();
+            let before = inner.store.arrivals();
+            let answer = change(&mut inner.store);
+            (answer, inner.store.arrivals() != before, inner.has_work(), inner.note_losses(now))
+        };
+        if wake {
+            self.ready.notify_one();
+        }
+        if work {
+            self.work.notify_one();
+        }
+        for notice in notices {
+            // Outside the lock: the journal may be slow.
+            notice.log();
+        }
+        answer
+    }
+
+    /// The keeper's sleep.
+    pub fn wait_for_work<'a>(
+        &self,
+        inner: MutexGuard<'a, Inner>,
+        duration: Duration,
+    ) -> (MutexGuard<'a, Inner>, std::sync::WaitTimeoutResult) {
+        self.work.wait_timeout(inner, duration).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the keeper for good.
+    pub fn close(&self) {
+        self.lock().closing = true;
+        self.work.notify_one();
+    }
+}
+
+impl Inner {
+    /// Whether the keeper has to be woken.
+    fn has_work(&self) -> bool {
+        let reads = || super::disk::LANES.into_iter().any(|lane| self.store.wants_read(lane).is_some());
+        match self.keeper {
+            Sleep::Awake | Sleep::Deaf => false,
+            Sleep::UntilTold => self.store.to_write_since(false).is_some() || self.store.waits_for_ledger() || reads(),
+            Sleep::UntilGroup => self.store.is_pressed() || self.store.waits_for_ledger() || reads(),
+        }
+    }
+
+    pub fn note_losses(&mut self, now: Instant) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for loss in self.store.take_losses().into_iter().flatten() {
+            notices.extend(self.losses.note(loss, now));
+        }
+        notices
+    }
+}

@@ -1,0 +1,423 @@
+//! The records of one topic in one lane.
+//!
+//! ```text
+//!   oldest                                                      just admitted
+//!   ┌──────────────── front ─────────────────┬──── gap ────┬──── back ────┐
+//!   │ done · leased ·┊ waiting               │ on the disk │ waiting      │
+//!   └────────────────┴───────────────────────┴─────────────┴──────────────┘
+//!                    ^ next to be leased
+//! ```
+//!
+//! Without a gap, everything is in the front. Records in memory may be on the disk too.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::LeaseId;
+use crate::queue::{Record, Route};
+
+/// A record in memory, or what is left of it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Rises with each admission to the lane.
+    pub admission: u64,
+    pub place: Place,
+    pub state: State,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Waiting(Record),
+    Leased(LeaseId, Record),
+    /// Finished before an older one was.
+    Done,
+}
+
+/// Where a record is, beside memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Memory,
+    /// It is being written, under this number.
+    Writing(u64),
+    /// It is on the disk, under this number.
+    Disk(u64),
+}
+
+impl Place {
+    /// What is being written may be lost yet.
+    pub fn is_durable(self) -> bool {
+        matches!(self, Place::Disk(_))
+    }
+
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Place::Memory => None,
+            Place::Writing(number) | Place::Disk(number) => Some(number),
+        }
+    }
+}
+
+impl Entry {
+    pub fn waiting(&self) -> Option<&Record> {
+        match &self.state {
+            State::Waiting(record) => Some(record),
+            State::Leased(..) | State::Done => None,
+        }
+    }
+
+    /// The record, unless it is done.
+    pub fn record(&self) -> Option<&Record> {
+        match &self.state {
+            State::Waiting(record) | State::Leased(_, record) => Some(record),
+            State::Done => None,
+        }
+    }
+}
+
+/// Records that are on the disk only.
+#[derive(Debug, Clone)]
+pub(super) struct Gap {
+    /// Where their numbers are; other numbers may be between.
+    pub numbers: Range<u64>,
+    pub records: u64,
+    /// What the next record that is read back counts as, for the order: below all that is behind the gap.
+    pub next_admission: u64,
+    pub oldest_received_ns: Option<i64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub route: Arc<Route>,
+    pub front: VecDeque<Entry>,
+    /// How many of the front are done or leased: the first that waits is next.
+    pub next: usize,
+    pub gap: Option<Gap>,
+    pub back: VecDeque<Entry>,
+    /// Bytes of the records that wait in front and back.
+    pub waiting_bytes: u64,
+    /// Bytes of those that wait and are on the disk.
+    pub on_disk_bytes: u64,
+    /// Bytes of those that wait in the back.
+    back_bytes: u64,
+    pub leased: u64,
+    pub leased_bytes: u64,
+    /// Records, waiting or leased, that are not on the disk yet, those that are being written among them.
+    pub memory_only: u64,
+    /// Bytes that it may send before another topic's turn.
+    pub credit: u64,
+    /// It is in the lane's round.
+    pub in_round: bool,
+    /// At the last lease nobody wanted it: what it has on the disk stays there.
+    pub is_passed_over: bool,
+}
+
+impl Flow {
+    pub fn new(route: Arc<Route>) -> Flow {
+        Flow {
+            route,
+            front: VecDeque::new(),
+            next: 0,
+            gap: None,
+            back: VecDeque::new(),
+            waiting_bytes: 0,
+            on_disk_bytes: 0,
+            back_bytes: 0,
+            leased: 0,
+            leased_bytes: 0,
+            memory_only: 0,
+            credit: 0,
+            in_round: false,
+            is_passed_over: false,
+        }
+    }
+
+    /// The record that would be leased next.
+    pub fn peek(&self) -> Option<&Record> {
+        self.front.get(self.next)?.waiting()
+    }
+
+    /// Records that wait in memory.
+    pub fn waiting(&self) -> u64 {
+        (self.front.len() - self.next + self.back.len()) as u64
+    }
+
+    /// Bytes of the front.
+    pub fn front_bytes(&self) -> u64 {
+        self.waiting_bytes - self.back_bytes + self.leased_bytes
+    }
+
+    pub fn push(&mut self, admission: u64, record: Record) {
+        let (size, place) = (record.size(), Place::Memory);
+        self.memory_only += 1;
+        self.starts_waiting(size, place);
+        let entry = Entry { admission, place, state: State::Waiting(record) };
+        if self.gap.is_some() {
+            self.back_bytes += size;
+            self.back.push_back(entry);
+        } else {
+            self.front.push_back(entry);
+        }
+    }
+
+    /// Marks the next record as leased. Answers it and its admission.
+    pub fn lease(&mut self, id: LeaseId) -> Option<(u64, Record)> {
+        let entry = self.front.get_mut(self.next)?;
+        let record = entry.waiting()?.clone();
+        entry.state = State::Leased(id, record.clone());
+        let (admission, place, size) = (entry.admission, entry.place, record.size());
+        self.stops_waiting(size, place);
+        self.next += 1;
+        self.leased += 1;
+        self.leased_bytes += size;
+        Some((admission, record))
+    }
+
+    /// Ends a lease. Answers the record and where else it is.
+    pub fn finish(&mut self, admission: u64, id: LeaseId) -> Option<(Record, Place)> {
+        let index = self.front.binary_search_by_key(&admission, |entry| entry.admission).ok()?;
+        let entry = self.front.get_mut(index)?;
+        if !matches!(entry.state, State::Leased(lease, _) if lease == id) {
+            return None;
+        }
+        let place = entry.place;
+        let State::Leased(_, record) = std::mem::replace(&mut entry.state, State::Done) else { return None };
+        self.leased -= 1;
+        self.leased_bytes -= record.size();
+        self.memory_only -= u64::from(!place.is_durable());
+        while self.front.pop_front_if(|entry| matches!(entry.state, State::Done)).is_some() {
+            self.next -= 1;
+        }
+        Some((record, place))
+    }
+
+    /// Takes all leases back.
+    pub fn rewind(&mut self) {
+        // What was finished out of order does not come again.
+        self.front.retain(|entry| !matches!(entry.state, State::Done));
+        for index in 0..self.front.len().min(self.next) {
+            let Some(entry) = self.front.get_mut(index) else { break };
+            if let State::Leased(_, record) = &entry.state {
+                let (record, place) = (record.clone(), entry.place);
+                let size = record.size();
+                entry.state = State::Waiting(record);
+                self.starts_waiting(size, place);
+            }
+        }
+        (self.next, self.leased, self.leased_bytes) = (0, 0, 0);
+    }
+
+    /// Takes the next record away, whose turn has not come.
+    pub fn drop_next(&mut self) -> Option<Record> {
+        self.peek()?;
+        let entry = self.front.remove(self.next)?;
+        self.taken(entry)
+    }
+
+    /// Takes the next records away that have expired.
+    pub fn drop_expired_head(&mut self, now: Instant, dropped: &mut Vec<Record>) {
+        while self.peek().is_some_and(|record| record.expires <= now) {
+            dropped.extend(self.drop_next());
+        }
+    }
+
+    fn taken(&mut self, entry: Entry) -> Option<Record> {
+        let State::Waiting(record) = entry.state else { return None };
+        self.memory_only -= u64::from(!entry.place.is_durable());
+        self.stops_waiting(record.size(), entry.place);
+        Some(record)
+    }
+
+    fn starts_waiting(&mut self, bytes: u64, place: Place) {
+        self.waiting_bytes += bytes;
+        if matches!(place, Place::Disk(_)) {
+            self.on_disk_bytes += bytes;
+        }
+    }
+
+    fn stops_waiting(&mut self, bytes: u64, place: Place) {
+        self.waiting_bytes -= bytes;
+        if matches!(place, Place::Disk(_)) {
+            self.on_disk_bytes -= bytes;
+        }
+    }
+
+    /// Bytes that could give way: what waits, but of what is behind a gap only what is in memory alone. What is being
+    /// written may be on the disk next.
+    pub fn may_give_way(&self) -> u64 {
+        match self.gap {
+            None => self.waiting_bytes,
+            Some(_) => {
+                let written = self.back.iter().take_while(|entry| entry.place != Place::Memory);
+                let written: u64 = written.filter_map(|entry| Some(entry.waiting()?.size())).sum();
+                self.back_bytes - written
+            }
+        }
+    }
+
+    /// Takes away the oldest record that may give way.
+    pub fn give_way(&mut self) -> Option<Record> {
+        if self.gap.is_none() {
+            return self.drop_next();
+        }
+        let oldest = self.back.iter().position(|entry| entry.place == Place::Memory)?;
+        let entry = self.back.remove(oldest)?;
+        let record = self.taken(entry)?;
+        self.back_bytes -= record.size();
+        Some(record)
+    }
+
+    /// Takes all waiting records away that `gone` is true of.
+    pub fn extract(&mut self, mut gone: impl FnMut(&Record, Place) -> bool) -> Vec<Record> {
+        let mut extracted = Vec::new();
+        for is_back in [false, true] {
+            let queue = if is_back { &mut self.back } else { &mut self.front };
+            let mut taken = Vec::new();
+            queue.retain(|entry| {
+                let Some(record) = entry.waiting().filter(|record| gone(record, entry.place)) else { return true };
+                taken.push((record.clone(), entry.place));
+                false
+            });
+            for (record, place) in taken {
+                self.memory_only -= u64::from(!place.is_durable());
+                self.stops_waiting(record.size(), place);
+                self.back_bytes -= if is_back { record.size() } else { 0 };
+                extracted.push(record);
+            }
+        }
+        extracted
+    }
+
+    /// The entry that was admitted as `admission`, if it is there.
+    pub fn entry(&mut self, admission: u64) -> Option<&mut Entry> {
+        for queue in [&mut self.front, &mut self.back] {
+            if let Ok(index) = queue.binary_search_by_key(&admission, |entry| entry.admission) {
+                return queue.get_mut(index);
+            }
+        }
+        None
+    }
+
+    /// The record admitted as `admission` is being written under `number`. Answers it; nothing if it is done or has
+    /// been written before.
+    pub fn begin_write(&mut self, admission: u64, number: u64) -> Option<Record> {
+        let entry = self.entry(admission).filter(|entry| entry.place == Place::Memory)?;
+        let record = entry.record()?.clone();
+        entry.place = Place::Writing(number);
+        Some(record)
+    }
+
+    /// The record admitted as `admission`, which was being written, is on the disk, or not.
+    pub fn end_write(&mut self, admission: u64, on_disk: bool) {
+        let Some(entry) = self.entry(admission) else { return };
+        let Place::Writing(number) = entry.place else { return };
+        entry.place = if on_disk { Place::Disk(number) } else { Place::Memory };
+        if let (true, Some(record)) = (on_disk, entry.record()) {
+            let (size, is_waiting) = (record.size(), entry.waiting().is_some());
+            self.memory_only -= 1;
+            self.on_disk_bytes += if is_waiting { size } else { 0 };
+        }
+    }
+
+    /// Bytes that [`evict`](Flow::evict) could give free.
+    pub fn evictable(&self) -> u64 {
+        match self.gap {
+            None => self.on_disk_bytes,
+            Some(_) => {
+                let written = self.back.iter().take_while(|entry| matches!(entry.place, Place::Disk(_)));
+                written.filter_map(|entry| Some(entry.waiting()?.size())).sum()
+            }
+        }
+    }
+
+    /// Gives the memory of records free that wait and are on the disk, but for the first `keep` bytes. Answers how many
+    /// bytes.
+    pub fn evict(&mut self, keep: u64) -> u64 {
+        if self.gap.is_none() && !self.open_gap(keep) {
+            return 0;
+        }
+        let before = self.waiting_bytes;
+        while let Some(gap) = &mut self.gap
+            && let Some(entry) = self.back.pop_front_if(|entry| matches!(entry.place, Place::Disk(_)))
+        {
+            gap.records += 1;
+            gap.numbers.end = entry.place.number().map_or(gap.numbers.end, |number| number + 1);
+            self.back_bytes -= self.taken(entry).map_or(0, |record| record.size());
+        }
+        before - self.waiting_bytes
+    }
+
+    /// Makes a gap of what is on the disk behind the first `keep` bytes that wait. Answers false if nothing is.
+    fn open_gap(&mut self, keep: u64) -> bool {
+        let mut kept = 0;
+        let waiting = self.front.iter().skip(self.next);
+        let kept = waiting.take_while(|entry| {
+            kept += entry.waiting().map_or(0, Record::size);
+            kept <= keep
+        });
+        let first = self.next + kept.count();
+        let Some(Entry { place: Place::Disk(number), admission, .. }) = self.front.get(first) else { return false };
+        let (number, next_admission) = (*number, *admission);
+        self.back = self.front.split_off(first);
+        self.back_bytes = self.back.iter().filter_map(|entry| Some(entry.waiting()?.size())).sum();
+        let oldest_received_ns = self.back.front().and_then(Entry::waiting).map(|record| record.received_ns);
+        self.gap = Some(Gap { numbers: number..number, records: 0, next_admission, oldest_received_ns });
+        true
+    }
+
+    /// `records` with these numbers were left on the disk by an earlier process.
+    pub fn recover(&mut self, numbers: Range<u64>, records: u64, oldest_received_ns: Option<i64>) {
+        self.gap = Some(Gap { numbers, records, next_admission: 0, oldest_received_ns });
+        self.back = std::mem::take(&mut self.front);
+        self.back_bytes = self.waiting_bytes;
+    }
+
+    /// Puts in a record that was read from the gap.
+    pub fn read_back(&mut self, number: u64, record: Record) {
+        let Some(gap) = &mut self.gap else { return };
+        let (admission, place) = (gap.next_admission, Place::Disk(number));
+        gap.next_admission += 1;
+        gap.records = gap.records.saturating_sub(1);
+        gap.numbers.start = number + 1;
+        gap.oldest_received_ns = Some(record.received_ns);
+        self.starts_waiting(record.size(), place);
+        self.front.push_back(Entry { admission, place, state: State::Waiting(record) });
+    }
+
+    /// Whether the gap holds `number`.
+    pub fn misses(&self, number: u64) -> bool {
+        self.gap.as_ref().is_some_and(|gap| gap.records > 0 && gap.numbers.contains(&number))
+    }
+
+    /// Up to `records` of the gap are given up. Answers how many.
+    pub fn give_up(&mut self, records: u64) -> u64 {
+        let Some(gap) = &mut self.gap else { return 0 };
+        let given_up = records.min(gap.records);
+        gap.records -= given_up;
+        given_up
+    }
+
+    /// Nothing of the gap is left below `next`. If nothing is left at all, what is behind it comes to the front.
+    /// Answers how many records should have been there and were not.
+    pub fn read_up_to(&mut self, next: u64) -> u64 {
+        let Some(gap) = &mut self.gap else { return 0 };
+        gap.numbers.start = gap.numbers.start.max(next.min(gap.numbers.end));
+        if gap.records > 0 && !gap.numbers.is_empty() {
+            return 0;
+        }
+        let lost = gap.records;
+        self.gap = None;
+        self.front.append(&mut self.back);
+        self.back_bytes = 0;
+        lost
+    }
+
+    /// The lowest number that is not done, if one is on the disk or on its way there.
+    pub fn first_undone(&self) -> Option<u64> {
+        let number = |entry: &Entry| entry.record().and(entry.place.number());
+        let front = self.front.iter().find_map(number);
+        let gap = self.gap.as_ref().map(|gap| gap.numbers.start);
+        front.or(gap).or_else(|| self.back.iter().find_map(number))
+    }
+}

@@ -1,0 +1,83 @@
+//! Room in memory: what is forgotten because the disk has it, and what gives way.
+
+use super::Store;
+use super::flow::Flow;
+use super::lane::Lane;
+use crate::config::Overflow;
+use crate::health::DropReason;
+use crate::queue::Record;
+
+/// What is read of a lane ahead of its turn, at least: room for two of the largest payloads and one on its way.
+const LEAST_AHEAD: u64 = 320 << 10;
+
+/// The part of what waits of a topic that stays in memory when the rest is left to the disk.
+const KEPT: u64 = 8;
+
+impl Store {
+    /// Whether memory is short: three quarters of it are taken.
+    pub fn is_pressed(&self) -> bool {
+        self.used + self.reserved() > self.bound / 4 * 3
+    }
+
+    pub(super) fn lacks_room(&self, record: &Record) -> bool {
+        self.used + self.reserved() + record.size() > self.bound
+    }
+
+    /// Bytes of a lane that are read ahead of its turn at most.
+    pub(super) fn ahead(&self) -> u64 {
+        (self.bound / 8).max(LEAST_AHEAD)
+    }
+
+    /// Bytes that are kept free for what is to be read from the disk.
+    pub(super) fn reserved(&self) -> u64 {
+        let with_gap = self.lanes.iter().filter(|lane| lane.gaps > 0);
+        with_gap.map(|lane| self.ahead().saturating_sub(read_ahead(lane))).sum()
+    }
+
+    /// Makes room for `newcomer` as the overflow policy says: of the lowest lane, the topic that takes the most gives
+    /// its oldest. Drops nothing, and answers false, if that is not possible.
+    pub(super) fn make_room(&mut self, newcomer: &Record) -> bool {
+        if self.overflow == Overflow::DropNewest {
+            return false;
+        }
+        let own_lane = newcomer.route.priority as usize;
+        let may_go: u64 = self.lanes[own_lane..].iter().map(|lane| lane.sum(Flow::may_give_way)).sum();
+        if self.used + self.reserved() - may_go + newcomer.size() > self.bound {
+            return false;
+        }
+        for index in (own_lane..self.lanes.len()).rev() {
+            while self.lacks_room(newcomer) {
+                let most = self.lanes[index].flows.values_mut().max_by_key(|flow| flow.may_give_way());
+                let Some(oldest) = most.and_then(Flow::give_way) else { break };
+                self.forget_waiting(&oldest, DropReason::Overflow);
+            }
+            self.lanes[index].tidy_round();
+        }
+        true
+    }
+
+    /// Gives memory free of what is on the disk too, if memory is more than half full: of the lowest lanes first, and
+    /// there of the topics that take the most.
+    pub fn evict(&mut self) {
+        for index in (0..self.lanes.len()).rev() {
+            while self.used + self.reserved() > self.bound / 2 {
+                let most = self.lanes[index].flows.values_mut().max_by_key(|flow| flow.evictable());
+                let Some(flow) = most else { break };
+                let evicted = flow.evict(flow.evictable() / KEPT);
+                if evicted == 0 {
+                    break;
+                }
+                self.used -= evicted;
+                self.lanes[index].count_gaps();
+            }
+        }
+    }
+}
+
+/// Bytes in memory of topics of which something is on the disk only.
+pub(super) fn read_ahead(lane: &Lane) -> u64 {
+    if lane.gaps == 0 {
+        return 0;
+    }
+    lane.flows.values().filter(|flow| flow.gap.is_some()).map(Flow::front_bytes).sum()
+}

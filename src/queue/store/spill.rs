@@ -1,0 +1,248 @@
+//! The keeper's side of the store: which records go to the disk and come back from there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Store;
+use super::room::read_ahead;
+use crate::config::Priority;
+use crate::health::DropReason;
+use crate::queue::Record;
+use crate::queue::record::{Route, TopicKey};
+
+/// When records are written to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Never.
+    Memory,
+    /// While there is no link, or not enough memory.
+    Spill,
+    /// Always, unless they are acknowledged before their turn comes. No more than `window` records are in flight or
+    /// done without the disk knowing it.
+    Always { window: usize },
+}
+
+/// What of a lane is done.
+#[derive(Debug, Default, Clone)]
+pub struct Done {
+    /// All numbers below.
+    pub below: u64,
+    /// Of these topics also more: all numbers below the one that stands with them.
+    pub topics: Vec<(TopicKey, u64)>,
+}
+
+/// Records of a lane that the disk gives up.
+#[derive(Debug)]
+pub struct Gone {
+    pub numbers: Range<u64>,
+    /// Those of them that were on the disk only, by topic.
+    pub counts: Vec<(Arc<Route>, u64)>,
+    pub reason: DropReason,
+}
+
+impl Store {
+    /// The link has come, or gone.
+    pub fn set_link(&mut self, up: bool) {
+        self.link_is_up = up;
+    }
+
+    /// Since when something should be written and is not; nothing, if nothing should.
+    pub fn to_write_since(&self, closing: bool) -> Option<Instant> {
+        let writes = match self.mode {
+            Mode::Memory => false,
+            Mode::Spill => !self.link_is_up || closing || self.is_pressed(),
+            Mode::Always { .. } => true,
+        };
+        self.unwritten_since.filter(|_| writes && self.memory_only() > 0)
+    }
+
+    /// Records that are in memory only.
+    fn memory_only(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.sum(|flow| flow.memory_only)).sum()
+    }
+
+    /// Whether nothing may be leased before the ledger is written.
+    pub fn waits_for_ledger(&self) -> bool {
+        match self.mode {
+            Mode::Always { window } => {
+                let unrecorded: usize = self.unrecorded.iter().map(HashMap::len).sum();
+                unrecorded > 0 && self.leased.len() + unrecorded >= window
+            }
+            Mode::Memory | Mode::Spill => false,
+        }
+    }
+
+    /// Takes what is to be written next of `lane`: about `bytes`, numbered from `first` on.
+    pub fn begin_write(&mut self, lane: Priority, first: u64, bytes: u64) -> Vec<Record> {
+        self.lanes[lane as usize].begin_write(first, bytes)
+    }
+
+    /// Of what was begun at the number `first`, the first `written` records are on the disk. The others are not and
+    /// will be written again.
+    pub fn end_write(&mut self, lane: Priority, first: u64, written: usize, now: Instant) {
+        self.lanes[lane as usize].end_write(written);
+        // Numbers that were never used: what was acknowledged under them meanwhile is not on the disk.
+        let used = first + written as u64;
+        self.unrecorded[lane as usize].retain(|number, _| *number < used);
+        self.unwritten_since = (self.memory_only() > 0).then_some(now);
+        self.evict();
+    }
+
+    /// What is to be read of `lane` next: the numbers, and about how many bytes.
+    pub fn wants_read(&self, lane: Priority) -> Option<(Range<u64>, u64)> {
+        let own = &self.lanes[lane as usize];
+        if own.gaps == 0 {
+            return None;
+        }
+        let target = self.ahead() / 2;
+        let held = read_ahead(own);
+        // Not for each record by itself.
+        if held > target / 2 {
+            return None;
+        }
+        let gaps = own.flows.values().filter(|flow| !flow.is_passed_over).filter_map(|flow| flow.gap.as_ref());
+        let numbers = gaps.map(|gap| gap.numbers.clone());
+        let numbers = numbers.reduce(|all, gap| all.start.min(gap.start)..all.end.max(gap.end))?;
+        Some((numbers, target - held))
+    }
+
+    /// Puts in what was read of `lane` from the number `start` on; `next` is where to go on.
+    pub fn end_read(&mut self, lane: Priority, (start, next): (u64, u64), records: Vec<(u64, Record)>, now: Instant) {
+        let own = &mut self.lanes[lane as usize];
+        for (number, record) in records {
+            let key = record.route.topic();
+            // What is in memory too, or done, is not missed.
+            let flow = own.flows.get_mut(&key).filter(|flow| flow.misses(number) && !flow.is_passed_over);
+            let Some(flow) = flow else { continue };
+            if record.expires <= now {
+                flow.give_up(1);
+                record.route.counters.leave_queue();
+                let route = record.route.clone();
+                self.lost_while_reading.push((route, 1, DropReason::Expired));
+                continue;
+            }
+            self.used += record.size();
+            let expires = record.expires;
+            self.earliest_expiry = Some(self.earliest_expiry.map_or(expires, |earliest| earliest.min(expires)));
+            flow.read_back(number, record);
+            own.join_round(key);
+        }
+        let own = &mut self.lanes[lane as usize];
+        for flow in own
+            .flows
+            .values_mut()
+            .filter(|flow| !flow.is_passed_over && flow.gap.as_ref().is_some_and(|gap| gap.numbers.start >= start))
+        {
+            let lost = flow.read_up_to(next);
+            if lost > 0 {
+                flow.route.counters.leave_queue_by(lost);
+                self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
+            }
+        }
+        self.after_gaps_changed(lane);
+    }
+
+    /// Counts what was lost, and lets topics into the round whose gap is closed.
+    fn after_gaps_changed(&mut self, lane: Priority) {
+        self.arrivals += 1;
+        let own = &mut self.lanes[lane as usize];
+        own.count_gaps();
+        let keys: Vec<TopicKey> = own.flows.keys().copied().collect();
+        keys.into_iter().for_each(|key| own.join_round(key));
+        for (route, records, reason) in std::mem::take(&mut self.lost_while_reading) {
+            self.lose_all(&route, records, reason);
+        }
+    }
+
+    /// Records of an earlier process wait on the disk: so many of each topic, with numbers from the one that stands with
+    /// them to `next`. Only once, and before anything of `lane` is on the disk or
+    /// leased.
+    pub fn recover(&mut self, lane: Priority, next: u64, records: Vec<(Arc<Route>, u64, u64)>, oldest: Option<i64>) {
+        let own = &mut self.lanes[lane as usize];
+        for (route, count, first) in records {
+            route.counters.recover(count);
+            own.flow(&route).recover(first..next, count, oldest);
+        }
+        own.count_gaps();
+        own.tidy_round();
+    }
+
+    /// What of `lane` is done, if the next number is `next`.
+    pub fn done(&self, lane: Priority, next: u64) -> Done {
+        let own = &self.lanes[lane as usize];
+        let undone = |flow: &super::Flow| flow.first_undone().map_or(next, |number| number.min(next));
+        let below = own.flows.values().map(undone).min().unwrap_or(next);
+        let topics = own.flows.iter().map(|(key, flow)| (*key, undone(flow)));
+        Done { below, topics: topics.filter(|(_, done)| *done > below).collect() }
+    }
+
+    /// The disk knows as done what `done` says.
+    pub fn recorded(&mut self, lane: Priority, done: &Done) {
+        let topics: HashMap<TopicKey, u64> = done.topics.iter().copied().collect();
+        self.arrivals += 1;
+        self.unrecorded[lane as usize]
+            .retain(|number, key| *number >= topics.get(key).copied().unwrap_or(0).max(done.below));
+    }
+
+    /// Numbers of `lane` that are leased.
+    pub fn leased_numbers(&self, lane: Priority) -> BTreeSet<u64> {
+        let leased = self.leased.values().filter(|(index, ..)| *index == lane as usize);
+        let flows = leased.map(|(_, key, _)| *key).collect::<BTreeSet<_>>();
+        let flows = flows.iter().filter_map(|key| self.lanes[lane as usize].flows.get(key));
+        let entries = flows.flat_map(|flow| flow.front.iter().take(flow.next));
+        entries.filter(|entry| entry.record().is_some()).filter_map(|entry| entry.place.number()).collect()
+    }
+
+    /// Where the numbers of `lane` are that are on the disk only, by topic.
+    pub fn gaps(&self, lane: Priority) -> HashMap<TopicKey, Range<u64>> {
+        let flows = self.lanes[lane as usize].flows.iter();
+        flows.filter_map(|(key, flow)| Some((*key, flow.gap.as_ref()?.numbers.clone()))).collect()
+    }
+
+    /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Answers false, and does
+    /// nothing, if one of them has been leased or read since.
+    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicKey, Range<u64>>) -> bool {
+        let is_leased = self.leased_numbers(lane).range(gone.numbers.clone()).next().is_some();
+        if is_leased || self.gaps(lane) != *gaps {
+            return false;
+        }
+        let mut dropped = Vec::new();
+        let own = &mut self.lanes[lane as usize];
+        for flow in own.flows.values_mut() {
+            let in_memory =
+                flow.extract(|_, place| place.number().is_some_and(|number| gone.numbers.contains(&number)));
+            dropped.extend(in_memory);
+        }
+        for (route, records) in gone.counts {
+            let records = own.flows.get_mut(&route.topic()).map_or(0, |flow| flow.give_up(records));
+            route.counters.leave_queue_by(records);
+            if records > 0 {
+                self.lost_while_reading.push((route, records, gone.reason));
+            }
+        }
+        for flow in own.flows.values_mut() {
+            let starts_there = flow.gap.as_ref().is_some_and(|gap| gone.numbers.contains(&gap.numbers.start));
+            let is_empty = flow.gap.as_ref().is_some_and(|gap| gap.records == 0);
+            if starts_there || is_empty {
+                let lost = flow.read_up_to(if starts_there { gone.numbers.end } else { 0 });
+                if lost > 0 {
+                    flow.route.counters.leave_queue_by(lost);
+                    self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
+                }
+            }
+        }
+        own.tidy_round();
+        for record in dropped {
+            self.forget_waiting(&record, gone.reason);
+        }
+        self.after_gaps_changed(lane);
+        true
+    }
+
+    /// Whether nothing is leased.
+    pub fn nothing_leased(&self) -> bool {
+        self.leased.is_empty()
+    }
+}

@@ -1,0 +1,342 @@
+//! The queue on a disk: what is written when, and what comes back.
+
+use super::robot::{Robot, number_of, settings};
+use super::*;
+use crate::config::QueueDurability::{Always, Spill};
+
+/// What is being written counts as in memory only until the disk has answered, also when it is leased or taken back
+/// meanwhile; what is acknowledged meanwhile counts no more.
+#[test]
+fn what_is_being_written_is_in_memory_only() {
+    let robot = Robot::new(settings(Always));
+    let route = robot.route("/odom", Priority::Normal);
+    (0..10).for_each(|number| assert!(robot.admit(&route, number, 200)));
+    let memory_only = || robot.queue.figures().memory_only();
+    let records = robot.queue.shared.lock().store.begin_write(Priority::Normal, 0, 1 << 20);
+    assert_eq!((records.len(), memory_only()), (10, 10));
+    let leases: Vec<_> = (0..3).filter_map(|_| robot.queue.lease(robot.now)).collect();
+    assert_eq!(memory_only(), 10);
+    assert!(robot.queue.acknowledge(leases[0].id));
+    assert_eq!(memory_only(), 9);
+    robot.queue.rewind();
+    assert_eq!(memory_only(), 9);
+    robot.queue.shared.lock().store.end_write(Priority::Normal, 0, 6, robot.now);
+    assert_eq!(memory_only(), 4);
+}
+
+/// In the steady state nothing is written, however much passes through.
+#[test]
+fn nothing_is_written_while_the_link_keeps_up() {
+    let mut robot = Robot::new(settings(Spill));
+    robot.queue.set_link(true);
+    robot.work();
+    let before = robot.files.operations();
+    let route = robot.route("/odom", Priority::Normal);
+    for number in 0..10_000 {
+        assert!(robot.admit(&route, number, 200));
+        assert_eq!(robot.send(1), [number]);
+        if number % 1000 == 0 {
+            robot.work();
+        }
+    }
+    robot.work();
+    assert_eq!(robot.files.operations(), before, "{:?}", robot.files.log().last());
+}
+
+/// What is admitted while the link is down is on the disk within the stated time, and comes back after a power cut in
+/// its order.
+#[test]
+fn what_is_admitted_while_the_link_is_down_survives_a_power_cut() {
+    let mut robot = Robot::new(settings(Spill));
+    let route = robot.route("/odom", Priority::Normal);
+    for number in 0..1000 {
+        robot.admit(&route, number, 200);
+    }
+    robot.work();
+    assert_eq!(robot.queue.figures().memory_only(), 0);
+    for seed in 0..5 {
+        robot = robot.cut_power(seed);
+        assert_eq!(robot.queue.figures().queued(), 1000);
+    }
+    assert_eq!(robot.drain(), (0..1000).collect::<Vec<_>>());
+    robot.check_accounts();
+}
+
+/// An outage longer than memory: all of it goes through the disk and comes back in order, in the same process and in
+/// the next, and the bounds hold at any time.
+#[test]
+fn a_long_outage_goes_through_the_disk() {
+    for restart in [false, true] {
+        let mut robot = Robot::new(settings(Spill));
+        let mut route = robot.route("/odom", Priority::Normal);
+        for number in 0..60_000 {
+            assert!(robot.admit(&route, number, 200));
+            if number % 500 == 0 {
+                robot.work();
+                assert!(robot.queue.figures().bytes() <= robot.settings.memory);
+            }
+        }
+        robot.work();
+        assert!(robot.queue.figures().queued_on_disk() > 30_000, "{:?}", robot.queue.figures());
+        robot.check_accounts();
+        if restart {
+            robot = robot.restart();
+            route = robot.route("/odom", Priority::Normal);
+        }
+        robot.queue.set_link(true);
+        let mut arrived = robot.send(30_000);
+        // What comes meanwhile goes behind what is on the disk.
+        robot.admit(&route, 60_000, 200);
+        arrived.extend(robot.drain());
+        assert!(arrived.iter().copied().eq(0..=60_000), "{} of 60001", arrived.len());
+        robot.check_accounts();
+        // Nothing of it is left behind.
+        robot.work();
+        let left = robot.files.paths();
+        assert!(left.iter().all(|path| !path.contains(".seg")), "{left:?}");
+    }
+}
+
+/// What comes while the backlog of an earlier process is sent goes through the disk behind it, under a route of this
+/// process: it is sent, or given up, and counted, as what it was admitted as.
+#[test]
+fn what_follows_the_backlog_of_an_earlier_process_arrives() {
+    for is_given_up in [false, true] {
+        let mut robot = Robot::new(config::Queue { disk: 4 << 20, ..settings(Spill) });
+        let route = robot.route("/odom", Priority::Normal);
+        (0..9000).for_each(|number| assert!(robot.admit(&route, number, 200)));
+        robot.work();
+        let mut robot = robot.restart();
+        let route = robot.route("/odom", Priority::Normal);
+        for number in 9000..if is_given_up { 30_000 } else { 12_000 } {
+            assert!(robot.admit(&route, number, 200));
+            if number % 500 == 0 {
+                robot.work();
+            }
+        }
+        robot.work();
+        let queued = robot.queue.figures().queued();
+        let arrived = robot.drain();
+        assert_eq!(arrived.len() as u64, queued);
+        assert!(arrived.is_sorted() && arrived.last() == Some(&if is_given_up { 29_999 } else { 11_999 }));
+        assert_eq!(arrived.first() == Some(&0), !is_given_up);
+        assert_eq!(route.counters.dropped(DropReason::Damaged), 0);
+        robot.check_accounts();
+    }
+}
+
+/// With `always` no more than a window of what was acknowledged comes again after the process was killed, whatever the
+/// order of the acknowledgements.
+#[test]
+fn what_is_acknowledged_stays_so_but_for_a_window() {
+    let mut robot = Robot::new(settings(Always));
+    let route = robot.route("/odom", Priority::Normal);
+    for number in 0..5000 {
+        robot.admit(&route, number, 200);
+    }
+    robot.work();
+    let mut acknowledged = Vec::new();
+    let mut window: Vec<Lease> = Vec::new();
+    while acknowledged.len() < 3000 {
+        while window.len() < super::robot::WINDOW
+            && let Some(lease) = robot.queue.lease(robot.now)
+        {
+            window.push(lease);
+        }
+        // The last first.
+        for lease in window.drain(1..).rev() {
+            acknowledged.push(number_of(&lease));
+            robot.queue.acknowledge(lease.id);
+        }
+        if window.len() == 1 && robot.queue.lease(robot.now).map(|lease| window.push(lease)).is_none() {
+            let lease = window.remove(0);
+            acknowledged.push(number_of(&lease));
+            robot.queue.acknowledge(lease.id);
+            robot.keeper.turn(robot.now);
+        }
+    }
+    let mut robot = robot.kill();
+    let again: Vec<u64> = robot.drain();
+    assert!(again.is_sorted());
+    let twice = again.iter().filter(|number| acknowledged.contains(number)).count();
+    assert!(twice <= super::robot::WINDOW, "{twice} came again");
+    acknowledged.extend(again);
+    acknowledged.sort_unstable();
+    acknowledged.dedup();
+    assert!(acknowledged.into_iter().eq(0..5000));
+}
+
+/// What is acknowledged before its turn to be written is never written.
+#[test]
+fn what_is_done_soon_is_not_written() {
+    let mut robot = Robot::new(settings(Always));
+    robot.work();
+    let before = robot.files.operations();
+    let route = robot.route("/odom", Priority::Normal);
+    for number in 0..1000 {
+        robot.admit(&route, number, 200);
+        robot.send(1);
+    }
+    robot.work();
+    assert_eq!(robot.files.operations(), before);
+}
+
+/// A rewind sends again in order, also what was read from the disk meanwhile.
+#[test]
+fn a_rewind_restores_the_order() {
+    let mut robot = Robot::new(settings(Spill));
+    let route = robot.route("/odom", Priority::Normal);
+    (0..30_000).for_each(|number| {
+        robot.admit(&route, number, 200);
+        if number % 1000 == 0 {
+            robot.work();
+        }
+    });
+    robot.work();
+    let mut arrived = Vec::new();
+    while !robot.queue.is_empty() {
+        robot.work();
+        let leases: Vec<_> = (0..50).map_while(|_| robot.queue.lease(robot.now)).collect();
+        for (index, lease) in leases.iter().enumerate().filter(|(index, _)| index % 3 == 0) {
+            assert!(robot.queue.acknowledge(lease.id), "{index}");
+            arrived.push(number_of(lease));
+        }
+        let left: Vec<_> =
+            leases.iter().enumerate().filter(|(index, _)| index % 3 != 0).map(|(_, l)| number_of(l)).collect();
+        robot.queue.rewind();
+        let again: Vec<_> = left.iter().map_while(|_| robot.queue.lease(robot.now)).collect();
+        assert_eq!(again.iter().map(number_of).collect::<Vec<_>>(), left);
+        for lease in again {
+            arrived.push(number_of(&lease));
+            robot.queue.acknowledge(lease.id);
+        }
+    }
+    arrived.sort_unstable();
+    assert!(arrived.into_iter().eq(0..30_000));
+    robot.check_accounts();
+}
+
+/// Over the disk's bound the oldest segments of the lowest lanes give way, each record is counted, and the files never
+/// take more than the bound.
+#[test]
+fn over_the_bound_the_oldest_of_the_lowest_lane_give_way() {
+    let mut robot = Robot::new(config::Queue { disk: 8 << 20, memory: 1 << 20, ..settings(Spill) });
+    let (high, low) = (robot.route("/high", Priority::High), robot.route("/low", Priority::Low));
+    for number in 0..60_000 {
+        robot.admit(if number % 4 == 0 { &high } else { &low }, number, 200);
+        if number % 200 == 0 {
+            robot.work();
+            assert!(robot.files.total_bytes() <= 8 << 20, "{}", robot.files.total_bytes());
+            assert!(robot.queue.figures().bytes() <= 1 << 20);
+        }
+    }
+    robot.work();
+    robot.check_accounts();
+    assert_eq!(high.counters.dropped(DropReason::Overflow), 0);
+    let dropped = low.counters.dropped(DropReason::Overflow);
+    assert!(dropped > 20_000, "{dropped}");
+    robot.queue.set_link(true);
+    let arrived = robot.drain();
+    let (high, low): (Vec<u64>, Vec<u64>) = arrived.iter().partition(|number| *number % 4 == 0);
+    assert!(high.into_iter().eq((0..60_000).step_by(4)));
+    assert!(low.is_sorted() && low.last() == Some(&59_999));
+    assert_eq!(low.len() as u64 + dropped, 45_000);
+    robot.check_accounts();
+}
+
+/// With drop-newest the disk keeps what it has.
+#[test]
+fn drop_newest_keeps_what_is_on_the_disk() {
+    let settings = config::Queue { disk: 1 << 20, memory: 1 << 20, overflow: Overflow::DropNewest, ..settings(Spill) };
+    let mut robot = Robot::new(settings);
+    let route = robot.route("/odom", Priority::Normal);
+    let mut admitted = Vec::new();
+    for number in 0..20_000 {
+        if robot.admit(&route, number, 200) {
+            admitted.push(number);
+        }
+        if number % 100 == 0 {
+            robot.work();
+            assert!(robot.files.total_bytes() <= 1 << 20);
+        }
+    }
+    assert!(admitted.len() < 10_000 && admitted.iter().copied().eq(0..admitted.len() as u64));
+    assert_eq!(robot.drain(), admitted);
+    robot.check_accounts();
+}
+
+/// A full or broken disk at run time keeps nothing from being admitted and sent, in order; when it works again, it is
+/// used again.
+#[test]
+fn a_disk_that_fails_is_done_without() {
+    use rustix::io::Errno;
+    for errno in [Errno::NOSPC, Errno::IO, Errno::ROFS] {
+        let mut robot = Robot::new(settings(Always));
+        let route = robot.route("/odom", Priority::Normal);
+        (0..1000).for_each(|number| assert!(robot.admit(&route, number, 200)));
+        robot.work();
+        let next = robot.files.operations();
+        robot.files.fault_at(next, crate::queue::disk::files::simulated::Fault::FailFrom(errno));
+        (1000..2000).for_each(|number| assert!(robot.admit(&route, number, 200)));
+        robot.work();
+        let figures = robot.queue.figures();
+        assert_eq!(figures.memory_only(), 1000, "{errno}");
+        assert!(figures.disk.unwrap().trouble.is_some());
+        assert_eq!(robot.send(WINDOW_AND_MORE), (0..100).collect::<Vec<_>>(), "a window without a ledger");
+        robot.files.heal();
+        robot.work();
+        let figures = robot.queue.figures();
+        assert_eq!((figures.memory_only(), figures.disk.unwrap().trouble), (0, None), "{errno}");
+        let mut robot = robot.cut_power(7);
+        assert!(robot.drain().into_iter().eq(100..2000), "{errno}");
+    }
+}
+
+const WINDOW_AND_MORE: usize = 150;
+
+/// `seq` starts above all that an earlier process can have given, also when the clock has been set back.
+#[test]
+fn sequence_numbers_never_go_back() {
+    let robot = Robot::new(settings(Spill));
+    let first = robot.queue.sequence_start();
+    let robot = robot.kill();
+    let second = robot.queue.sequence_start();
+    assert!(second >= first + (1 << 28), "{first} {second}");
+    let robot = robot.cut_power(3);
+    assert!(robot.queue.sequence_start() > second);
+    assert!(robot.queue.sequence_start() < 1 << 53);
+}
+
+/// A flood on one topic that has gone to the disk does not keep another topic waiting behind it, in this process; and
+/// what was sent of the other one does not come again after a restart, however far the flood lags.
+#[test]
+fn a_flood_on_the_disk_delays_only_itself() {
+    let mut robot = Robot::new(settings(Always));
+    robot.queue.set_link(true);
+    let (flood, small) = (robot.route("/flood", Priority::Normal), robot.route("/small", Priority::Normal));
+    let mut sent = Vec::new();
+    for number in 0..40_000 {
+        robot.admit(&flood, number, 200);
+        if number % 100 == 0 {
+            robot.admit(&small, 1_000_000 + number, 200);
+            robot.work();
+            // The quota is far below the flood.
+            let four = robot.send(4);
+            assert!(four.contains(&(1_000_000 + number)), "{number}: {four:?}");
+            sent.extend(four);
+        }
+    }
+    assert!(robot.queue.figures().queued_on_disk() > 20_000, "{:?}", robot.queue.figures());
+    robot.check_accounts();
+    robot.work();
+    let mut robot = robot.kill();
+    let rest = robot.drain();
+    let twice = rest.iter().filter(|number| sent.contains(number)).count();
+    assert!(twice <= super::robot::WINDOW, "{twice} came again");
+    sent.extend(rest.iter().filter(|number| !sent.contains(number)).copied().collect::<Vec<_>>());
+    let (mut small, flood): (Vec<u64>, Vec<u64>) = sent.iter().partition(|number| **number >= 1_000_000);
+    assert!(flood.into_iter().eq(0..40_000));
+    small.dedup();
+    assert_eq!(small.len(), 400);
+    robot.check_accounts();
+}

@@ -1,0 +1,149 @@
+//! A queue on a simulated disk whose keeper works when the test says so, and that survives its own end.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::super::disk::clock::Clock;
+use super::super::disk::files::simulated::SimulatedFiles;
+use super::super::keeper::Keeper;
+use super::*;
+use crate::config::QueueDurability;
+
+pub(super) const WINDOW: usize = 100;
+
+pub(super) struct Robot {
+    pub files: SimulatedFiles,
+    pub settings: config::Queue,
+    pub queue: Queue,
+    pub keeper: Keeper,
+    pub now: Instant,
+    /// By topic; they begin anew with each process.
+    pub counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>>,
+    boot: u8,
+}
+
+pub(super) fn settings(durability: QueueDurability) -> config::Queue {
+    config::Queue {
+        disk: 64 << 20,
+        durability,
+        directory: "queue".into(),
+        sync: Duration::ZERO,
+        ..config::Queue::in_memory(4 << 20, Overflow::DropOldest)
+    }
+}
+
+impl Robot {
+    /// The first start of a robot.
+    pub fn new(settings: config::Queue) -> Robot {
+        Robot::start(SimulatedFiles::new(), settings, Instant::now(), 1)
+    }
+
+    fn start(files: SimulatedFiles, settings: config::Queue, now: Instant, boot: u8) -> Robot {
+        let counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>> = Arc::default();
+        let find = counters.clone();
+        let find = move |ros: &str| find.lock().unwrap().entry(ros.to_owned()).or_default().clone();
+        let clock = Clock::of_boot(boot, now);
+        let (queue, mut keeper) = Queue::on(Arc::new(files.clone()), &settings, WINDOW, Arc::new(find), clock);
+        keeper.open(now, &mut |_| {});
+        Robot { files, settings, queue, keeper, now, counters, boot }
+    }
+
+    /// The process is killed and starts again.
+    pub fn kill(self) -> Robot {
+        Robot::start(self.files.after_kill(), self.settings, self.now, self.boot)
+    }
+
+    /// The power goes and comes back.
+    pub fn cut_power(self, seed: u64) -> Robot {
+        Robot::start(self.files.after_power_cut(seed), self.settings, self.now, self.boot.wrapping_add(1))
+    }
+
+    /// The process is stopped as it should be, and starts again.
+    pub fn restart(mut self) -> Robot {
+        self.queue.shared.close();
+        self.keeper.run();
+        self.queue.set_link(false);
+        self.files = self.files.after_kill();
+        Robot::start(self.files, self.settings, self.now, self.boot)
+    }
+
+    /// Lets the keeper do what is due until nothing is.
+    pub fn work(&mut self) {
+        for _ in 0..1000 {
+            // Beyond every wait of the keeper's.
+            self.now += Duration::from_secs(11);
+            let before = self.files.operations();
+            self.keeper.turn(self.now);
+            let is_in_trouble = self.queue.figures().disk.is_some_and(|disk| disk.trouble.is_some());
+            if self.files.operations() == before || is_in_trouble {
+                return;
+            }
+        }
+        panic!("the keeper never rests");
+    }
+
+    pub fn route(&self, ros: &str, priority: Priority) -> Arc<Route> {
+        let counters = self.counters.lock().unwrap().entry(ros.to_owned()).or_default().clone();
+        Arc::new(Route {
+            ros: ros.to_owned(),
+            mqtt: format!("robots{ros}"),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            priority,
+            counters,
+        })
+    }
+
+    /// Admits a record that holds its number.
+    pub fn admit(&self, route: &Arc<Route>, number: u64, bytes: usize) -> bool {
+        route.counters.count_received();
+        let mut payload = vec![b'.'; bytes.max(8)];
+        payload[..8].copy_from_slice(&number.to_le_bytes());
+        let year = Duration::from_secs(365 * 86_400);
+        let record = Record {
+            route: route.clone(),
+            payload: payload.into(),
+            received_ns: number as i64,
+            expires: self.now + year,
+        };
+        self.queue.admit(record, self.now)
+    }
+
+    /// Leases, working on the disk as needed, and acknowledges up to `count` records. Answers their numbers.
+    pub fn send(&mut self, count: usize) -> Vec<u64> {
+        let mut sent = Vec::new();
+        while sent.len() < count {
+            let Some(lease) = self.queue.lease(self.now) else {
+                self.work();
+                if self.queue.shared.lock().store.has_next(&|_| true) {
+                    continue;
+                }
+                break;
+            };
+            sent.push(number_of(&lease));
+            assert!(self.queue.acknowledge(lease.id));
+        }
+        sent
+    }
+
+    /// Sends all there is.
+    pub fn drain(&mut self) -> Vec<u64> {
+        let sent = self.send(usize::MAX);
+        assert!(self.queue.is_empty(), "something is left: {:?}", self.queue.figures());
+        sent
+    }
+
+    /// Checks that the counters of every topic add up.
+    pub fn check_accounts(&self) {
+        for (topic, counters) in &*self.counters.lock().unwrap() {
+            let account = self.queue.account(counters);
+            assert_eq!(account.in_reception(), 0, "{topic}: {account:?}");
+            let known = account.dropped + account.queued + account.in_flight + account.acknowledged;
+            assert_eq!(account.received + account.recovered, known, "{topic}: {account:?}");
+        }
+    }
+}
+
+pub(super) fn number_of(lease: &Lease) -> u64 {
+    u64::from_le_bytes(lease.record.payload[..8].try_into().unwrap())
+}

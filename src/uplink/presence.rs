@@ -1,0 +1,57 @@
+//! The retained message that tells whether the bridge is connected.
+//!
+//! `online` is published as the first publish of each connection, `offline` as the last one before DISCONNECT, and the
+//! broker publishes `offline` as the connection's last will if it ends in any other way. None of these is a record: the
+//! queue does not know of them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rumqttc::{LastWill, QoS};
+
+use crate::config::{Mqtt, Priority, Qos};
+use crate::queue::Route;
+
+/// The two messages.
+#[derive(Debug)]
+pub(super) struct Presence {
+    pub route: Arc<Route>,
+    pub online: Bytes,
+    pub offline: Bytes,
+}
+
+impl Presence {
+    /// As configured, if it is.
+    pub fn new(mqtt: &Mqtt) -> Option<Self> {
+        let presence = mqtt.presence.as_ref()?;
+        let route = Route {
+            ros: String::new(),
+            mqtt: presence.topic.clone(),
+            qos: Qos::AtLeastOnce,
+            retain: true,
+            priority: Priority::High,
+            counters: Arc::default(),
+        };
+        Some(Presence {
+            route: Arc::new(route),
+            online: Bytes::copy_from_slice(presence.online.as_bytes()),
+            offline: Bytes::copy_from_slice(presence.offline.as_bytes()),
+        })
+    }
+}
+
+/// What the broker publishes if the connection ends without DISCONNECT.
+pub(super) fn last_will(mqtt: &Mqtt) -> Option<LastWill> {
+    let will = |topic: &str, payload: &str, qos, retain| {
+        let qos = match qos {
+            Qos::AtMostOnce => QoS::AtMostOnce,
+            Qos::AtLeastOnce => QoS::AtLeastOnce,
+        };
+        LastWill::new(topic, payload, qos, retain)
+    };
+    match (&mqtt.last_will, &mqtt.presence) {
+        (Some(last), _) => Some(will(&last.topic, &last.payload, last.qos, last.retain)),
+        (None, Some(presence)) => Some(will(&presence.topic, &presence.offline, Qos::AtLeastOnce, true)),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,297 @@
+//! Finds the publish over which the broker closes the connection.
+//!
+//! MQTT 3.1.1 has no word for a publish that the broker does not take: AWS IoT Core closes the connection over a topic
+//! that the thing's policy does not allow, without saying over which of those in flight. Sent again on each connection,
+//! that one would block all others for ever.
+//!
+//! ```text
+//!   closed early, with publishes in flight
+//!        │  their topics are suspects: from now on one publish at a time
+//!        ▼
+//!   acknowledged: no suspect any more ──► none left: as before
+//!        │
+//!        │  closed while it was in flight alone
+//!        ▼
+//!   twice, and its topic was never acknowledged ──► the topic is set aside, and tried again alone, ever more rarely
+//!   thrice, and its topic was acknowledged before ──► the record is poison, and dropped
+//! ```
+//!
+//! A close proves little by itself: links break, and another client with the same client id closes connections too. So:
+//!
+//! - Topics that were acknowledged before are suspects only after [`CROWDED`] early closes in a row.
+//! - Setting a topic aside loses nothing: its records wait in the queue for as long as that keeps them.
+//! - While another client seems to close the connections, nothing becomes poison, and it takes a close more to set a topic
+//!   aside.
+//! - Of a row of closes without any acknowledgement no more than one record becomes poison: if the next closes the
+//!   connection as well, it is not the records, and the topic is set aside instead.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::{Duration, Instant};
+
+/// Early closes in a row after which topics are suspects that were acknowledged before.
+const CROWDED: u32 = 2;
+
+/// Closes with a publish alone in flight after which its topic is set aside.
+const FORBIDDEN: u32 = 2;
+
+/// Closes with a publish alone in flight after which it is poison, if its topic was acknowledged before.
+const POISON: u32 = 3;
+
+/// How long a topic is set aside at first, and at most. Each trial that fails doubles the time.
+const ASIDE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+
+/// What is known of the topics, over all connections. Topics are MQTT topics.
+#[derive(Debug)]
+pub(super) struct Suspects {
+    /// A connection that is closed before this is closed early.
+    stable_after: Duration,
+    /// Early closes in a row, with publishes in flight.
+    closes: u32,
+    /// Acknowledged at least once since the start of the process.
+    proven: HashSet<String>,
+    suspects: BTreeSet<String>,
+    /// The topic whose publish was in flight alone at the last close, and how often in a row.
+    alone: Option<(String, u32)>,
+    aside: BTreeMap<String, Aside>,
+    /// A record was dropped as poison, and nothing has been acknowledged since.
+    spent: bool,
+}
+
+/// A topic that is set aside.
+#[derive(Debug, Clone, Copy)]
+struct Aside {
+    until: Instant,
+    wait: Duration,
+}
+
+/// How the broker has closed the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Close {
+    /// How long the connection had stood.
+    pub lasted: Duration,
+    /// Whether another client seems to have the same client id, which closes connections too.
+    pub contested: bool,
+}
+
+/// What follows from a close.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The broker does not take publishes to this topic. It is tried again after `wait`.
+    SetAside { topic: String, wait: Duration },
+    /// The one record that was in flight will never be taken.
+    Poison,
+}
+
+impl Suspects {
+    pub fn new(stable_after: Duration) -> Self {
+        Suspects {
+            stable_after,
+            closes: 0,
+            proven: HashSet::new(),
+            suspects: BTreeSet::new(),
+            alone: None,
+            aside: BTreeMap::new(),
+            spent: false,
+        }
+    }
+
+    /// Whether only one publish may be in flight at a time.
+    pub fn one_at_a_time(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// Whether publishes to `topic` may be sent at `now`.
+    pub fn permit(&self, topic: &str, now: Instant) -> bool {
+        self.aside.get(topic).is_none_or(|aside| aside.until <= now)
+    }
+
+    /// Whether `topic` was set aside: a publish to it is a trial, and has to be in flight alone.
+    pub fn is_trial(&self, topic: &str) -> bool {
+        self.aside.contains_key(topic)
+    }
+
+    /// Whether any topic is.
+    pub fn has_trials(&self) -> bool {
+        !self.aside.is_empty()
+    }
+
+    /// The topics that are set aside.
+    pub fn set_aside(&self) -> Vec<String> {
+        self.aside.keys().cloned().collect()
+    }
+
+    /// A publish to `topic` was acknowledged. Answers whether the topic was set aside until now.
+    pub fn acknowledged(&mut self, topic: &str) -> bool {
+        if !self.proven.contains(topic) {
+            self.proven.insert(topic.to_owned());
+        }
+        self.spent = false;
+        self.suspects.remove(topic);
+        if self.alone.as_ref().is_some_and(|(alone, _)| alone == topic) {
+            self.alone = None;
+        }
+        self.aside.remove(topic).is_some()
+    }
+
+    /// The connection has become stable: whoever closed the last ones does so no more.
+    pub fn stable(&mut self) {
+        self.closes = 0;
+        self.suspects.clear();
+        self.alone = None;
+    }
+
+    /// The broker closed the connection at `now`, with publishes to the topics `in_flight` unacknowledged.
+    pub fn closed(&mut self, close: Close, in_flight: &[&str], now: Instant) -> Option<Verdict> {
+        match in_flight {
+            [] => None,
+            [topic] => self.closed_alone(topic, close, now),
+            crowd => {
+                self.closed_crowded(crowd, close.lasted);
+                None
+            }
+        }
+    }
+
+    fn closed_crowded(&mut self, topics: &[&str], lasted: Duration) {
+        self.closes = if lasted < self.stable_after { self.closes + 1 } else { 0 };
+        if self.closes == 0 {
+            return;
+        }
+        let all = self.closes >= CROWDED;
+        self.suspects = topics
+            .iter()
+            .filter(|topic| all || !self.proven.contains(**topic))
+            .map(|topic| (*topic).to_owned())
+            .collect();
+    }
+
+    fn closed_alone(&mut self, topic: &str, close: Close, now: Instant) -> Option<Verdict> {
+        if let Some(aside) = self.aside.get_mut(topic) {
+            // A trial that has failed.
+            aside.wait = (aside.wait * 2).min(ASIDE.1);
+            aside.until = now + aside.wait;
+            return Some(Verdict::SetAside { topic: topic.to_owned(), wait: aside.wait });
+        }
+        let times = match self.alone.take() {
+            Some((before, times)) if before == topic => times + 1,
+            _ => 1,
+        };
+        let is_poison = self.proven.contains(topic) && !self.spent && !close.contested;
+        let needed = if is_poison { POISON } else { FORBIDDEN + u32::from(close.contested) };
+        if times >= needed {
+            self.suspects.remove(topic);
+            if is_poison {
+                self.spent = true;
+                return Some(Verdict::Poison);
+            }
+            let (wait, _) = ASIDE;
+            self.aside.insert(topic.to_owned(), Aside { until: now + wait, wait });
+            return Some(Verdict::SetAside { topic: topic.to_owned(), wait });
+        }
+        self.alone = Some((topic.to_owned(), times));
+        // A lone publish on a connection that had stood for long is as likely to be the link.
+        if close.lasted < self.stable_after || times > 1 {
+            self.suspects.insert(topic.to_owned());
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STABLE: Duration = Duration::from_secs(30);
+    const EARLY: Close = Close { lasted: Duration::from_secs(1), contested: false };
+
+    fn aside(topic: &str, wait: Duration) -> Option<Verdict> {
+        Some(Verdict::SetAside { topic: topic.into(), wait })
+    }
+
+    /// A topic that was never acknowledged is found after a close with others and two alone, and the others are as
+    /// before.
+    #[test]
+    fn a_forbidden_topic_is_found_and_set_aside() {
+        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
+        assert_eq!(suspects.closed(EARLY, &["good", "bad", "good"], now), None);
+        assert!(suspects.one_at_a_time());
+        assert!(!suspects.acknowledged("good"));
+        assert!(suspects.one_at_a_time(), "bad is still to be tried");
+        assert_eq!(suspects.closed(EARLY, &["bad"], now), None);
+        assert_eq!(suspects.closed(EARLY, &["bad"], now), aside("bad", ASIDE.0));
+        assert!(!suspects.one_at_a_time());
+        assert!(!suspects.permit("bad", now) && suspects.permit("good", now));
+        assert_eq!(suspects.set_aside(), ["bad"]);
+    }
+
+    /// The topic is tried again, ever more rarely, until it is acknowledged.
+    #[test]
+    fn trials_become_rarer() {
+        let (mut suspects, mut now) = (Suspects::new(STABLE), Instant::now());
+        (0..2).for_each(|_| _ = suspects.closed(EARLY, &["bad"], now));
+        for seconds in [30, 60, 120, 240, 480, 960, 1920, 3600, 3600] {
+            let wait = Duration::from_secs(seconds);
+            assert!(!suspects.permit("bad", now + wait - EARLY.lasted) && suspects.permit("bad", now + wait));
+            assert!(suspects.is_trial("bad"));
+            now += wait;
+            assert_eq!(suspects.closed(EARLY, &["bad"], now), aside("bad", (wait * 2).min(ASIDE.1)));
+        }
+        assert!(suspects.acknowledged("bad"), "it was set aside");
+        assert!(suspects.permit("bad", now) && !suspects.is_trial("bad"));
+    }
+
+    /// A record of a topic that works is poison after three closes alone; the next of the same row is not.
+    #[test]
+    fn poison_needs_a_topic_that_works() {
+        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
+        suspects.acknowledged("odom");
+        let verdicts: Vec<_> = (0..5).map(|_| suspects.closed(EARLY, &["odom"], now)).collect();
+        assert_eq!(verdicts, [None, None, Some(Verdict::Poison), None, aside("odom", ASIDE.0)]);
+        suspects.acknowledged("odom");
+        let verdicts: Vec<_> = (0..3).map(|_| suspects.closed(EARLY, &["odom"], now)).collect();
+        assert_eq!(verdicts, [None, None, Some(Verdict::Poison)], "it worked in between");
+    }
+
+    /// A client id used twice does not make poison of what happens to be in flight.
+    #[test]
+    fn another_client_makes_no_poison() {
+        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
+        suspects.acknowledged("odom");
+        let taken_over = Close { contested: true, ..EARLY };
+        let verdicts: Vec<_> = (0..3).map(|_| suspects.closed(taken_over, &["odom"], now)).collect();
+        assert_eq!(verdicts, [None, None, aside("odom", ASIDE.0)]);
+    }
+
+    /// An acknowledgement between two closes clears the record.
+    #[test]
+    fn only_closes_in_a_row_count() {
+        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
+        for _ in 0..10 {
+            assert_eq!(suspects.closed(EARLY, &["odom"], now), None);
+            suspects.acknowledged("odom");
+        }
+        for _ in 0..10 {
+            assert_eq!(suspects.closed(EARLY, &["odom"], now), None);
+            assert_eq!(suspects.closed(EARLY, &["scan"], now), None);
+            suspects.acknowledged("odom");
+            suspects.acknowledged("scan");
+        }
+    }
+
+    /// A link that breaks now and then does not slow down topics that work; one that breaks all the time does, until a
+    /// connection is stable.
+    #[test]
+    fn topics_that_work_are_suspects_late() {
+        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
+        ["odom", "scan"].iter().for_each(|topic| _ = suspects.acknowledged(topic));
+        for close in 1..=CROWDED {
+            assert!(!suspects.one_at_a_time());
+            assert_eq!(suspects.closed(EARLY, &["odom", "scan"], now), None);
+            assert_eq!(suspects.one_at_a_time(), close == CROWDED);
+        }
+        suspects.stable();
+        assert!(!suspects.one_at_a_time());
+        suspects.closed(Close { lasted: STABLE, ..EARLY }, &["odom", "new"], now);
+        assert!(!suspects.one_at_a_time(), "it had stood for long");
+    }
+}

@@ -1,0 +1,335 @@
+//! A broker that behaves like AWS IoT Core, as far as its documentation and its users' logs tell.
+//!
+//! | of the service | here |
+//! | --- | --- |
+//! | mutual TLS, with SNI; ALPN `x-amzn-mqtt-ca` on port 443 | asked for; ALPN with [`AwsBroker::start_with`] |
+//! | MQTT 3.1.1 and 5, QoS 0 and 1; QoS 2 closes | told apart by the CONNECT |
+//! | 128 KiB of payload, topics of 256 bytes and 7 slashes; more closes the connection | [`Limits`] |
+//! | 100 publishes a second; more are not processed: no PUBACK (3.1.1), reason 0x97 (5) | [`Verdict::OverRate`] |
+//! | 512 KiB a second; more is delayed | [`Record::delayed`] |
+//! | 100 publishes without PUBACK | [`Verdict::OverWindow`] |
+//! | one CONNECT a second of a client id; a newer connection closes the older one | [`Record::connects`] |
+//! | keep alive of 30 to 1200 s; silence for 1.5 times as long closes | [`Record::silent`] |
+//! | a topic that the policy forbids closes (3.1.1) or has reason 0x87 (5); retained publishes have an action of their own | [`AwsBroker::forbid`] |
+//! | 8 filters a SUBSCRIBE, 50 a connection | more closes |
+//! | retained messages and last wills | [`AwsBroker::retained`], [`Record::wills`] |
+//!
+//! Sessions are never kept. Links that are cut or stall are the business of [`super::link`].
+
+mod limits;
+mod record;
+mod session;
+mod wire;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rumqttc::tokio_rustls::TlsAcceptor;
+use rumqttc::v5::mqttbytes::v5::DisconnectReasonCode;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::{JoinHandle, JoinSet};
+
+#[allow(unused_imports, reason = "shared by tests that need different parts of it")]
+pub use self::{
+    limits::Limits,
+    record::{Arrival, Record, Verdict},
+    wire::Refusal,
+};
+use session::Order;
+
+use super::certificates::{Authority, Valid};
+
+const ALPN: &[u8] = b"x-amzn-mqtt-ca";
+
+/// The broker, from its start until it is dropped.
+pub struct AwsBroker {
+    pub port: u16,
+    /// What was accepted, in order: topic and payload.
+    pub messages: UnboundedReceiver<(String, Bytes)>,
+    shared: Arc<Shared>,
+    serving: JoinHandle<()>,
+}
+
+/// What goes wrong with PUBACKs, at random. Each is a share of them all.
+#[derive(Debug, Clone, Default)]
+pub struct AckFaults {
+    /// Never sent.
+    pub lost: f64,
+    /// Sent after a wait of up to `late_by`, behind those of later publishes.
+    pub late: f64,
+    pub late_by: Duration,
+}
+
+/// What a client has published, on its way to subscribers.
+#[derive(Debug, Clone)]
+struct Message {
+    topic: String,
+    payload: Bytes,
+    retain: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum AckFault {
+    None,
+    Lost,
+    Late(Duration),
+}
+
+struct Shared(Mutex<State>);
+
+struct State {
+    limits: Limits,
+    faults: AckFaults,
+    /// For the connections to come: the number of the publish whose PUBACK is lost.
+    swallowed: VecDeque<usize>,
+    refusal: Option<Refusal>,
+    forbidden: Vec<String>,
+    may_retain: bool,
+    sessions: HashMap<String, (usize, UnboundedSender<Order>)>,
+    last_connect: HashMap<String, Instant>,
+    connections: usize,
+    retained: BTreeMap<String, Bytes>,
+    record: Record,
+    messages: UnboundedSender<(String, Bytes)>,
+    random: StdRng,
+}
+
+impl AwsBroker {
+    /// Shows a certificate for `localhost` and takes clients whose certificates `authority` has signed.
+    pub async fn start(authority: &Authority, limits: Limits) -> Self {
+        Self::start_with(authority, limits, false).await
+    }
+
+    /// As [`AwsBroker::start`]; with `alpn` it takes only clients that ask for MQTT as on port 443.
+    pub async fn start_with(authority: &Authority, limits: Limits, alpn: bool) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(tls(authority, alpn)));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, messages) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared(Mutex::new(State {
+            limits,
+            faults: AckFaults::default(),
+            swallowed: VecDeque::new(),
+            refusal: None,
+            forbidden: Vec::new(),
+            may_retain: true,
+            sessions: HashMap::new(),
+            last_connect: HashMap::new(),
+            connections: 0,
+            retained: BTreeMap::new(),
+            record: Record::default(),
+            messages: sender,
+            random: StdRng::seed_from_u64(1),
+        })));
+        let serving = tokio::spawn(accept(listener, acceptor, shared.clone(), alpn));
+        AwsBroker { port, messages, shared, serving }
+    }
+
+    /// Everything that has come so far.
+    pub fn record(&self) -> Record {
+        self.shared.with(|state| state.record.clone())
+    }
+
+    /// The retained message of `topic`.
+    pub fn retained(&self, topic: &str) -> Option<Bytes> {
+        self.shared.with(|state| state.retained.get(topic).cloned())
+    }
+
+    /// The policy allows no publishes to `topic` any more.
+    pub fn forbid(&self, topic: &str) {
+        self.shared.with(|state| state.forbidden.push(topic.into()));
+    }
+
+    /// The policy allows everything again.
+    pub fn allow_all(&self) {
+        self.shared.with(|state| (state.forbidden.clear(), state.may_retain = true));
+    }
+
+    /// The policy allows no retained publishes any more.
+    pub fn forbid_retain(&self) {
+        self.shared.with(|state| state.may_retain = false);
+    }
+
+    /// From now on PUBACKs fare like this.
+    pub fn ack_faults(&self, faults: AckFaults) {
+        self.shared.with(|state| state.faults = faults);
+    }
+
+    /// Each of the connections to come loses the PUBACK of the publish with this number, counted from 1.
+    pub fn swallow(&self, numbers: impl IntoIterator<Item = usize>) {
+        self.shared.with(|state| state.swallowed.extend(numbers));
+    }
+
+    /// Refuses CONNECTs like this from now on; `None` accepts again.
+    pub fn refuse(&self, refusal: Option<Refusal>) {
+        self.shared.with(|state| state.refusal = refusal);
+    }
+
+    /// Closes the connection of `client_id`, as when the same client id has connected elsewhere.
+    pub fn kick(&self, client_id: &str) {
+        self.shared.order(client_id, Order::Close(DisconnectReasonCode::SessionTakenOver));
+    }
+
+    /// Neither reads from nor writes to the connection of `client_id` any more, which stays open.
+    pub fn freeze(&self, client_id: &str) {
+        self.shared.order(client_id, Order::Freeze);
+    }
+}
+
+impl Drop for AwsBroker {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn tls(authority: &Authority, alpn: bool) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let identity = authority.issue(&["localhost"], Valid::Now);
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients)
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(identity.private_key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    if alpn {
+        config.alpn_protocols = vec![ALPN.to_vec()];
+    }
+    config
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>, alpn: bool) {
+    // Dropped with this task, and with it every connection.
+    let mut sessions = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        sessions.spawn(welcome(acceptor.clone(), stream, shared.clone(), alpn));
+        while sessions.try_join_next().is_some() {}
+    }
+}
+
+async fn welcome(acceptor: TlsAcceptor, stream: TcpStream, shared: Arc<Shared>, alpn: bool) {
+    let _ = stream.set_nodelay(true);
+    let Ok(stream) = acceptor.accept(stream).await else { return };
+    let (_, tls) = stream.get_ref();
+    if tls.server_name().is_some() && (!alpn || tls.alpn_protocol() == Some(ALPN)) {
+        session::serve(stream, shared).await;
+    }
+}
+
+impl Shared {
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().unwrap())
+    }
+
+    fn limits(&self) -> Limits {
+        self.with(|state| state.limits.clone())
+    }
+
+    /// Takes a client in, in the place of one with its client id. Answers the number of the connection.
+    fn admit(&self, client_id: &str, orders: UnboundedSender<Order>) -> Result<usize, Refusal> {
+        self.with(|state| {
+            let at = Instant::now();
+            let too_early = state
+                .last_connect
+                .insert(client_id.into(), at)
+                .is_some_and(|before| at.duration_since(before) < state.limits.between_connects);
+            let refusal = match state.refusal {
+                Some(refusal) => Some(refusal),
+                None if client_id.len() > state.limits.client_id => Some(Refusal::BadClientId),
+                None => too_early.then_some(Refusal::Silently),
+            };
+            let connect = record::Connect { at, client_id: client_id.into(), accepted: refusal.is_none() };
+            state.record.connects.push(connect);
+            if let Some(refusal) = refusal {
+                return Err(refusal);
+            }
+            let number = state.connections;
+            state.connections += 1;
+            if let Some((_, older)) = state.sessions.insert(client_id.into(), (number, orders)) {
+                let _ = older.send(Order::Close(DisconnectReasonCode::SessionTakenOver));
+            }
+            Ok(number)
+        })
+    }
+
+    /// A connection has ended.
+    fn forget(&self, client_id: &str, number: usize) {
+        self.with(|state| {
+            if state.sessions.get(client_id).is_some_and(|(current, _)| *current == number) {
+                state.sessions.remove(client_id);
+            }
+        });
+    }
+
+    fn order(&self, client_id: &str, order: Order) {
+        self.with(|state| {
+            let (_, orders) = state.sessions.get(client_id).expect("it is not connected");
+            let _ = orders.send(order);
+        });
+    }
+
+    fn next_swallowed(&self) -> Option<usize> {
+        self.with(|state| state.swallowed.pop_front())
+    }
+
+    fn is_forbidden(&self, topic: &str, retain: bool) -> bool {
+        self.with(|state| state.forbidden.iter().any(|forbidden| forbidden == topic) || retain && !state.may_retain)
+    }
+
+    fn ack_fault(&self) -> AckFault {
+        self.with(|State { faults, random, .. }| match random.r#gen::<f64>() {
+            share if share < faults.lost => AckFault::Lost,
+            share if share < faults.lost + faults.late => AckFault::Late(faults.late_by.mul_f64(random.r#gen())),
+            _ => AckFault::None,
+        })
+    }
+
+    fn note_arrival(&self, arrival: Arrival) {
+        self.with(|state| state.record.arrivals.push(arrival));
+    }
+
+    fn retained(&self) -> Vec<Message> {
+        let message = |(topic, payload): (&String, &Bytes)| Message {
+            topic: topic.clone(),
+            payload: payload.clone(),
+            retain: true,
+        };
+        self.with(|state| state.retained.iter().map(message).collect())
+    }
+
+    /// Hands an accepted publish to whoever wants it.
+    fn pass_on(&self, message: Message) {
+        self.with(|state| {
+            if message.retain && message.payload.is_empty() {
+                state.retained.remove(&message.topic);
+            } else if message.retain {
+                state.retained.insert(message.topic.clone(), message.payload.clone());
+            }
+            let _ = state.messages.send((message.topic.clone(), message.payload.clone()));
+            for (_, orders) in state.sessions.values() {
+                let _ = orders.send(Order::Deliver(message.clone()));
+            }
+        });
+    }
+
+    fn publish_will(&self, will: Message) {
+        self.with(|state| state.record.wills.push((will.topic.clone(), will.payload.clone())));
+        self.pass_on(will);
+    }
+}

@@ -1,0 +1,336 @@
+//! One connection at the broker, from its CONNECT to its end.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rumqttc::matches;
+use rumqttc::tokio_rustls::server::TlsStream;
+use rumqttc::v5::mqttbytes::v5::{DisconnectReasonCode as Goodbye, PubAckReason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::limits::{LastSecond, Limits};
+use super::record::{Arrival, Verdict};
+use super::wire::{Answer, Connect, Publish, Received, Will, Wire};
+use super::{AckFault, Message, Shared};
+
+/// What somebody else asks of a connection.
+#[derive(Debug)]
+pub enum Order {
+    /// Close it. MQTT 5 is told why.
+    Close(Goodbye),
+    /// Neither read nor write any more, and leave it open.
+    Freeze,
+    Deliver(Message),
+}
+
+/// Ends a session.
+struct Ended {
+    /// Whether the client has said DISCONNECT.
+    orderly: bool,
+}
+
+const ABRUPT: Ended = Ended { orderly: false };
+
+struct Session {
+    shared: Arc<Shared>,
+    number: usize,
+    wire: Wire,
+    limits: Limits,
+    client_id: String,
+    answers: UnboundedSender<BytesMut>,
+    filters: Vec<String>,
+    aliases: HashMap<u16, String>,
+    publishes: LastSecond,
+    bytes: LastSecond,
+    /// Publishes whose PUBACK is not sent, those whose PUBACK is lost included.
+    unacknowledged: Arc<AtomicUsize>,
+    count: usize,
+    /// Number of the publish whose PUBACK is lost.
+    swallowed: Option<usize>,
+}
+
+/// Serves a client until it leaves, breaks a rule or is told to go.
+pub async fn serve(stream: TlsStream<TcpStream>, shared: Arc<Shared>) {
+    let (mut read, write) = tokio::io::split(stream);
+    let mut unread = BytesMut::new();
+    let Some((wire, connect)) = connect(&mut read, &mut unread, &shared).await else { return };
+    let (answers, outgoing) = unbounded_channel();
+    let mut writing = pin!(send(write, outgoing));
+    let (orders, mut ordered) = unbounded_channel();
+    let mut session = Session {
+        shared: shared.clone(),
+        number: 0,
+        wire,
+        limits: shared.limits(),
+        client_id: connect.client_id,
+        answers,
+        filters: Vec::new(),
+        aliases: HashMap::new(),
+        publishes: LastSecond::default(),
+        bytes: LastSecond::default(),
+        unacknowledged: Arc::default(),
+        count: 0,
+        swallowed: None,
+    };
+    match shared.admit(&session.client_id, orders) {
+        Ok(number) => {
+            session.number = number;
+            session.swallowed = shared.next_swallowed();
+            let silence = session.limits.silence(connect.keep_alive);
+            session.say(Answer::Welcome { keep_alive: silence.div_f64(1.5) });
+            let ended = tokio::select! {
+                ended = session.run(&mut read, &mut unread, &mut ordered, silence) => ended,
+                () = &mut writing => return,
+            };
+            shared.forget(&session.client_id, number);
+            if let Some(will) = connect.will.filter(|_| !ended.orderly) {
+                shared.publish_will(will.into());
+            }
+        }
+        Err(refusal) => session.say(Answer::Refused(refusal)),
+    }
+    // What was said last still goes out; a PUBACK that is held back on purpose does not.
+    drop(session);
+    let _ = timeout(Duration::from_millis(200), writing).await;
+}
+
+/// Waits for the CONNECT.
+async fn connect(
+    read: &mut ReadHalf<TlsStream<TcpStream>>,
+    unread: &mut BytesMut,
+    shared: &Shared,
+) -> Option<(Wire, Connect)> {
+    while read.read_buf(unread).await.ok()? > 0 {
+        let Some(wire) = Wire::of(unread) else { continue };
+        match wire.read(unread, &shared.limits()).ok()? {
+            Some(Received::Connect(connect)) => return Some((wire, connect)),
+            Some(_) => return None,
+            None => {}
+        }
+    }
+    None
+}
+
+/// Writes what is said until nobody can say anything any more.
+async fn send(mut write: WriteHalf<TlsStream<TcpStream>>, mut outgoing: UnboundedReceiver<BytesMut>) {
+    while let Some(bytes) = outgoing.recv().await {
+        if write.write_all(&bytes).await.is_err() || write.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = write.shutdown().await;
+}
+
+impl Session {
+    async fn run(
+        &mut self,
+        read: &mut ReadHalf<TlsStream<TcpStream>>,
+        unread: &mut BytesMut,
+        ordered: &mut UnboundedReceiver<Order>,
+        silence: Duration,
+    ) -> Ended {
+        let mut heard = Instant::now();
+        loop {
+            loop {
+                match self.wire.read(unread, &self.limits) {
+                    Ok(Some(received)) => {
+                        if let Err(ended) = self.take(received).await {
+                            return ended;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(malformed) => {
+                        let reason =
+                            if malformed.too_large { Goodbye::PacketTooLarge } else { Goodbye::MalformedPacket };
+                        self.say(Answer::Goodbye(reason));
+                        return ABRUPT;
+                    }
+                }
+            }
+            tokio::select! {
+                came = read.read_buf(unread) => match came {
+                    Ok(1..) => heard = Instant::now(),
+                    Ok(0) | Err(_) => return ABRUPT,
+                },
+                order = ordered.recv() => match order {
+                    None => return ABRUPT,
+                    Some(Order::Close(reason)) => {
+                        self.say(Answer::Goodbye(reason));
+                        return ABRUPT;
+                    }
+                    Some(Order::Freeze) => std::future::pending().await,
+                    Some(Order::Deliver(message)) => self.deliver(message),
+                },
+                () = sleep_until((heard + silence).into()) => {
+                    self.shared.with(|state| state.record.silent += 1);
+                    self.say(Answer::Goodbye(Goodbye::KeepAliveTimeout));
+                    return ABRUPT;
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, received: Received) -> Result<(), Ended> {
+        match received {
+            Received::Publish(publish) => return self.publish(publish).await,
+            Received::Ping => self.say(Answer::Pong),
+            Received::PubAck => {}
+            Received::Subscribe { packet_id, filters } => {
+                let (most, in_all) = self.limits.filters;
+                if filters.len() > most || self.filters.len() + filters.len() > in_all {
+                    return Err(ABRUPT);
+                }
+                self.say(Answer::SubAck { packet_id, taken: filters.len() });
+                for message in self.shared.retained() {
+                    if filters.iter().any(|filter| matches(&message.topic, filter)) {
+                        self.say(message.into());
+                    }
+                }
+                self.filters.extend(filters);
+            }
+            Received::Unsubscribe { packet_id, filters } => {
+                self.filters.retain(|filter| !filters.contains(filter));
+                self.say(Answer::UnsubAck { packet_id, count: filters.len() });
+            }
+            Received::Disconnect => return Err(Ended { orderly: true }),
+            Received::Connect(_) => return Err(ABRUPT),
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, mut publish: Publish) -> Result<(), Ended> {
+        let at = Instant::now();
+        if let Some(alias) = publish.alias {
+            if alias == 0 || alias > self.limits.topic_aliases {
+                self.say(Answer::Goodbye(Goodbye::TopicAliasInvalid));
+                return Err(ABRUPT);
+            }
+            if publish.topic.is_empty() {
+                let Some(topic) = self.aliases.get(&alias) else { return Err(ABRUPT) };
+                publish.topic = topic.clone();
+                publish.properties.by_alias = true;
+            } else {
+                self.aliases.insert(alias, publish.topic.clone());
+            }
+        }
+        let verdict = self.judge(&publish, at);
+        self.shared.note_arrival(Arrival {
+            at,
+            client_id: self.client_id.clone(),
+            connection: self.number,
+            topic: publish.topic.clone(),
+            payload: publish.payload.clone(),
+            size: publish.size,
+            qos: publish.qos,
+            retain: publish.retain,
+            verdict,
+            properties: publish.properties.clone(),
+        });
+        match (verdict, self.wire) {
+            (Verdict::Invalid(_), _) | (Verdict::Forbidden, Wire::V4) => return Err(ABRUPT),
+            (Verdict::OverWindow, Wire::V5) => {
+                self.say(Answer::Goodbye(Goodbye::ReceiveMaximumExceeded));
+                return Err(ABRUPT);
+            }
+            (Verdict::OverRate | Verdict::OverWindow, Wire::V4) => {}
+            (Verdict::Forbidden, Wire::V5) => self.acknowledge(&publish, PubAckReason::NotAuthorized),
+            (Verdict::OverRate, Wire::V5) => self.acknowledge(&publish, PubAckReason::QuotaExceeded),
+            (Verdict::Accepted, _) => self.accept(publish, at).await,
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, publish: &Publish, at: Instant) -> Verdict {
+        let limits = &self.limits;
+        if publish.qos > 1 {
+            Verdict::Invalid("QoS 2")
+        } else if publish.payload.len() > limits.payload {
+            Verdict::Invalid("payload too large")
+        } else if publish.topic.is_empty() || publish.topic.contains(['+', '#', '\0']) {
+            Verdict::Invalid("no topic to publish to")
+        } else if !limits.allow_topic(&publish.topic) {
+            Verdict::Invalid("topic too long or too deep")
+        } else if self.shared.is_forbidden(&publish.topic, publish.retain) {
+            Verdict::Forbidden
+        } else if self.unacknowledged.load(Ordering::Relaxed) >= limits.unacknowledged {
+            Verdict::OverWindow
+        } else if self.publishes.sum(at) >= limits.publishes_per_second {
+            Verdict::OverRate
+        } else {
+            Verdict::Accepted
+        }
+    }
+
+    /// Passes a publish on and acknowledges it, later where the bytes of the last second ask for it.
+    async fn accept(&mut self, publish: Publish, at: Instant) {
+        self.publishes.add(at, 1);
+        self.count += 1;
+        self.bytes.sum(at);
+        if let Some(room) = self.bytes.below(self.limits.bytes_per_second.saturating_sub(publish.size)) {
+            self.shared.with(|state| state.record.delayed += 1);
+            sleep_until(room.into()).await;
+        }
+        self.bytes.add(Instant::now(), publish.size);
+        let message =
+            Message { topic: publish.topic.clone(), payload: publish.payload.clone(), retain: publish.retain };
+        self.shared.pass_on(message);
+        self.acknowledge(&publish, PubAckReason::Success);
+    }
+
+    fn acknowledge(&mut self, publish: &Publish, reason: PubAckReason) {
+        if publish.qos == 0 {
+            return;
+        }
+        let fault = if self.swallowed == Some(self.count) { AckFault::Lost } else { self.shared.ack_fault() };
+        let mut bytes = BytesMut::new();
+        self.wire.write(Answer::PubAck { packet_id: publish.packet_id, reason }, &self.limits, &mut bytes);
+        self.unacknowledged.fetch_add(1, Ordering::Relaxed);
+        let (answers, unacknowledged) = (self.answers.clone(), self.unacknowledged.clone());
+        match fault {
+            AckFault::Lost => {}
+            AckFault::Late(by) => {
+                _ = tokio::spawn(async move {
+                    sleep(by).await;
+                    unacknowledged.fetch_sub(1, Ordering::Relaxed);
+                    let _ = answers.send(bytes);
+                })
+            }
+            AckFault::None => {
+                unacknowledged.fetch_sub(1, Ordering::Relaxed);
+                let _ = answers.send(bytes);
+            }
+        }
+    }
+
+    fn deliver(&self, message: Message) {
+        if self.filters.iter().any(|filter| matches(&message.topic, filter)) {
+            // Only a subscription sees old messages as retained.
+            self.say(Message { retain: false, ..message }.into());
+        }
+    }
+
+    fn say(&self, answer: Answer) {
+        let mut bytes = BytesMut::new();
+        self.wire.write(answer, &self.limits, &mut bytes);
+        let _ = self.answers.send(bytes);
+    }
+}
+
+impl From<Message> for Answer {
+    fn from(Message { topic, payload, retain }: Message) -> Self {
+        Answer::Message { topic, payload, retain }
+    }
+}
+
+impl From<Will> for Message {
+    fn from(Will { topic, payload, retain }: Will) -> Self {
+        Message { topic, payload, retain }
+    }
+}
