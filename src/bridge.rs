@@ -1,23 +1,29 @@
 //! The running bridge: every stage wired to the next.
 
+mod diagnostics;
 mod reception;
+mod reload;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::health::{self, Heartbeat, TopicCounters, TopicHealth, Watched, systemd};
+use crate::health::status_socket::StatusSocket;
+use crate::health::{self, Heartbeat, Reporter, TopicCounters, TopicHealth, Watched, metrics, status_socket, systemd};
 use crate::queue::disk::survey::Progress;
 use crate::queue::{KeeperThread, Queue};
 use crate::ros::{self, Node, RosThread};
 use crate::uplink::Uplink;
 
 pub use reception::{Reception, open, wanted};
+use reload::Configured;
 
 /// How often it is seen whether the ROS thread is there.
 const ROS_THREAD_LOOK: Duration = Duration::from_millis(500);
@@ -31,26 +37,49 @@ const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Runs the bridge until `stop` ends, which says what asked for it; then stops it in the order of the data's way:
 /// reception, then the uplink, which sends what it can in a bounded time.
 ///
+/// What comes through `reloads` is brought into force while the bridge runs; systemd is told when that is done.
+///
 /// # Errors
 /// When ROS can't be started or its thread dies. A broker that can't be reached is no error.
-pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
-    let topics: Vec<_> = settings.topics.iter().map(|topic| Arc::new(TopicHealth::new(&topic.ros))).collect();
-    let (queue, keeper) = open_queue(&settings, &topics)?;
+pub async fn run(
+    settings: Settings,
+    mut reloads: mpsc::Receiver<Settings>,
+    stop: impl Future<Output = &'static str>,
+) -> anyhow::Result<()> {
+    let mut configured = Configured::new(settings.clone());
+    let registry = configured.registry();
+    let (queue, keeper) = open_queue(&settings, &registry.configured())?;
     let (ros_pulse, uplink_pulse) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
 
     let (uplink, uplink_state) =
         Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
-    let node = Node::create(&settings.ros.node_name, &settings.ros.namespace)?;
-    let reception = Reception::new(&settings, &topics, Arc::clone(&queue), Arc::clone(&ros_pulse));
-    let ros = ros::spawn(node, settings.topics.iter().map(wanted).collect(), reception)?;
+    let mut renewal = uplink.renewal().await;
+    let node = Arc::new(Node::create(&settings.ros.node_name, &settings.ros.namespace)?);
+    let reception = Reception::new(&settings, &registry.configured(), Arc::clone(&queue), Arc::clone(&ros_pulse));
+    let ros = ros::spawn(Arc::clone(&node), settings.topics.iter().map(wanted).collect(), reception)?;
 
+    let reporter = Arc::new(Reporter::new(
+        &settings.aws,
+        Arc::clone(&registry),
+        Arc::clone(&queue),
+        uplink_state.clone(),
+        uplink.meter(),
+    ));
     let watched = Watched {
-        topics: topics.clone(),
+        topics: Arc::clone(&registry),
         queue: Arc::clone(&queue),
         uplink: uplink_state,
         stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
     };
     let mut watching = tokio::spawn(health::watch(watched));
+    let mut telling = JoinSet::new();
+    telling.spawn(tell_status(Arc::clone(&reporter)));
+    if let Some(address) = settings.health.metrics {
+        telling.spawn(metrics::serve(address, Arc::clone(&reporter)));
+    }
+    if settings.health.diagnostics {
+        telling.spawn(diagnostics::publish(node, settings.ros.node_name.clone(), reporter));
+    }
     let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
     let mut uplink = tokio::spawn(uplink.run(async {
         // An error means that the sender is gone, which ends the uplink as well.
@@ -58,11 +87,19 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
     }));
     systemd::ready();
 
-    let asked = tokio::select! {
-        reason = stop => Ok(reason),
-        () = death_of(&ros) => Err(anyhow!("the ROS thread died")),
-        ended = &mut uplink => return Err(anyhow!("the uplink died: {ended:?}")),
-        ended = &mut watching => Err(anyhow!("the watch over the bridge died: {ended:?}")),
+    let mut stop = pin!(stop);
+    let asked = loop {
+        tokio::select! {
+            reason = &mut stop => break Ok(reason),
+            Some(settings) = reloads.recv() => {
+                renewal.ask_if_changed(&settings.aws).await;
+                configured.reload(settings, &ros);
+                systemd::ready();
+            }
+            () = death_of(&ros) => break Err(anyhow!("the ROS thread died")),
+            ended = &mut uplink => return Err(anyhow!("the uplink died: {ended:?}")),
+            ended = &mut watching => break Err(anyhow!("the watch over the bridge died: {ended:?}")),
+        }
     };
     systemd::stopping();
     if let Ok(reason) = &asked {
@@ -76,13 +113,26 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str>) -
         close_queue(&queue, keeper).await;
     }
     watching.abort();
+    drop(telling);
     log_left(&queue);
-    for topic in &topics {
+    for topic in registry.configured().iter().chain(&registry.leaving()) {
         log_account(topic);
     }
     let ros_ended = ros_ended.map_err(|_| anyhow!("the ROS thread does not stop"))?;
     ros_ended?.map_err(|_| anyhow!("the ROS thread died"))?;
     asked.map(|_| ())
+}
+
+/// Answers `iot-bridge status`. A bridge that can't be asked bridges all the same.
+async fn tell_status(reporter: Arc<Reporter>) {
+    let path = status_socket::path();
+    match StatusSocket::open(path.clone()) {
+        Ok(socket) => socket.serve(reporter).await,
+        Err(error) => {
+            let socket = path.display();
+            tracing::warn!("`iot-bridge status` will not reach this bridge: {socket} cannot be opened: {error}.");
+        }
+    }
 }
 
 /// Opens the queue, and tells systemd how far that is.
@@ -119,7 +169,7 @@ fn log_left(queue: &Queue) {
 }
 
 /// Ends when the ROS thread has ended by itself.
-async fn death_of(ros: &RosThread) {
+async fn death_of(ros: &RosThread<Reception>) {
     let mut look = tokio::time::interval(ROS_THREAD_LOOK);
     while !ros.is_finished() {
         look.tick().await;

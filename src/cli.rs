@@ -29,7 +29,8 @@ pub enum Command {
     /// Run the bridge in the foreground
     ///
     /// SIGTERM and SIGINT stop it: reception ends, what is queued is sent as long as that takes no longer than a few
-    /// seconds, and the broker is told.
+    /// seconds, and the broker is told. SIGHUP reads the configuration again: topics change without touching the others;
+    /// one with problems is refused.
     Run(ConfigArgs),
     /// Check the configuration, the certificate and its key, and print what they amount to
     ///
@@ -40,6 +41,21 @@ pub enum Command {
         /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
+        /// Print nothing unless something is wrong
+        #[arg(long, conflicts_with = "json")]
+        quiet: bool,
+    },
+    /// Ask the running bridge how it is: connection, certificate, queue, and what became of each topic's messages
+    ///
+    /// It is asked through a Unix socket in its runtime directory ($RUNTIME_DIRECTORY, else /run/iot-bridge), by root
+    /// or a member of its group.
+    Status {
+        /// Print one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+        /// Show it again every second, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
     },
     /// Print exactly what would be published for a ROS topic, without a broker
     ///

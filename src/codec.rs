@@ -37,6 +37,7 @@
 //! - Text is UTF-8; `"`, `\` and characters below U+0020 are escaped, nothing else. What is no UTF-8 or UTF-16 becomes
 //!   U+FFFD.
 
+mod cdr_writer;
 mod cursor;
 mod decoder;
 mod error;
@@ -46,6 +47,7 @@ mod plan;
 mod schema;
 mod text;
 
+pub use cdr_writer::CdrWriter;
 pub use decoder::{Decoder, string_data};
 pub use error::{DecodeError, Fault, Malformed, SchemaError};
 pub use json_buffer::{Full, JsonBuffer};

@@ -5,6 +5,7 @@ mod mock;
 mod preview;
 mod queue;
 mod run;
+mod status;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,7 +22,8 @@ pub const EXIT_CONFIG: u8 = 78;
 pub fn execute(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(config) => run::execute(config.config.as_deref()),
-        Command::Check { config, json } => check::execute(config.config.as_deref(), json),
+        Command::Check { config, json, quiet } => check::execute(config.config.as_deref(), json, quiet),
+        Command::Status { json, watch } => status::execute(json, watch),
         Command::Preview { topic, count, config } => preview::execute(config.config.as_deref(), &topic, count),
         Command::Mock { rate, topic } => mock::execute(rate, &topic),
         Command::Queue { command } => queue::execute(command),

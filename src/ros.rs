@@ -3,6 +3,7 @@
 //! Subscriptions are generic. The type support and the shape of a message are loaded at run time from the sourced
 //! environment, so that a robot's own message packages need no rebuild of the bridge. A thread of its own waits on
 //! all subscriptions, takes what is ready as CDR bytes into one reused buffer, and hands it to a [`Receiver`].
+//! Publishing is generic as well, and may be done from any thread.
 //!
 //! This is the only module with `unsafe`: everything below talks to rcl through r2r's bindings.
 
@@ -11,6 +12,7 @@ mod error;
 mod graph;
 mod guard_condition;
 mod introspection;
+mod publisher;
 mod qos;
 mod seen;
 mod subscription;
@@ -26,7 +28,8 @@ use crate::config::{Durability, Reliability};
 
 pub use context::Node;
 pub use error::RosError;
-pub use thread::{RosThread, spawn};
+pub use publisher::{NoPublisher, Publisher};
+pub use thread::{Change, RosThread, spawn};
 
 /// A topic that somebody wants to receive.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +74,7 @@ pub enum TopicState {
 
 /// Takes what the ROS thread receives. Every call comes from that thread; a slow receiver delays all topics.
 ///
-/// `topic` is an index into the wanted topics.
+/// `topic` is an index into the wanted topics; a [`Change`] adds to them and gives none away again.
 pub trait Receiver: Send {
     /// `topic` will arrive in this shape from now on.
     fn opened(&mut self, topic: usize, schema: &Arc<Schema>);

@@ -35,6 +35,7 @@ mod journal;
 mod outbox;
 mod pacer;
 mod presence;
+mod renewal;
 mod shutdown;
 mod state;
 mod suspects;
@@ -42,16 +43,18 @@ mod window;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 pub use fault::{Fault, FaultKind};
+pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
 use crate::config::{Aws, Mqtt};
-use crate::health::{DropReason, Heartbeat};
+use crate::health::{DropReason, Heartbeat, Meter};
 use crate::queue::Queue;
 use backoff::{Backoff, InvalidBackoff};
 use connection::{Connection, End};
@@ -99,6 +102,9 @@ pub struct Uplink {
     mqtt: Mqtt,
     queue: Arc<Queue>,
     heartbeat: Arc<Heartbeat>,
+    meter: Arc<Meter>,
+    /// Somebody wants another connection, with the files as they are now.
+    renew: Arc<AtomicBool>,
     state: watch::Sender<UplinkState>,
     backoff: Backoff,
     early_closes: EarlyCloses,
@@ -127,7 +133,20 @@ impl Uplink {
         let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
         let rules = Rules { pacer: Pacer::new(&mqtt.quotas), suspects: Suspects::new(mqtt.reconnect.stable_after) };
         let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
-        Ok((Uplink { aws, mqtt, queue, heartbeat, state, backoff, early_closes, rules, expiry, journal }, view))
+        let (meter, renew) = (Arc::default(), Arc::default());
+        let uplink =
+            Uplink { aws, mqtt, queue, heartbeat, meter, renew, state, backoff, early_closes, rules, expiry, journal };
+        Ok((uplink, view))
+    }
+
+    /// Asks for another connection when certificate, key or authorities are others than now.
+    pub async fn renewal(&self) -> Renewal {
+        Renewal::new(&self.aws, Arc::clone(&self.renew)).await
+    }
+
+    /// Where the uplink counts what it publishes.
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
     /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands, sends what
@@ -150,9 +169,10 @@ impl Uplink {
     /// Connects once and serves the connection until it ends.
     async fn attempt(&mut self, shutdown: &mut Shutdown<'_>) {
         self.set_phase(Phase::Connecting);
+        self.renew.store(false, Ordering::Relaxed);
         let connecting = async {
             let tls = load_credentials(&self.aws, &self.state).await?;
-            let mut connection = Connection::new(&self.aws, &self.mqtt, tls);
+            let mut connection = Connection::new(&self.aws, &self.mqtt, tls, Arc::clone(&self.meter));
             let accepted = connection.establish().await;
             accepted.map_err(|error| classify(&error, Peer { aws: &self.aws, connected: false }))?;
             Ok::<_, Fault>(connection)

@@ -87,7 +87,7 @@ const CASES: &[Case] = &[
     ("durability.toml", &[("queue.durability", "without a disk")]),
     ("sync_unit.toml", &[("queue.sync", "\"Hz\" is not one of the units")]),
     ("max_age_zero.toml", &[("queue.max_age", "from 100 ms")]),
-    ("diagnostics.toml", &[("health.diagnostics", "not supported yet")]),
+    ("diagnostics.toml", &[("health.diagnostics", "true or false")]),
     ("metrics_address.toml", &[("health.metrics", "127.0.0.1:9464")]),
     ("topic_without_name.toml", &[("topics[0].ros", "required")]),
     ("topic_name_empty.toml", &[("topics[0].ros", "can't be empty")]),

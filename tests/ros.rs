@@ -65,12 +65,12 @@ fn wanted(topic: &str, type_name: Option<&str>) -> Wanted {
     }
 }
 
-fn receive(wanted: Vec<Wanted>) -> (RosThread, Events<Event>) {
+fn receive(wanted: Vec<Wanted>) -> (RosThread<Teller>, Events<Event>) {
     let (thread, events, _) = receive_through_a_gate(wanted);
     (thread, events)
 }
 
-fn receive_through_a_gate(wanted: Vec<Wanted>) -> (RosThread, Events<Event>, Arc<Mutex<()>>) {
+fn receive_through_a_gate(wanted: Vec<Wanted>) -> (RosThread<Teller>, Events<Event>, Arc<Mutex<()>>) {
     let (sender, events) = mpsc::channel();
     let gate = Arc::new(Mutex::new(()));
     let node = Node::create("iot_bridge", "").unwrap();

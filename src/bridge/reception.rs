@@ -14,6 +14,7 @@ use crate::shaping::{Scratch, Shaper};
 
 /// What the bridge does with what the ROS thread receives.
 pub struct Reception {
+    /// By their indices on the ROS thread; those that are wanted no more keep their place.
     topics: Vec<Topic>,
     thing: String,
     queue: Arc<Queue>,
@@ -27,6 +28,10 @@ struct Topic {
     health: Arc<TopicHealth>,
     /// Set once the type is known; an error when messages of this type can't be forwarded as configured.
     open: Option<Result<Open, String>>,
+    /// The shape of the type, once it is known.
+    schema: Option<Arc<Schema>>,
+    /// What the ROS thread said last.
+    state: TopicState,
     /// What `seq` starts from when the topic is opened.
     first_number: u64,
     dropped: [Repeat; DropReason::ALL.len()],
@@ -41,21 +46,36 @@ struct Open {
 impl Reception {
     /// `health` holds one entry for each topic of `settings`, in their order.
     pub fn new(settings: &Settings, health: &[Arc<TopicHealth>], queue: Arc<Queue>, heartbeat: Arc<Heartbeat>) -> Self {
-        let topics = settings.topics.iter().zip(health).map(|(topic, health)| Topic {
-            settings: topic.clone(),
-            health: Arc::clone(health),
-            open: None,
-            first_number: queue.sequence_start(),
-            dropped: Default::default(),
-            lost: Repeat::default(),
-        });
+        let start = queue.sequence_start();
+        let topics = settings.topics.iter().zip(health);
         Reception {
-            topics: topics.collect(),
+            topics: topics.map(|(topic, health)| Topic::new(topic.clone(), Arc::clone(health), start)).collect(),
             thing: settings.aws.thing.clone(),
             queue,
             heartbeat,
             scratch: Scratch::new(),
         }
+    }
+}
+
+impl Reception {
+    /// A further topic, with the next index.
+    pub fn add(&mut self, settings: config::Topic, health: Arc<TopicHealth>) {
+        // A topic that was there before goes on counting.
+        let before =
+            self.topics.iter().filter(|topic| topic.settings.ros == settings.ros).map(Topic::next_number).max();
+        let start = before.unwrap_or_else(|| self.queue.sequence_start());
+        self.topics.push(Topic::new(settings, health, start));
+    }
+
+    /// What is done with the messages of a topic changes; what ROS is asked for does not.
+    pub fn change(&mut self, index: usize, settings: config::Topic, health: Arc<TopicHealth>) {
+        let Some(topic) = self.topics.get_mut(index) else { return };
+        (topic.settings, topic.health) = (settings, health);
+        if let Some(schema) = topic.schema.clone() {
+            topic.open(&self.thing, &schema);
+        }
+        topic.tell_state();
     }
 }
 
@@ -82,25 +102,7 @@ pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>, first: u64
 
 impl Receiver for Reception {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
-        let topic = &mut self.topics[index];
-        if let Some(Ok(open)) = &topic.open {
-            topic.first_number = open.shaper.next_number();
-        }
-        let opened = open(&topic.settings, &self.thing, schema, topic.first_number).map(|(shaper, mqtt)| {
-            let route = Route {
-                ros: topic.settings.ros.clone(),
-                mqtt,
-                qos: topic.settings.qos,
-                retain: topic.settings.retain,
-                priority: topic.settings.priority,
-                counters: Arc::clone(&topic.health.counters),
-            };
-            Open { shaper, route: Arc::new(route) }
-        });
-        topic.open = Some(opened.map_err(|why| {
-            tracing::error!(topic = topic.settings.ros, "Topic {} is not forwarded: {why:#}.", topic.settings.ros);
-            format!("it is not forwarded: {why:#}")
-        }));
+        self.topics[index].open(&self.thing, schema);
     }
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
@@ -147,12 +149,9 @@ impl Receiver for Reception {
     }
 
     fn changed(&mut self, index: usize, state: TopicState) {
-        let topic = &self.topics[index];
-        let state = match (&topic.open, state) {
-            (Some(Err(why)), TopicState::Subscribed { .. }) => TopicState::Trouble(why.clone()),
-            (_, state) => state,
-        };
-        topic.health.set_state(state);
+        let topic = &mut self.topics[index];
+        topic.state = state;
+        topic.tell_state();
     }
 
     fn turned(&mut self) {
@@ -161,6 +160,56 @@ impl Receiver for Reception {
 }
 
 impl Topic {
+    fn new(settings: config::Topic, health: Arc<TopicHealth>, first_number: u64) -> Self {
+        Topic {
+            settings,
+            health,
+            open: None,
+            schema: None,
+            state: TopicState::Unknown,
+            first_number,
+            dropped: Default::default(),
+            lost: Repeat::default(),
+        }
+    }
+
+    /// Messages come in the shape of `schema` from now on.
+    fn open(&mut self, thing: &str, schema: &Arc<Schema>) {
+        self.first_number = self.next_number();
+        let opened = open(&self.settings, thing, schema, self.first_number).map(|(shaper, mqtt)| {
+            let route = Route {
+                ros: self.settings.ros.clone(),
+                mqtt,
+                qos: self.settings.qos,
+                retain: self.settings.retain,
+                priority: self.settings.priority,
+                counters: Arc::clone(&self.health.counters),
+            };
+            Open { shaper, route: Arc::new(route) }
+        });
+        self.open = Some(opened.map_err(|why| {
+            tracing::error!(topic = self.settings.ros, "Topic {} is not forwarded: {why:#}.", self.settings.ros);
+            format!("it is not forwarded: {why:#}")
+        }));
+        self.schema = Some(Arc::clone(schema));
+    }
+
+    /// The number that the next message gets.
+    fn next_number(&self) -> u64 {
+        match &self.open {
+            Some(Ok(open)) => open.shaper.next_number(),
+            _ => self.first_number,
+        }
+    }
+
+    fn tell_state(&self) {
+        let state = match (&self.open, &self.state) {
+            (Some(Err(why)), TopicState::Subscribed { .. }) => TopicState::Trouble(why.clone()),
+            (_, state) => state.clone(),
+        };
+        self.health.set_state(state);
+    }
+
     /// Counts a message that is not admitted, and says so once a minute.
     fn drop(&mut self, reason: DropReason, detail: &dyn std::fmt::Display) {
         let total = self.health.counters.count_dropped(reason);

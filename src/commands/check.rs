@@ -28,7 +28,7 @@ struct Report<'a> {
     settings: Option<&'a Settings>,
 }
 
-pub fn execute(config: Option<&Path>, json: bool) -> ExitCode {
+pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
     let loaded = config::load(config, std::env::vars_os());
     let (mut problems, files) = match &loaded {
         Err(problems) => (problems.iter().cloned().collect(), problems.credentials.as_deref()),
@@ -42,6 +42,8 @@ pub fn execute(config: Option<&Path>, json: bool) -> ExitCode {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
+    } else if quiet && problems.is_empty() {
+        ExitCode::SUCCESS
     } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
         match text_report(loaded, certificate_expires) {
             Ok(report) => print(report.as_bytes()),

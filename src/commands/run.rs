@@ -1,13 +1,16 @@
 //! `iot-bridge run`: the daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use super::asked_to_stop;
-use crate::health::logging;
+use crate::config::{Problems, Settings};
+use crate::health::{logging, systemd};
 use crate::{bridge, config};
 
 pub fn execute(config: Option<&Path>) -> ExitCode {
@@ -15,14 +18,11 @@ pub fn execute(config: Option<&Path>) -> ExitCode {
     let loaded = match config::load(config, std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            for problem in &problems {
-                let sentence = problem.to_string().replace("\n    ", ": ");
-                tracing::error!(source = problem.source, key = problem.key, "{sentence}.");
-            }
+            log(&problems);
             return ExitCode::from(super::EXIT_CONFIG);
         }
     };
-    match serve(loaded.settings) {
+    match serve(config, loaded.settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}.");
@@ -31,24 +31,56 @@ pub fn execute(config: Option<&Path>) -> ExitCode {
     }
 }
 
+fn log(problems: &Problems) {
+    for problem in problems {
+        let sentence = problem.to_string().replace("\n    ", ": ");
+        tracing::error!(source = problem.source, key = problem.key, "{sentence}.");
+    }
+}
+
 /// How long the process waits for what can't be interrupted, such as a name look-up, when everything else has ended.
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
-fn serve(settings: config::Settings) -> anyhow::Result<()> {
+fn serve(config: Option<&Path>, settings: Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let stop = asked_to_stop()?;
         let hang_up = signal(SignalKind::hangup())?;
-        tokio::spawn(refuse_reload(hang_up));
-        bridge::run(settings, stop).await
+        // One at a time: the next is read when the one before is in force.
+        let (reloaded, reloads) = mpsc::channel(1);
+        tokio::spawn(reload(hang_up, config.map(Path::to_owned), reloaded));
+        bridge::run(settings, reloads, stop).await
     });
     runtime.shutdown_timeout(LAST_PATIENCE);
     served
 }
 
-/// Without this the end of a login would end the bridge, and what it has queued.
-async fn refuse_reload(mut hang_up: Signal) {
+/// Reads the configuration again upon each SIGHUP. One without a problem goes to the bridge; otherwise the problems are
+/// logged, and the configuration before stays in force.
+async fn reload(mut hang_up: Signal, config: Option<PathBuf>, reloaded: mpsc::Sender<Settings>) {
     while hang_up.recv().await.is_some() {
-        tracing::warn!("Reloading the configuration (SIGHUP) is not supported yet; restart the bridge instead.");
+        systemd::reloading();
+        let path = config.clone();
+        let loading = spawn_blocking(move || config::load(path.as_deref(), std::env::vars_os()));
+        match loading.await {
+            Ok(Ok(loaded)) => {
+                if reloaded.send(loaded.settings).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Err(problems)) => {
+                log(&problems);
+                refuse();
+            }
+            Err(error) => {
+                tracing::error!("The configuration could not be read: {error}.");
+                refuse();
+            }
+        }
     }
+}
+
+fn refuse() {
+    tracing::warn!("The configuration is not reloaded; the one before stays in force.");
+    systemd::ready();
 }

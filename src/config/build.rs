@@ -9,8 +9,8 @@ use serde::de::value::{Error, StrDeserializer};
 use super::problem::quote;
 use super::ros_names;
 use super::settings::{
-    Aws, LastWill, Mqtt, Payload, Presence, Qos, Queue, QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE, Settings,
-    Topic,
+    Aws, Health, LastWill, Mqtt, Payload, Presence, Qos, Queue, QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE,
+    Settings, Topic,
 };
 use super::template::{Names, expand, expand_for_thing};
 use super::units::{format_duration, format_size};
@@ -21,7 +21,14 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
     let topics = topics(root, report);
     let mqtt = mqtt(root, report);
     let queue = queue(root, report);
-    Some(Settings { aws: aws(root)?, mqtt: mqtt?, ros: ros(root)?, queue: queue?, topics: topics? })
+    Some(Settings {
+        aws: aws(root)?,
+        mqtt: mqtt?,
+        ros: ros(root)?,
+        queue: queue?,
+        health: health(root)?,
+        topics: topics?,
+    })
 }
 
 pub(super) fn aws(root: &Section) -> Option<Aws> {
@@ -139,6 +146,11 @@ fn queue(root: &Section, report: &mut Report<'_>) -> Option<Queue> {
         overflow: word(root.text("queue.overflow")?)?,
         max_age: root.duration("queue.max_age")?,
     })
+}
+
+fn health(root: &Section) -> Option<Health> {
+    let metrics = root.text("health.metrics").map(|address| address.parse()).transpose().ok()?;
+    Some(Health { metrics, diagnostics: root.bool("health.diagnostics")? })
 }
 
 fn topics(root: &Section, report: &mut Report<'_>) -> Option<Vec<Topic>> {

@@ -207,7 +207,7 @@ const SERVICE: &[Key] = &[
     key("timeout", AGE),
 ];
 
-const HEALTH: &[Key] = &[key("metrics", Kind::Text(check_address)), key("diagnostics", Kind::Bool).or("false")];
+const HEALTH: &[Key] = &[key("metrics", Kind::Text(check_address)), key("diagnostics", Kind::Bool).or("true")];
 
 /// Paths of all keys, such as `mqtt.reconnect.max` and `topics[].rate`; tables before what is in them.
 pub(super) fn paths() -> Vec<String> {

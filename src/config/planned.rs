@@ -35,8 +35,6 @@ pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
     whole("topics[].compress_over"),
     whole("commands"),
     whole("services"),
-    whole("health.metrics"),
-    unless("health.diagnostics", |value| *value == Checked::Bool(false), "allowed is false"),
 ];
 
 /// Whether `value` under the key at `path` is refused, and with which words.

@@ -5,6 +5,7 @@
 //!
 //! They serialize to the configuration's own vocabulary, and what is printed so reads back as the same settings.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub struct Settings {
     pub mqtt: Mqtt,
     pub ros: Ros,
     pub queue: Queue,
+    pub health: Health,
     pub topics: Vec<Topic>,
 }
 
@@ -203,6 +205,16 @@ pub enum QueueDurability {
 pub enum Overflow {
     DropOldest,
     DropNewest,
+}
+
+/// What the bridge tells of itself, and to whom.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Health {
+    /// Where Prometheus finds the metrics; nowhere without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
+    /// Whether `/diagnostics` is published.
+    pub diagnostics: bool,
 }
 
 /// One `[[topics]]` entry.

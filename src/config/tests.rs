@@ -99,6 +99,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             overflow: Overflow::DropOldest,
             max_age: Duration::from_secs(7 * 86_400),
         },
+        health: Health { metrics: None, diagnostics: true },
         topics: vec![Topic {
             ros: "/odom".into(),
             type_name: None,
@@ -247,6 +248,9 @@ fn printed_settings_read_back_as_the_same() {
         [queue]
         memory = "1.5 MiB"
         overflow = "drop-newest"
+        [health]
+        metrics = "[::1]:9464"
+        diagnostics = false
         [[topics]]
         ros = "odom"
         mqtt = "x/{type}/{name}"
@@ -340,8 +344,6 @@ fn every_key_is_accepted_or_refused_as_not_supported_yet() {
     let expected = BTreeSet::from([
         "aws.provisioning",
         "commands[0]",
-        "health.diagnostics",
-        "health.metrics",
         "mqtt.proxy",
         "services[0]",
         "topics[0].aggregate",
@@ -371,12 +373,27 @@ fn the_file_with_every_key_has_every_key() {
     }
 }
 
+/// What holds without the key at `path`.
+fn default_of(path: &str) -> Option<&'static str> {
+    let (mut keys, mut default) = (super::keys::ROOT, None);
+    for name in path.replace("[]", "").split('.') {
+        let key = keys.iter().find(|key| key.name == name).expect("a path of a key");
+        match (key.kind, key.presence) {
+            (super::kind::Kind::Table(inner) | super::kind::Kind::Tables(inner), _) => keys = inner,
+            (_, super::keys::Presence::Default(text)) => default = Some(text),
+            _ => {}
+        }
+    }
+    default
+}
+
 #[test]
 fn the_example_for_operators_loads_and_names_every_key_that_is_built() {
     let example = include_str!("../../etc/config.toml");
-    let settings = Place::new().file("config.toml", example).settings();
-    assert_eq!(settings.aws.thing, "robot1");
-    // With its commented settings in force as well, it still loads.
+    // As it is installed, nothing is sent anywhere.
+    let problems = Place::new().file("config.toml", example).load().expect_err("nobody has edited it");
+    assert_eq!(keys(&problems), ["topics", "aws.endpoint", "aws.thing", "aws.certificate", "aws.private_key"]);
+    // With its commented settings in force it loads.
     let uncommented: String = example
         .lines()
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
@@ -406,5 +423,9 @@ fn the_example_for_operators_loads_and_names_every_key_that_is_built() {
             items = tables.filter_map(|item| item.get(part)).collect();
         }
         assert!(!items.is_empty(), "{path} is missing in etc/config.toml");
+        if let Some(default) = default_of(path) {
+            let shown = items[0].to_string();
+            assert_eq!(shown.trim().trim_matches('"'), default, "etc/config.toml shows another default of {path}");
+        }
     }
 }

@@ -62,6 +62,8 @@ pub struct TopicCounters {
     incompatible: AtomicU64,
     queued: AtomicU64,
     in_flight: AtomicU64,
+    publishes: AtomicU64,
+    published_bytes: AtomicU64,
 }
 
 impl TopicCounters {
@@ -93,6 +95,13 @@ impl TopicCounters {
     /// DDS refused `count` publishers because of their QoS.
     pub fn count_incompatible(&self, count: u64) {
         self.incompatible.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// A publish whose packet has `bytes` was handed to the connection. One that is repeated after a lost
+    /// connection counts again: it costs again.
+    pub fn count_published(&self, bytes: u64) {
+        self.publishes.fetch_add(1, Ordering::Relaxed);
+        self.published_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The queue holds a record more that waits.
@@ -164,5 +173,13 @@ impl TopicCounters {
 
     pub fn incompatible(&self) -> u64 {
         self.incompatible.load(Ordering::Relaxed)
+    }
+
+    pub fn publishes(&self) -> u64 {
+        self.publishes.load(Ordering::Relaxed)
+    }
+
+    pub fn published_bytes(&self) -> u64 {
+        self.published_bytes.load(Ordering::Relaxed)
     }
 }

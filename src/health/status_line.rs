@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn only_some_of_many_troubles_are_told() {
-        let topics: Vec<_> = (0..20).map(|number| Arc::new(TopicHealth::new(&format!("/t{number}")))).collect();
+        let topics: Vec<_> = (0..20).map(|number| Arc::new(TopicHealth::new(&format!("/t{number}"), "t"))).collect();
         for topic in &topics {
             topic.set_state(TopicState::Trouble("no type".into()));
         }

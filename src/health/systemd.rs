@@ -12,6 +12,15 @@ pub fn ready() {
     send(&[NotifyState::Ready]);
 }
 
+/// The bridge begins to read its configuration again; [`ready`] ends that, whether it is taken or refused.
+pub fn reloading() {
+    // systemd.service(5), Type=notify-reload: without the time systemd would not know which reload this answers.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!("systemd can't be told of the reload: {error}."),
+    }
+}
+
 /// The queue on the disk is being looked through: `read` of `of` bytes. The start may take that longer.
 pub fn recovering(read: u64, of: u64) {
     let percent = (read * 100).checked_div(of).unwrap_or(100);

@@ -1,6 +1,8 @@
-//! How it stands with one configured topic.
+//! How it stands with one configured topic, and with all of them.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::TopicCounters;
 use crate::ros::TopicState;
@@ -10,13 +12,63 @@ use crate::ros::TopicState;
 pub struct TopicHealth {
     /// Name of the ROS topic.
     pub name: String,
+    /// Where it goes: the MQTT topic, as far as the configuration fills it in.
+    pub mqtt: String,
     pub counters: Arc<TopicCounters>,
     state: Mutex<TopicState>,
+    samples: Mutex<VecDeque<Sample>>,
 }
 
+/// How much has passed at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Instant,
+    received: u64,
+    published_bytes: u64,
+    lost: u64,
+}
+
+/// How much passes in a second, of late.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rates {
+    /// Messages from ROS.
+    pub received: f64,
+    /// Bytes of MQTT packets to the broker.
+    pub published_bytes: f64,
+    /// Messages dropped, for whatever reason, or lost in DDS.
+    pub lost: f64,
+}
+
+/// What *of late* means, and how often it is looked at for that: short enough to see a change, long enough for topics
+/// with a message in some seconds.
+const LATELY: Duration = Duration::from_secs(10);
+const APART: Duration = Duration::from_secs(1);
+
 impl TopicHealth {
-    pub fn new(name: &str) -> TopicHealth {
-        TopicHealth { name: name.to_owned(), counters: Arc::default(), state: Mutex::new(TopicState::Unknown) }
+    /// Health of the topic `name` that goes to `mqtt`, from now on.
+    pub fn new(name: &str, mqtt: &str) -> TopicHealth {
+        let topic = TopicHealth {
+            name: name.to_owned(),
+            mqtt: mqtt.to_owned(),
+            counters: Arc::default(),
+            state: Mutex::new(TopicState::Unknown),
+            samples: Mutex::default(),
+        };
+        topic.sample(Instant::now());
+        topic
+    }
+
+    /// The same topic after a change of its configuration: it goes on counting, and goes to `mqtt` now.
+    pub fn succeeded_by(&self, mqtt: &str) -> TopicHealth {
+        let successor = TopicHealth {
+            name: self.name.clone(),
+            mqtt: mqtt.to_owned(),
+            counters: Arc::clone(&self.counters),
+            state: Mutex::new(self.state()),
+            samples: Mutex::default(),
+        };
+        successor.sample(Instant::now());
+        successor
     }
 
     pub fn set_state(&self, state: TopicState) {
@@ -25,5 +77,71 @@ impl TopicHealth {
 
     pub fn state(&self) -> TopicState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers how much has passed until `now`. To be called about once a second; more often does nothing.
+    pub fn sample(&self, now: Instant) {
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.back().is_some_and(|last| now.saturating_duration_since(last.at) < APART) {
+            return;
+        }
+        samples.push_back(self.passed(now));
+        while samples.get(1).is_some_and(|next| now.saturating_duration_since(next.at) >= LATELY) {
+            samples.pop_front();
+        }
+    }
+
+    /// How much has passed in a second since the oldest sample, at `now`.
+    pub fn rates(&self, now: Instant) -> Rates {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(oldest) = samples.front() else { return Rates::default() };
+        let seconds = now.saturating_duration_since(oldest.at).as_secs_f64();
+        if seconds == 0.0 {
+            return Rates::default();
+        }
+        let passed = self.passed(now);
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        Rates {
+            received: rate(passed.received, oldest.received),
+            published_bytes: rate(passed.published_bytes, oldest.published_bytes),
+            lost: rate(passed.lost, oldest.lost),
+        }
+    }
+
+    fn passed(&self, at: Instant) -> Sample {
+        let counters = &self.counters;
+        Sample {
+            at,
+            received: counters.received(),
+            published_bytes: counters.published_bytes(),
+            lost: counters.dropped_in_all() + counters.lost_in_dds(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rate is that of the last seconds, whatever was before; it falls to nothing when nothing comes.
+    #[test]
+    fn rates_are_those_of_late() {
+        let topic = TopicHealth::new("/odom", "odom");
+        let start = Instant::now() + APART;
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second);
+            topic.sample(now);
+            topic.sample(now + Duration::from_millis(500));
+            let rate = if second < 30 { 100 } else { 20 };
+            (0..rate).for_each(|_| topic.counters.count_received());
+            topic.counters.count_published(1000);
+        }
+        let rates = topic.rates(start + Duration::from_secs(60));
+        assert!((18.0..22.0).contains(&rates.received), "{rates:?}");
+        assert!((900.0..1100.0).contains(&rates.published_bytes), "{rates:?}");
+        for second in 60..75 {
+            topic.sample(start + Duration::from_secs(second));
+        }
+        assert_eq!(topic.rates(start + Duration::from_secs(75)), Rates::default());
     }
 }

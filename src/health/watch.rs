@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Heartbeat, TopicHealth, status_line, systemd};
+use super::{Heartbeat, Topics, status_line, systemd};
 use crate::queue::Queue;
 use crate::uplink::UplinkState;
 
@@ -21,7 +21,7 @@ const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is watched.
 pub struct Watched {
-    pub topics: Vec<Arc<TopicHealth>>,
+    pub topics: Arc<Topics>,
     pub queue: Arc<Queue>,
     pub uplink: watch::Receiver<UplinkState>,
     /// Each stage's name and pulse.
@@ -45,7 +45,9 @@ pub async fn watch(watched: Watched) {
         }
         // The queue's own progress shows here: were its lock never released, nothing below would run.
         let figures = watched.queue.figures();
-        let line = status_line(&uplink.borrow_and_update(), figures, &watched.topics, Instant::now());
+        let (topics, now) = (watched.topics.configured(), Instant::now());
+        topics.iter().for_each(|topic| topic.sample(now));
+        let line = status_line(&uplink.borrow_and_update(), figures, &topics, now);
         if line != said {
             systemd::status(&line);
             said = line;

@@ -61,9 +61,11 @@ pub struct Node {
     context: Arc<Context>,
 }
 
-// SAFETY: a node may be used from any one thread at a time; it is moved to the ROS thread and stays there.
+// SAFETY: nothing of a node belongs to the thread that created it.
 unsafe impl Send for Node {}
-// SAFETY: the `Arc`s of a node all live on the ROS thread, with what was created from it.
+// SAFETY: after its creation rcl only reads a node's structure, and what creating subscriptions and publishers or asking
+// the graph changes behind it is guarded by the RMW, as rclcpp relies on too. It ends when its last `Arc` goes, after
+// everything that was created from it.
 unsafe impl Sync for Node {}
 
 impl Node {

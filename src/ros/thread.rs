@@ -1,12 +1,15 @@
 //! The ROS thread: wait, take, hand on.
 
+use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::context::Node;
 use super::error::RosError;
+use super::graph;
 use super::guard_condition::GuardCondition;
 use super::subscription::Buffer;
 use super::topic::{SUBSCRIPTIONS, Topic};
@@ -30,12 +33,25 @@ const TAKEN_IN_A_ROW: usize = 256;
 /// How often DDS is asked for lost messages and refused publishers.
 const ASK_EVENTS: Duration = Duration::from_secs(1);
 
-/// The running ROS thread. It ends when this is dropped, at the latest.
-pub struct RosThread {
+/// The running ROS thread, which hands what it receives to an `R`. It ends when this is dropped, at the latest.
+pub struct RosThread<R> {
     stop: Arc<AtomicBool>,
+    /// Each with the names of what it adds, as rcl wants them.
+    changes: mpsc::Sender<(Change<R>, Vec<CString>)>,
     wake: Arc<GuardCondition>,
     /// There until it is joined.
     thread: Option<JoinHandle<()>>,
+}
+
+/// Another set of wanted topics. Those that are not named go on as if nothing were.
+pub struct Change<R> {
+    /// Indices of topics that are wanted no more. What has arrived of them is still handed on.
+    pub remove: Vec<usize>,
+    /// Tells the receiver of it: after the last message of what is removed, before the first of what is added.
+    pub tell: Box<dyn FnOnce(&mut R) + Send>,
+    /// Topics that are wanted from now on. Their indices follow the highest that was ever given; those of removed topics
+    /// are not given again.
+    pub add: Vec<Wanted>,
 }
 
 /// Starts the thread that receives `wanted` and hands it to `receiver`.
@@ -43,20 +59,27 @@ pub struct RosThread {
 /// # Errors
 /// When rcl refuses what every subscription needs, or the thread can't be started. A topic that can't be received is
 /// no error: the receiver is told, and it is tried again.
-pub fn spawn(node: Node, wanted: Vec<Wanted>, receiver: impl Receiver + 'static) -> Result<RosThread, RosError> {
-    let node = Arc::new(node);
+pub fn spawn<R: Receiver + 'static>(
+    node: impl Into<Arc<Node>>,
+    wanted: Vec<Wanted>,
+    receiver: R,
+) -> Result<RosThread<R>, RosError> {
+    let node = node.into();
     let wake = Arc::new(GuardCondition::create(node.context())?);
     let stop = Arc::new(AtomicBool::new(false));
+    let names = names(&wanted)?;
     let topics =
-        wanted.into_iter().enumerate().map(|(index, wanted)| Topic::new(index, wanted)).collect::<Result<_, _>>()?;
+        wanted.into_iter().zip(names).enumerate().map(|(index, (wanted, name))| Topic::new(index, wanted, name));
+    let (sender, changes) = mpsc::channel();
     tracing::info!(rmw = rmw_name(), "The ROS node is up.");
     let reception = Reception {
         wait_set: WaitSet::create(&node)?,
         buffer: Buffer::new()?,
         types: TypeSupports::default(),
-        topics,
+        topics: topics.collect(),
         wake: Arc::clone(&wake),
         stop: Arc::clone(&stop),
+        changes,
         receiver,
         node,
     };
@@ -64,10 +87,26 @@ pub fn spawn(node: Node, wanted: Vec<Wanted>, receiver: impl Receiver + 'static)
         .name("ros".to_owned())
         .spawn(move || reception.run())
         .map_err(|error| RosError { doing: "Starting the ROS thread", message: error.to_string(), code: 0 })?;
-    Ok(RosThread { stop, wake, thread: Some(thread) })
+    Ok(RosThread { stop, changes: sender, wake, thread: Some(thread) })
 }
 
-impl RosThread {
+fn names(wanted: &[Wanted]) -> Result<Vec<CString>, RosError> {
+    wanted.iter().map(|wanted| graph::topic_name(&wanted.topic)).collect()
+}
+
+impl<R> RosThread<R> {
+    /// Has the thread receive other topics. It does so within a turn; nothing happens if it has died.
+    ///
+    /// # Errors
+    /// When a name is none that rcl can be given. Nothing has changed then.
+    pub fn change(&self, change: Change<R>) -> Result<(), RosError> {
+        let names = names(&change.add)?;
+        // An error means that the thread is gone, which is found out elsewhere.
+        let _ = self.changes.send((change, names));
+        self.wake();
+        Ok(())
+    }
+
     /// Ends reception: takes what has arrived already, then leaves the graph. Answers when the thread is gone.
     ///
     /// # Errors
@@ -83,15 +122,19 @@ impl RosThread {
 
     fn end(&mut self) -> thread::Result<()> {
         self.stop.store(true, Ordering::Release);
+        self.wake();
+        self.thread.take().map_or(Ok(()), JoinHandle::join)
+    }
+
+    fn wake(&self) {
         if let Err(error) = self.wake.trigger() {
             // The thread comes round by itself within a turn.
             tracing::debug!("{error}.");
         }
-        self.thread.take().map_or(Ok(()), JoinHandle::join)
     }
 }
 
-impl Drop for RosThread {
+impl<R> Drop for RosThread<R> {
     fn drop(&mut self) {
         // Whoever wants to know of a panic calls `stop`.
         let _ = self.end();
@@ -106,6 +149,7 @@ struct Reception<R> {
     types: TypeSupports,
     wake: Arc<GuardCondition>,
     stop: Arc<AtomicBool>,
+    changes: mpsc::Receiver<(Change<R>, Vec<CString>)>,
     receiver: R,
     node: Arc<Node>,
 }
@@ -118,6 +162,10 @@ impl<R: Receiver> Reception<R> {
         let mut ask_at = Instant::now() + ASK_EVENTS;
         while !self.stop.load(Ordering::Acquire) {
             let now = Instant::now();
+            while let Ok((change, names)) = self.changes.try_recv() {
+                self.apply(change, names);
+                look_at = now;
+            }
             if now >= look_at {
                 for topic in &mut self.topics {
                     topic.follow(&self.node, &mut self.types, &mut self.receiver);
@@ -157,6 +205,19 @@ impl<R: Receiver> Reception<R> {
         }
         for topic in &mut self.topics {
             topic.take_all(&mut self.buffer, &mut self.receiver);
+        }
+    }
+
+    fn apply(&mut self, change: Change<R>, names: Vec<CString>) {
+        for index in change.remove {
+            if let Some(topic) = self.topics.get_mut(index) {
+                topic.take_all(&mut self.buffer, &mut self.receiver);
+                topic.end();
+            }
+        }
+        (change.tell)(&mut self.receiver);
+        for (wanted, name) in change.add.into_iter().zip(names) {
+            self.topics.push(Topic::new(self.topics.len(), wanted, name));
         }
     }
 }

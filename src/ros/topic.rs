@@ -38,12 +38,14 @@ pub(super) struct Topic {
     state: TopicState,
     seen: Seen,
     failed: Repeat,
+    /// It is wanted no more.
+    ended: bool,
 }
 
 impl Topic {
-    pub(super) fn new(index: usize, wanted: Wanted) -> Result<Topic, RosError> {
-        let name = graph::topic_name(&wanted.topic)?;
-        Ok(Topic {
+    /// `name` is that of `wanted`.
+    pub(super) fn new(index: usize, wanted: Wanted, name: CString) -> Topic {
+        Topic {
             index,
             wanted,
             name,
@@ -52,7 +54,15 @@ impl Topic {
             state: TopicState::Unknown,
             seen: Seen::default(),
             failed: Repeat::default(),
-        })
+            ended: false,
+        }
+    }
+
+    /// It is wanted no more.
+    pub(super) fn end(&mut self) {
+        self.open = None;
+        self.retiring = None;
+        self.ended = true;
     }
 
     /// What to wait for.
@@ -65,6 +75,9 @@ impl Topic {
 
     /// Looks at the graph, and opens, changes or keeps the subscription accordingly.
     pub(super) fn follow(&mut self, node: &Arc<Node>, types: &mut TypeSupports, receiver: &mut dyn Receiver) {
+        if self.ended {
+            return;
+        }
         let state = match self.try_follow(node, types, receiver) {
             Ok(state) => state,
             Err(trouble) => TopicState::Trouble(match &self.open {

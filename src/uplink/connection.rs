@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions};
@@ -22,6 +23,7 @@ use super::suspects::Suspects;
 use super::window::Window;
 use super::{CONNECT_TIMEOUT, DRAIN_TIMEOUT, MAX_PACKET, Uplink, tend, ticks};
 use crate::config::{Aws, Mqtt};
+use crate::health::Meter;
 use crate::queue::Queue;
 
 /// Packet identifiers before the client starts again from 1. Ten windows and more, so that an identifier is free again
@@ -59,7 +61,7 @@ enum Stage {
 }
 
 impl Connection {
-    pub fn new(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>) -> Self {
+    pub fn new(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>, meter: Arc<Meter>) -> Self {
         let mut options = MqttOptions::new(&aws.client_id, &aws.endpoint, aws.port);
         options
             .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)))
@@ -76,7 +78,7 @@ impl Connection {
         network.set_tcp_nodelay(true);
         network.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
         event_loop.set_network_options(network);
-        Connection { event_loop, outbox: Outbox::new(client, mqtt) }
+        Connection { event_loop, outbox: Outbox::new(client, mqtt, meter) }
     }
 
     /// Looks the name up, connects, shakes hands and waits for the CONNACK.
@@ -141,6 +143,9 @@ impl Connection {
                             outbox.settle(&mut uplink.rules.suspects, now);
                             uplink.note_progress(since, now);
                             match stage {
+                                Stage::Serving if uplink.renew.load(Ordering::Relaxed) => {
+                                    stage = leave(outbox, &uplink.rules.suspects);
+                                }
                                 Stage::Draining { until } if now >= until => stage = leave(outbox, &uplink.rules.suspects),
                                 Stage::Leaving { until } if now >= until => return End::Disconnected,
                                 _ if outbox.window.is_overdue(now) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rumqttc::{AsyncClient, Event, Incoming, Outgoing, QoS};
@@ -16,7 +16,7 @@ use super::presence::Presence;
 use super::suspects::Suspects;
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, Qos};
-use crate::health::DropReason;
+use crate::health::{DropReason, Meter};
 use crate::queue::{Lease, LeaseId, Queue, Route};
 use crate::shaping::PAYLOAD_LIMIT;
 
@@ -37,11 +37,13 @@ struct Item {
     lease: Option<LeaseId>,
     route: Arc<Route>,
     payload: Bytes,
+    received_ns: Option<i64>,
 }
 
 /// What one connection has in hand and in flight.
 pub(super) struct Outbox {
     client: AsyncClient,
+    meter: Arc<Meter>,
     pub window: Window,
     presence: Option<Presence>,
     /// Whether the connection has said that it is there.
@@ -55,10 +57,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(client: AsyncClient, mqtt: &Mqtt) -> Self {
+    pub fn new(client: AsyncClient, mqtt: &Mqtt, meter: Arc<Meter>) -> Self {
         let window = Window::new(mqtt.quotas.in_flight, mqtt.ack_timeout);
         Outbox {
             client,
+            meter,
             window,
             presence: Presence::new(mqtt),
             announced: false,
@@ -136,12 +139,14 @@ impl Outbox {
             && let Some(presence) = self.presence.as_ref().filter(|presence| permits(&presence.route))
         {
             self.announced = true;
-            return Some(Item { lease: None, route: presence.route.clone(), payload: presence.online.clone() });
+            let (route, payload) = (presence.route.clone(), presence.online.clone());
+            return Some(Item { lease: None, route, payload, received_ns: None });
         }
         loop {
             let Lease { id, record } = queue.lease_where(now, &permits)?;
             if record.payload.len() <= PAYLOAD_LIMIT {
-                return Some(Item { lease: Some(id), route: record.route, payload: record.payload });
+                let received_ns = Some(record.received_ns);
+                return Some(Item { lease: Some(id), route: record.route, payload: record.payload, received_ns });
             }
             // The broker would close the connection over it, now and whenever it is sent again.
             queue.discard(id, DropReason::TooLarge, now);
@@ -150,7 +155,7 @@ impl Outbox {
 
     /// Hands `item`, whose packet has `size` bytes, to the MQTT client. Answers whether that has taken it.
     fn submit(&mut self, item: Item, size: usize) -> bool {
-        let Item { lease, route, payload } = item;
+        let Item { lease, route, payload, received_ns } = item;
         let qos = match route.qos {
             Qos::AtMostOnce => QoS::AtMostOnce,
             Qos::AtLeastOnce => QoS::AtLeastOnce,
@@ -160,7 +165,9 @@ impl Outbox {
             let publish = pin!(self.client.publish_bytes(&route.mqtt, qos, route.retain, payload));
             matches!(publish.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
         };
-        self.window.submit(Publish { lease, route, size });
+        route.counters.count_published(size as u64);
+        self.meter.count_published(size as u64);
+        self.window.submit(Publish { lease, route, size, received_ns });
         taken
     }
 
@@ -179,7 +186,12 @@ impl Outbox {
             }
             let topic = &publish.route.mqtt;
             match publish.route.qos {
-                Qos::AtLeastOnce => clear(&mut rules.suspects, topic),
+                Qos::AtLeastOnce => {
+                    if let Some(received_ns) = publish.received_ns {
+                        self.meter.observe_latency(time_since(received_ns));
+                    }
+                    clear(&mut rules.suspects, topic);
+                }
                 Qos::AtMostOnce => match self.doubtful.get_mut(topic) {
                     Some(last) => *last = now,
                     None => _ = self.doubtful.insert(topic.clone(), now),
@@ -205,11 +217,18 @@ impl Outbox {
         self.resume = None;
         if let Some(presence) = self.presence.take().filter(|presence| !suspects.is_trial(&presence.route.mqtt)) {
             let size = packet_size(&presence.route, presence.offline.len());
-            self.submit(Item { lease: None, route: presence.route, payload: presence.offline }, size);
+            let (route, payload) = (presence.route, presence.offline);
+            self.submit(Item { lease: None, route, payload, received_ns: None }, size);
         }
         // It cannot fail: the channel has room for it beside the window. If it did, the wait for it would end.
         let _ = self.client.try_disconnect();
     }
+}
+
+/// How long ago `received_ns` was, nanoseconds since 1970. Nothing, if the clock was set back since.
+fn time_since(received_ns: i64) -> Duration {
+    let then = Duration::from_nanos(received_ns.try_into().unwrap_or(0));
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(then)
 }
 
 /// The broker takes publishes to `topic`.

@@ -32,6 +32,8 @@ pub(super) struct Publish {
     pub route: Arc<Route>,
     /// Bytes of the packet.
     pub size: usize,
+    /// When DDS handed the message to the bridge, nanoseconds since 1970; nothing, if it is none of ROS's.
+    pub received_ns: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -135,7 +137,7 @@ mod tests {
         let (route, now) = (Arc::new(route), Instant::now());
         std::array::from_fn(|_| {
             queue.admit(Record { route: route.clone(), payload: "x".into(), received_ns: 0, expires: now + hour }, now);
-            Publish { lease: queue.lease(now).map(|lease| lease.id), route: route.clone(), size: 1 }
+            Publish { lease: queue.lease(now).map(|lease| lease.id), route: route.clone(), size: 1, received_ns: None }
         })
     }
 

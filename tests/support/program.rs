@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use iot_bridge::health::Report;
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +22,7 @@ pub struct Program {
     /// What it was told before `READY=1`.
     pub before_ready: Vec<String>,
     log: Arc<Mutex<Vec<String>>>,
+    runtime_directory: PathBuf,
 }
 
 impl Program {
@@ -32,11 +35,13 @@ impl Program {
     pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Program {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("notify");
+        let runtime_directory = directory.path().to_owned();
         let socket = UnixDatagram::bind(&path).expect("a socket");
         let mut child = command()
             .args(["run", "--config"])
             .arg(config)
             .env("NOTIFY_SOCKET", &path)
+            .env("RUNTIME_DIRECTORY", &runtime_directory)
             .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
@@ -63,7 +68,7 @@ impl Program {
                 lines.lock().unwrap().push(line);
             }
         });
-        let mut program = Program { child, notes, before_ready: Vec::new(), log };
+        let mut program = Program { child, notes, before_ready: Vec::new(), log, runtime_directory };
         program.before_ready = program.notes_until("READY=1");
         program.before_ready.pop();
         program
@@ -117,10 +122,54 @@ impl Program {
         self.log.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
     }
 
+    /// Where the bridge has its status socket.
+    pub fn runtime_directory(&self) -> &Path {
+        &self.runtime_directory
+    }
+
+    /// `iot-bridge status` for this bridge.
+    pub fn status(&self) -> Command {
+        let mut command = command();
+        command.arg("status").env("RUNTIME_DIRECTORY", &self.runtime_directory);
+        command
+    }
+
+    /// What `iot-bridge status --json` tells of this bridge.
+    pub fn report(&self) -> Report {
+        let output = self.status().arg("--json").output().expect("iot-bridge starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("a report")
+    }
+
+    /// Asks for reports until `wanted` says yes to one, and answers that.
+    pub fn await_report(&self, mut wanted: impl FnMut(&Report) -> bool) -> Report {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let report = self.report();
+            if wanted(&report) {
+                return report;
+            }
+            assert!(Instant::now() < deadline, "the wanted report never came; the last was {report:#?}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Sends SIGHUP and waits until the bridge is ready again.
+    pub fn reload(&mut self) {
+        self.signal("HUP");
+        self.await_note("RELOADING=1");
+        self.await_note("MONOTONIC_USEC=");
+        self.await_note("READY=1");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        self.signal("TERM");
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -155,6 +204,6 @@ impl Drop for Program {
 /// `iot-bridge` without arguments yet, logging as it does by default.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iot-bridge"));
-    command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+    command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").env_remove("RUNTIME_DIRECTORY").stdin(Stdio::null());
     command
 }

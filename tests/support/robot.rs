@@ -30,6 +30,11 @@ impl Robot {
         self.node.create_publisher_untyped(topic, "std_msgs/msg/String", QosProfile::default()).unwrap()
     }
 
+    /// Names of the topics that discovery has found.
+    pub fn topics(&self) -> Vec<String> {
+        self.node.get_topic_names_and_types().unwrap().into_keys().collect()
+    }
+
     /// Waits until `publisher` has a subscriber: what is published before goes to nobody.
     pub fn await_subscriber(publisher: &Publisher) {
         Self::await_subscribers(publisher, 1);

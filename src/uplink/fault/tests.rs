@@ -99,7 +99,7 @@ async fn attempt(aws: &Aws) -> Fault {
         presence: None,
     };
     let credentials = tls::load(aws, SystemTime::now()).unwrap();
-    let error = Connection::new(aws, &mqtt, credentials.config).establish().await.unwrap_err();
+    let error = Connection::new(aws, &mqtt, credentials.config, Default::default()).establish().await.unwrap_err();
     classify(&error, Peer { aws, connected: false })
 }
 

@@ -1,0 +1,81 @@
+//! Writes what the package needs of the program's own knowledge into a directory: man pages and completions.
+//!
+//!     cargo run --example pages -- DIRECTORY
+//!
+//! `iot-bridge(1)` and a page for each command come from the command line's definition, `iot-bridge-config(5)` from the
+//! commented example of the configuration, which a test holds against every key that there is.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::Shell;
+use clap_mangen::roff::{Roff, bold, roman};
+use iot_bridge::cli::Cli;
+
+const EXAMPLE: &str = include_str!("../etc/config.toml");
+
+fn main() -> anyhow::Result<()> {
+    let directory = std::env::args_os().nth(1).context("usage: pages DIRECTORY")?;
+    let directory = Path::new(&directory);
+    fs::create_dir_all(directory)?;
+    clap_mangen::generate_to(Cli::command(), directory)?;
+    fs::write(directory.join("iot-bridge-config.5"), configuration(EXAMPLE))?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "iot-bridge", &mut script);
+        let name = shell.to_possible_value().context("a shell has a name")?;
+        fs::write(directory.join(format!("iot-bridge.{}", name.get_name())), script)?;
+    }
+    Ok(())
+}
+
+/// The manual page of the configuration: the comments of the example, each with the settings that it stands before.
+fn configuration(example: &str) -> String {
+    let mut page = Roff::new();
+    let version = concat!("iot-bridge ", env!("CARGO_PKG_VERSION"));
+    page.control("TH", ["iot-bridge-config", "5", "", version]);
+    page.control("SH", ["NAME"]);
+    page.text([roman("iot-bridge-config - the configuration of iot-bridge")]);
+    page.control("SH", ["SYNOPSIS"]);
+    page.text([roman("/etc/iot-bridge/config.toml, /etc/iot-bridge/conf.d/*.toml, IOT_BRIDGE_SECTION__KEY")]);
+    page.control("SH", ["DESCRIPTION"]);
+    let mut words: Vec<&str> = Vec::new();
+    let mut in_description = true;
+    for line in example.lines() {
+        let setting = line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        match (setting.unwrap_or(line), line.strip_prefix('#')) {
+            (_, Some(comment)) if setting.is_none() => match comment.trim() {
+                "" => paragraph(&mut page, &mut words),
+                comment => words.push(comment),
+            },
+            ("", _) => paragraph(&mut page, &mut words),
+            (header, _) if header.starts_with('[') => {
+                let remark = std::mem::take(&mut words);
+                if std::mem::take(&mut in_description) {
+                    page.control("SH", ["SETTINGS"]);
+                }
+                page.control("SS", [header]);
+                if !remark.is_empty() {
+                    page.text([roman(remark.join(" "))]);
+                }
+            }
+            (setting, _) => {
+                page.control("TP", []);
+                page.text([bold(setting)]);
+                page.text([roman(std::mem::take(&mut words).join(" "))]);
+            }
+        }
+    }
+    page.control("SH", ["SEE ALSO"]);
+    page.text([bold("iot-bridge"), roman("(1)")]);
+    page.to_roff()
+}
+
+fn paragraph(page: &mut Roff, words: &mut Vec<&str>) {
+    if !words.is_empty() {
+        page.control("PP", []);
+        page.text([roman(std::mem::take(words).join(" "))]);
+    }
+}

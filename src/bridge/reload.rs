@@ -1,0 +1,162 @@
+//! From the configuration in force to another one, without touching what stays the same.
+//!
+//! Topics are added, removed and changed one by one. Everything else takes a restart, which is said; so is a change of
+//! what all topics depend on, and then nothing is changed.
+
+use std::sync::Arc;
+
+use super::reception::{Reception, wanted};
+use crate::config::{self, Settings};
+use crate::health::{TopicHealth, Topics};
+use crate::ros::{Change, RosThread};
+
+/// The topics in force.
+pub(super) struct Configured {
+    /// Of the last configuration that was loaded, what concerns topics; of the first, everything else.
+    settings: Settings,
+    entries: Vec<Entry>,
+    /// The next index that the ROS thread gives.
+    next: usize,
+    registry: Arc<Topics>,
+}
+
+/// A configured topic and its index on the ROS thread.
+#[derive(Clone)]
+struct Entry {
+    index: usize,
+    settings: config::Topic,
+    health: Arc<TopicHealth>,
+}
+
+/// What becomes of the topics.
+#[derive(Default)]
+struct Plan {
+    entries: Vec<Entry>,
+    remove: Vec<usize>,
+    /// Changed in what the bridge does with a message; the subscription stays.
+    change: Vec<Entry>,
+    /// New, or changed in what ROS is asked for.
+    add: Vec<Entry>,
+    added: usize,
+    changed: usize,
+    removed: usize,
+}
+
+impl Configured {
+    /// The topics of `settings` as the bridge starts with them.
+    pub fn new(settings: Settings) -> Self {
+        let health = |topic: &config::Topic| Arc::new(TopicHealth::new(&topic.ros, &topic.mqtt));
+        let entry =
+            |(index, topic): (usize, &config::Topic)| Entry { index, settings: topic.clone(), health: health(topic) };
+        let entries: Vec<_> = settings.topics.iter().enumerate().map(entry).collect();
+        let registry = Arc::new(Topics::new(healths(&entries)));
+        Configured { settings, next: entries.len(), entries, registry }
+    }
+
+    /// Who reports asks this for the topics of the moment.
+    pub fn registry(&self) -> Arc<Topics> {
+        Arc::clone(&self.registry)
+    }
+
+    /// Brings `settings` into force as far as that goes while the bridge runs, and says what has changed.
+    pub fn reload(&mut self, settings: Settings, ros: &RosThread<Reception>) {
+        let (before, after) = (&self.settings, &settings);
+        if before.aws.thing != after.aws.thing || before.ros != after.ros {
+            tracing::warn!(
+                "The thing's name or [ros] has changed, on which every topic depends: nothing is reloaded. Restart the \
+                 bridge."
+            );
+            return;
+        }
+        let sections = [
+            ("aws", before.aws != after.aws),
+            ("mqtt", before.mqtt != after.mqtt),
+            ("queue", before.queue != after.queue),
+            ("health", before.health != after.health),
+        ];
+        for (section, _) in sections.iter().filter(|(_, changed)| *changed) {
+            tracing::warn!(section, "[{section}] has changed, which a restart of the bridge brings into force.");
+        }
+        let plan = self.plan(&settings.topics);
+        let (added, removed, changed) = (plan.added, plan.removed, plan.changed);
+        let (entries, next) = (plan.entries, self.next + plan.add.len());
+        let change = Change {
+            remove: plan.remove,
+            add: plan.add.iter().map(|entry| wanted(&entry.settings)).collect(),
+            tell: Box::new(move |reception: &mut Reception| {
+                for entry in plan.change {
+                    reception.change(entry.index, entry.settings, entry.health);
+                }
+                for entry in plan.add {
+                    reception.add(entry.settings, entry.health);
+                }
+            }),
+        };
+        if let Err(error) = ros.change(change) {
+            tracing::error!("The topics are not reloaded: {error}.");
+            return;
+        }
+        self.next = next;
+        self.registry.replace(healths(&entries));
+        self.entries = entries;
+        self.settings.topics = settings.topics;
+        tracing::info!(
+            added,
+            removed,
+            changed,
+            "The configuration is reloaded: {added} topics added, {removed} removed, {changed} changed."
+        );
+    }
+
+    fn plan(&self, topics: &[config::Topic]) -> Plan {
+        let mut plan = Plan::default();
+        let (mut left, mut next) = (self.entries.clone(), self.next);
+        // Each takes the entry that is most like it: the very same, one to the same MQTT topic, one of the same topic.
+        let same: [fn(&Entry, &config::Topic) -> bool; 3] = [
+            |entry, topic| entry.settings == *topic,
+            |entry, topic| entry.settings.ros == topic.ros && entry.settings.mqtt == topic.mqtt,
+            |entry, topic| entry.settings.ros == topic.ros,
+        ];
+        let mut before: Vec<Option<Entry>> = vec![None; topics.len()];
+        for same in same {
+            for (slot, topic) in before.iter_mut().zip(topics).filter(|(slot, _)| slot.is_none()) {
+                *slot = left.iter().position(|entry| same(entry, topic)).map(|position| left.swap_remove(position));
+            }
+        }
+        for (topic, before) in topics.iter().zip(before) {
+            let entry = match before {
+                Some(entry) if entry.settings == *topic => entry,
+                Some(Entry { index, settings, health }) => {
+                    plan.changed += 1;
+                    let health = Arc::new(health.succeeded_by(&topic.mqtt));
+                    let stays = wanted(&settings) == wanted(topic);
+                    let entry = Entry { index: if stays { index } else { next }, settings: topic.clone(), health };
+                    if stays {
+                        plan.change.push(entry.clone());
+                    } else {
+                        plan.remove.push(index);
+                        plan.add.push(entry.clone());
+                        next += 1;
+                    }
+                    entry
+                }
+                None => {
+                    plan.added += 1;
+                    let health = Arc::new(TopicHealth::new(&topic.ros, &topic.mqtt));
+                    let entry = Entry { index: next, settings: topic.clone(), health };
+                    plan.add.push(entry.clone());
+                    next += 1;
+                    entry
+                }
+            };
+            plan.entries.push(entry);
+        }
+        plan.removed = left.len();
+        plan.remove.extend(left.iter().map(|entry| entry.index));
+        plan
+    }
+}
+
+fn healths(entries: &[Entry]) -> Vec<Arc<TopicHealth>> {
+    entries.iter().map(|entry| Arc::clone(&entry.health)).collect()
+}

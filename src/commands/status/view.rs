@@ -1,0 +1,225 @@
+//! The status for people.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::health::Report;
+use crate::health::report::{Phase, State, Topic};
+
+/// Shows a report as text of some lines, the last line feed included.
+pub(super) struct View<'a>(pub &'a Report);
+
+impl Display for View<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let report = self.0;
+        writeln!(
+            f,
+            "iot-bridge {}: {} to {}, running for {}",
+            report.version,
+            report.thing,
+            report.endpoint,
+            Span(report.at.saturating_sub(report.started))
+        )?;
+        connection(report, f)?;
+        certificate(report, f)?;
+        queue(report, f)?;
+        published(report, f)?;
+        topics(report, f)
+    }
+}
+
+fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    let connection = &report.connection;
+    write!(f, "Connection   ")?;
+    match connection.phase {
+        Phase::Connecting => write!(f, "connecting")?,
+        Phase::Connected { since } => write!(f, "connected for {}", Span(report.at.saturating_sub(since)))?,
+        Phase::Waiting { next_attempt } => {
+            write!(f, "not connected, next attempt in {}", Span(next_attempt.saturating_sub(report.at)))?;
+        }
+        Phase::Draining => write!(f, "stopping, sending what is queued")?,
+        Phase::Stopped => write!(f, "stopped")?,
+    }
+    writeln!(f, "; {} so far, {} failed attempts since", connection.connections, connection.failed_attempts)?;
+    if connection.contested {
+        writeln!(f, "Client id    another client seems to have the same")?;
+    }
+    for topic in &connection.set_aside {
+        writeln!(f, "Set aside    {topic}: the broker closes the connection over it")?;
+    }
+    if let Some(fault) = &connection.last_fault {
+        writeln!(f, "Last fault   {} ago: {}", Span(report.at.saturating_sub(fault.at)), fault.sentence)?;
+    }
+    Ok(())
+}
+
+fn certificate(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    match report.certificate_expires {
+        None => writeln!(f, "Certificate  not read yet"),
+        Some(at) if at < report.at => writeln!(f, "Certificate  expired {} ago", Span(report.at - at)),
+        Some(at) => writeln!(f, "Certificate  expires in {}", Span(at - report.at)),
+    }
+}
+
+fn queue(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    let queue = &report.queue;
+    write!(
+        f,
+        "Queue        {} waiting, {} in flight, {} of {}",
+        queue.waiting(),
+        queue.in_flight(),
+        Bytes(queue.bytes() as f64),
+        Bytes(queue.bound as f64)
+    )?;
+    if let Some(oldest) = queue.oldest() {
+        write!(f, "; the oldest for {}", Span(report.at.saturating_sub(oldest)))?;
+    }
+    writeln!(f)?;
+    if let Some(disk) = &queue.disk {
+        write!(f, "Disk         {} of {}", Bytes(disk.bytes as f64), Bytes(disk.bound as f64))?;
+        writeln!(f, "{}", disk.trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default())?;
+    }
+    for lane in queue.lanes.iter().filter(|lane| lane.oldest.is_some()) {
+        write!(f, "  {:<11}", lane.lane)?;
+        for (place, held) in &lane.waiting {
+            write!(f, "{} in {} ({}), ", held.records, place.label(), Bytes(held.bytes as f64))?;
+        }
+        writeln!(f, "{} in flight ({})", lane.in_flight.records, Bytes(lane.in_flight.bytes as f64))?;
+    }
+    Ok(())
+}
+
+fn published(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    let (published, latency) = (&report.published, &report.latency);
+    let rate: f64 = report.topics.iter().map(|topic| topic.published_bytes_per_second).sum();
+    write!(
+        f,
+        "Published    {} publishes, {}, {}/s now",
+        published.publishes,
+        Bytes(published.bytes as f64),
+        Bytes(rate)
+    )?;
+    if let (Some(half), Some(most)) = (latency.within(0.5), latency.within(0.99)) {
+        write!(f, "; PUBACK within {half} s for half, {most} s for 99 %")?;
+    }
+    writeln!(f)
+}
+
+const HEADINGS: [&str; 9] =
+    ["Topic", "msgs/s", "bytes/s", "received", "acknowledged", "queued", "in flight", "dropped", "published"];
+
+fn topics(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    let rows: Vec<[String; HEADINGS.len()]> = report.topics.iter().map(row).collect();
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).chain([HEADINGS[column].len()]).max().unwrap_or_default()
+    };
+    let widths: [usize; HEADINGS.len()] = std::array::from_fn(width);
+    writeln!(f)?;
+    line(&HEADINGS.map(str::to_owned), &widths, f)?;
+    for (row, topic) in rows.iter().zip(&report.topics) {
+        line(row, &widths, f)?;
+        remarks(topic, f)?;
+    }
+    Ok(())
+}
+
+fn row(topic: &Topic) -> [String; HEADINGS.len()] {
+    [
+        topic.ros.clone(),
+        format!("{:.1}", topic.received_per_second),
+        Bytes(topic.published_bytes_per_second).to_string(),
+        topic.received.to_string(),
+        topic.acknowledged.to_string(),
+        topic.queued.to_string(),
+        topic.in_flight.to_string(),
+        topic.dropped_in_all().to_string(),
+        Bytes(topic.published.bytes as f64).to_string(),
+    ]
+}
+
+/// Names to the left, figures to the right.
+fn line<const N: usize>(cells: &[String; N], widths: &[usize; N], f: &mut Formatter<'_>) -> fmt::Result {
+    for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+        match column {
+            0 => write!(f, "{cell:<width$}")?,
+            _ => write!(f, "  {cell:>width$}")?,
+        }
+    }
+    writeln!(f)
+}
+
+/// What the figures of a topic do not say.
+fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
+    match &topic.state {
+        State::Unknown => writeln!(f, "  nobody publishes it yet")?,
+        State::Removed => writeln!(f, "  no longer configured; what is queued is still sent")?,
+        State::Subscribed { publishers: 0, incompatible: 0, .. } => writeln!(f, "  nobody publishes it now")?,
+        State::Subscribed { incompatible: 0, .. } => {}
+        State::Subscribed { incompatible, .. } => {
+            writeln!(f, "  publishers with incompatible QoS, from which nothing arrives: {incompatible}")?;
+        }
+        State::Trouble { trouble } => writeln!(f, "  {trouble}")?,
+    }
+    let dropped: Vec<String> = topic
+        .dropped
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    if !dropped.is_empty() {
+        writeln!(f, "  dropped: {}", dropped.join(", "))?;
+    }
+    if topic.lost_in_dds > 0 {
+        writeln!(f, "  lost in DDS before they could be received: {}", topic.lost_in_dds)?;
+    }
+    Ok(())
+}
+
+/// Seconds, with the two largest units that they fill.
+struct Span(u64);
+
+impl Display for Span {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+        let largest = UNITS.iter().position(|(size, _)| self.0 >= *size).unwrap_or(UNITS.len() - 1);
+        let mut rest = self.0;
+        for (index, (size, unit)) in UNITS.iter().enumerate().skip(largest).take(2) {
+            let count = rest / size;
+            rest %= size;
+            if index == largest {
+                write!(f, "{count} {unit}")?;
+            } else if count > 0 {
+                write!(f, " {count} {unit}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes in the unit that leaves one to four digits.
+struct Bytes(f64);
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut size = self.0;
+        for unit in ["B", "KiB", "MiB", "GiB"] {
+            if size < 1024.0 {
+                return write!(f, "{size:.*} {unit}", usize::from(unit != "B" && size < 100.0));
+            }
+            size /= 1024.0;
+        }
+        write!(f, "{size:.1} TiB")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_sizes_are_short() {
+        let spans = [0, 59, 60, 61, 3_600, 3_725, 90_000, 31_536_000].map(|seconds| Span(seconds).to_string());
+        assert_eq!(spans, ["0 s", "59 s", "1 min", "1 min 1 s", "1 h", "1 h 2 min", "1 d 1 h", "365 d"]);
+        let sizes = [0.0, 1023.0, 1024.0, 153_600.0, 33_554_432.0, 5e13].map(|size| Bytes(size).to_string());
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "150 KiB", "32.0 MiB", "45.5 TiB"]);
+    }
+}

@@ -1,0 +1,152 @@
+//! The [`Report`] as a `diagnostic_msgs/msg/DiagnosticArray`, for the tools that people look at robots with.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::report::{Connection, Phase, Report, State, Topic};
+use crate::codec::CdrWriter;
+
+/// Where every ROS diagnostics tool listens.
+pub const TOPIC: &str = "/diagnostics";
+pub const TYPE: &str = "diagnostic_msgs/msg/DiagnosticArray";
+
+/// How often it is published: what `diagnostic_updater` does, and its aggregators expect.
+pub const PERIOD: Duration = Duration::from_secs(1);
+
+/// Before this, a certificate that expires is worth a warning.
+const EXPIRES_SOON: u64 = 30 * 86_400;
+
+/// How bad it is, as `diagnostic_msgs/msg/DiagnosticStatus` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Level {
+    Ok = 0,
+    /// Something is wrong, and nothing is lost by it.
+    Warn = 1,
+    /// Messages are lost, or somebody is needed.
+    Error = 2,
+}
+
+/// One line of the array.
+#[derive(Debug)]
+struct Status {
+    level: Level,
+    name: String,
+    message: String,
+    values: Vec<(&'static str, String)>,
+}
+
+/// The serialized array that says how the bridge is, from the node `node`.
+pub fn serialize(report: &Report, node: &str) -> Vec<u8> {
+    let mut writer = CdrWriter::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    writer.write_i32(i32::try_from(now.as_secs()).unwrap_or(i32::MAX));
+    writer.write_u32(now.subsec_nanos());
+    writer.write_string("");
+    let statuses = statuses(report);
+    writer.write_length(statuses.len());
+    for status in statuses {
+        writer.write_u8(status.level as u8);
+        writer.write_string(&format!("{node}: {}", status.name));
+        writer.write_string(&status.message);
+        writer.write_string(&report.thing);
+        writer.write_length(status.values.len());
+        for (key, value) in status.values {
+            writer.write_string(key);
+            writer.write_string(&value);
+        }
+    }
+    writer.into_bytes()
+}
+
+fn statuses(report: &Report) -> Vec<Status> {
+    let parts = [connection(report), certificate(report), queue(report)];
+    parts.into_iter().chain(report.topics.iter().map(topic)).collect()
+}
+
+fn connection(report: &Report) -> Status {
+    let Connection { phase, connections, failed_attempts, failures, last_fault, set_aside, contested } =
+        &report.connection;
+    let fault = last_fault.as_ref();
+    let (level, message) = match (phase, fault) {
+        _ if *contested => (Level::Error, "another client has the same client id".to_owned()),
+        (Phase::Connected { .. }, _) if !set_aside.is_empty() => {
+            (Level::Error, format!("the broker closes the connection over {}", set_aside.join(", ")))
+        }
+        (Phase::Connected { .. }, _) => (Level::Ok, "connected".to_owned()),
+        (Phase::Draining | Phase::Stopped, _) => (Level::Ok, "stopping".to_owned()),
+        (_, None) => (Level::Warn, "connecting".to_owned()),
+        (_, Some(fault)) if fault.needs_somebody => (Level::Error, fault.sentence.clone()),
+        (_, Some(fault)) => (Level::Warn, fault.sentence.clone()),
+    };
+    let mut values = vec![
+        ("endpoint", report.endpoint.clone()),
+        ("connections", connections.to_string()),
+        ("failures", failures.values().sum::<u64>().to_string()),
+        ("failed attempts since", failed_attempts.to_string()),
+        ("publishes", report.published.publishes.to_string()),
+        ("published bytes", report.published.bytes.to_string()),
+    ];
+    values.extend(fault.map(|fault| ("last fault", fault.sentence.clone())));
+    Status { level, name: "connection".into(), message, values }
+}
+
+fn certificate(report: &Report) -> Status {
+    let left = report.certificate_expires.map(|at| at.saturating_sub(report.at));
+    let (level, message) = match left {
+        // What prevents it from being read is the connection's fault.
+        None => (Level::Ok, "not read yet".to_owned()),
+        Some(0) => (Level::Error, "it has expired".to_owned()),
+        Some(left) if left < EXPIRES_SOON => (Level::Warn, format!("it expires in {} days", left / 86_400)),
+        Some(left) => (Level::Ok, format!("it is valid for another {} days", left / 86_400)),
+    };
+    let values = report.certificate_expires.map(|at| ("expires (seconds since 1970)", at.to_string()));
+    Status { level, name: "certificate".into(), message, values: values.into_iter().collect() }
+}
+
+fn queue(report: &Report) -> Status {
+    let queue = &report.queue;
+    let message = format!("{} waiting, {} in flight", queue.waiting(), queue.in_flight());
+    let trouble = queue.disk.as_ref().and_then(|disk| disk.trouble.clone());
+    // Nine tenths: what comes next is the disk, or loss.
+    let full = |bytes: u64, bound: u64| bytes >= bound / 10 * 9;
+    let is_full = queue.disk.as_ref().map_or_else(
+        || full(queue.bytes(), queue.bound),
+        |disk| full(disk.bytes, disk.bound) && full(queue.bytes(), queue.bound),
+    );
+    let (level, message) = match trouble {
+        Some(trouble) => (Level::Error, trouble),
+        None if is_full => (Level::Warn, message),
+        None => (Level::Ok, message),
+    };
+    let mut values = vec![("bytes", queue.bytes().to_string()), ("bound in bytes", queue.bound.to_string())];
+    values.extend(queue.oldest().map(|at| ("age of the oldest in seconds", report.at.saturating_sub(at).to_string())));
+    Status { level, name: "queue".into(), message, values }
+}
+
+fn topic(topic: &Topic) -> Status {
+    let (level, message) = match &topic.state {
+        State::Trouble { trouble } => (Level::Error, trouble.clone()),
+        State::Subscribed { incompatible: 1.., .. } => {
+            (Level::Error, "nothing arrives from publishers with incompatible QoS".to_owned())
+        }
+        _ if topic.lost_per_second > 0.0 => (Level::Error, "messages are lost".to_owned()),
+        State::Unknown => (Level::Ok, "nobody publishes it yet".to_owned()),
+        State::Removed => (Level::Ok, "no longer configured; what is queued is still sent".to_owned()),
+        State::Subscribed { publishers: 0, .. } => (Level::Ok, "nobody publishes it now".to_owned()),
+        State::Subscribed { .. } => (Level::Ok, "forwarded".to_owned()),
+    };
+    let values = vec![
+        ("MQTT topic", topic.mqtt.clone()),
+        ("received", topic.received.to_string()),
+        ("recovered from the disk", topic.recovered.to_string()),
+        ("received per second", format!("{:.1}", topic.received_per_second)),
+        ("acknowledged", topic.acknowledged.to_string()),
+        ("queued", topic.queued.to_string()),
+        ("in flight", topic.in_flight.to_string()),
+        ("dropped", topic.dropped_in_all().to_string()),
+        ("lost in DDS", topic.lost_in_dds.to_string()),
+        ("published bytes", topic.published.bytes.to_string()),
+        ("published bytes per second", format!("{:.0}", topic.published_bytes_per_second)),
+    ];
+    Status { level, name: format!("topic {}", topic.ros), message, values }
+}

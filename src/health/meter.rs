@@ -1,0 +1,39 @@
+//! What the uplink has handed to its connections, all topics together.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::latency::{Latency, LatencyFigures};
+
+/// Written by the uplink, read by whoever reports. It outlives every connection.
+#[derive(Debug, Default)]
+pub struct Meter {
+    publishes: AtomicU64,
+    bytes: AtomicU64,
+    latency: Latency,
+}
+
+impl Meter {
+    /// A publish whose packet has `bytes` was handed to the connection.
+    pub fn count_published(&self, bytes: u64) {
+        self.publishes.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A record got its PUBACK, `took` after ROS had handed it over.
+    pub fn observe_latency(&self, took: Duration) {
+        self.latency.observe(took);
+    }
+
+    pub fn publishes(&self) -> u64 {
+        self.publishes.load(Ordering::Relaxed)
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn latency(&self) -> LatencyFigures {
+        self.latency.figures()
+    }
+}

@@ -1,0 +1,238 @@
+//! How the bridge is, in figures: what `status`, the metrics and `/diagnostics` all tell.
+//!
+//! It is JSON as `iot-bridge status --json` prints it. Times are whole seconds since 1970, sizes bytes. Counters count
+//! from the start of the process. Nothing in it is secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::latency::LatencyFigures;
+
+/// The bridge at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Version of the program.
+    pub version: String,
+    /// The thing's name.
+    pub thing: String,
+    /// Host name and port of the broker.
+    pub endpoint: String,
+    /// When the process started.
+    pub started: u64,
+    /// When this was reported.
+    pub at: u64,
+    pub connection: Connection,
+    /// When the client certificate expires; unknown until one has been read.
+    pub certificate_expires: Option<u64>,
+    pub queue: Queue,
+    pub published: Published,
+    /// From the reception of a record to its PUBACK; QoS 0 has none.
+    pub latency: LatencyFigures,
+    /// In the configuration's order, then those that were configured and of which records are still to be sent.
+    pub topics: Vec<Topic>,
+}
+
+/// The connection to the broker, and those before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    #[serde(flatten)]
+    pub phase: Phase,
+    /// Connections that the broker has accepted.
+    pub connections: u64,
+    /// Attempts that have failed since the last connection.
+    pub failed_attempts: u64,
+    /// Attempts and connections that ended by a fault, by its kind.
+    pub failures: BTreeMap<String, u64>,
+    /// Why the last attempt or connection ended. Stays when a connection stands again.
+    pub last_fault: Option<Fault>,
+    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    pub set_aside: Vec<String>,
+    /// Whether another client seems to have the same client id.
+    pub contested: bool,
+}
+
+/// What the uplink is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// An attempt to connect is under way.
+    Connecting,
+    /// The broker has accepted the connection.
+    Connected { since: u64 },
+    /// The next attempt begins then.
+    Waiting { next_attempt: u64 },
+    /// Told to stop: what is queued is sent for as long as the drain may last.
+    Draining,
+    /// Done.
+    Stopped,
+}
+
+impl Phase {
+    /// Whether a connection stands.
+    pub fn is_connected(self) -> bool {
+        matches!(self, Phase::Connected { .. } | Phase::Draining)
+    }
+}
+
+/// Why there was no connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Its label in metrics and log.
+    pub kind: String,
+    pub sentence: String,
+    /// Whether it stays until somebody mends something.
+    pub needs_somebody: bool,
+    pub at: u64,
+}
+
+/// What waits, and what is in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// The configured bound of all bytes in memory together.
+    pub bound: u64,
+    /// Nothing without a disk.
+    pub disk: Option<Disk>,
+    /// High, normal and low.
+    pub lanes: Vec<Lane>,
+}
+
+/// How it stands with the queue's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// The configured bound of them.
+    pub bound: u64,
+    /// What keeps the disk from working, in words.
+    pub trouble: Option<String>,
+}
+
+impl Queue {
+    /// Records that wait.
+    pub fn waiting(&self) -> u64 {
+        self.lanes.iter().flat_map(|lane| lane.waiting.values()).map(|held| held.records).sum()
+    }
+
+    /// Records that the uplink has and nobody has acknowledged.
+    pub fn in_flight(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.in_flight.records).sum()
+    }
+
+    /// Bytes of all records in memory, their bookkeeping included.
+    pub fn bytes(&self) -> u64 {
+        let held = |lane: &Lane| lane.waiting.get(&Place::Memory).map_or(0, |held| held.bytes) + lane.in_flight.bytes;
+        self.lanes.iter().map(held).sum()
+    }
+
+    /// When the oldest record was received.
+    pub fn oldest(&self) -> Option<u64> {
+        self.lanes.iter().filter_map(|lane| lane.oldest).min()
+    }
+}
+
+/// One lane of the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// The priority of its records.
+    pub lane: String,
+    /// What waits, by where it is.
+    pub waiting: BTreeMap<Place, Held>,
+    pub in_flight: Held,
+    /// When the oldest record, waiting or in flight, was received from DDS.
+    pub oldest: Option<u64>,
+}
+
+/// Where a record waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    Memory,
+    /// On the disk only.
+    Disk,
+}
+
+impl Place {
+    /// The label in metrics and status.
+    pub fn label(self) -> &'static str {
+        match self {
+            Place::Memory => "memory",
+            Place::Disk => "disk",
+        }
+    }
+}
+
+/// Records, and their bytes with bookkeeping; on the disk the bytes of the files that hold them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub records: u64,
+    pub bytes: u64,
+}
+
+/// What was handed to connections, repetitions after a lost connection included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub publishes: u64,
+    /// Bytes of the MQTT packets.
+    pub bytes: u64,
+}
+
+/// One `[[topics]]` entry. At every moment `received` and `recovered` are together the sum of everything in `dropped`,
+/// `in_reception`, `queued`, `in_flight` and `acknowledged`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Topic {
+    /// Name of the ROS topic.
+    pub ros: String,
+    /// The MQTT topic, as far as the configuration fills it in.
+    pub mqtt: String,
+    #[serde(flatten)]
+    pub state: State,
+    /// Messages taken from DDS.
+    pub received: u64,
+    /// Records that an earlier process left on the disk.
+    pub recovered: u64,
+    /// Messages that ended before they were acknowledged, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Messages that are counted as received and not yet as anything else.
+    pub in_reception: u64,
+    pub queued: u64,
+    pub in_flight: u64,
+    /// Acknowledged by the broker (QoS 1) or handed to the connection (QoS 0).
+    pub acknowledged: u64,
+    /// Messages that DDS lost or overwrote before they could be received.
+    pub lost_in_dds: u64,
+    pub published: Published,
+    /// Messages received in a second, of late.
+    pub received_per_second: f64,
+    /// Bytes published in a second, of late: MQTT packets.
+    pub published_bytes_per_second: f64,
+    /// Messages dropped, for whatever reason, or lost in DDS in a second, of late.
+    pub lost_per_second: f64,
+}
+
+impl Topic {
+    /// Messages that ended before they were acknowledged, whatever the reason.
+    pub fn dropped_in_all(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+}
+
+/// How it stands with a topic's subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Nobody publishes it yet, so its type is not known.
+    Unknown,
+    Subscribed {
+        #[serde(rename = "type")]
+        type_name: String,
+        /// Publishers that deliver.
+        publishers: usize,
+        /// Publishers that offer less QoS than the topic is configured to ask for: nothing arrives from them.
+        incompatible: usize,
+    },
+    /// No longer configured; what is queued of it is still sent.
+    Removed,
+    /// Not forwarded, for a reason that a person has to read.
+    Trouble { trouble: String },
+}

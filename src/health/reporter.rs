@@ -1,0 +1,172 @@
+//! Makes the [`Report`] of the moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use super::report::{Connection, Disk, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
+use super::{DropReason, Meter, TopicHealth, Topics};
+use crate::config::{Aws, Priority};
+use crate::queue;
+use crate::ros::TopicState;
+use crate::uplink::{self, UplinkState};
+
+/// Everything that a report is made of.
+#[derive(Debug)]
+pub struct Reporter {
+    thing: String,
+    endpoint: String,
+    started: SystemTime,
+    topics: Arc<Topics>,
+    queue: Arc<queue::Queue>,
+    uplink: watch::Receiver<UplinkState>,
+    meter: Arc<Meter>,
+}
+
+impl Reporter {
+    /// A reporter for the bridge that starts now.
+    pub fn new(
+        aws: &Aws,
+        topics: Arc<Topics>,
+        queue: Arc<queue::Queue>,
+        uplink: watch::Receiver<UplinkState>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        Reporter {
+            thing: aws.thing.clone(),
+            endpoint: format!("{}:{}", aws.endpoint, aws.port),
+            started: SystemTime::now(),
+            topics,
+            queue,
+            uplink,
+            meter,
+        }
+    }
+
+    /// How the bridge is now.
+    pub fn report(&self) -> Report {
+        let now = Now { instant: Instant::now(), system: SystemTime::now() };
+        let uplink = self.uplink.borrow().clone();
+        let (configured, leaving) = (self.topics.configured(), self.topics.leaving());
+        let configured = configured.iter().map(|topic| self.topic(topic, state(topic.state()), now.instant));
+        let leaving = leaving.iter().map(|topic| self.topic(topic, State::Removed, now.instant));
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            thing: self.thing.clone(),
+            endpoint: self.endpoint.clone(),
+            started: seconds(self.started),
+            at: seconds(now.system),
+            certificate_expires: uplink.certificate_expires.map(seconds),
+            connection: connection(uplink, now),
+            queue: queue_report(&self.queue.figures()),
+            published: Published { publishes: self.meter.publishes(), bytes: self.meter.bytes() },
+            latency: self.meter.latency(),
+            topics: configured.chain(leaving).collect(),
+        }
+    }
+
+    fn topic(&self, topic: &TopicHealth, state: State, now: Instant) -> Topic {
+        let counters = &topic.counters;
+        // Read before the account, so that they are never more than it counts; what is dropped in between counts as in
+        // reception for this once, and the sum holds.
+        let dropped: BTreeMap<_, _> =
+            DropReason::ALL.iter().map(|&reason| (reason.label().to_owned(), counters.dropped(reason))).collect();
+        let account = self.queue.account(counters);
+        let elsewhere = dropped.values().sum::<u64>() + account.queued + account.in_flight + account.acknowledged;
+        let rates = topic.rates(now);
+        Topic {
+            ros: topic.name.clone(),
+            mqtt: topic.mqtt.clone(),
+            state,
+            received: account.received,
+            recovered: account.recovered,
+            in_reception: (account.received + account.recovered).saturating_sub(elsewhere),
+            dropped,
+            queued: account.queued,
+            in_flight: account.in_flight,
+            acknowledged: account.acknowledged,
+            lost_in_dds: counters.lost_in_dds(),
+            published: Published { publishes: counters.publishes(), bytes: counters.published_bytes() },
+            received_per_second: rates.received,
+            published_bytes_per_second: rates.published_bytes,
+            lost_per_second: rates.lost,
+        }
+    }
+}
+
+/// The same moment on both clocks.
+#[derive(Clone, Copy)]
+struct Now {
+    instant: Instant,
+    system: SystemTime,
+}
+
+impl Now {
+    fn seconds_at(self, at: Instant) -> u64 {
+        let ahead = at.saturating_duration_since(self.instant);
+        let ago = self.instant.saturating_duration_since(at);
+        seconds((self.system + ahead).checked_sub(ago).unwrap_or(UNIX_EPOCH))
+    }
+}
+
+fn connection(uplink: UplinkState, now: Now) -> Connection {
+    let phase = match uplink.phase {
+        uplink::Phase::Connecting => Phase::Connecting,
+        uplink::Phase::Connected { since } => Phase::Connected { since: now.seconds_at(since) },
+        uplink::Phase::Waiting { until } => Phase::Waiting { next_attempt: now.seconds_at(until) },
+        uplink::Phase::Draining => Phase::Draining,
+        uplink::Phase::Stopped => Phase::Stopped,
+    };
+    let fault = |(fault, at): (uplink::Fault, SystemTime)| Fault {
+        kind: fault.kind.label().to_owned(),
+        needs_somebody: fault.kind.needs_somebody(),
+        sentence: fault.sentence,
+        at: seconds(at),
+    };
+    Connection {
+        phase,
+        connections: uplink.connections,
+        failed_attempts: uplink.failed_attempts,
+        failures: uplink.failures.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
+        last_fault: uplink.last_fault.map(fault),
+        set_aside: uplink.set_aside,
+        contested: uplink.contested,
+    }
+}
+
+fn queue_report(figures: &queue::Figures) -> Queue {
+    let lane = |(name, priority): (&str, Priority)| {
+        let lane = figures.lane(priority);
+        let mut waiting = BTreeMap::from([(Place::Memory, Held { records: lane.queued, bytes: lane.queued_bytes })]);
+        if let Some(disk) = &figures.disk {
+            let bytes = disk.lanes[priority as usize];
+            waiting.insert(Place::Disk, Held { records: lane.queued_on_disk, bytes });
+        }
+        Lane {
+            lane: name.to_owned(),
+            waiting,
+            in_flight: Held { records: lane.in_flight, bytes: lane.in_flight_bytes },
+            oldest: lane.oldest_received_ns.map(|ns| Duration::from_nanos(ns.try_into().unwrap_or(0)).as_secs()),
+        }
+    };
+    let lanes = [("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)];
+    let disk = figures.disk.as_ref();
+    let disk = disk.map(|disk| Disk { bytes: disk.bytes, bound: disk.bound, trouble: disk.trouble.clone() });
+    Queue { bound: figures.bound, disk, lanes: lanes.into_iter().map(lane).collect() }
+}
+
+fn state(state: TopicState) -> State {
+    match state {
+        TopicState::Unknown => State::Unknown,
+        TopicState::Subscribed { type_name, publishers, incompatible } => {
+            State::Subscribed { type_name, publishers, incompatible }
+        }
+        TopicState::Trouble(trouble) => State::Trouble { trouble },
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

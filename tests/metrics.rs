@@ -1,0 +1,175 @@
+//! What Prometheus reads of the running bridge.
+
+#[allow(dead_code, reason = "shared by tests that need different parts of it")]
+mod support {
+    pub mod certificates;
+    pub mod domain;
+    pub mod link;
+    pub mod mosquitto;
+    pub mod observer;
+    pub mod port;
+    pub mod program;
+    pub mod robot;
+    pub mod stage;
+}
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::port::Port;
+use support::program::Program;
+use support::robot::{Robot, numbered, publish};
+use support::stage::Stage;
+
+/// Reads OpenMetrics with the parser of Prometheus' own Python library, and prints each sample as one line of JSON.
+/// Debian installs the library for its own Python.
+const PARSER: &str = r#"
+import json, sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(sys.stdin.read()):
+    for sample in family.samples:
+        print(json.dumps([family.type, family.documentation, sample.name, sample.labels, str(sample.value)]))
+"#;
+
+/// One series of a scrape.
+#[derive(Debug)]
+struct Sample {
+    kind: String,
+    name: String,
+    labels: Value,
+    value: f64,
+}
+
+/// Sends `request` to `port`; answers head and body.
+fn http(port: u16, request: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nHost: robot1\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+fn scrape(port: u16) -> Vec<Sample> {
+    let (head, body) = http(port, "GET /metrics");
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("application/openmetrics-text; version=1.0.0"), "{head}");
+    let mut parser = Command::new("/usr/bin/python3")
+        .args(["-c", PARSER])
+        .env_remove("PYTHONPATH")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    parser.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+    let output = parser.wait_with_output().unwrap();
+    assert!(output.status.success(), "this is no OpenMetrics:\n{body}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| {
+            let [kind, help, name, labels, value]: [Value; 5] = serde_json::from_str(line).unwrap();
+            assert!(help.as_str().is_some_and(|help| help.ends_with('.')), "{name} says {help}");
+            let word = |value: Value| value.as_str().unwrap().to_owned();
+            Sample { kind: word(kind), name: word(name), labels, value: word(value).parse().unwrap() }
+        })
+        .collect()
+}
+
+/// The sum of the samples called `name` that have all of `labels`; there has to be one.
+fn sum(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> f64 {
+    let has = |sample: &&Sample| {
+        sample.name == name && labels.iter().all(|(label, value)| sample.labels[label].as_str() == Some(value))
+    };
+    let found: Vec<f64> = samples.iter().filter(has).map(|sample| sample.value).collect();
+    assert!(!found.is_empty(), "no {name} with {labels:?} in {samples:#?}");
+    found.iter().sum()
+}
+
+/// Every metric has the name, the labels and the kind that dashboards depend on, is OpenMetrics as Prometheus' own
+/// parser reads it, and the counters of a topic add up. Two entries for one ROS topic are one series.
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_reads_the_metrics() {
+    let stage = Stage::set().await;
+    let port = Port::reserve();
+    let config = format!(
+        "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[health]\nmetrics = \"127.0.0.1:{}\"\n\
+         [[topics]]\nros = \"/numbers\"\npayload = \"data\"\n\
+         [[topics]]\nros = \"/numbers\"\nmqtt = \"again\"\npriority = \"low\"\n\
+         [[topics]]\nros = \"/bytes\"\n",
+        port.number()
+    );
+    let mut program = Program::start(&stage.configure(&config));
+    let mut robot = Robot::start();
+    let (publisher, bytes) = (robot.publisher("/numbers", 100), robot.raw_publisher("/bytes"));
+    Robot::await_subscribers(&publisher, 2);
+    while bytes.get_inter_process_subscription_count().unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (0..10).for_each(|number| publish(&publisher, numbered(number)));
+    bytes.publish_raw(&[0, 1, 0, 0, 255, 255, 255, 255]).unwrap();
+    program.await_report(|report| report.topics[1].acknowledged == 10 && report.topics[2].dropped_in_all() == 1);
+    stage.link.shut().await;
+    program.await_report(|report| !report.connection.failures.is_empty());
+    (0..5).for_each(|number| publish(&publisher, numbered(number)));
+    program.await_report(|report| report.queue.waiting() == 10);
+
+    let samples = scrape(port.number());
+    let numbers = &[("topic", "/numbers")];
+    for (kind, name, labels, expected) in [
+        ("counter", "iot_bridge_messages_received_total", &numbers[..], Some(30.0)),
+        ("counter", "iot_bridge_messages_acknowledged_total", numbers, Some(20.0)),
+        ("counter", "iot_bridge_messages_dropped_total", &[("topic", "/bytes"), ("reason", "malformed")], Some(1.0)),
+        ("counter", "iot_bridge_messages_dropped_total", numbers, Some(0.0)),
+        ("counter", "iot_bridge_messages_lost_in_dds_total", numbers, Some(0.0)),
+        ("counter", "iot_bridge_topic_publish_bytes_total", numbers, None),
+        ("gauge", "iot_bridge_topic_queued", numbers, Some(10.0)),
+        ("gauge", "iot_bridge_topic_in_flight", numbers, Some(0.0)),
+        ("gauge", "iot_bridge_queue_records", &[("lane", "normal")], Some(5.0)),
+        ("gauge", "iot_bridge_queue_records", &[("lane", "low")], Some(5.0)),
+        ("gauge", "iot_bridge_queue_bytes", &[("lane", "high"), ("where", "memory")], Some(0.0)),
+        ("gauge", "iot_bridge_queue_bytes", &[("lane", "high"), ("where", "disk")], Some(0.0)),
+        ("counter", "iot_bridge_messages_recovered_total", numbers, Some(0.0)),
+        ("gauge", "iot_bridge_in_flight", &[], Some(0.0)),
+        ("gauge", "iot_bridge_connected", &[], Some(0.0)),
+        ("counter", "iot_bridge_connections_total", &[], Some(1.0)),
+        ("counter", "iot_bridge_connection_failures_total", &[], None),
+        ("counter", "iot_bridge_publishes_total", &[], Some(20.0)),
+        ("counter", "iot_bridge_publish_bytes_total", &[], None),
+        ("histogram", "iot_bridge_publish_latency_seconds_count", &[], Some(20.0)),
+        ("histogram", "iot_bridge_publish_latency_seconds_bucket", &[("le", "+Inf")], Some(20.0)),
+        ("gauge", "iot_bridge_certificate_expiry_timestamp_seconds", &[], None),
+    ] {
+        let found = sum(&samples, name, labels);
+        assert!(expected.map_or(found > 0.0, |expected| found == expected), "{name} {labels:?} is {found}");
+        assert!(samples.iter().all(|sample| sample.name != name || sample.kind == kind), "{name} is no {kind}");
+    }
+    for topic in ["/numbers", "/bytes"] {
+        let of = |name: &str| sum(&samples, name, &[("topic", topic)]);
+        let ended = of("iot_bridge_messages_dropped_total") + of("iot_bridge_messages_acknowledged_total");
+        let held = of("iot_bridge_topic_queued") + of("iot_bridge_topic_in_flight");
+        let came = of("iot_bridge_messages_received_total") + of("iot_bridge_messages_recovered_total");
+        assert_eq!(came, ended + held, "{topic}");
+    }
+    assert!(http(port.number(), "GET /").0.starts_with("HTTP/1.1 404"));
+    assert!(http(port.number(), "POST /metrics").0.starts_with("HTTP/1.1 405"));
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// An address that something else has is told, and does not stop the bridge; metrics are off unless they are wanted.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_does_not_stop_the_bridge() {
+    let stage = Stage::set().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = stage.configure(&format!("[health]\nmetrics = \"{address}\"\n[[topics]]\nros = \"/numbers\"\n"));
+    let mut program = Program::start(&config);
+    program.await_note("STATUS=Connected.");
+    assert!(program.await_log(&format!("Metrics cannot be served at {address}")).contains("WARN"));
+    assert_eq!(program.terminate().code(), Some(0));
+    let mut silent = Program::start(&stage.configure("[[topics]]\nros = \"/numbers\"\n"));
+    silent.await_note("STATUS=Connected.");
+    assert!(silent.log_lines("etrics").is_empty());
+    assert_eq!(silent.terminate().code(), Some(0));
+}

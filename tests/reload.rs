@@ -1,0 +1,169 @@
+//! Another configuration while the bridge runs.
+
+#[allow(dead_code, reason = "shared by tests that need different parts of it")]
+mod support {
+    pub mod certificates;
+    pub mod domain;
+    pub mod link;
+    pub mod mosquitto;
+    pub mod observer;
+    pub mod port;
+    pub mod program;
+    pub mod robot;
+    pub mod stage;
+}
+
+use std::collections::HashSet;
+
+use iot_bridge::health::report::State;
+use support::certificates::Valid;
+use support::program::Program;
+use support::robot::{Robot, Stream, number_in, numbered, publish};
+use support::stage::Stage;
+
+const QUICK: &str = "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n";
+
+/// An entry for `topic` that passes its text on; `rest` follows.
+fn entry(topic: &str, rest: &str) -> String {
+    format!("[[topics]]\nros = \"{topic}\"\npayload = \"data\"\ndepth = 1000\n{rest}\n")
+}
+
+/// A reload adds, removes and changes topics. A topic that stays the same loses nothing, no matter how often, and the
+/// connection stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_touches_what_has_changed_alone() {
+    let mut stage = Stage::set().await;
+    let steady = entry("/steady", "");
+    let before = format!("{QUICK}{steady}{}{}", entry("/moved", ""), entry("/removed", ""));
+    let mut program = Program::start(&stage.configure(&before));
+    let mut robot = Robot::start();
+    let mut other = Robot::start();
+    let [moved, removed, added] = ["/moved", "/removed", "/added"].map(|topic| other.publisher(topic, 100));
+    let publisher = robot.publisher("/steady", 10_000);
+    [&publisher, &moved, &removed].into_iter().for_each(Robot::await_subscriber);
+    program.await_note("3 of 3 topics subscribed");
+    let stream = Stream::start(robot, vec![publisher], 200, usize::MAX);
+    publish(&moved, numbered(1));
+    publish(&removed, numbered(1));
+    program.await_report(|report| report.topics[1..].iter().all(|topic| topic.acknowledged == 1));
+
+    let moved_entry = entry("/moved", "mqtt = \"elsewhere\"");
+    stage.configure(&format!("{QUICK}{}{moved_entry}{steady}", entry("/added", "")));
+    program.reload();
+    program.await_log("The configuration is reloaded: 1 topics added, 1 removed, 1 changed.");
+    Robot::await_subscriber(&added);
+    publish(&moved, numbered(2));
+    publish(&added, numbered(3));
+    let report =
+        program.await_report(|report| report.topics[0].acknowledged == 1 && report.topics[1].acknowledged == 2);
+    let names: Vec<_> = report.topics.iter().map(|topic| (topic.ros.as_str(), topic.mqtt.as_str())).collect();
+    assert_eq!(
+        names,
+        [("/added", "robots/robot1/added"), ("/moved", "elsewhere"), ("/steady", "robots/robot1/steady")],
+        "in the new order, and one that has changed goes on counting"
+    );
+    assert!(matches!(report.topics[1].state, State::Subscribed { .. }), "{report:?}");
+    for _ in 0..10 {
+        program.reload();
+    }
+    program.await_log("0 topics added, 0 removed, 0 changed.");
+    let published = stream.stop().count;
+    let report = program.await_report(|report| report.topics[2].acknowledged as usize == published);
+    assert_eq!((report.connection.connections, report.topics[2].lost_in_dds), (1, 0));
+    assert_eq!(removed.get_inter_process_subscription_count().unwrap(), 0);
+
+    let (mut steady, mut others) = (Vec::new(), HashSet::new());
+    while steady.len() < published || others.len() < 4 {
+        let (topic, payload) = stage.observer.next().await;
+        match topic.as_str() {
+            "robots/robot1/steady" => steady.push(number_in(&payload)),
+            _ => drop(others.insert((topic, number_in(&payload)))),
+        }
+    }
+    assert!(steady.into_iter().eq(0..published), "something is missing, twice or out of order");
+    let expected =
+        [("robots/robot1/moved", 1), ("robots/robot1/removed", 1), ("elsewhere", 2), ("robots/robot1/added", 3)];
+    assert_eq!(others, HashSet::from(expected.map(|(topic, number)| (topic.to_owned(), number))));
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// What is queued of a removed topic is still sent, and shown until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_queued_of_a_removed_topic_arrives() {
+    let mut stage = Stage::set().await;
+    let stays = entry("/stays", "");
+    let mut program = Program::start(&stage.configure(&format!("{QUICK}{stays}{}", entry("/removed", ""))));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/removed", 100);
+    Robot::await_subscriber(&publisher);
+    program.await_note("STATUS=Connected.");
+    stage.link.shut().await;
+    program.await_note("STATUS=Not connected");
+    (0..3).for_each(|number| publish(&publisher, numbered(number)));
+    program.await_report(|report| report.topics[1].queued == 3);
+    stage.configure(&format!("{QUICK}{stays}"));
+    program.reload();
+    let report = program.report();
+    assert_eq!((&report.topics[1].state, report.topics[1].queued), (&State::Removed, 3));
+    stage.link.reopen().await;
+    for number in 0..3 {
+        assert_eq!(number_in(&stage.observer.next().await.1), number);
+    }
+    program.await_report(|report| report.topics.len() == 1);
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// A wrong configuration is refused with its problems, and the one before stays in force; what can't be changed while the
+/// bridge runs is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_configuration_changes_nothing() {
+    let mut stage = Stage::set().await;
+    let mut program = Program::start(&stage.configure(&format!("{QUICK}{}", entry("/numbers", ""))));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/numbers", 100);
+    Robot::await_subscriber(&publisher);
+    program.await_note("STATUS=Connected.");
+    stage.configure("[[topics]]\nros = \"/numbers\"\nqos = 7\n[[topics]]\nros = \"/a b\"\n");
+    program.reload();
+    for problem in ["topics[0].qos", "topics[1].ros"] {
+        assert!(program.await_log(problem).contains("ERROR"));
+    }
+    program.await_log("The configuration is not reloaded; the one before stays in force.");
+    publish(&publisher, numbered(1));
+    assert_eq!(number_in(&stage.observer.next().await.1), 1);
+
+    stage.configure(&format!("memory = \"2 MiB\"\n{QUICK}{}", entry("/numbers", "")));
+    program.reload();
+    assert!(program.await_log("[queue] has changed, which a restart").contains("WARN"));
+    stage.configure(&format!("[ros]\nnamespace = \"/other\"\n{}", entry("numbers", "")));
+    program.reload();
+    assert!(program.await_log("nothing is reloaded").contains("WARN"));
+    assert_eq!(program.report().topics[0].ros, "/numbers");
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// A reload with another certificate in the same files connects with it; with the same one it leaves the connection
+/// alone. Nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_is_taken() {
+    let mut stage = Stage::set().await;
+    let mut program = Program::start(&stage.configure(&format!("{QUICK}{}", entry("/numbers", ""))));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/numbers", 10_000);
+    Robot::await_subscriber(&publisher);
+    program.await_note("STATUS=Connected.");
+    let stream = Stream::start(robot, vec![publisher], 100, usize::MAX);
+    program.reload();
+    stage.authority.issue(&["robot1"], Valid::Now).write(stage.directory.path(), "robot1");
+    assert_eq!(program.report().connection.connections, 1);
+    program.reload();
+    program.await_log("The certificates have changed");
+    let report = program.await_report(|report| report.connection.connections == 2);
+    assert!(report.connection.failures.is_empty(), "{report:?}");
+    let published = stream.stop().count;
+    let mut arrived = HashSet::new();
+    while arrived.len() < published {
+        arrived.insert(number_in(&stage.observer.next().await.1));
+    }
+    assert_eq!(program.terminate().code(), Some(0));
+}
