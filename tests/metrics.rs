@@ -132,6 +132,8 @@ async fn prometheus_reads_the_metrics() {
         ("gauge", "iot_bridge_queue_bytes", &[("lane", "high"), ("where", "disk")], Some(0.0)),
         ("counter", "iot_bridge_messages_recovered_total", numbers, Some(0.0)),
         ("gauge", "iot_bridge_in_flight", &[], Some(0.0)),
+        ("gauge", "iot_bridge_queue_disk_works", &[], Some(1.0)),
+        ("gauge", "iot_bridge_queue_disk_bytes", &[], None),
         ("gauge", "iot_bridge_connected", &[], Some(0.0)),
         ("counter", "iot_bridge_connections_total", &[], Some(1.0)),
         ("counter", "iot_bridge_connection_failures_total", &[], None),

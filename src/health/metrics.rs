@@ -114,7 +114,12 @@ fn queue(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let bytes = held().map(|(labels, held)| (labels, held.bytes));
     families.gauges("iot_bridge_queue_bytes", "Bytes of the records that wait to be sent.", bytes)?;
     let help = "Records that were sent and not acknowledged yet.";
-    families.gauge("iot_bridge_in_flight", help, report.queue.in_flight())
+    families.gauge("iot_bridge_in_flight", help, report.queue.in_flight())?;
+    let Some(disk) = &report.queue.disk else { return Ok(()) };
+    let help = "Bytes of all files of the queue, those that are set aside included.";
+    families.gauge("iot_bridge_queue_disk_bytes", help, disk.bytes)?;
+    let help = "1 while the queue's disk works.";
+    families.gauge("iot_bridge_queue_disk_works", help, u64::from(disk.trouble.is_none()))
 }
 
 fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {

@@ -26,6 +26,9 @@ pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHeal
         let _ = write!(line, " {remark}.");
     }
     let _ = write!(line, " {acknowledged} acknowledged, {waiting} queued, {dropped} dropped.");
+    if let Some(trouble) = queue.disk.as_ref().and_then(|disk| disk.trouble.as_ref()) {
+        let _ = write!(line, " The queue's disk does not work: {trouble}.");
+    }
     let received = topics.iter().filter(|topic| matches!(topic.state(), TopicState::Subscribed { .. })).count();
     let _ = write!(line, " {received} of {} topics subscribed.", topics.len());
     let mut troubles = topics.iter().filter_map(|topic| trouble(topic));
