@@ -94,7 +94,7 @@ impl Outage {
                 std::thread::sleep(Duration::from_millis(1));
             }
             assert!(self.queue.admit(record, now));
-            if number % 5000 == 0 {
+            if number.is_multiple_of(5000) {
                 self.check_bounds();
             }
         }

@@ -57,6 +57,14 @@ pub struct Report {
     pub all_durable: bool,
     /// What it acknowledges next, itself.
     pub acknowledged: Vec<u64>,
+    /// When, by [`clock`].
+    pub at: Duration,
+}
+
+/// A clock that all processes share.
+pub fn clock() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::try_from(now).unwrap()
 }
 
 /// The running victim.
@@ -147,13 +155,13 @@ fn live(queue: &Queue, first: u64, acknowledges: bool) -> ! {
         let leases: Vec<_> = std::iter::from_fn(|| queue.lease(Instant::now())).take(some).collect();
         // Before it is done, since the end may come between.
         let acknowledged = leases.iter().map(|lease| number_in(&lease.record.payload)).collect();
-        report(&Report { next, all_durable: false, acknowledged });
+        report(&Report { next, all_durable: false, acknowledged, at: clock() });
         leases.iter().for_each(|lease| assert!(queue.acknowledge(lease.id)));
         // Now and then it waits for the disk to catch up.
         let patience = Instant::now() + Duration::from_secs(u64::from(rand::random::<u8>() < 50) * 2);
         while Instant::now() < patience {
             if queue.figures().memory_only() == 0 {
-                report(&Report { next, all_durable: true, acknowledged: Vec::new() });
+                report(&Report { next, all_durable: true, acknowledged: Vec::new(), at: clock() });
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
