@@ -80,11 +80,63 @@ pub enum Command {
         #[arg(long, value_name = "NAME", default_value = "mock_telemetry", value_parser = topic_name)]
         topic: String,
     },
+    /// Look into the queue on disk, or empty it, while the bridge is stopped
+    Queue {
+        #[command(subcommand)]
+        command: QueueCommand,
+    },
     /// Print the completion script of a shell
     Completions {
         /// The shell
         shell: Shell,
     },
+}
+
+/// What to do with the queue on disk.
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// Show what is there by lane and topic, what is damaged, and what is set aside
+    ///
+    /// Changes nothing.
+    Show {
+        #[command(flatten)]
+        queue: QueueArgs,
+        /// Print one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print all records in the order in which they would be sent, as JSON lines
+    ///
+    /// Changes nothing. Each line is an object with lane, ros, mqtt, qos, retain, number (in its lane), received and
+    /// expires (nanoseconds since 1970), and payload or, where that is no UTF-8, payload_base64. What can't be read is
+    /// told on standard error.
+    Export {
+        #[command(flatten)]
+        queue: QueueArgs,
+        /// Write to this file, which must not be there yet, instead of standard output
+        #[arg(long, value_name = "PATH")]
+        output: Option<PathBuf>,
+    },
+    /// Delete all records, and what is set aside
+    ///
+    /// Asks first. Sequence numbers go on where they are, and files that are not the queue's stay.
+    Purge {
+        #[command(flatten)]
+        queue: QueueArgs,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Where the queue is.
+#[derive(Debug, Args)]
+pub struct QueueArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Directory of the queue, without a look at the configuration [default: queue.directory of the configuration]
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub directory: Option<PathBuf>,
 }
 
 /// Where the configuration is.

@@ -3,6 +3,7 @@
 mod check;
 mod mock;
 mod preview;
+mod queue;
 mod run;
 mod status;
 
@@ -25,6 +26,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Status { json, watch } => status::execute(json, watch),
         Command::Preview { topic, count, config } => preview::execute(config.config.as_deref(), &topic, count),
         Command::Mock { rate, topic } => mock::execute(rate, &topic),
+        Command::Queue { command } => queue::execute(command),
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -251,7 +251,7 @@ impl Uplink {
     }
 
     /// Looks, before the leases are taken back, whether the broker has closed the connection over what was in flight.
-    /// Answers whether that is so.
+    /// Answers whether that is so, or likely: a suspect was in flight alone.
     fn judge(&mut self, outbox: &Outbox, lasted: Duration) -> bool {
         let (topics, now) = (outbox.topics_in_flight(), Instant::now());
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -273,7 +273,7 @@ impl Uplink {
             self.early_closes.explained();
             self.note_remarks();
         }
-        verdict.is_some()
+        verdict.is_some() || topics.len() == 1 && self.rules.suspects.one_at_a_time()
     }
 
     /// Notes in the state which topics are set aside, and, once the connection has become stable, that it stands, if

@@ -18,7 +18,7 @@ use iot_bridge::config::Quotas;
 use iot_bridge::queue::Record;
 use support::aws_broker::{AckFaults, AwsBroker, Limits};
 use support::link::Link;
-use support::scene::Scene;
+use support::scene::{Scene, admit};
 
 /// A scene whose uplink keeps to the documented quotas of a broker that enforces them.
 async fn paced() -> (Scene, AwsBroker) {
@@ -97,5 +97,38 @@ async fn a_bad_link_does_not_push_a_second_over_the_quota() {
     let record = broker.record();
     assert_eq!(record.violations(), []);
     assert!(record.most_publishes_in_a_second() <= 100, "{}", record.most_publishes_in_a_second());
+    running.stop().await;
+}
+
+/// A flood on one topic delays only itself: each record of another topic, ten a second, arrives after no more than a few
+/// of the flood, a hundredth of a second each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_delays_only_itself() {
+    const FLOOD: usize = 1500;
+    let (mut scene, mut broker) = paced().await;
+    let (flood, calm) = (scene.routes[0].clone(), scene.routes[1].clone());
+    // From its own line of messages, not the observer's.
+    scene.observer.watch(&mut broker.messages);
+    let mut running = scene.run();
+    running.connected(1).await;
+    (0..FLOOD).for_each(|number| admit(&scene.queue, std::slice::from_ref(&flood), number));
+    let mut worst = 0;
+    for number in 0..50 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = broker.record().arrivals.len();
+        admit(&scene.queue, std::slice::from_ref(&calm), number);
+        loop {
+            let (topic, _) = broker.messages.recv().await.unwrap();
+            if topic == calm.mqtt {
+                break;
+            }
+        }
+        let arrivals = broker.record().arrivals;
+        let place = arrivals.iter().rposition(|arrival| arrival.topic == calm.mqtt).unwrap();
+        worst = worst.max(place - before);
+    }
+    assert!(flood.counters.queued() > 0, "the flood was over too soon");
+    assert!(worst < 10, "{worst} publishes of the flood came before");
+    assert_eq!(broker.record().violations(), []);
     running.stop().await;
 }

@@ -119,6 +119,29 @@ async fn a_poisonous_record_is_given_up() {
     running.stop().await;
 }
 
+/// Around the limits of payload and packet a record is delivered, or dropped with a count before it is sent: the broker
+/// never closes the connection over one.
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_around_the_limits_close_no_connection() {
+    let (mut scene, mut broker) = strict(Limits::documented()).await;
+    scene.observer.watch(&mut broker.messages);
+    let mut running = scene.run();
+    let (route, now) = (scene.routes[0].clone(), Instant::now());
+    for size in [131_071, 131_072, 131_073, 149_481, 149_482, 1 << 20] {
+        let payload = Bytes::from(vec![b' '; size]);
+        let expires = now + Duration::from_secs(3600);
+        assert!(scene.queue.admit(Record { route: route.clone(), payload, received_ns: 0, expires }, now));
+    }
+    acknowledged(&scene, &scene.routes).await;
+    assert_eq!((route.counters.acknowledged(), route.counters.dropped(DropReason::TooLarge)), (2, 4));
+    assert_eq!(scene.observer.next().await.1.len(), 131_071);
+    assert_eq!(scene.observer.next().await.1.len(), 131_072);
+    let record = broker.record();
+    assert_eq!((record.violations(), record.connects.len()), (vec![], 1));
+    assert_eq!(running.connected(1).await.connections, 1);
+    running.stop().await;
+}
+
 /// A forbidden topic with QoS 0, whose publishes nobody acknowledges, is found too, and no other is blamed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forbidden_topic_with_qos_0_is_found() {

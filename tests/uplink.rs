@@ -17,7 +17,7 @@ use iot_bridge::config::Qos;
 use iot_bridge::uplink::{FaultKind, Phase};
 use support::aws_broker::{AckFaults, AwsBroker, Limits};
 use support::certificates::{Authority, Valid};
-use support::link::Cut;
+use support::link::{Cut, Link};
 use support::mosquitto::Mosquitto;
 use support::scene::{Scene, route};
 
@@ -121,6 +121,29 @@ async fn assumes_nothing_of_pubacks() {
     assert_eq!(running.stop().await, 0);
 }
 
+/// Of the PUBACKs one in twenty is lost and one in twenty late, and connections are cut in the middle of whatever passes:
+/// every record arrives, first receipts in order within each topic, and none is blamed for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn loses_nothing_over_a_wretched_link() {
+    const COUNT: usize = 10_000;
+    let mut scene = Scene::set().await;
+    let mut broker = AwsBroker::start(&scene.authority, Limits::without_rates()).await;
+    broker.ack_faults(AckFaults { lost: 0.05, late: 0.05, late_by: Duration::from_millis(50) });
+    scene.link = Link::open(broker.port).await;
+    scene.aws.port = scene.link.port();
+    scene.link.plan([5_001, 90_003, 40_009, 200_017].map(Cut::ToBroker));
+    scene.mqtt.ack_timeout = Duration::from_millis(500);
+    scene.observer.watch(&mut broker.messages);
+    let running = scene.run();
+    let admitting = scene.admit_at(2000, COUNT);
+    scene.receive(COUNT).await;
+    admitting.join().unwrap();
+    // What is left waits for PUBACKs, which it gets sooner or later.
+    scene.acknowledged(COUNT).await;
+    assert_eq!(running.state.borrow().set_aside, Vec::<String>::new());
+    running.stop().await;
+}
+
 /// Connections are cut at bytes all over the handshake and the stream, in either direction, with publishes and PUBACKs
 /// half-way: every record arrives, in order.
 #[tokio::test(flavor = "multi_thread")]
@@ -171,6 +194,23 @@ async fn survives_a_link_that_stalls() {
     admitting.join().unwrap();
     scene.acknowledged(1000).await;
     assert_eq!(running.stop().await, 0);
+}
+
+/// A link on which nothing is sent, and over which nothing comes back any more, is found dead within the keep-alive time.
+#[tokio::test(flavor = "multi_thread")]
+async fn finds_a_half_open_link_within_keep_alive() {
+    let mut scene = Scene::set().await;
+    let broker = AwsBroker::start(&scene.authority, Limits::documented()).await;
+    scene.aws.port = broker.port;
+    scene.mqtt.keep_alive = Duration::from_secs(6);
+    let mut running = scene.run();
+    running.connected(1).await;
+    broker.freeze("robot1");
+    let frozen = Instant::now();
+    let sentence = running.fault(FaultKind::TimedOut).await;
+    assert!(frozen.elapsed() < scene.mqtt.keep_alive.mul_f64(1.5), "{:?}", frozen.elapsed());
+    assert_eq!(sentence, "the broker has not answered a ping within the keep-alive time");
+    running.stop().await;
 }
 
 /// A broker that is down at the start is normal: the uplink says that it is refused, beats its heart, and sends what

@@ -103,9 +103,7 @@ const PROVISIONING: &[Key] = &[
 
 const MQTT: &[Key] = &[
     key("version", Kind::Choice(&["3.1.1", "5"])).or("3.1.1"),
-    key("keep_alive", Kind::Duration(Duration::from_secs(5), Duration::from_secs(1_200)))
-        .or("60 s")
-        .note("AWS IoT Core itself takes 30 s to 20 min"),
+    key("keep_alive", Kind::Duration(Duration::from_secs(5), Duration::from_secs(1_200))).or("60 s"),
     key("ack_timeout", Kind::Duration(SECOND, Duration::from_secs(600))).or("20 s"),
     key("reconnect", Kind::Table(RECONNECT)).required(),
     key("quotas", Kind::Table(QUOTAS)).required(),

@@ -59,7 +59,7 @@ pub struct Aws {
 /// How the connection behaves.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mqtt {
-    /// Longest silence before a ping.
+    /// A link over which nothing comes back any more is given up within this time: the broker is pinged twice in it.
     #[serde(serialize_with = "serialize_duration")]
     pub keep_alive: Duration,
     /// Longest wait for a PUBACK before the connection is given up.

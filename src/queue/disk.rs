@@ -12,8 +12,9 @@
 //! ```
 //!
 //! Who does what: [`log`] is all of it, for the keeper. [`scan`] walks through a segment, over damage; [`survey`] looks
-//! at a whole directory when the process starts; [`finding`] says what is wrong with it; [`clock`] knows when a record
-//! expires after a restart; [`files`] is the one way to the file system, so that tests inject faults.
+//! at a whole directory when the process starts; [`finding`] says what is wrong with it; [`purge`] empties one that no
+//! process works with; [`clock`] knows when a record expires after a restart; [`files`] is the one way to the file
+//! system, so that tests inject faults.
 //!
 //! **What is written when.** With `spill` nothing, as long as the link keeps up. While the link is down, and when memory
 //! runs short (three quarters are taken), what is in memory is written, oldest first, in groups a second apart or a
@@ -51,6 +52,7 @@ pub mod finding;
 pub mod format;
 pub mod ledger;
 pub mod log;
+pub mod purge;
 pub mod quarantine;
 pub mod reader;
 pub mod route_table;

@@ -180,4 +180,31 @@ mod tests {
             }
         }
     }
+
+    /// A thousand bridges that lose the broker at the same moment and do not find it for a minute: their attempts are
+    /// never more in half a second than the first, evenly spread ones, and soon they come as steadily as if they knew
+    /// nothing of each other.
+    #[test]
+    fn a_thousand_bridges_do_not_come_in_waves() {
+        const BRIDGES: usize = 1000;
+        let (start, end) = (Instant::now(), Duration::from_secs(60));
+        let mut attempts = vec![0; 120];
+        for _ in 0..BRIDGES {
+            let mut backoff = Backoff::try_new(&settings(1000, 120_000)).unwrap();
+            let mut now = backoff.next_attempt(start);
+            while now - start < end {
+                attempts[(now - start).as_millis() as usize / 500] += 1;
+                backoff.attempted(now);
+                now = backoff.next_attempt(now);
+            }
+        }
+        let most = attempts.iter().max().unwrap();
+        assert!(*most < BRIDGES * 2 / 3, "{most} in half a second: {attempts:?}");
+        for (index, around) in attempts.windows(9).enumerate().skip(10) {
+            let (here, mean) = (around[4] as f64, around.iter().sum::<usize>() as f64 / 9.0);
+            // Five standard deviations of what comes independently.
+            let chance = 5.0 * mean.sqrt();
+            assert!((here - mean).abs() < 0.5 * mean + chance, "{here} of {mean} around bin {index}: {attempts:?}");
+        }
+    }
 }

@@ -65,7 +65,7 @@ impl Connection {
         let mut options = MqttOptions::new(&aws.client_id, &aws.endpoint, aws.port);
         options
             .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)))
-            .set_keep_alive(mqtt.keep_alive)
+            .set_keep_alive(ping_interval(mqtt.keep_alive))
             .set_clean_session(true)
             .set_inflight(PACKET_IDS)
             .set_max_packet_size(MAX_PACKET, MAX_PACKET);
@@ -179,6 +179,13 @@ impl Connection {
             }
         }
     }
+}
+
+/// How often the broker is pinged. The client gives a connection up when a ping is due and the one before it was not
+/// answered, so a link is found dead after two of these.
+fn ping_interval(keep_alive: Duration) -> Duration {
+    // MQTT counts whole seconds.
+    Duration::from_secs((keep_alive.as_secs() / 2).max(1))
 }
 
 /// Waits until a record may be leased. To be asked anew several times a second, because topics are set aside for a time.

@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 /// Early closes in a row after which topics are suspects that were acknowledged before.
 const CROWDED: u32 = 2;
 
-/// Closes with a publish alone in flight after which its topic is set aside.
+/// Closes with a publish alone in flight, without an acknowledgement of its topic between them, after which the topic is
+/// set aside.
 const FORBIDDEN: u32 = 2;
 
 /// Closes with a publish alone in flight after which it is poison, if its topic was acknowledged before.
@@ -50,8 +51,8 @@ pub(super) struct Suspects {
     /// Acknowledged at least once since the start of the process.
     proven: HashSet<String>,
     suspects: BTreeSet<String>,
-    /// The topic whose publish was in flight alone at the last close, and how often in a row.
-    alone: Option<(String, u32)>,
+    /// How often a topic's publish was in flight alone at a close, since the topic's last acknowledgement.
+    alone: BTreeMap<String, u32>,
     aside: BTreeMap<String, Aside>,
     /// A record was dropped as poison, and nothing has been acknowledged since.
     spent: bool,
@@ -89,7 +90,7 @@ impl Suspects {
             closes: 0,
             proven: HashSet::new(),
             suspects: BTreeSet::new(),
-            alone: None,
+            alone: BTreeMap::new(),
             aside: BTreeMap::new(),
             spent: false,
         }
@@ -127,9 +128,7 @@ impl Suspects {
         }
         self.spent = false;
         self.suspects.remove(topic);
-        if self.alone.as_ref().is_some_and(|(alone, _)| alone == topic) {
-            self.alone = None;
-        }
+        self.alone.remove(topic);
         self.aside.remove(topic).is_some()
     }
 
@@ -137,7 +136,7 @@ impl Suspects {
     pub fn stable(&mut self) {
         self.closes = 0;
         self.suspects.clear();
-        self.alone = None;
+        self.alone.clear();
     }
 
     /// The broker closed the connection at `now`, with publishes to the topics `in_flight` unacknowledged.
@@ -172,14 +171,12 @@ impl Suspects {
             aside.until = now + aside.wait;
             return Some(Verdict::SetAside { topic: topic.to_owned(), wait: aside.wait });
         }
-        let times = match self.alone.take() {
-            Some((before, times)) if before == topic => times + 1,
-            _ => 1,
-        };
+        let times = self.alone.get(topic).copied().unwrap_or_default() + 1;
         let is_poison = self.proven.contains(topic) && !self.spent && !close.contested;
         let needed = if is_poison { POISON } else { FORBIDDEN + u32::from(close.contested) };
         if times >= needed {
             self.suspects.remove(topic);
+            self.alone.remove(topic);
             if is_poison {
                 self.spent = true;
                 return Some(Verdict::Poison);
@@ -188,7 +185,7 @@ impl Suspects {
             self.aside.insert(topic.to_owned(), Aside { until: now + wait, wait });
             return Some(Verdict::SetAside { topic: topic.to_owned(), wait });
         }
-        self.alone = Some((topic.to_owned(), times));
+        self.alone.insert(topic.to_owned(), times);
         // A lone publish on a connection that had stood for long is as likely to be the link.
         if close.lasted < self.stable_after || times > 1 {
             self.suspects.insert(topic.to_owned());
@@ -222,6 +219,16 @@ mod tests {
         assert!(!suspects.one_at_a_time());
         assert!(!suspects.permit("bad", now) && suspects.permit("good", now));
         assert_eq!(suspects.set_aside(), ["bad"]);
+    }
+
+    /// Several forbidden topics are found, in whatever order they close connections.
+    #[test]
+    fn several_forbidden_topics_are_found() {
+        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
+        suspects.closed(EARLY, &["a", "b", "c"], now);
+        let verdicts = ["a", "b", "c", "b", "c", "a"].map(|topic| suspects.closed(EARLY, &[topic], now));
+        assert_eq!(verdicts[3..], [aside("b", ASIDE.0), aside("c", ASIDE.0), aside("a", ASIDE.0)]);
+        assert!(!suspects.one_at_a_time());
     }
 
     /// The topic is tried again, ever more rarely, until it is acknowledged.

@@ -19,6 +19,8 @@ pub struct Program {
     child: Child,
     /// What systemd would have been told, one assignment each (`READY=1`).
     notes: Receiver<String>,
+    /// What it was told before `READY=1`.
+    pub before_ready: Vec<String>,
     log: Arc<Mutex<Vec<String>>>,
     runtime_directory: PathBuf,
 }
@@ -66,19 +68,29 @@ impl Program {
                 lines.lock().unwrap().push(line);
             }
         });
-        let mut program = Program { child, notes, log, runtime_directory };
-        program.await_note("READY=1");
+        let mut program = Program { child, notes, before_ready: Vec::new(), log, runtime_directory };
+        program.before_ready = program.notes_until("READY=1");
+        program.before_ready.pop();
         program
     }
 
     /// Waits until systemd is told something that contains `part`, and answers it.
     pub fn await_note(&mut self, part: &str) -> String {
+        self.notes_until(part).pop().expect("the note")
+    }
+
+    /// What systemd is told up to what contains `part`.
+    fn notes_until(&mut self, part: &str) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         let mut heard = Vec::new();
         loop {
             match self.notes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(note) if note.contains(part) => return note,
-                Ok(note) => heard.push(note),
+                Ok(note) => {
+                    heard.push(note);
+                    if heard.last().is_some_and(|note| note.contains(part)) {
+                        return heard;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     panic!("systemd was never told {part:?}; it heard {heard:#?}")
                 }

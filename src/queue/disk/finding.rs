@@ -54,7 +54,8 @@ impl Finding {
         }
     }
 
-    fn place(&self) -> Option<Range<u64>> {
+    /// The bytes of the file that it is about, if it is about some.
+    pub fn place(&self) -> Option<Range<u64>> {
         match &self.fault {
             Fault::TornTail { place } | Fault::Damage { place, .. } => Some(place.clone()),
             _ => None,

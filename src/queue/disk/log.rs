@@ -140,6 +140,7 @@ impl Log {
 
     /// Does for one lane what its survey asks for. What can't be done is said, and tried again at the next start.
     fn take_over(&mut self, lane: Priority, surveyed: SurveyedLane, ledger: &LaneEntry) -> Recovered {
+        let oldest_received_ns = surveyed.oldest_received_ns();
         for torn in &surveyed.torn {
             let cut = self.files.open_to_write(&torn.path()).and_then(|mut file| {
                 file.set_length(torn.length)?;
@@ -162,8 +163,10 @@ impl Log {
         own.given_up = ledger.given_up;
         let next = own.next;
         let pending = surveyed.pending.into_iter();
-        let records = pending.filter_map(|(id, records)| Some((self.adopt(id, lane)?, records, ledger.done_of(id))));
-        Recovered { next, records: records.collect(), oldest_received_ns: surveyed.oldest_received_ns }
+        let records = pending
+            .filter_map(|(id, waiting)| Some((self.adopt(id, lane)?, waiting.records, ledger.done_of(id))))
+            .collect();
+        Recovered { next, records, oldest_received_ns }
     }
 
     /// Bytes that all files take of the disk.

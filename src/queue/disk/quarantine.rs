@@ -63,7 +63,16 @@ impl Quarantine {
 
     /// Files are numbered in the order in which they come.
     fn next_number(&self) -> u64 {
-        let newest = self.kept.last().and_then(|(name, _)| name.get(..20)?.parse::<u64>().ok());
+        let newest = self.kept.last().and_then(|(name, _)| number(name));
         newest.map_or(0, |newest| newest.saturating_add(1))
     }
+}
+
+/// Whether `name` is one that a set-aside file gets.
+pub fn is_ours(name: &str) -> bool {
+    number(name).is_some() && name.get(20..).is_some_and(|rest| rest.starts_with('-'))
+}
+
+fn number(name: &str) -> Option<u64> {
+    name.get(..20)?.parse().ok()
 }

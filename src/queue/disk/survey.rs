@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use bytes::Bytes;
+
 use super::clock::Written;
 use super::files::{EntryKind, Files};
 use super::finding::{Fault, Finding};
-use super::format::{HEADER_BYTES, Header, HeaderFault, Mark, Stream};
+use super::format::{HEADER_BYTES, Header, HeaderFault, Mark, StoredRecord, Stream};
 use super::ledger::{self, Entry, Found, LEDGER};
 use super::route_table::{ROUTES, RouteTable};
 use super::scan::{Item, Scan};
@@ -43,12 +45,42 @@ pub struct SurveyedLane {
     /// Of which the end is torn.
     pub torn: Vec<Segment>,
     /// Records that are not done, by route.
-    pub pending: BTreeMap<u32, u64>,
-    /// When the oldest of them was received.
-    pub oldest_received_ns: Option<i64>,
-    pub newest_received_ns: Option<i64>,
+    pub pending: BTreeMap<u32, Waiting>,
     /// The number that no record has had.
     pub next: u64,
+}
+
+impl SurveyedLane {
+    /// When the oldest record that is not done was received.
+    pub fn oldest_received_ns(&self) -> Option<i64> {
+        self.pending.values().map(|waiting| waiting.oldest_received_ns).min()
+    }
+}
+
+/// Records of a route that are not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    pub records: u64,
+    /// Of their payloads.
+    pub bytes: u64,
+    /// When the first of them was received: nanoseconds since 1970.
+    pub oldest_received_ns: i64,
+    pub newest_received_ns: i64,
+}
+
+impl Waiting {
+    fn add(&mut self, record: &StoredRecord<Bytes>) {
+        self.records += 1;
+        self.bytes += record.payload.len() as u64;
+        self.oldest_received_ns = self.oldest_received_ns.min(record.received_ns);
+        self.newest_received_ns = self.newest_received_ns.max(record.received_ns);
+    }
+}
+
+impl Default for Waiting {
+    fn default() -> Waiting {
+        Waiting { records: 0, bytes: 0, oldest_received_ns: i64::MAX, newest_received_ns: i64::MIN }
+    }
 }
 
 /// How far a survey is, in bytes.
@@ -295,12 +327,7 @@ impl Look<'_> {
                     segment.length = place.end;
                     segment.latest_expiry_ns = segment.latest_expiry_ns.max(record.expires_ns);
                     if !ledger.is_done(record.route, number) {
-                        *surveyed.pending.entry(record.route).or_default() += 1;
-                        let received = record.received_ns;
-                        surveyed.oldest_received_ns =
-                            Some(surveyed.oldest_received_ns.map_or(received, |oldest| oldest.min(received)));
-                        surveyed.newest_received_ns =
-                            Some(surveyed.newest_received_ns.map_or(received, |newest| newest.max(received)));
+                        surveyed.pending.entry(record.route).or_default().add(&record);
                     }
                 }
                 Item::Damage { place, tail: false } => {
@@ -382,7 +409,8 @@ fn foreigners(files: &dyn Files, findings: &mut Vec<Finding>) -> io::Result<()> 
 
 /// Records whose route nothing names can't be sent.
 fn leave_out_unknown_routes(lane: &mut SurveyedLane, routes: &RouteTable, findings: &mut Vec<Finding>) {
-    let unknown: u64 = lane.pending.extract_if(.., |id, _| routes.get(*id).is_none()).map(|(_, records)| records).sum();
+    let unknown = lane.pending.extract_if(.., |id, _| routes.get(*id).is_none());
+    let unknown: u64 = unknown.map(|(_, waiting)| waiting.records).sum();
     if unknown > 0
         && let Some(segment) = lane.segments.first()
     {

@@ -23,6 +23,18 @@ impl OsFiles {
         OsFiles { directory }
     }
 
+    /// Keeps others from [locking](Files::lock) `path`, as others that only look may at the same time, until the answer
+    /// is dropped. Changes nothing, and answers nothing where there is no such file. An error of the kind
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if another process has the lock.
+    pub fn share_lock(&self, path: &str) -> io::Result<Option<impl Debug + Send + use<>>> {
+        let file = match options(OpenOptions::new().read(true)).open(self.path(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        file.try_lock_shared()?;
+        Ok(Some(file))
+    }
+
     fn path(&self, path: &str) -> PathBuf {
         self.directory.join(path)
     }
@@ -231,6 +243,22 @@ mod tests {
         assert_eq!(other.lock("lock").unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(lock);
         other.lock("lock").unwrap();
+    }
+
+    /// Who only looks keeps nobody out who only looks, but everybody who would change something, and makes no lock.
+    #[test]
+    fn a_shared_lock_keeps_writers_out() {
+        let (directory, files) = files();
+        assert!(files.share_lock("lock").unwrap().is_none());
+        assert_eq!(files.list("").unwrap(), []);
+
+        drop(files.lock("lock").unwrap());
+        let other = OsFiles::new(directory.path().to_owned());
+        let looking = (files.share_lock("lock").unwrap(), other.share_lock("lock").unwrap());
+        assert_eq!(files.lock("lock").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(looking);
+        let _lock = files.lock("lock").unwrap();
+        assert_eq!(other.share_lock("lock").unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     /// A listing tells files with their length, directories, and what is neither.

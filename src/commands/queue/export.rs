@@ -1,0 +1,118 @@
+//! `iot-bridge queue export`: all records, as JSON lines.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::bar::Bar;
+use super::{files, held, look};
+use crate::config::{Priority, Qos};
+use crate::queue::disk::files::Files;
+use crate::queue::disk::format::{StoredRecord, StoredRoute};
+use crate::queue::disk::reader::Reader;
+use crate::queue::disk::survey::Survey;
+use crate::queue::disk::{LANES, LOCK};
+
+/// The bar moves after so many records.
+const STEP: u64 = 1000;
+
+/// A record, as it is printed.
+#[derive(Serialize)]
+struct Line<'a> {
+    lane: Priority,
+    ros: &'a str,
+    mqtt: &'a str,
+    qos: Qos,
+    retain: bool,
+    number: u64,
+    /// Nanoseconds since 1970.
+    received: i64,
+    expires: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+}
+
+impl<'a> Line<'a> {
+    fn new(lane: Priority, number: u64, route: &'a StoredRoute, record: &'a StoredRecord<Bytes>) -> Line<'a> {
+        let text = std::str::from_utf8(&record.payload).ok();
+        Line {
+            lane,
+            ros: &route.ros,
+            mqtt: &route.mqtt,
+            qos: route.qos,
+            retain: route.retain,
+            number,
+            received: record.received_ns,
+            expires: record.expires_ns,
+            payload: text,
+            payload_base64: text.is_none().then(|| STANDARD.encode(&record.payload)),
+        }
+    }
+}
+
+pub fn execute(directory: &Path, output: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let files = files(directory)?;
+    let _lock = held(files.share_lock(LOCK), directory)?;
+    let survey = look(&files, directory)?;
+    let records = match output {
+        Some(path) => {
+            let cannot = || format!("can't write {}", path.display());
+            let mut out = BufWriter::new(create(path).with_context(cannot)?);
+            let records = export(&files, &survey, &mut out).with_context(cannot)?;
+            // Somebody may purge the queue next.
+            out.get_ref().sync_all().with_context(cannot)?;
+            records
+        }
+        None => export(&files, &survey, &mut BufWriter::new(io::stdout().lock()))?,
+    };
+    for finding in &survey.findings {
+        eprintln!("{finding}");
+    }
+    eprintln!("{records} records.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A new file that nobody else reads, as the queue's own.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Writes all records that are not done. Answers how many there are.
+fn export(files: &dyn Files, survey: &Survey, out: &mut impl Write) -> io::Result<u64> {
+    let of = survey.lanes.iter().flat_map(|lane| lane.pending.values()).map(|waiting| waiting.records).sum();
+    let mut bar = Bar::new("Exporting");
+    let mut records = 0;
+    for (lane, surveyed) in LANES.into_iter().zip(&survey.lanes) {
+        let ledger = &survey.entry.lanes[lane as usize];
+        for segment in &surveyed.segments {
+            // What the reader may find out more about the segment is of no use here.
+            let mut segment = segment.clone();
+            let mut reader = Reader::open(files, &segment, segment.numbers.start.max(ledger.done))?;
+            while let Some((number, record)) = reader.next(&mut segment)? {
+                if ledger.is_done(record.route, number) {
+                    continue;
+                }
+                // Without a route it can't be sent either, and is among the findings.
+                let Some(route) = survey.routes.get(record.route) else { continue };
+                serde_json::to_writer(&mut *out, &Line::new(lane, number, route, &record))?;
+                out.write_all(b"\n")?;
+                records += 1;
+                if records % STEP == 0 {
+                    bar.at(records, of);
+                }
+            }
+        }
+    }
+    out.flush()?;
+    Ok(records)
+}
