@@ -26,9 +26,9 @@
 //! **What holds.**
 //!
 //! - Records of a lane are numbered as they are written, and the disk always holds the oldest ones of a lane: so the
-//!   numbers are the order, and one number, *done*, says what is finished. What was acknowledged beyond it comes again
-//!   after a restart. With `always` no more than the uplink's window may be in flight or acknowledged beyond it; with
-//!   `spill` it is a second behind at most.
+//!   numbers are the order, and one number for each topic, *done*, says what is finished. What was acknowledged beyond
+//!   it comes again after a restart. With `always` no more than the uplink's window may be in flight or acknowledged
+//!   beyond it, as long as the disk works; with `spill` it is a second behind at most.
 //! - A segment is deleted after the ledger that says that it is done is durable, never before.
 //! - A file's name is made durable with its first records, before they count as durable.
 //! - After a write or a sync that failed nothing more is appended to that file: nothing is known of its end. What was

@@ -340,6 +340,9 @@ impl Keeper {
 
     /// Notes whether the disk works, and says it when that changes.
     fn note(&mut self, result: io::Result<()>, now: Instant) {
+        if result.is_ok() != self.trouble.is_none() {
+            self.shared.change(now, |store| store.set_disk_works(result.is_ok()));
+        }
         match (result, &mut self.trouble) {
             (Ok(()), None) => {}
             (Ok(()), Some(trouble)) => {

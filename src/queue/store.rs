@@ -56,6 +56,7 @@ pub(super) struct Store {
     /// Since when a record is in memory only.
     unwritten_since: Option<Instant>,
     link_is_up: bool,
+    disk_works: bool,
     /// Numbers that are done and that the disk does not know as done, by lane, with their topics.
     unrecorded: [HashMap<u64, TopicKey>; 3],
 }
@@ -76,6 +77,7 @@ impl Store {
             lost_while_reading: Vec::new(),
             unwritten_since: None,
             link_is_up: false,
+            disk_works: true,
             unrecorded: Default::default(),
         }
     }

@@ -24,6 +24,9 @@ use crate::queue::record::TopicKey;
 use crate::queue::store::Done;
 use crate::queue::{RECORD_OVERHEAD, Record, Route};
 
+/// Bytes of the directories: the queue's own, the lanes', and the quarantine's.
+const DIRECTORIES: u64 = 5 * 4096;
+
 /// A segment is this part of the disk's bound: when a whole one has to give way, that is how much is lost at once.
 const SEGMENTS: u64 = 64;
 
@@ -173,7 +176,7 @@ impl Log {
     pub fn bytes(&self) -> u64 {
         let segments = self.lanes.iter().flat_map(|lane| &lane.segments).chain(&self.retired);
         let segments: u64 = segments.map(Segment::bytes).sum();
-        segments + self.quarantine.bytes() + on_disk(self.routes.bytes()) + on_disk(LEDGER_BYTES)
+        segments + self.quarantine.bytes() + on_disk(self.routes.bytes()) + on_disk(LEDGER_BYTES) + DIRECTORIES
     }
 
     /// Bytes of the segments of `lane`.

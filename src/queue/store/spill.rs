@@ -48,6 +48,12 @@ impl Store {
         self.link_is_up = up;
     }
 
+    /// The disk has failed, or works again.
+    pub fn set_disk_works(&mut self, works: bool) {
+        self.disk_works = works;
+        self.arrivals += 1;
+    }
+
     /// Since when something should be written and is not; nothing, if nothing should.
     pub fn to_write_since(&self, closing: bool) -> Option<Instant> {
         let writes = match self.mode {
@@ -63,12 +69,13 @@ impl Store {
         self.lanes.iter().map(|lane| lane.sum(|flow| flow.memory_only)).sum()
     }
 
-    /// Whether nothing may be leased before the ledger is written.
+    /// Whether nothing may be leased before the ledger is written. A disk that fails holds nothing up: then more may
+    /// come again after a restart.
     pub fn waits_for_ledger(&self) -> bool {
         match self.mode {
             Mode::Always { window } => {
                 let unrecorded: usize = self.unrecorded.iter().map(HashMap::len).sum();
-                unrecorded > 0 && self.leased.len() + unrecorded >= window
+                self.disk_works && unrecorded > 0 && self.leased.len() + unrecorded >= window
             }
             Mode::Memory | Mode::Spill => false,
         }

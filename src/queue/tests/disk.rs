@@ -282,16 +282,18 @@ fn a_disk_that_fails_is_done_without() {
         let figures = robot.queue.figures();
         assert_eq!(figures.memory_only(), 1000, "{errno}");
         assert!(figures.disk.unwrap().trouble.is_some());
-        assert_eq!(robot.send(WINDOW_AND_MORE), (0..100).collect::<Vec<_>>(), "a window without a ledger");
+        // Nor does a ledger that can't be written hold it up.
+        assert_eq!(robot.send(WINDOW_AND_MORE), (0..150).collect::<Vec<_>>(), "{errno}");
         robot.files.heal();
         robot.work();
         let figures = robot.queue.figures();
         assert_eq!((figures.memory_only(), figures.disk.unwrap().trouble), (0, None), "{errno}");
         let mut robot = robot.cut_power(7);
-        assert!(robot.drain().into_iter().eq(100..2000), "{errno}");
+        assert!(robot.drain().into_iter().eq(150..2000), "{errno}");
     }
 }
 
+/// More than may be done without the disk knowing it, while the disk works.
 const WINDOW_AND_MORE: usize = 150;
 
 /// `seq` starts above all that an earlier process can have given, also when the clock has been set back.
