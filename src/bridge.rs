@@ -25,8 +25,8 @@ use crate::uplink::Uplink;
 pub use reception::{Reception, open, wanted};
 use reload::Configured;
 
-/// How often it is seen whether the ROS thread is there.
-const ROS_THREAD_LOOK: Duration = Duration::from_millis(500);
+/// How often it is seen whether the threads are there.
+const THREAD_LOOK: Duration = Duration::from_millis(500);
 
 /// Longest wait for the ROS thread when the bridge stops; what is queued is sent even if DDS hangs.
 const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,7 +97,13 @@ pub async fn run(
                 systemd::ready();
             }
             () = death_of(&ros) => break Err(anyhow!("the ROS thread died")),
-            ended = &mut uplink => return Err(anyhow!("the uplink died: {ended:?}")),
+            () = death_of_keeper(keeper.as_ref()) => break Err(anyhow!("the queue's thread died")),
+            ended = &mut uplink => {
+                if let Some(keeper) = keeper {
+                    close_queue(&queue, keeper).await;
+                }
+                return Err(anyhow!("the uplink died: {ended:?}"));
+            }
             ended = &mut watching => break Err(anyhow!("the watch over the bridge died: {ended:?}")),
         }
     };
@@ -170,8 +176,16 @@ fn log_left(queue: &Queue) {
 
 /// Ends when the ROS thread has ended by itself.
 async fn death_of(ros: &RosThread<Reception>) {
-    let mut look = tokio::time::interval(ROS_THREAD_LOOK);
+    let mut look = tokio::time::interval(THREAD_LOOK);
     while !ros.is_finished() {
+        look.tick().await;
+    }
+}
+
+/// Ends when the thread of the queue's disk, if there is one, has ended by itself.
+async fn death_of_keeper(keeper: Option<&KeeperThread>) {
+    let mut look = tokio::time::interval(THREAD_LOOK);
+    while keeper.is_none_or(|keeper| !keeper.is_finished()) {
         look.tick().await;
     }
 }

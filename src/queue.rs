@@ -245,6 +245,11 @@ impl Queue {
 }
 
 impl KeeperThread {
+    /// Whether the thread has ended, which it does not do by itself unless it panics.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Writes to the disk what is left in the queue, and ends. Waits for the disk.
     pub fn close(self) {
         self.shared.close();
