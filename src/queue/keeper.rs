@@ -63,6 +63,8 @@ pub(super) struct Keeper {
     log: Option<Log>,
     trouble: Option<Trouble>,
     committed: Instant,
+    /// What [`Store::finished`](super::store::Store::finished) said before it was last looked what is done.
+    finished: u64,
     looked_for_expiry: Instant,
     reserved_sequence: Instant,
 }
@@ -84,6 +86,7 @@ impl Keeper {
             log: None,
             trouble: None,
             committed: now,
+            finished: 0,
             looked_for_expiry: now,
             reserved_sequence: now,
         }
@@ -121,23 +124,29 @@ impl Keeper {
     }
 
     /// Runs until the queue is closed, and everything that should be on the disk is there.
-    pub fn run(mut self) {
+    pub fn run(&mut self) {
         loop {
             let now = Instant::now();
+            let (closing, before) = {
+                let inner = self.shared.lock();
+                (inner.closing, inner.store.figures().memory_only())
+            };
             let sleep = self.turn(now);
             let mut inner = self.shared.lock();
             // What came in meanwhile is seen in the next turn.
             if inner.closing {
                 let unwritten = inner.store.to_write_since(true).is_some();
-                if !unwritten || self.trouble.is_some() {
+                // Nor does a disk that is full or does not work keep the process from ending.
+                let stuck = closing && inner.store.figures().memory_only() >= before;
+                if !unwritten || stuck {
                     break;
                 }
                 continue;
             }
             let Some((sleep, duration)) = sleep else { continue };
-            if inner.store.waits_for_ledger()
-                || sleep == Sleep::UntilTold && inner.store.to_write_since(false).is_some()
-            {
+            // What waits for the oldest record in flight waits for the uplink, not for the ledger.
+            let done_since = inner.store.waits_for_ledger() && inner.store.finished() != self.finished;
+            if done_since || sleep == Sleep::UntilTold && inner.store.to_write_since(false).is_some() {
                 continue;
             }
             inner.keeper = sleep;
@@ -154,7 +163,9 @@ impl Keeper {
 
     /// Does what is due. Answers how long nothing will be, unless somebody tells.
     pub fn turn(&mut self, now: Instant) -> Option<(Sleep, Duration)> {
-        if let Some(trouble) = self.trouble.as_ref().filter(|trouble| now < trouble.retry) {
+        let closing = self.shared.lock().closing;
+        // The last try does not wait.
+        if let Some(trouble) = self.trouble.as_ref().filter(|trouble| now < trouble.retry && !closing) {
             return Some((Sleep::Deaf, trouble.retry.saturating_duration_since(now)));
         }
         if self.log.is_none() {
@@ -307,15 +318,14 @@ impl Keeper {
 
     /// Lets the disk know what is done, if that is due.
     fn commit(&mut self, now: Instant) -> io::Result<()> {
+        self.finished = self.shared.lock().store.finished();
         let done = self.done();
         let Some(log) = &self.log else { return Ok(()) };
         let is_news = log.is_news(&done);
         let waits = self.shared.lock().store.waits_for_ledger();
         let lags = now.saturating_duration_since(self.committed) >= LEDGER_LAG;
-        if is_news && (waits || lags) || log.has_retired() || lags && log.holds_done(&done, now) {
-            self.commit_now(now)?;
-        }
-        Ok(())
+        let due = is_news && (waits || lags) || log.has_retired() || lags && log.holds_done(&done, now);
+        if due { self.commit_now(now) } else { Ok(()) }
     }
 
     fn commit_now(&mut self, now: Instant) -> io::Result<()> {

@@ -47,6 +47,7 @@ pub(super) struct Store {
     used: u64,
     next_lease: u64,
     arrivals: u64,
+    finished: u64,
     /// No record that waits in memory expires before this; nothing, if none waits.
     earliest_expiry: Option<Instant>,
     /// What was dropped since `take_losses`, indexed by reason.
@@ -72,6 +73,7 @@ impl Store {
             used: 0,
             next_lease: 0,
             arrivals: 0,
+            finished: 0,
             earliest_expiry: None,
             losses: Default::default(),
             lost_while_reading: Vec::new(),
@@ -155,6 +157,7 @@ impl Store {
     fn end_lease(&mut self, id: LeaseId) -> Option<Record> {
         let (index, key, admission) = self.leased.remove(&id)?;
         let (record, place) = self.lanes[index].flows.get_mut(&key)?.finish(admission, id)?;
+        self.finished += 1;
         self.used -= record.size();
         record.route.counters.leave_flight();
         if let Some(number) = place.number() {

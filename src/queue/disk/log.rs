@@ -78,6 +78,8 @@ struct Lane {
     /// The number that the next record gets.
     next: u64,
     given_up: u64,
+    /// Bytes of the file that a failed first append has left where the next segment will begin.
+    left: u64,
 }
 
 /// What an earlier process has left in a lane.
@@ -176,7 +178,9 @@ impl Log {
     pub fn bytes(&self) -> u64 {
         let segments = self.lanes.iter().flat_map(|lane| &lane.segments).chain(&self.retired);
         let segments: u64 = segments.map(Segment::bytes).sum();
-        segments + self.quarantine.bytes() + on_disk(self.routes.bytes()) + on_disk(LEDGER_BYTES) + DIRECTORIES
+        let left: u64 = self.lanes.iter().map(|lane| lane.left).sum();
+        let tables = on_disk(self.routes.bytes()) + on_disk(LEDGER_BYTES) + DIRECTORIES;
+        segments + left + self.quarantine.bytes() + tables
     }
 
     /// Bytes of the segments of `lane`.
@@ -223,7 +227,7 @@ impl Log {
             let own = &mut self.lanes[lane as usize];
             own.writer = None;
             // Without a durable record it never was one. What is left of it is written over by its successor.
-            own.segments.pop_back_if(|segment| segment.length == 0);
+            own.left = own.segments.pop_back_if(|segment| segment.length == 0).map_or(own.left, |left| left.bytes());
         }
         result
     }
@@ -277,6 +281,7 @@ impl Log {
             // What an append that failed has left: nothing of it is durable.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.files.remove(&path(lane, own.next))?;
+                own.left = 0;
                 create()?
             }
             other => other?,
@@ -286,6 +291,7 @@ impl Log {
             lane,
             numbers: own.next..own.next,
             length: 0,
+            torn: 0,
             latest_expiry_ns: i64::MIN,
             written: Some(written),
             queue_id,

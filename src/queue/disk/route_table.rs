@@ -18,6 +18,8 @@ pub struct RouteTable {
     next_id: u32,
     /// Open for appending, with its length; nothing before the first new route, and after an error.
     file: Option<(Box<dyn File>, u64)>,
+    /// What the file has at most.
+    bytes: u64,
 }
 
 impl RouteTable {
@@ -40,6 +42,7 @@ impl RouteTable {
             Err(error) => return Err(error),
         };
         let length = file.length()?;
+        self.bytes = length;
         let mark = Mark::new(queue_id, Stream::Routes, 0);
         let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, length);
         let mut whole = true;
@@ -64,6 +67,7 @@ impl RouteTable {
             None => open_to_append(files, header)?,
         };
         put_route(&mut frame, Mark::new(header.queue_id, Stream::Routes, 0), id, route);
+        self.bytes = self.bytes.max(length + frame.len() as u64);
         file.write_at(length, &frame)?;
         file.sync()?;
         self.file = Some((file, length + frame.len() as u64));
@@ -71,9 +75,9 @@ impl RouteTable {
         Ok(id)
     }
 
-    /// Bytes of the file with all routes, once it is open.
+    /// Bytes of the file with all routes.
     pub fn bytes(&self) -> u64 {
-        self.file.as_ref().map_or(0, |(_, length)| *length)
+        self.bytes
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Segment {
     pub numbers: Range<u64>,
     /// Bytes of the file that are known to be good; what stands behind them is not looked at.
     pub length: u64,
+    /// Bytes behind them, which an append that failed may have left.
+    pub torn: u64,
     /// When the last of its records expires, as it stands in the file.
     pub latest_expiry_ns: i64,
     /// With which clocks it was written; unknown if the header is damaged.
@@ -36,7 +38,7 @@ impl Segment {
 
     /// What it takes of the disk.
     pub fn bytes(&self) -> u64 {
-        on_disk(self.length)
+        on_disk(self.length + self.torn)
     }
 }
 
@@ -140,12 +142,13 @@ impl Writer {
             put_record(&mut self.buffer, self.mark, &stored);
             latest = latest.max(pending.expires_ns);
         }
+        segment.torn = self.buffer.len() as u64;
         self.file.write_at(segment.length, &self.buffer)?;
         self.file.sync()?;
         if new {
             files.sync_directory(directory(segment.lane))?;
         }
-        segment.length += self.buffer.len() as u64;
+        segment.length += std::mem::take(&mut segment.torn);
         segment.latest_expiry_ns = latest;
         segment.numbers.end = first + records.len() as u64;
         Ok(())

@@ -242,6 +242,7 @@ impl Look<'_> {
             lane,
             numbers: first..first,
             length: 0,
+            torn: 0,
             latest_expiry_ns: i64::MIN,
             written: header.ok().map(|h| Written { boot_id: h.boot_id, offset: h.clock_offset }),
             queue_id,
@@ -262,6 +263,7 @@ impl Look<'_> {
                 return None;
             }
         };
+        segment.torn = length - segment.length;
         if segment.numbers.is_empty() {
             // A file that was just begun when the power went has no header, or nothing but that.
             let begun = header.is_ok() || length < HEADER_BYTES as u64 || self.is_zeros(&file, length);

@@ -74,11 +74,21 @@ impl Store {
     pub fn waits_for_ledger(&self) -> bool {
         match self.mode {
             Mode::Always { window } => {
-                let unrecorded: usize = self.unrecorded.iter().map(HashMap::len).sum();
+                let unrecorded = self.unrecorded();
                 self.disk_works && unrecorded > 0 && self.leased.len() + unrecorded >= window
             }
             Mode::Memory | Mode::Spill => false,
         }
+    }
+
+    /// Leases that have ended for good, since the start.
+    pub fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// Records that are done without the disk knowing it.
+    fn unrecorded(&self) -> usize {
+        self.unrecorded.iter().map(HashMap::len).sum()
     }
 
     /// Takes what is to be written next of `lane`: about `bytes`, numbered from `first` on.
