@@ -64,7 +64,7 @@ async fn status_tells_how_the_bridge_is() {
     program.await_note("2 of 3 topics subscribed");
     program.await_report(|report| report.connection.phase.is_connected());
     (0..10).for_each(|number| publish(&publisher, numbered(number)));
-    let report = program.await_report(|report| report.topics[1].acknowledged == 10);
+    let report = program.await_report(|report| report.topics[..2].iter().all(|topic| topic.acknowledged == 10));
     assert_eq!((report.thing.as_str(), report.version.as_str()), ("robot1", env!("CARGO_PKG_VERSION")));
     assert_eq!(report.endpoint, format!("localhost:{}", stage.link.port()));
     assert!(report.certificate_expires.unwrap() > report.at && report.at >= report.started);
