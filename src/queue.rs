@@ -14,8 +14,8 @@
 //!
 //! - A record belongs to the queue from [`Queue::admit`] to [`Queue::acknowledge`]. A lease lends a copy (the payload
 //!   is shared, not copied); [`Queue::rewind`] takes all leases back, so whoever leases may fail at any moment.
-//! - Leases are given from the highest lane first and in order of admission within a lane. A rewind restores that
-//!   order.
+//! - Leases are given from the highest lane first. The topics of a lane take turns; within a topic the order is that of
+//!   admission, and a rewind restores it.
 //! - Records in memory, waiting and leased, together never take more than the configured bytes, each counted as its
 //!   payload and [`RECORD_OVERHEAD`]. When a record does not fit, [`config::Overflow`] says what gives way; a leased
 //!   record never does, and none of a higher priority than the newcomer. If giving way would not make enough room, only
