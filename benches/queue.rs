@@ -19,6 +19,7 @@ fn route() -> Arc<Route> {
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
+        packing: Default::default(),
         counters: Arc::new(TopicCounters::default()),
     })
 }

@@ -15,6 +15,7 @@ pub mod codec;
 pub mod commands;
 pub mod config;
 pub mod health;
+pub mod packing;
 pub mod queue;
 pub mod ros;
 pub mod shaping;

@@ -15,7 +15,7 @@
 //! - A record belongs to the queue from [`Queue::admit`] to [`Queue::acknowledge`]. A lease lends a copy (the payload
 //!   is shared, not copied); [`Queue::rewind`] takes all leases back, so whoever leases may fail at any moment.
 //! - Leases are given from the highest lane first. The topics of a lane take turns; within a topic the order is that of
-//!   admission, and a rewind restores it.
+//!   admission, and a rewind restores it. A lease is a publish: a record, or a batch of such as follow each other.
 //! - Records in memory, waiting and leased, together never take more than the configured bytes, each counted as its
 //!   payload and [`RECORD_OVERHEAD`]. When a record does not fit, [`config::Overflow`] says what gives way; a leased
 //!   record never does, and none of a higher priority than the newcomer. If giving way would not make enough room, only
@@ -93,7 +93,7 @@ impl Queue {
     }
 
     /// The queue that `settings` ask for, with what an earlier process has left on the disk. `window` is the most
-    /// records that may be in flight. A disk that can't be used is said, and does not keep the queue from working.
+    /// publishes that may be in flight. A disk that can't be used is said, and does not keep the queue from working.
     ///
     /// # Errors
     /// If there can be no thread.
@@ -133,7 +133,8 @@ impl Queue {
         let adopt = move |stored: &StoredRoute, priority: Priority| {
             let (ros, mqtt) = (stored.ros.clone(), stored.mqtt.clone());
             let counters = counters(&ros);
-            Arc::new(Route { ros, mqtt, qos: stored.qos, retain: stored.retain, priority, counters })
+            let (qos, retain, packing) = (stored.qos, stored.retain, stored.packing.clone());
+            Arc::new(Route { ros, mqtt, qos, retain, priority, packing, counters })
         };
         let options = Options { bound: settings.disk, clock, adopt: Arc::new(adopt) };
         let policy = Policy { overflow: settings.overflow, sync };
@@ -162,13 +163,27 @@ impl Queue {
         self.shared.change(now, |store| store.lease(now, wanted))
     }
 
-    /// The record lent as `id` has arrived: it is counted as acknowledged and forgotten. Answers false, and does
+    /// Lends further records under the lease `id`, so that they travel with its record, as a batch: those of its topic
+    /// that follow, as long as they may be in one publish with it and `takes` says that there is room. Nothing, if there
+    /// is no such lease (any more), or a later one of the topic.
+    pub fn lease_more(
+        &self,
+        id: LeaseId,
+        first: &Arc<Route>,
+        now: Instant,
+        mut takes: impl FnMut(&Record) -> bool,
+    ) -> Vec<Record> {
+        let takes = |record: &Record| first.goes_with(&record.route) && takes(record);
+        self.shared.change(now, |store| store.lease_more(id, now, takes))
+    }
+
+    /// What is lent as `id` has arrived: it is counted as acknowledged and forgotten. Answers false, and does
     /// nothing, if there is no such lease (any more).
     pub fn acknowledge(&self, id: LeaseId) -> bool {
         self.shared.change(Instant::now(), |store| store.acknowledge(id))
     }
 
-    /// The record lent as `id` can never be sent: it is dropped and counted for `reason`. Answers false, and does
+    /// What is lent as `id` can never be sent: it is dropped and counted for `reason`. Answers false, and does
     /// nothing, if there is no such lease (any more).
     pub fn discard(&self, id: LeaseId, reason: DropReason, now: Instant) -> bool {
         self.shared.change(now, |store| store.discard(id, reason))
@@ -178,6 +193,11 @@ impl Queue {
     /// Answers how many records that are.
     pub fn rewind(&self) -> usize {
         self.shared.change(Instant::now(), Store::rewind)
+    }
+
+    /// From now on no record waits for others to travel with: what is queued is wanted at once.
+    pub fn stop_lingering(&self) {
+        self.shared.change(Instant::now(), Store::stop_lingering);
     }
 
     /// The link to the broker has come (`true`) or gone. It is gone at first.
@@ -194,10 +214,17 @@ impl Queue {
     pub async fn ready_where(&self, wanted: &(dyn Fn(&Route) -> bool + Sync)) {
         loop {
             let notified = self.shared.ready.notified();
-            if self.shared.lock().store.has_next(wanted) {
-                return;
+            let ripens = {
+                let inner = self.shared.lock();
+                if inner.store.has_next(Instant::now(), wanted) {
+                    return;
+                }
+                inner.store.ripens(wanted)
+            };
+            match ripens {
+                None => notified.await,
+                Some(when) => _ = tokio::time::timeout_at(when.into(), notified).await,
             }
-            notified.await;
         }
     }
 

@@ -34,6 +34,7 @@ mod fault;
 mod journal;
 mod outbox;
 mod pacer;
+mod parcel;
 mod presence;
 mod renewal;
 mod shutdown;
@@ -64,6 +65,7 @@ use fault::{Peer, classify};
 use journal::Journal;
 use outbox::{Outbox, Rules};
 use pacer::Pacer;
+use parcel::Company;
 use shutdown::Shutdown;
 use suspects::{Close, Suspects, Verdict};
 
@@ -131,7 +133,11 @@ impl Uplink {
         let (state, view) = watch::channel(UplinkState::default());
         let backoff = Backoff::try_new(&mqtt.reconnect)?;
         let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
-        let rules = Rules { pacer: Pacer::new(&mqtt.quotas), suspects: Suspects::new(mqtt.reconnect.stable_after) };
+        let rules = Rules {
+            pacer: Pacer::new(&mqtt.quotas),
+            suspects: Suspects::new(mqtt.reconnect.stable_after),
+            company: Company::default(),
+        };
         let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
         let (meter, renew) = (Arc::default(), Arc::default());
         let uplink =
@@ -256,7 +262,13 @@ impl Uplink {
         let (topics, now) = (outbox.topics_in_flight(), Instant::now());
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let contested = self.early_closes.is_contested();
-        let verdict = self.rules.suspects.closed(Close { lasted, contested }, &topics, now);
+        let close = Close { lasted, contested };
+        if let Some(batch) = outbox.lone_batch()
+            && self.rules.suspects.closed_over_batch(&batch.route, batch.topic(), batch.received_ns.len(), close)
+        {
+            return self.rules.suspects.one_at_a_time();
+        }
+        let verdict = self.rules.suspects.closed(close, &topics, now);
         match &verdict {
             Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(topic, *wait),
             Some(Verdict::Poison) => {

@@ -74,6 +74,7 @@ impl Outage {
             qos: Qos::AtLeastOnce,
             retain: false,
             priority: Priority::Normal,
+            packing: Default::default(),
             counters: Arc::default(),
         });
         let before = resident();

@@ -239,6 +239,7 @@ fn fill(directory: &Path, records: u64) {
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
+        packing: Default::default(),
         counters: Arc::default(),
     });
     for number in 0..records {

@@ -42,6 +42,7 @@ fn admit(queue: &Queue, ros: &str, priority: Priority, received_ns: i64, payload
         qos: Qos::AtLeastOnce,
         retain: false,
         priority,
+        packing: Default::default(),
         counters: Arc::default(),
     });
     let record = Record { route, payload: Bytes::copy_from_slice(payload), received_ns, expires: now + HOUR };

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bytes::Bytes;
 
 use crate::codec::Schema;
 use crate::config::{self, Settings};
 use crate::health::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, TopicHealth};
+use crate::packing::Packing;
 use crate::queue::{Queue, Record, Route};
 use crate::ros::{Receiver, Sample, TopicState, Wanted};
-use crate::shaping::{Scratch, Shaper};
+use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
 
 /// What the bridge does with what the ROS thread receives.
 pub struct Reception {
@@ -41,6 +43,19 @@ struct Topic {
 struct Open {
     shaper: Shaper,
     route: Arc<Route>,
+    /// Of payloads that have to be compressed before they are queued.
+    ahead: Option<Arc<Route>>,
+}
+
+impl Open {
+    /// What is queued for a shaped message. Nothing, if it is too large to be sent.
+    fn pack(&self, payload: Bytes) -> Option<(Arc<Route>, Bytes)> {
+        let packing = &self.route.packing;
+        if packing.framed(payload.len()) <= PAYLOAD_LIMIT {
+            return Some((Arc::clone(&self.route), payload));
+        }
+        Some((self.ahead.clone()?, packing.pack_ahead(&payload)?))
+    }
 }
 
 impl Reception {
@@ -114,12 +129,13 @@ impl Receiver for Reception {
         };
         match open.shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
             Ok(payload) => {
+                let Some((route, payload)) = open.pack(payload) else {
+                    topic.drop(DropReason::TooLarge, &"the payload is over 131072 bytes, compressed too");
+                    return;
+                };
                 let now = Instant::now();
                 let expires = expiry(now, topic.settings.max_age);
-                self.queue.admit(
-                    Record { route: Arc::clone(&open.route), payload, received_ns: sample.received_ns, expires },
-                    now,
-                );
+                self.queue.admit(Record { route, payload, received_ns: sample.received_ns, expires }, now);
             }
             Err(refused) => topic.drop(refused.reason(), &refused),
         }
@@ -177,15 +193,19 @@ impl Topic {
     fn open(&mut self, thing: &str, schema: &Arc<Schema>) {
         self.first_number = self.next_number();
         let opened = open(&self.settings, thing, schema, self.first_number).map(|(shaper, mqtt)| {
-            let route = Route {
-                ros: self.settings.ros.clone(),
-                mqtt,
-                qos: self.settings.qos,
-                retain: self.settings.retain,
-                priority: self.settings.priority,
-                counters: Arc::clone(&self.health.counters),
+            let packing = Packing::of(&self.settings, &mqtt);
+            let route = |packing: Packing| {
+                Arc::new(Route {
+                    ros: self.settings.ros.clone(),
+                    mqtt: mqtt.clone(),
+                    qos: self.settings.qos,
+                    retain: self.settings.retain,
+                    priority: self.settings.priority,
+                    packing,
+                    counters: Arc::clone(&self.health.counters),
+                })
             };
-            Open { shaper, route: Arc::new(route) }
+            Open { shaper, ahead: packing.ahead().map(route), route: route(packing) }
         });
         self.open = Some(opened.map_err(|why| {
             tracing::error!(topic = self.settings.ros, "Topic {} is not forwarded: {why:#}.", self.settings.ros);

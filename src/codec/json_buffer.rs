@@ -34,6 +34,11 @@ impl JsonBuffer {
         &self.bytes
     }
 
+    /// From now on the buffer takes `limit` bytes, or what is in it.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.max(self.bytes.len());
+    }
+
     /// Most bytes that the buffer takes.
     pub fn limit(&self) -> usize {
         self.limit
@@ -70,7 +75,10 @@ impl JsonBuffer {
     }
 
     /// Appends bytes that should be UTF-8 as a JSON string, quotes included; what is no UTF-8 becomes U+FFFD.
-    pub(super) fn put_text_lossy(&mut self, bytes: &[u8]) -> Result<(), Full> {
+    ///
+    /// # Errors
+    /// [`Full`] if it does not fit; part of the text may have been appended then.
+    pub fn put_text_lossy(&mut self, bytes: &[u8]) -> Result<(), Full> {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return self.put_text(text);
         }

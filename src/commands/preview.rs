@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::sleep;
 
@@ -15,9 +16,11 @@ use super::{asked_to_stop, fail, refuse};
 use crate::bridge;
 use crate::codec::Schema;
 use crate::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
+use crate::health::DropReason;
+use crate::packing::{Compression, Packing};
 use crate::queue::sequence_by_clock;
 use crate::ros::{self, Node, Receiver, Sample, TopicState};
-use crate::shaping::{Scratch, Shaper};
+use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
 
 /// After this long without a message somebody should hear why.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -97,8 +100,29 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
 
 /// What the ROS thread has to say.
 enum Line {
-    Payload { bytes: bytes::Bytes, raw: bool, heading: String },
+    Payload { bytes: Bytes, raw: bool, heading: String },
     Remark(String),
+}
+
+/// What is published for one record, before compression.
+fn published(topic: &config::Topic, mqtt: &str, record: Bytes) -> Line {
+    let packing = Packing::of(topic, mqtt);
+    let plain = Packing { compression: None, ..packing.clone() };
+    let (bytes, sent) = (plain.pack(std::slice::from_ref(&record)).payload, packing.pack(&[record]));
+    if sent.payload.len() > PAYLOAD_LIMIT {
+        let reason = DropReason::TooLarge.label();
+        let length = sent.payload.len();
+        let remark = format!("{} -> nothing: it would be dropped ({reason}): it has {length} bytes.", topic.ros);
+        return Line::Remark(remark);
+    }
+    let (to, size) = match (sent.encoding, &packing.compression) {
+        (Some(encoding), Some(Compression { topic, .. })) => {
+            let size = format!("{} bytes, {} with {}", bytes.len(), sent.payload.len(), encoding.label());
+            (topic.as_deref().unwrap_or(mqtt), size)
+        }
+        _ => (mqtt, format!("{} bytes", bytes.len())),
+    };
+    Line::Payload { heading: format!("{} -> {to} ({size})", topic.ros), raw: topic.payload == Payload::Cdr, bytes }
 }
 
 struct Preview {
@@ -146,11 +170,7 @@ impl Receiver for Preview {
         let topic = &mut self.topics[index];
         let Some((shaper, mqtt)) = &mut topic.shaper else { return };
         let line = match shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
-            Ok(bytes) => Line::Payload {
-                heading: format!("{} -> {mqtt} ({} bytes)", topic.settings.ros, bytes.len()),
-                raw: topic.settings.payload == Payload::Cdr,
-                bytes,
-            },
+            Ok(record) => published(&topic.settings, mqtt, record),
             Err(refused) => Line::Remark(format!(
                 "{} -> nothing: it would be dropped ({}): {}.",
                 topic.settings.ros,

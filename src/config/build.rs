@@ -9,10 +9,10 @@ use serde::de::value::{Error, StrDeserializer};
 use super::problem::quote;
 use super::ros_names;
 use super::settings::{
-    Aws, Health, LastWill, Mqtt, Payload, Presence, Qos, Queue, QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE,
-    Settings, Topic,
+    Aws, Batch, Encoding, Health, LastWill, Mqtt, Payload, Presence, Qos, Queue, QueueDurability, Quotas, Reconnect,
+    Ros, STRING_TYPE, Settings, Topic,
 };
-use super::template::{Names, expand, expand_for_thing};
+use super::template::{Names, SHORTEST_TYPE, expand, expand_for_thing};
 use super::units::{format_duration, format_size};
 use super::walk::{Report, Section};
 
@@ -188,19 +188,59 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     let names = Names { thing: root.text("aws.thing").unwrap_or("thing"), ros: &ros, type_name };
     let template = section.text("mqtt")?;
     let mqtt = expand(template, &names).map_err(|allowed| refuse("mqtt", template, allowed)).ok()?;
-    Some(Topic {
+    let compression = section.text("compression").and_then(word::<Encoding>);
+    let max_age = section.duration("max_age").or(root.duration("queue.max_age"))?;
+    let topic = Topic {
         type_name: type_name.map(Into::into),
         mqtt,
         qos: qos(section.integer("qos")?),
         retain: section.bool("retain")?,
         payload: payload?,
+        batch: batch(section),
+        compression,
+        compress_over: section.size("compress_over")?,
+        compression_suffix: section.bool("compression_suffix")?,
         priority: word(section.text("priority")?)?,
-        max_age: section.duration("max_age").or(root.duration("queue.max_age"))?,
+        max_age,
         reliability: word(section.text("reliability")?)?,
         durability: word(section.text("durability")?)?,
         depth: section.integer("depth")?.try_into().ok()?,
         ros,
-    })
+    };
+    check_packing(&topic, section, report);
+    Some(topic)
+}
+
+fn batch(section: &Section) -> Option<Batch> {
+    let max = section.integer("batch.max")?.try_into().ok()?;
+    Some(Batch { max, linger: section.duration("batch.linger")? })
+}
+
+/// What batches and compression ask of a topic's other keys.
+fn check_packing(topic: &Topic, section: &Section, report: &mut Report<'_>) {
+    let mut refuse = |name: &str, found: String, allowed: String| {
+        report.add(section.tag_of(name), &section.key_of(name), found, allowed);
+    };
+    if let Some(Batch { max, linger }) = topic.batch {
+        if topic.payload == Payload::Cdr {
+            let allowed =
+                "the payload \"cdr\" has no batches: serialized bytes can't stand in a JSON array; leave it out";
+            refuse("batch", format!("batches of {max}"), allowed.to_owned());
+        }
+        if linger >= topic.max_age {
+            let (found, age) = (quote(&format_duration(linger)), format_duration(topic.max_age));
+            refuse(
+                "batch.linger",
+                found,
+                format!("allowed is less than `max_age`, {age}: what waits longer is dropped"),
+            );
+        }
+    }
+    let shortest = topic.mqtt_for(topic.type_name.as_deref().unwrap_or(SHORTEST_TYPE));
+    if let (Some(suffix), Err(fault)) = (topic.suffix(), shortest) {
+        let allowed = format!("what is compressed goes to {:?}: {fault}", format!("{}{suffix}", topic.mqtt));
+        refuse("compression_suffix", "true".to_owned(), allowed);
+    }
 }
 
 /// The value that `word` names, by the names that it is printed with.

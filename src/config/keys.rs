@@ -172,8 +172,9 @@ const TOPIC: &[Key] = &[
     key("on_change", Kind::Table(ON_CHANGE)),
     key("payload", Kind::Choice(&["message", "envelope", "data", "cdr"])).or("message"),
     key("batch", Kind::Table(BATCH)),
-    key("compression", Kind::Choice(&["none", "gzip", "zstd"])),
-    key("compress_over", Kind::Size(0, TIB)),
+    key("compression", Kind::Choice(&["none", "gzip", "zstd"])).or("none"),
+    key("compress_over", Kind::Size(0, MIB)).or("1 KiB"),
+    key("compression_suffix", Kind::Bool).or("false"),
     key("priority", Kind::Choice(&["high", "normal", "low"])).or("normal"),
     key("max_age", AGE),
     key("reliability", Kind::Choice(&["auto", "reliable", "best-effort"])).or("auto"),
@@ -189,7 +190,7 @@ const ARRAYS: &[Key] = &[
 const ON_CHANGE: &[Key] = &[key("fields", TEXTS), key("deadband", Kind::Number), key("at_least_every", AGE)];
 
 const BATCH: &[Key] =
-    &[key("max", Kind::Integer(1, u32::MAX as u64)).required(), key("linger", Kind::Duration(Duration::ZERO, HOUR))];
+    &[key("max", Kind::Integer(1, 100_000)).required(), key("linger", Kind::Duration(Duration::ZERO, HOUR)).or("0 s")];
 
 const COMMAND: &[Key] = &[
     key("mqtt", TEMPLATE).required(),

@@ -30,9 +30,6 @@ pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
     whole("topics[].exclude"),
     whole("topics[].arrays"),
     whole("topics[].on_change"),
-    whole("topics[].batch"),
-    unless("topics[].compression", |value| is(value, "none"), "allowed is \"none\""),
-    whole("topics[].compress_over"),
     whole("commands"),
     whole("services"),
 ];

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::mqtt_topic::TopicFault;
+use super::mqtt_topic::{TopicFault, check_publish_topic};
 use super::template::fill_type;
 use super::units::{serialize_duration, serialize_size};
 
@@ -230,6 +230,16 @@ pub struct Topic {
     pub qos: Qos,
     pub retain: bool,
     pub payload: Payload,
+    /// Several messages in a publish; each in one of its own without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+    #[serde(serialize_with = "serialize_compression")]
+    pub compression: Option<Encoding>,
+    /// Payloads of more bytes are compressed.
+    #[serde(serialize_with = "serialize_size")]
+    pub compress_over: u64,
+    /// Whether what is compressed goes to a topic of its own, [`Encoding::suffix`] after the other.
+    pub compression_suffix: bool,
     pub priority: Priority,
     /// Age after which a record of this topic is dropped.
     #[serde(serialize_with = "serialize_duration")]
@@ -246,8 +256,60 @@ impl Topic {
     /// # Errors
     /// If AWS IoT Core doesn't take it: that depends on the type as long as `{type}` is open.
     pub fn mqtt_for(&self, type_name: &str) -> Result<String, TopicFault> {
-        fill_type(&self.mqtt, type_name)
+        let mqtt = fill_type(&self.mqtt, type_name)?;
+        if let Some(suffix) = self.suffix() {
+            check_publish_topic(&format!("{mqtt}{suffix}"))?;
+        }
+        Ok(mqtt)
     }
+
+    /// What is added to the MQTT topic of payloads that are compressed.
+    pub fn suffix(&self) -> Option<&'static str> {
+        self.compression.filter(|_| self.compression_suffix).map(Encoding::suffix)
+    }
+}
+
+/// How many messages travel in a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Batch {
+    /// At most so many (1 to 100000).
+    pub max: u32,
+    /// How long a message waits for others.
+    #[serde(serialize_with = "serialize_duration")]
+    pub linger: Duration,
+}
+
+/// How payloads are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Encoding {
+    /// Its name, as in HTTP's `Content-Encoding`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Encoding::Gzip => "gzip",
+            Encoding::Zstd => "zstd",
+        }
+    }
+
+    /// What is added to the MQTT topic, if that is asked for: a level of its own, so that a subscription to `<topic>/#`
+    /// sees both.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Encoding::Gzip => "/gzip",
+            Encoding::Zstd => "/zstd",
+        }
+    }
+}
+
+fn serialize_compression<S: Serializer>(encoding: &Option<Encoding>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(encoding.map_or("none", Encoding::label))
 }
 
 /// MQTT quality of service; AWS IoT Core has no 2.

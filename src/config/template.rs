@@ -16,7 +16,7 @@ const PLACEHOLDERS: [&str; 5] = ["thing", "ros", "type", "namespace", "name"];
 const TYPE: &str = "{type}";
 
 /// The shortest type there can be: what fails with it fails with any.
-const SHORTEST_TYPE: &str = "a/b/C";
+pub(super) const SHORTEST_TYPE: &str = "a/b/C";
 
 /// What the placeholders of one topic stand for.
 pub(super) struct Names<'a> {

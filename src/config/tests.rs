@@ -107,6 +107,10 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             qos: Qos::AtLeastOnce,
             retain: false,
             payload: Payload::Message,
+            batch: None,
+            compression: None,
+            compress_over: 1 << 10,
+            compression_suffix: false,
             priority: Priority::Normal,
             max_age: Duration::from_secs(7 * 86_400),
             reliability: Reliability::Auto,
@@ -267,6 +271,10 @@ fn printed_settings_read_back_as_the_same() {
         type = "std_msgs/msg/String"
         mqtt = "{namespace}|{type}"
         payload = "data"
+        batch = { max = 20, linger = "1.5 s" }
+        compression = "zstd"
+        compress_over = "0 B"
+        compression_suffix = true
         "#;
     let settings = Place::new().file("config.toml", main).settings();
     assert_eq!(settings.topics[0].ros, "/fleet/robot1/odom");
@@ -348,8 +356,6 @@ fn every_key_is_accepted_or_refused_as_not_supported_yet() {
         "services[0]",
         "topics[0].aggregate",
         "topics[0].arrays",
-        "topics[0].batch",
-        "topics[0].compress_over",
         "topics[0].every",
         "topics[0].except",
         "topics[0].exclude",

@@ -109,6 +109,7 @@ mod tests {
             qos: Qos::AtLeastOnce,
             retain: false,
             priority: Priority::Normal,
+            packing: Default::default(),
             counters: Default::default(),
         };
         Loss { reason, records, route: Arc::new(route) }

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::config::{Priority, Qos};
+use crate::config::{Encoding, Priority, Qos};
 use crate::health::TopicCounters;
+use crate::packing::Packing;
 
 /// Bytes that a record is counted with beside its payload: its place in a lane (a [`Record`] of 64 bytes, twice,
 /// because a growing `VecDeque` doubles), the shared part of its [`Bytes`] and what an allocator adds to each
@@ -43,6 +44,8 @@ pub struct Route {
     pub qos: Qos,
     pub retain: bool,
     pub priority: Priority,
+    /// How records become payloads of publishes.
+    pub packing: Packing,
     pub counters: Arc<TopicCounters>,
 }
 
@@ -53,6 +56,26 @@ impl Route {
         let mut hasher = DefaultHasher::new();
         (&self.ros, &self.mqtt).hash(&mut hasher);
         TopicKey(hasher.finish())
+    }
+
+    /// The MQTT topic of what is compressed as `encoding` says, or not at all.
+    pub fn mqtt_of(&self, encoding: Option<Encoding>) -> &str {
+        let other = encoding.and_then(|_| self.mqtt_compressed());
+        other.unwrap_or(&self.mqtt)
+    }
+
+    /// The MQTT topic of what is compressed, if that is another one.
+    pub fn mqtt_compressed(&self) -> Option<&str> {
+        self.packing.compression.as_ref()?.topic.as_deref()
+    }
+
+    /// Whether a record of `other`, which is of the same topic, may be in one publish with one of this.
+    pub(super) fn goes_with(self: &Arc<Self>, other: &Arc<Route>) -> bool {
+        let same = |one: &Route, other: &Route| {
+            (&one.mqtt, one.qos, one.retain) == (&other.mqtt, other.qos, other.retain)
+                && one.packing.goes_with(&other.packing)
+        };
+        Arc::ptr_eq(self, other) && self.packing.batch.is_some() || same(self, other)
     }
 }
 

@@ -41,8 +41,7 @@ pub(super) struct Store {
     mode: Mode,
     /// Indexed by priority: high, normal, low.
     lanes: [Lane; 3],
-    /// Where what is leased is: lane, topic and admission.
-    leased: BTreeMap<LeaseId, (usize, TopicKey, u64)>,
+    leased: BTreeMap<LeaseId, Leased>,
     /// Bytes of all records in memory, waiting and leased.
     used: u64,
     next_lease: u64,
@@ -58,8 +57,32 @@ pub(super) struct Store {
     unwritten_since: Option<Instant>,
     link_is_up: bool,
     disk_works: bool,
-    /// Numbers that are done and that the disk does not know as done, by lane, with their topics.
-    unrecorded: [HashMap<u64, TopicKey>; 3],
+    /// Whether records wait for others to travel with, where that is configured.
+    lingers: bool,
+    /// What is done and the disk does not know as done, by lane and number.
+    unrecorded: [HashMap<u64, Unrecorded>; 3],
+    /// Leases that have ended of which something is in `unrecorded`.
+    unrecorded_leases: usize,
+}
+
+/// The records of one lease: of a topic, one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Leased {
+    lane: usize,
+    key: TopicKey,
+    /// Admissions of the first and the last; those of other leases are not between.
+    first: u64,
+    last: u64,
+    /// Of all payloads.
+    bytes: u64,
+}
+
+/// A number that is done.
+#[derive(Debug, Clone, Copy)]
+struct Unrecorded {
+    key: TopicKey,
+    /// It is the last of its lease.
+    ends_lease: bool,
 }
 
 impl Store {
@@ -80,13 +103,28 @@ impl Store {
             unwritten_since: None,
             link_is_up: false,
             disk_works: true,
+            lingers: true,
             unrecorded: Default::default(),
+            unrecorded_leases: 0,
         }
     }
 
-    /// Whether a record of a topic that `wanted` accepts could be leased.
-    pub fn has_next(&self, wanted: &dyn Fn(&Route) -> bool) -> bool {
-        !self.waits_for_ledger() && self.lanes.iter().any(|lane| lane.has_next(wanted))
+    /// Whether a record of a topic that `wanted` accepts could be leased at `now`.
+    pub fn has_next(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
+        let ready = |flow: &Flow| wanted(&flow.route) && flow.is_ripe(now, self.lingers);
+        !self.waits_for_ledger() && self.lanes.iter().any(|lane| lane.has_next(&ready))
+    }
+
+    /// When the first of the records ripens that wait for others, of topics that `wanted` accepts.
+    pub fn ripens(&self, wanted: &dyn Fn(&Route) -> bool) -> Option<Instant> {
+        let wanted = self.lanes.iter().flat_map(Lane::in_round).filter(|flow| wanted(&flow.route));
+        wanted.filter_map(Flow::ripens).min()
+    }
+
+    /// From now on no record waits for others to travel with.
+    pub fn stop_lingering(&mut self) {
+        self.lingers = false;
+        self.arrivals += 1;
     }
 
     /// Rises whenever it may be that a record can be leased that could not before.
@@ -128,58 +166,94 @@ impl Store {
             return None;
         }
         let (id, mut expired) = (LeaseId(self.next_lease), Vec::new());
-        let found = self.lanes.iter_mut().enumerate().find_map(|(index, lane)| {
-            let (key, admission, record) = lane.lease(id, now, wanted, &mut expired)?;
-            Some(((index, key, admission), record))
+        let when = (now, self.lingers);
+        let found = self.lanes.iter_mut().enumerate().find_map(|(lane, own)| {
+            let (key, first, record) = own.lease(id, when, wanted, &mut expired)?;
+            Some((Leased { lane, key, first, last: first, bytes: record.payload.len() as u64 }, record))
         });
         for record in expired {
             self.forget_waiting(&record, DropReason::Expired);
         }
-        let (place, record) = found?;
+        let (leased, record) = found?;
         record.route.counters.leave_queue();
         record.route.counters.enter_flight();
         self.next_lease += 1;
-        self.leased.insert(id, place);
+        self.leased.insert(id, leased);
         Some(Lease { id, record })
     }
 
-    /// The record leased as `id` has arrived.
-    pub fn acknowledge(&mut self, id: LeaseId) -> bool {
-        let record = self.end_lease(id);
-        record.inspect(|record| record.route.counters.count_acknowledged()).is_some()
-    }
-
-    /// The record leased as `id` is dropped for `reason`.
-    pub fn discard(&mut self, id: LeaseId, reason: DropReason) -> bool {
-        self.end_lease(id).map(|record| self.lose(&record, reason)).is_some()
-    }
-
-    fn end_lease(&mut self, id: LeaseId) -> Option<Record> {
-        let (index, key, admission) = self.leased.remove(&id)?;
-        let (record, place) = self.lanes[index].flows.get_mut(&key)?.finish(admission, id)?;
-        self.finished += 1;
-        self.used -= record.size();
-        record.route.counters.leave_flight();
-        if let Some(number) = place.number() {
-            self.unrecorded[index].insert(number, key);
+    /// Lends more under the lease `id`, which is the last that was given of its topic: records that follow, as long as
+    /// `takes` says so.
+    pub fn lease_more(&mut self, id: LeaseId, now: Instant, takes: impl FnMut(&Record) -> bool) -> Vec<Record> {
+        let Some(leased) = self.leased.get(&id).copied() else { return Vec::new() };
+        let is_last = |other: &Leased| other.key == leased.key && other.lane == leased.lane;
+        if self.leased.range(id..).skip(1).any(|(_, other)| is_last(other)) {
+            return Vec::new();
         }
-        Some(record)
+        let mut expired = Vec::new();
+        let more = self.lanes[leased.lane].lease_more(leased.key, id, (now, leased.bytes), takes, &mut expired);
+        for record in expired {
+            self.forget_waiting(&record, DropReason::Expired);
+        }
+        let Some((records, last)) = more else { return Vec::new() };
+        for record in &records {
+            record.route.counters.leave_queue();
+            record.route.counters.enter_flight();
+        }
+        let bytes = leased.bytes + records.iter().map(|record| record.payload.len() as u64).sum::<u64>();
+        self.leased.insert(id, Leased { last, bytes, ..leased });
+        records
+    }
+
+    /// What is leased as `id` has arrived.
+    pub fn acknowledge(&mut self, id: LeaseId) -> bool {
+        let records = self.end_lease(id);
+        records.iter().for_each(|record| record.route.counters.count_acknowledged());
+        !records.is_empty()
+    }
+
+    /// What is leased as `id` is dropped for `reason`.
+    pub fn discard(&mut self, id: LeaseId, reason: DropReason) -> bool {
+        let records = self.end_lease(id);
+        records.iter().for_each(|record| self.lose(record, reason));
+        !records.is_empty()
+    }
+
+    fn end_lease(&mut self, id: LeaseId) -> Vec<Record> {
+        let Some(Leased { lane, key, first, last, .. }) = self.leased.remove(&id) else { return Vec::new() };
+        let Some(flow) = self.lanes[lane].flows.get_mut(&key) else { return Vec::new() };
+        let ended = flow.finish(first..=last, id);
+        let mut last_number = None;
+        for (record, place) in &ended {
+            self.used -= record.size();
+            record.route.counters.leave_flight();
+            if let Some(number) = place.number() {
+                self.unrecorded[lane].insert(number, Unrecorded { key, ends_lease: false });
+                last_number = Some(number);
+            }
+        }
+        if let Some(last) = last_number.and_then(|number| self.unrecorded[lane].get_mut(&number)) {
+            last.ends_lease = true;
+            self.unrecorded_leases += 1;
+        }
+        self.finished += u64::from(!ended.is_empty());
+        ended.into_iter().map(|(record, _)| record).collect()
     }
 
     pub fn rewind(&mut self) -> usize {
-        let leased = std::mem::take(&mut self.leased);
-        for (index, key, admission) in leased.values() {
-            let entry = self.lanes[*index].flows.get_mut(key).and_then(|flow| flow.entry(*admission));
-            if let Some(record) = entry.and_then(|entry| entry.record()) {
+        self.leased.clear();
+        let mut taken_back = 0;
+        for lane in &mut self.lanes {
+            lane.rewind(|record| {
+                taken_back += 1;
                 record.route.counters.leave_flight();
                 record.route.counters.enter_queue();
-                let expires = record.expires;
-                self.note_expiry(expires);
-            }
+                let earliest = self.earliest_expiry.map_or(record.expires, |earliest| earliest.min(record.expires));
+                self.earliest_expiry = Some(earliest);
+            });
         }
-        self.lanes.iter_mut().for_each(Lane::rewind);
         self.arrivals += 1;
-        leased.len()
+        taken_back
     }
 
     /// Drops every record that waits in memory and has expired. Looks at them only if one can have.

@@ -24,6 +24,7 @@ fn route(priority: Priority) -> Arc<Route> {
         qos: Qos::AtLeastOnce,
         retain: false,
         priority,
+        packing: Default::default(),
         counters: Arc::new(TopicCounters::default()),
     })
 }

@@ -8,14 +8,15 @@ use crate::codec::JsonBuffer;
 pub struct Scratch(JsonBuffer);
 
 impl Scratch {
-    /// An empty buffer; it grows with the payloads, to about twice [`PAYLOAD_LIMIT`] at most.
+    /// An empty buffer; it grows with the payloads, to about twice the largest.
     pub fn new() -> Self {
         Scratch(JsonBuffer::new(PAYLOAD_LIMIT))
     }
 
-    /// The buffer, emptied.
-    pub(super) fn cleared(&mut self) -> &mut JsonBuffer {
+    /// The buffer, emptied, for a payload of at most `limit` bytes.
+    pub(super) fn cleared(&mut self, limit: usize) -> &mut JsonBuffer {
         self.0.clear();
+        self.0.set_limit(limit);
         &mut self.0
     }
 }

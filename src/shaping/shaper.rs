@@ -5,19 +5,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::Scratch;
 use super::envelope::{Envelope, Stamps};
 use super::sequence::Sequence;
-use super::{PAYLOAD_LIMIT, Scratch};
 use crate::codec::{self, DecodeError, Decoder, Full, Malformed, Schema, SchemaError};
 use crate::config::{self, STRING_TYPE};
 use crate::health::DropReason;
+use crate::packing::Packing;
 
 /// Why a message became no payload.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refused {
-    /// The payload would be over [`PAYLOAD_LIMIT`] bytes.
-    #[error("the payload is over {PAYLOAD_LIMIT} bytes")]
-    TooLarge,
+    /// The payload would be over `limit` bytes: what can be sent, or, of a topic that is compressed, what is.
+    #[error("the payload is over {limit} bytes")]
+    TooLarge { limit: usize },
     /// The serialized message does not fit its type.
     #[error("the message does not fit its type: {0}")]
     Malformed(Box<Malformed>),
@@ -27,7 +28,7 @@ impl Refused {
     /// What the message is counted under.
     pub fn reason(&self) -> DropReason {
         match self {
-            Refused::TooLarge => DropReason::TooLarge,
+            Refused::TooLarge { .. } => DropReason::TooLarge,
             Refused::Malformed(_) => DropReason::Malformed,
         }
     }
@@ -36,15 +37,9 @@ impl Refused {
 impl From<DecodeError> for Refused {
     fn from(error: DecodeError) -> Self {
         match error {
-            DecodeError::TooLarge { .. } => Refused::TooLarge,
+            DecodeError::TooLarge { limit } => Refused::TooLarge { limit },
             DecodeError::Malformed(malformed) => Refused::Malformed(malformed),
         }
-    }
-}
-
-impl From<Full> for Refused {
-    fn from(_: Full) -> Self {
-        Refused::TooLarge
     }
 }
 
@@ -63,6 +58,8 @@ pub enum Unshapable {
 #[derive(Debug)]
 pub struct Shaper {
     form: Form,
+    /// Most bytes of a payload.
+    limit: usize,
     sequence: Sequence,
 }
 
@@ -72,6 +69,8 @@ enum Form {
     Message(Decoder),
     Envelope(Decoder, Envelope),
     Data,
+    /// The text as a JSON string, to stand in an array.
+    Text,
     Cdr,
 }
 
@@ -90,11 +89,13 @@ impl Shaper {
                 let envelope = Envelope::new(thing, &topic.ros, &schema.name);
                 Form::Envelope(Decoder::new(schema)?, envelope)
             }
+            config::Payload::Data if schema.name == STRING_TYPE && topic.batch.is_some() => Form::Text,
             config::Payload::Data if schema.name == STRING_TYPE => Form::Data,
             config::Payload::Data => return Err(Unshapable::NoText { type_name: schema.name.clone() }),
             config::Payload::Cdr => Form::Cdr,
         };
-        Ok(Shaper { form, sequence: Sequence::from(first) })
+        let limit = Packing::of(topic, &topic.mqtt).longest();
+        Ok(Shaper { form, limit, sequence: Sequence::from(first) })
     }
 
     /// The number that the next message gets.
@@ -102,14 +103,14 @@ impl Shaper {
         self.sequence.peek()
     }
 
-    /// Makes the payload for the serialized message `cdr`.
+    /// Makes the record for the serialized message `cdr`.
     ///
     /// `source_ns` is when it was published, `received_ns` when it was taken from DDS, nanoseconds since 1970. Every
     /// call takes one number of `seq`, so that the consumer of an envelope sees each message that was dropped, here or
     /// later, as a gap.
     ///
-    /// `data` passes the bytes of the text on as they are, also where they are no UTF-8; `cdr` passes the message on
-    /// unread.
+    /// `data` passes the bytes of the text on as they are, also where they are no UTF-8, but as a JSON string for a batch;
+    /// `cdr` passes the message on unread.
     ///
     /// # Errors
     /// [`Refused`]: the message is to be counted as dropped for [`Refused::reason`].
@@ -121,23 +122,29 @@ impl Shaper {
         scratch: &mut Scratch,
     ) -> Result<Bytes, Refused> {
         let stamps = Stamps { seq: self.sequence.next(), source_ns, received_ns };
-        let out = scratch.cleared();
+        let limit = self.limit;
+        let out = scratch.cleared(limit);
+        let full = |_: Full| Refused::TooLarge { limit };
         let payload = match &self.form {
             Form::Message(decoder) => {
                 decoder.write_json(cdr, out)?;
                 out.as_bytes()
             }
             Form::Envelope(decoder, envelope) => {
-                envelope.open(stamps, out)?;
+                envelope.open(stamps, out).map_err(full)?;
                 decoder.write_json(cdr, out)?;
-                envelope.close(out)?;
+                envelope.close(out).map_err(full)?;
+                out.as_bytes()
+            }
+            Form::Text => {
+                out.put_text_lossy(codec::string_data(cdr)?).map_err(full)?;
                 out.as_bytes()
             }
             Form::Data => codec::string_data(cdr)?,
             Form::Cdr => cdr,
         };
-        if payload.len() > PAYLOAD_LIMIT {
-            return Err(Refused::TooLarge);
+        if payload.len() > limit {
+            return Err(Refused::TooLarge { limit });
         }
         Ok(Bytes::copy_from_slice(payload))
     }

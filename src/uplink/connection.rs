@@ -132,6 +132,7 @@ impl Connection {
                         }
                         () = shutdown.requested(), if stage == Stage::Serving => {
                             uplink.set_phase(Phase::Draining);
+                            queue.stop_lingering();
                             stage = match queue.is_empty() {
                                 true => leave(outbox, &uplink.rules.suspects),
                                 false => Stage::Draining { until: Instant::now() + DRAIN_TIMEOUT },
@@ -191,7 +192,7 @@ fn ping_interval(keep_alive: Duration) -> Duration {
 /// Waits until a record may be leased. To be asked anew several times a second, because topics are set aside for a time.
 async fn ready(queue: &Queue, suspects: &Suspects) {
     let now = Instant::now();
-    queue.ready_where(&|route| suspects.permit(&route.mqtt, now)).await;
+    queue.ready_where(&|route| suspects.permit_route(route, now)).await;
 }
 
 /// Takes leave of the broker; nothing follows that.

@@ -6,38 +6,32 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use rumqttc::{AsyncClient, Event, Incoming, Outgoing, QoS};
 
 use super::fault::{Fault, FaultKind};
 use super::journal;
 use super::pacer::{Pacer, Wait};
+use super::parcel::{Company, Parcel};
 use super::presence::Presence;
 use super::suspects::Suspects;
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, Qos};
 use crate::health::{DropReason, Meter};
-use crate::queue::{Lease, LeaseId, Queue, Route};
-use crate::shaping::PAYLOAD_LIMIT;
+use crate::packing::Packed;
+use crate::queue::Queue;
 
 /// A QoS 0 publish has no PUBACK. If the broker has not closed the connection within this time, it was not over that.
 const QOS_0_DOUBT: Duration = Duration::from_secs(2);
+
+/// After so long in a row of packing publishes the connection has its turn: what compression takes is bounded so.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// What outlives a connection and decides what may be sent on it.
 #[derive(Debug)]
 pub(super) struct Rules {
     pub pacer: Pacer,
     pub suspects: Suspects,
-}
-
-/// Something to publish.
-#[derive(Debug)]
-struct Item {
-    /// Of the record; nothing, if the queue does not know of it.
-    lease: Option<LeaseId>,
-    route: Arc<Route>,
-    payload: Bytes,
-    received_ns: Option<i64>,
+    pub company: Company,
 }
 
 /// What one connection has in hand and in flight.
@@ -49,7 +43,7 @@ pub(super) struct Outbox {
     /// Whether the connection has said that it is there.
     announced: bool,
     /// Taken from the queue, and not sent because the quotas say so.
-    in_hand: Option<Item>,
+    in_hand: Option<Parcel>,
     /// When `in_hand` may be sent; nothing, if only a PUBACK can change that.
     resume: Option<Instant>,
     /// MQTT topics of QoS 0 publishes over which the broker may still close the connection, and when each was last sent.
@@ -77,7 +71,7 @@ impl Outbox {
     }
 
     fn has_room(&self, suspects: &Suspects) -> bool {
-        let is_trial = |publish: &Publish| suspects.is_trial(&publish.route.mqtt);
+        let is_trial = |publish: &Publish| suspects.is_trial_of(&publish.route);
         if suspects.one_at_a_time() || suspects.has_trials() && self.window.in_flight().any(is_trial) {
             return self.is_clear();
         }
@@ -91,8 +85,15 @@ impl Outbox {
 
     /// MQTT topics of what is in flight.
     pub fn topics_in_flight(&self) -> Vec<String> {
-        let acknowledged = self.window.in_flight().map(|publish| publish.route.mqtt.clone());
+        let acknowledged = self.window.in_flight().map(|publish| publish.topic().to_owned());
         acknowledged.chain(self.doubtful.keys().cloned()).collect()
+    }
+
+    /// The one publish that is in flight, if it is of several records.
+    pub fn lone_batch(&self) -> Option<&Publish> {
+        let mut in_flight = self.window.in_flight();
+        let publish = in_flight.next().filter(|publish| publish.received_ns.len() > 1)?;
+        (in_flight.next().is_none() && self.doubtful.is_empty()).then_some(publish)
     }
 
     /// When to [feed](Outbox::feed) again though nothing has happened.
@@ -102,26 +103,40 @@ impl Outbox {
 
     /// Submits records while the window has room, the quotas allow it and the queue has some.
     pub fn feed(&mut self, rules: &mut Rules, queue: &Queue) -> Result<(), Fault> {
-        let Rules { pacer, suspects } = rules;
+        let Rules { pacer, suspects, company } = rules;
         self.resume = None;
+        let begun = Instant::now();
         while self.has_room(suspects) {
             let now = Instant::now();
-            let Some(item) = self.next(suspects, queue, now) else { break };
-            if suspects.is_trial(&item.route.mqtt) && !self.is_clear() {
+            if now.saturating_duration_since(begun) >= SLICE {
+                self.resume = Some(now);
+                break;
+            }
+            let Some(mut parcel) = self.next(suspects, queue, now) else { break };
+            if suspects.is_trial_of(&parcel.route) && !self.is_clear() {
                 // It goes alone, once everything else is acknowledged.
-                self.in_hand = Some(item);
+                self.in_hand = Some(parcel);
                 break;
             }
-            let size = packet_size(&item.route, item.payload.len());
+            parcel.grow(queue, company.extent(&parcel.route, suspects, now), now);
+            // Asked before the work of packing it, which ends its growing, and again when its size is known.
+            if let Err(wait) = pacer.admits(parcel.least_size(), now) {
+                self.hold(parcel, wait);
+                break;
+            }
+            if parcel.is_too_large() {
+                parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
+                continue;
+            }
+            let (size, now) = (parcel.size(), Instant::now());
             if let Err(wait) = pacer.admits(size, now) {
-                self.in_hand = Some(item);
-                self.resume = match wait {
-                    Wait::Until(when) => Some(when),
-                    Wait::ForPuback => None,
-                };
+                self.hold(parcel, wait);
                 break;
             }
-            if !self.submit(item, size) {
+            if parcel.lease.is_some() {
+                company.sent(&parcel.route, now);
+            }
+            if !self.submit(parcel) {
                 return Err(Fault::new(FaultKind::Protocol, "the MQTT client takes no publish".into()));
             }
             pacer.sent(size, now);
@@ -129,45 +144,46 @@ impl Outbox {
         Ok(())
     }
 
-    /// What is to be sent next: what is in hand, then the word that the bridge is there, then the queue's next record.
-    fn next(&mut self, suspects: &Suspects, queue: &Queue, now: Instant) -> Option<Item> {
-        if let Some(item) = self.in_hand.take() {
-            return Some(item);
-        }
-        let permits = |route: &Route| suspects.permit(&route.mqtt, now);
-        if !self.announced
-            && let Some(presence) = self.presence.as_ref().filter(|presence| permits(&presence.route))
-        {
-            self.announced = true;
-            let (route, payload) = (presence.route.clone(), presence.online.clone());
-            return Some(Item { lease: None, route, payload, received_ns: None });
-        }
-        loop {
-            let Lease { id, record } = queue.lease_where(now, &permits)?;
-            if record.payload.len() <= PAYLOAD_LIMIT {
-                let received_ns = Some(record.received_ns);
-                return Some(Item { lease: Some(id), route: record.route, payload: record.payload, received_ns });
-            }
-            // The broker would close the connection over it, now and whenever it is sent again.
-            queue.discard(id, DropReason::TooLarge, now);
-        }
+    /// Keeps what may not be sent yet.
+    fn hold(&mut self, parcel: Parcel, wait: Wait) {
+        self.in_hand = Some(parcel);
+        self.resume = match wait {
+            Wait::Until(when) => Some(when),
+            Wait::ForPuback => None,
+        };
     }
 
-    /// Hands `item`, whose packet has `size` bytes, to the MQTT client. Answers whether that has taken it.
-    fn submit(&mut self, item: Item, size: usize) -> bool {
-        let Item { lease, route, payload, received_ns } = item;
+    /// What is to be sent next: what is in hand, then the word that the bridge is there, then the queue's next record.
+    fn next(&mut self, suspects: &Suspects, queue: &Queue, now: Instant) -> Option<Parcel> {
+        if let Some(parcel) = self.in_hand.take() {
+            return Some(parcel);
+        }
+        if !self.announced
+            && let Some(presence) =
+                self.presence.as_ref().filter(|presence| suspects.permit_route(&presence.route, now))
+        {
+            self.announced = true;
+            return Some(Parcel::of_message(presence.route.clone(), presence.online.clone()));
+        }
+        queue.lease_where(now, &|route| suspects.permit_route(route, now)).map(Parcel::of)
+    }
+
+    /// Hands `parcel` to the MQTT client. Answers whether that has taken it.
+    fn submit(&mut self, mut parcel: Parcel) -> bool {
+        let (size, Packed { payload, encoding }) = (parcel.size(), parcel.pack().clone());
+        let Parcel { lease, route, received_ns, .. } = parcel;
         let qos = match route.qos {
             Qos::AtMostOnce => QoS::AtMostOnce,
             Qos::AtLeastOnce => QoS::AtLeastOnce,
         };
         let taken = {
             // The one call that takes the payload without copying it waits for room, of which there always is.
-            let publish = pin!(self.client.publish_bytes(&route.mqtt, qos, route.retain, payload));
+            let publish = pin!(self.client.publish_bytes(route.mqtt_of(encoding), qos, route.retain, payload));
             matches!(publish.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
         };
         route.counters.count_published(size as u64);
         self.meter.count_published(size as u64);
-        self.window.submit(Publish { lease, route, size, received_ns });
+        self.window.submit(Publish { lease, route, encoding, size, received_ns });
         taken
     }
 
@@ -184,17 +200,16 @@ impl Outbox {
             if let Some(lease) = publish.lease {
                 queue.acknowledge(lease);
             }
-            let topic = &publish.route.mqtt;
+            let topic = publish.topic();
+            rules.suspects.has_gone(&publish.route.mqtt);
             match publish.route.qos {
                 Qos::AtLeastOnce => {
-                    if let Some(received_ns) = publish.received_ns {
-                        self.meter.observe_latency(time_since(received_ns));
-                    }
+                    publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
                     clear(&mut rules.suspects, topic);
                 }
                 Qos::AtMostOnce => match self.doubtful.get_mut(topic) {
                     Some(last) => *last = now,
-                    None => _ = self.doubtful.insert(topic.clone(), now),
+                    None => _ = self.doubtful.insert(topic.to_owned(), now),
                 },
             }
         }
@@ -216,9 +231,7 @@ impl Outbox {
     pub fn leave(&mut self, suspects: &Suspects) {
         self.resume = None;
         if let Some(presence) = self.presence.take().filter(|presence| !suspects.is_trial(&presence.route.mqtt)) {
-            let size = packet_size(&presence.route, presence.offline.len());
-            let (route, payload) = (presence.route, presence.offline);
-            self.submit(Item { lease: None, route, payload, received_ns: None }, size);
+            self.submit(Parcel::of_message(presence.route, presence.offline));
         }
         // It cannot fail: the channel has room for it beside the window. If it did, the wait for it would end.
         let _ = self.client.try_disconnect();
@@ -235,47 +248,5 @@ fn time_since(received_ns: i64) -> Duration {
 fn clear(suspects: &mut Suspects, topic: &str) {
     if suspects.acknowledged(topic) {
         journal::log_taken_again(topic);
-    }
-}
-
-/// Bytes of a PUBLISH packet of MQTT 3.1.1.
-fn packet_size(route: &Route, payload: usize) -> usize {
-    let packet_id = match route.qos {
-        Qos::AtMostOnce => 0,
-        Qos::AtLeastOnce => 2,
-    };
-    let remaining = 2 + route.mqtt.len() + packet_id + payload;
-    let length = match remaining {
-        0..128 => 1,
-        128..16_384 => 2,
-        16_384..2_097_152 => 3,
-        _ => 4,
-    };
-    1 + length + remaining
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Priority;
-
-    /// The MQTT client's own arithmetic agrees.
-    #[test]
-    fn the_size_of_a_packet_is_what_is_written() {
-        for (qos, with) in [(Qos::AtMostOnce, QoS::AtMostOnce), (Qos::AtLeastOnce, QoS::AtLeastOnce)] {
-            for payload in [0, 1, 100, 110, 120, 127, 128, 16_360, 16_370, 16_384, 131_072] {
-                let route = Route {
-                    ros: "/odom".into(),
-                    mqtt: "robots/robot1/odom".into(),
-                    qos,
-                    retain: false,
-                    priority: Priority::Normal,
-                    counters: Default::default(),
-                };
-                let mut publish = rumqttc::Publish::new(&route.mqtt, with, vec![0; payload]);
-                publish.pkid = 1;
-                assert_eq!(packet_size(&route, payload), publish.size(), "{qos:?} {payload}");
-            }
-        }
     }
 }

@@ -30,6 +30,7 @@ impl Presence {
             qos: Qos::AtLeastOnce,
             retain: true,
             priority: Priority::High,
+            packing: Default::default(),
             counters: Arc::default(),
         };
         Some(Presence {

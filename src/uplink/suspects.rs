@@ -16,6 +16,9 @@
 //!   thrice, and its topic was acknowledged before ──► the record is poison, and dropped
 //! ```
 //!
+//! A batch counts as many records, of which one may be at fault: once the connection is closed over a batch alone, its
+//! records go one by one.
+//!
 //! A close proves little by itself: links break, and another client with the same client id closes connections too. So:
 //!
 //! - Topics that were acknowledged before are suspects only after [`CROWDED`] early closes in a row.
@@ -27,6 +30,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
+
+use crate::queue::Route;
 
 /// Early closes in a row after which topics are suspects that were acknowledged before.
 const CROWDED: u32 = 2;
@@ -56,6 +61,9 @@ pub(super) struct Suspects {
     aside: BTreeMap<String, Aside>,
     /// A record was dropped as poison, and nothing has been acknowledged since.
     spent: bool,
+    /// Topics whose records go in publishes of their own for so many, because the connection was closed over a batch. By
+    /// the topic of the route.
+    singly: BTreeMap<String, usize>,
 }
 
 /// A topic that is set aside.
@@ -93,7 +101,56 @@ impl Suspects {
             alone: BTreeMap::new(),
             aside: BTreeMap::new(),
             spent: false,
+            singly: BTreeMap::new(),
         }
+    }
+
+    /// Whether publishes of `route` may be sent at `now`, to whichever of its topics they go.
+    pub fn permit_route(&self, route: &Route, now: Instant) -> bool {
+        self.aside.is_empty()
+            || self.permit(&route.mqtt, now) && route.mqtt_compressed().is_none_or(|topic| self.permit(topic, now))
+    }
+
+    /// Whether a topic of `route` was set aside: a publish of it is a trial.
+    pub fn is_trial_of(&self, route: &Route) -> bool {
+        self.is_trial(&route.mqtt) || route.mqtt_compressed().is_some_and(|topic| self.is_trial(topic))
+    }
+
+    /// Whether the records of the route to `topic` have to go in publishes of their own.
+    pub fn goes_singly(&self, topic: &str) -> bool {
+        self.singly.contains_key(topic)
+    }
+
+    /// A publish of the route to `topic` was taken.
+    pub fn has_gone(&mut self, topic: &str) {
+        if let Some(left) = self.singly.get_mut(topic) {
+            *left -= 1;
+            if *left == 0 {
+                self.singly.remove(topic);
+            }
+        }
+    }
+
+    /// The broker closed the connection while a batch of `records` of `route` was in flight alone, to `topic`. They go one
+    /// by one from now on, so that no more is lost than what is poison. Answers false if that does not explain the close:
+    /// the topic was never acknowledged, and may be forbidden.
+    pub fn closed_over_batch(&mut self, route: &Route, topic: &str, records: usize, close: Close) -> bool {
+        if self.is_trial_of(route) || close.contested {
+            return false;
+        }
+        let times = self.alone.get(topic).copied().unwrap_or_default() + 1;
+        if close.lasted >= self.stable_after && times == 1 {
+            // As likely the link.
+            self.alone.insert(topic.to_owned(), times);
+            return true;
+        }
+        self.singly.insert(route.mqtt.clone(), records);
+        if !self.proven.contains(topic) {
+            return false;
+        }
+        self.alone.remove(topic);
+        self.suspects.insert(topic.to_owned());
+        true
     }
 
     /// Whether only one publish may be in flight at a time.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::Encoding;
 use crate::queue::{LeaseId, Route};
 
 /// The window of one connection. Never used for another: packet identifiers start anew with each.
@@ -27,13 +28,22 @@ pub(super) struct Window {
 /// A publish on its way.
 #[derive(Debug, Clone)]
 pub(super) struct Publish {
-    /// Of the record; nothing, if the queue does not know of it.
+    /// Of the records; nothing, if the queue does not know of them.
     pub lease: Option<LeaseId>,
     pub route: Arc<Route>,
+    /// How its payload is compressed, if it is.
+    pub encoding: Option<Encoding>,
     /// Bytes of the packet.
     pub size: usize,
-    /// When DDS handed the message to the bridge, nanoseconds since 1970; nothing, if it is none of ROS's.
-    pub received_ns: Option<i64>,
+    /// When DDS handed each of its records to the bridge, nanoseconds since 1970; none, if it is not of ROS.
+    pub received_ns: Vec<i64>,
+}
+
+impl Publish {
+    /// The MQTT topic that it went to.
+    pub fn topic(&self) -> &str {
+        self.route.mqtt_of(self.encoding)
+    }
 }
 
 #[derive(Debug)]
@@ -132,12 +142,14 @@ mod tests {
             qos: Qos::AtLeastOnce,
             retain: false,
             priority: Priority::Normal,
+            packing: Default::default(),
             counters: Default::default(),
         };
         let (route, now) = (Arc::new(route), Instant::now());
         std::array::from_fn(|_| {
             queue.admit(Record { route: route.clone(), payload: "x".into(), received_ns: 0, expires: now + hour }, now);
-            Publish { lease: queue.lease(now).map(|lease| lease.id), route: route.clone(), size: 1, received_ns: None }
+            let lease = queue.lease(now).map(|lease| lease.id);
+            Publish { lease, route: route.clone(), encoding: None, size: 1, received_ns: vec![0] }
         })
     }
 

@@ -220,6 +220,7 @@ pub fn route(topic: usize, qos: Qos) -> Arc<Route> {
         qos,
         retain: false,
         priority: Priority::Normal,
+        packing: Default::default(),
         counters: Default::default(),
     })
 }

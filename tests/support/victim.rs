@@ -216,6 +216,7 @@ fn route(topic: u64) -> Arc<Route> {
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
+        packing: Default::default(),
         counters: Default::default(),
     })
 }

@@ -10,7 +10,8 @@
 //!
 //!  frame     mark u32 · length of body u32 · CRC-32C u32 of mark, length and body · body
 //!
-//!  body      1 · id u32 · flags u8 · length of ROS topic u16 · ROS topic · MQTT topic        a route
+//!  body      1 · id u32 · flags u8 · records a publish u32 · compressed over u32
+//!            · length of ROS topic u16 · ROS topic · MQTT topic                              a route
 //!            2 · route id u32 · number u32 · received i64 · expires i64 · payload            a record
 //! ```
 //!
@@ -22,13 +23,18 @@
 //!   number of the segment. Numbers rise within a segment.
 //! - A *route* is what the records of a topic have in common. It is written before the first record that needs it in
 //!   each segment, and once in the file `routes`, so that damage to either costs nothing. Ids are never used again for
-//!   another route while a segment is left.
+//!   another route while a segment is left. Its *flags* are: 1 QoS 1, 2 retain, 4 records are JSON values that travel
+//!   in arrays, 8 payloads are compressed with gzip, 16 with zstd, 32 they are compressed already, 64 what is compressed
+//!   goes to a topic of its own.
 //! - *received* and *expires* are nanoseconds since 1970. The *clock offset* is what has to be taken from *expires* for
 //!   the time of the machine's monotonic clock in the boot that *boot id* names.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes};
 
-use crate::config::{Priority, Qos};
+use crate::config::{Encoding, Priority, Qos};
+use crate::packing::{Batch, Compression, Packing, When};
 
 /// Bytes of a segment's header.
 pub const HEADER_BYTES: usize = 64;
@@ -40,7 +46,10 @@ pub const FRAME_BYTES: usize = 12;
 const RECORD_BYTES: usize = 25;
 
 /// Bytes of a route's body before its names.
-const ROUTE_BYTES: usize = 8;
+const ROUTE_BYTES: usize = 16;
+
+/// The shortest body.
+const LEAST_BODY: usize = if RECORD_BYTES < ROUTE_BYTES { RECORD_BYTES } else { ROUTE_BYTES };
 
 /// What a record takes on the disk beside its payload.
 pub const RECORD_OVERHEAD_ON_DISK: usize = FRAME_BYTES + RECORD_BYTES;
@@ -56,6 +65,11 @@ const KIND_ROUTE: u8 = 1;
 const KIND_RECORD: u8 = 2;
 const FLAG_QOS_1: u8 = 1;
 const FLAG_RETAIN: u8 = 2;
+const FLAG_BATCHES: u8 = 4;
+const FLAG_GZIP: u8 = 8;
+const FLAG_ZSTD: u8 = 16;
+const FLAG_AHEAD: u8 = 32;
+const FLAG_SUFFIX: u8 = 64;
 
 /// The lane of a segment; the file `routes` has one of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,6 +179,42 @@ pub struct StoredRoute {
     pub mqtt: String,
     pub qos: Qos,
     pub retain: bool,
+    /// What has been on the disk has waited long enough: without linger.
+    pub packing: Packing,
+}
+
+impl StoredRoute {
+    fn flags(&self) -> u8 {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let compression = self.packing.compression.as_ref();
+        let encoding = match compression.map(|compression| compression.encoding) {
+            None => 0,
+            Some(Encoding::Gzip) => FLAG_GZIP,
+            Some(Encoding::Zstd) => FLAG_ZSTD,
+        };
+        flag(self.qos == Qos::AtLeastOnce, FLAG_QOS_1)
+            | flag(self.retain, FLAG_RETAIN)
+            | flag(self.packing.batch.is_some(), FLAG_BATCHES)
+            | encoding
+            | flag(compression.is_some_and(|compression| compression.when == When::Ahead), FLAG_AHEAD)
+            | flag(compression.is_some_and(|compression| compression.topic.is_some()), FLAG_SUFFIX)
+    }
+}
+
+/// The packing that [`put_route`] has written.
+fn packing(flags: u8, max: u32, over: u32, mqtt: &str) -> Packing {
+    let has = |flag: u8| flags & flag != 0;
+    let encoding = match () {
+        () if has(FLAG_GZIP) => Some(Encoding::Gzip),
+        () if has(FLAG_ZSTD) => Some(Encoding::Zstd),
+        () => None,
+    };
+    let when = if has(FLAG_AHEAD) { When::Ahead } else { When::Over(over) };
+    let batch = Batch { max: max.max(1) as usize, linger: Duration::ZERO, max_age: Duration::ZERO };
+    Packing {
+        batch: has(FLAG_BATCHES).then_some(batch),
+        compression: encoding.map(|encoding| Compression::new(encoding, when, has(FLAG_SUFFIX), mqtt)),
+    }
 }
 
 /// A record as it stands on the disk.
@@ -205,10 +255,14 @@ pub fn put_record(out: &mut Vec<u8>, mark: Mark, record: &StoredRecord<Bytes>) {
 /// Appends the frame of `route` to `out`.
 pub fn put_route(out: &mut Vec<u8>, mark: Mark, id: u32, route: &StoredRoute) {
     put_frame(out, mark, |out| {
-        let qos = if route.qos == Qos::AtLeastOnce { FLAG_QOS_1 } else { 0 };
         out.put_u8(KIND_ROUTE);
         out.put_u32_le(id);
-        out.put_u8(qos | if route.retain { FLAG_RETAIN } else { 0 });
+        out.put_u8(route.flags());
+        out.put_u32_le(route.packing.batch.map_or(0, |batch| u32::try_from(batch.max).unwrap_or(u32::MAX)));
+        out.put_u32_le(match route.packing.compression {
+            Some(Compression { when: When::Over(over), .. }) => over,
+            _ => 0,
+        });
         // Names of ROS topics and MQTT topics have at most some hundred bytes.
         let ros = &route.ros.as_bytes()[..route.ros.len().min(usize::from(u16::MAX))];
         out.put_u16_le(ros.len() as u16);
@@ -250,7 +304,7 @@ pub fn look(bytes: &[u8], mark: Mark) -> Look<'_> {
         return if bytes[..known] == mark.bytes()[..known] { Look::Beginning(FRAME_BYTES) } else { Look::Nothing };
     };
     let length = u32_at(head, 4) as usize;
-    if !head.starts_with(mark.bytes()) || !(ROUTE_BYTES..=LONGEST_BODY).contains(&length) {
+    if !head.starts_with(mark.bytes()) || !(LEAST_BODY..=LONGEST_BODY).contains(&length) {
         return Look::Nothing;
     }
     let Some(body) = rest.get(..length) else { return Look::Beginning(FRAME_BYTES + length) };
@@ -274,10 +328,12 @@ fn decode_body(body: &[u8]) -> Option<Body<'_>> {
         }
         KIND_ROUTE => {
             let (head, names) = body.split_first_chunk::<ROUTE_BYTES>()?;
-            let (ros, mqtt) = names.split_at_checked(usize::from(u16::from_le_bytes([head[6], head[7]])))?;
+            let (ros, mqtt) = names.split_at_checked(usize::from(u16::from_le_bytes([head[14], head[15]])))?;
+            let mqtt = std::str::from_utf8(mqtt).ok()?;
             let route = StoredRoute {
                 ros: std::str::from_utf8(ros).ok()?.to_owned(),
-                mqtt: std::str::from_utf8(mqtt).ok()?.to_owned(),
+                mqtt: mqtt.to_owned(),
+                packing: packing(head[5], u32_at(head, 6), u32_at(head, 10), mqtt),
                 qos: if head[5] & FLAG_QOS_1 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
                 retain: head[5] & FLAG_RETAIN != 0,
             };
@@ -314,7 +370,13 @@ mod tests {
     fn reads_what_it_wrote() {
         assert_eq!(Header::decode(&header().encode(), STREAM, 7), Ok(header()));
         let mark = Mark::new(99, STREAM, 7);
-        let route = StoredRoute { ros: "/ödom".into(), mqtt: "a/b".into(), qos: Qos::AtLeastOnce, retain: true };
+        let route = StoredRoute {
+            ros: "/ödom".into(),
+            mqtt: "a/b".into(),
+            qos: Qos::AtLeastOnce,
+            retain: true,
+            packing: Packing::default(),
+        };
         let mut bytes = Vec::new();
         put_route(&mut bytes, mark, 3, &route);
         let route_bytes = bytes.len();
@@ -324,6 +386,27 @@ mod tests {
         let Look::Whole(Body::Record(read), _) = look(&bytes[route_bytes..], mark) else { panic!("no record") };
         assert_eq!((read.route, read.number, read.received_ns, read.expires_ns), (3, 4, -5, 6));
         assert_eq!(read.payload, b"payload");
+    }
+
+    /// A route says after a restart as before whether its records travel together, and how they are compressed.
+    #[test]
+    fn a_route_keeps_its_packing() {
+        let (mark, batch) =
+            (Mark::new(99, STREAM, 7), Batch { max: 50, linger: Duration::ZERO, max_age: Duration::ZERO });
+        for batch in [None, Some(batch), Some(Batch { max: 1, ..batch })] {
+            let compressions = [Encoding::Gzip, Encoding::Zstd].into_iter().flat_map(|encoding| {
+                let whens = [When::Over(0), When::Over(1 << 20), When::Ahead].into_iter();
+                whens.flat_map(move |when| [false, true].map(|suffix| Compression::new(encoding, when, suffix, "a/b")))
+            });
+            for compression in std::iter::once(None).chain(compressions.map(Some)) {
+                let packing = Packing { batch, compression };
+                let (ros, mqtt, qos) = ("/odom".to_owned(), "a/b".to_owned(), Qos::AtMostOnce);
+                let route = StoredRoute { ros, mqtt, qos, retain: false, packing };
+                let mut bytes = Vec::new();
+                put_route(&mut bytes, mark, 3, &route);
+                assert_eq!(look(&bytes, mark), Look::Whole(Body::Route { id: 3, route }, bytes.len()));
+            }
+        }
     }
 
     /// No frame is taken for whole when a bit of it is flipped, when it is cut off, or in another segment.

@@ -308,8 +308,13 @@ impl Log {
         if let Some((_, id)) = self.ids.get(&Arc::as_ptr(route).addr()) {
             return Ok(*id);
         }
-        let stored =
-            StoredRoute { ros: route.ros.clone(), mqtt: route.mqtt.clone(), qos: route.qos, retain: route.retain };
+        let stored = StoredRoute {
+            ros: route.ros.clone(),
+            mqtt: route.mqtt.clone(),
+            qos: route.qos,
+            retain: route.retain,
+            packing: route.packing.without_linger(),
+        };
         let boot_id = self.options.clock.boot_id;
         let header = Header { stream: Stream::Routes, first: 0, queue_id, boot_id, clock_offset: 0 };
         let id = self.routes.id_of(&*self.files, header, &stored)?;

@@ -11,12 +11,13 @@
 //! Without a gap, everything is in the front. Records in memory may be on the disk too.
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::LeaseId;
-use crate::queue::{Record, Route};
+use crate::queue::{RECORD_OVERHEAD, Record, Route};
+use crate::shaping::PAYLOAD_LIMIT;
 
 /// A record in memory, or what is left of it.
 #[derive(Debug)]
@@ -105,8 +106,8 @@ pub(super) struct Flow {
     pub leased_bytes: u64,
     /// Records, waiting or leased, that are not on the disk yet, those that are being written among them.
     pub memory_only: u64,
-    /// Bytes that it may send before another topic's turn.
-    pub credit: u64,
+    /// Bytes that it may send before another topic's turn; below 0 what it has sent ahead of its turns.
+    pub credit: i64,
     /// It is in the lane's round.
     pub in_round: bool,
     /// At the last lease nobody wanted it: what it has on the disk stays there.
@@ -138,6 +139,28 @@ impl Flow {
         self.front.get(self.next)?.waiting()
     }
 
+    /// Whether its next record may be leased at `now`: it waits for no others any more, to travel with them.
+    pub fn is_ripe(&self, now: Instant, lingers: bool) -> bool {
+        match self.ripens() {
+            None => self.peek().is_some(),
+            Some(when) => !lingers || when <= now || self.gap.is_some() || self.fills_a_batch(),
+        }
+    }
+
+    /// When its next record has waited long enough for others; nothing, if it does not wait for any.
+    pub fn ripens(&self) -> Option<Instant> {
+        let record = self.peek()?;
+        let batch = record.route.packing.batch.filter(|batch| !batch.linger.is_zero())?;
+        batch.ripens(record.expires)
+    }
+
+    fn fills_a_batch(&self) -> bool {
+        let Some(record) = self.peek() else { return false };
+        let most = record.route.packing.batch.map_or(1, |batch| batch.max as u64);
+        let payloads = self.waiting_bytes.saturating_sub(self.waiting() * RECORD_OVERHEAD);
+        self.waiting() >= most || payloads >= PAYLOAD_LIMIT as u64
+    }
+
     /// Records that wait in memory.
     pub fn waiting(&self) -> u64 {
         (self.front.len() - self.next + self.back.len()) as u64
@@ -152,6 +175,9 @@ impl Flow {
         let (size, place) = (record.size(), Place::Memory);
         self.memory_only += 1;
         self.starts_waiting(size, place);
+        if !Arc::ptr_eq(&self.route, &record.route) {
+            self.route = record.route.clone();
+        }
         let entry = Entry { admission, place, state: State::Waiting(record) };
         if self.gap.is_some() {
             self.back_bytes += size;
@@ -159,6 +185,13 @@ impl Flow {
         } else {
             self.front.push_back(entry);
         }
+    }
+
+    /// It has nothing more to lease.
+    pub fn leave_round(&mut self) {
+        self.in_round = false;
+        // Nobody saves credit for later.
+        self.credit = self.credit.min(0);
     }
 
     /// Marks the next record as leased. Answers it and its admission.
@@ -174,31 +207,34 @@ impl Flow {
         Some((admission, record))
     }
 
-    /// Ends a lease. Answers the record and where else it is.
-    pub fn finish(&mut self, admission: u64, id: LeaseId) -> Option<(Record, Place)> {
-        let index = self.front.binary_search_by_key(&admission, |entry| entry.admission).ok()?;
-        let entry = self.front.get_mut(index)?;
-        if !matches!(entry.state, State::Leased(lease, _) if lease == id) {
-            return None;
+    /// Ends the lease `id` of the records with these admissions. Answers them and where else they are.
+    pub fn finish(&mut self, admissions: RangeInclusive<u64>, id: LeaseId) -> Vec<(Record, Place)> {
+        let first = self.front.partition_point(|entry| entry.admission < *admissions.start());
+        let mut finished = Vec::new();
+        for entry in self.front.range_mut(first..).take_while(|entry| entry.admission <= *admissions.end()) {
+            if !matches!(entry.state, State::Leased(lease, _) if lease == id) {
+                continue;
+            }
+            let State::Leased(_, record) = std::mem::replace(&mut entry.state, State::Done) else { continue };
+            self.leased -= 1;
+            self.leased_bytes -= record.size();
+            self.memory_only -= u64::from(!entry.place.is_durable());
+            finished.push((record, entry.place));
         }
-        let place = entry.place;
-        let State::Leased(_, record) = std::mem::replace(&mut entry.state, State::Done) else { return None };
-        self.leased -= 1;
-        self.leased_bytes -= record.size();
-        self.memory_only -= u64::from(!place.is_durable());
         while self.front.pop_front_if(|entry| matches!(entry.state, State::Done)).is_some() {
             self.next -= 1;
         }
-        Some((record, place))
+        finished
     }
 
-    /// Takes all leases back.
-    pub fn rewind(&mut self) {
+    /// Takes all leases back. Each record is shown to `taken_back`.
+    pub fn rewind(&mut self, mut taken_back: impl FnMut(&Record)) {
         // What was finished out of order does not come again.
         self.front.retain(|entry| !matches!(entry.state, State::Done));
         for index in 0..self.front.len().min(self.next) {
             let Some(entry) = self.front.get_mut(index) else { break };
             if let State::Leased(_, record) = &entry.state {
+                taken_back(record);
                 let (record, place) = (record.clone(), entry.place);
                 let size = record.size();
                 entry.state = State::Waiting(record);
@@ -366,8 +402,14 @@ impl Flow {
         true
     }
 
-    /// `records` with these numbers were left on the disk by an earlier process.
+    /// `records` with these numbers were left on the disk by an earlier process. Once for each route that the topic has
+    /// had.
     pub fn recover(&mut self, numbers: Range<u64>, records: u64, oldest_received_ns: Option<i64>) {
+        if let Some(gap) = &mut self.gap {
+            gap.numbers = gap.numbers.start.min(numbers.start)..gap.numbers.end.max(numbers.end);
+            gap.records += records;
+            return;
+        }
         self.gap = Some(Gap { numbers, records, next_admission: 0, oldest_received_ns });
         self.back = std::mem::take(&mut self.front);
         self.back_bytes = self.waiting_bytes;

@@ -1,8 +1,9 @@
 //! One lane: the topics in it, which take turns.
 //!
-//! The round is by bytes (deficit round robin, Shreedhar and Varghese 1995): each turn gives a topic credit for a few
-//! small records, and a topic with larger ones waits until its credit is enough. So neither a flood of small records
-//! nor huge ones delay another topic by more than a turn of each.
+//! The round is by what a publish costs (deficit round robin, Shreedhar and Varghese 1995, with the debt instead of the
+//! credit carried on). Each turn is worth a publish of [`TURN`] bytes. A smaller one costs as much, because publishes are
+//! scarce too; after a larger one, or a batch, a topic lets as many turns pass as it had bytes. So neither a flood of
+//! small records nor huge ones delay another topic by more than a publish of each.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,9 +14,14 @@ use super::flow::Flow;
 use crate::queue::record::TopicKey;
 use crate::queue::{Record, Route};
 
-/// Bytes that a topic's turn is worth: a small record or two. AWS IoT Core takes a hundred publishes a second, so ten of
-/// another topic's in between are a tenth of a second.
-const TURN: u64 = 512;
+/// Bytes that a topic's turn is worth. AWS IoT Core takes 100 publishes and 512 KiB a second: a publish takes a hundredth
+/// of a second of the one quota, and about as much of the other with so many bytes.
+const TURN: u64 = 5 << 10;
+
+/// What a publish of `bytes` costs.
+fn cost(bytes: u64) -> i64 {
+    bytes.max(TURN) as i64
+}
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -54,9 +60,14 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// Whether a record of a topic that `wanted` accepts can be leased.
-    pub fn has_next(&self, wanted: &dyn Fn(&Route) -> bool) -> bool {
-        self.round.iter().filter_map(|key| self.flows.get(key)).any(|flow| wanted(&flow.route))
+    /// Whether a topic that `ready` accepts has a record.
+    pub fn has_next(&self, ready: &dyn Fn(&Flow) -> bool) -> bool {
+        self.in_round().any(ready)
+    }
+
+    /// The topics of which a record can be leased.
+    pub fn in_round(&self) -> impl Iterator<Item = &Flow> {
+        self.round.iter().filter_map(|key| self.flows.get(key))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -82,63 +93,95 @@ impl Lane {
         self.join_round(key);
     }
 
-    /// Takes the next record in turn of the topics that `wanted` accepts. Answers where it is. What has expired on the way to it is `dropped`.
+    /// Takes the next record in turn of the topics that `wanted` accepts and that do not linger. Answers where it is. What
+    /// has expired on the way to it is `dropped`.
     pub fn lease(
         &mut self,
         id: LeaseId,
-        now: Instant,
+        (now, lingers): (Instant, bool),
         wanted: &dyn Fn(&Route) -> bool,
         dropped: &mut Vec<Record>,
     ) -> Option<(TopicKey, u64, Record)> {
         for flow in self.flows.values_mut() {
             flow.is_passed_over = !wanted(&flow.route);
         }
-        if !self.has_next(wanted) {
-            return None;
-        }
+        let ready = |flow: &Flow| !flow.is_passed_over && flow.is_ripe(now, lingers);
         let mut fruitless = 0;
-        loop {
+        while self.has_next(&ready) {
             if fruitless > self.round.len() {
-                self.skip_turns();
+                self.skip_turns(&ready);
                 fruitless = 0;
             }
             let key = *self.round.front()?;
             let flow = self.flows.get_mut(&key)?;
-            if flow.is_passed_over {
+            flow.drop_expired_head(now, dropped);
+            let Some(bytes) = flow.peek().map(|record| record.payload.len() as u64) else {
+                self.leave_round();
+                continue;
+            };
+            if !ready(flow) {
                 self.round.rotate_left(1);
                 continue;
             }
-            flow.drop_expired_head(now, dropped);
-            let Some(size) = flow.peek().map(Record::size) else {
-                self.leave_round();
-                if !self.has_next(wanted) {
-                    return None;
-                }
-                continue;
-            };
-            if flow.credit < size {
-                flow.credit += TURN;
+            if flow.credit <= 0 {
+                flow.credit += TURN as i64;
+            }
+            if flow.credit <= 0 {
                 self.round.rotate_left(1);
                 fruitless += 1;
                 continue;
             }
-            flow.credit -= size;
+            flow.credit -= cost(bytes);
+            let is_spent = flow.credit <= 0;
             let (admission, record) = flow.lease(id)?;
             if flow.peek().is_none() {
                 self.leave_round();
+            } else if is_spent {
+                self.round.rotate_left(1);
             }
             return Some((key, admission, record));
         }
+        None
+    }
+
+    /// Takes more records of the topic `key`, to travel with one whose lease is `id` and that is the last leased of the
+    /// topic: those that follow it and of which `takes` is true. `bytes` are in the publish so far. Answers them, and the
+    /// last one's admission. What has expired is `dropped`.
+    pub fn lease_more(
+        &mut self,
+        key: TopicKey,
+        id: LeaseId,
+        (now, bytes): (Instant, u64),
+        mut takes: impl FnMut(&Record) -> bool,
+        dropped: &mut Vec<Record>,
+    ) -> Option<(Vec<Record>, u64)> {
+        let flow = self.flows.get_mut(&key)?;
+        let (mut records, mut last, mut more) = (Vec::new(), None, 0);
+        loop {
+            flow.drop_expired_head(now, dropped);
+            if !flow.peek().is_some_and(&mut takes) {
+                break;
+            }
+            let Some((admission, record)) = flow.lease(id) else { break };
+            more += record.payload.len() as u64;
+            last = Some(admission);
+            records.push(record);
+        }
+        flow.credit -= cost(bytes + more) - cost(bytes);
+        if flow.peek().is_none() && flow.in_round {
+            flow.leave_round();
+            self.round.retain(|other| *other != key);
+        }
+        Some((records, last?))
     }
 
     /// Nobody has credit enough: all get that of the turns that would pass until somebody has.
-    fn skip_turns(&mut self) {
-        let missing = |flow: &Flow| Some(flow.peek()?.size().saturating_sub(flow.credit) / TURN);
-        let flows = self.round.iter().filter_map(|key| self.flows.get(key)).filter(|flow| !flow.is_passed_over);
-        let turns = flows.filter_map(missing).min().unwrap_or(0);
+    fn skip_turns(&mut self, ready: &dyn Fn(&Flow) -> bool) {
+        let missing = |flow: &Flow| flow.credit.min(0).unsigned_abs() / TURN;
+        let turns = self.in_round().filter(|flow| ready(flow)).map(missing).min().unwrap_or(0);
         for key in &self.round {
-            if let Some(flow) = self.flows.get_mut(key).filter(|flow| !flow.is_passed_over) {
-                flow.credit += turns * TURN;
+            if let Some(flow) = self.flows.get_mut(key).filter(|flow| ready(flow)) {
+                flow.credit += (turns * TURN) as i64;
             }
         }
     }
@@ -146,9 +189,7 @@ impl Lane {
     /// The topic whose turn it is has nothing more.
     fn leave_round(&mut self) {
         if let Some(flow) = self.round.pop_front().and_then(|key| self.flows.get_mut(&key)) {
-            flow.in_round = false;
-            // Nobody saves credit for later.
-            flow.credit = 0;
+            flow.leave_round();
         }
     }
 
@@ -218,11 +259,12 @@ impl Lane {
         self.gaps = self.flows.values().filter(|flow| flow.gap.is_some()).count();
     }
 
-    pub fn rewind(&mut self) {
+    /// Takes all leases back. Each record is shown to `taken_back`.
+    pub fn rewind(&mut self, mut taken_back: impl FnMut(&Record)) {
         let keys: Vec<_> = self.flows.iter().filter(|(_, flow)| flow.leased > 0).map(|(key, _)| *key).collect();
         for key in keys {
             if let Some(flow) = self.flows.get_mut(&key) {
-                flow.rewind();
+                flow.rewind(&mut taken_back);
             }
             self.join_round(key);
         }

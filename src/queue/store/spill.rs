@@ -19,8 +19,8 @@ pub enum Mode {
     Memory,
     /// While there is no link, or not enough memory.
     Spill,
-    /// Always, unless they are acknowledged before their turn comes. No more than `window` records are in flight or
-    /// done without the disk knowing it.
+    /// Always, unless they are acknowledged before their turn comes. No more than `window` publishes, of one record or a
+    /// batch, are in flight or done without the disk knowing it.
     Always { window: usize },
 }
 
@@ -74,7 +74,7 @@ impl Store {
     pub fn waits_for_ledger(&self) -> bool {
         match self.mode {
             Mode::Always { window } => {
-                let unrecorded = self.unrecorded();
+                let unrecorded = self.unrecorded_leases;
                 self.disk_works && unrecorded > 0 && self.leased.len() + unrecorded >= window
             }
             Mode::Memory | Mode::Spill => false,
@@ -86,9 +86,14 @@ impl Store {
         self.finished
     }
 
-    /// Records that are done without the disk knowing it.
-    fn unrecorded(&self) -> usize {
-        self.unrecorded.iter().map(HashMap::len).sum()
+    /// Forgets what is done of `lane` unless `keep` says otherwise.
+    fn retain_unrecorded(&mut self, lane: Priority, keep: impl Fn(u64, TopicKey) -> bool) {
+        let leases = &mut self.unrecorded_leases;
+        self.unrecorded[lane as usize].retain(|number, done| {
+            let keeps = keep(*number, done.key);
+            *leases -= usize::from(!keeps && done.ends_lease);
+            keeps
+        });
     }
 
     /// Takes what is to be written next of `lane`: about `bytes`, numbered from `first` on.
@@ -102,7 +107,7 @@ impl Store {
         self.lanes[lane as usize].end_write(written);
         // Numbers that were never used: what was acknowledged under them meanwhile is not on the disk.
         let used = first + written as u64;
-        self.unrecorded[lane as usize].retain(|number, _| *number < used);
+        self.retain_unrecorded(lane, |number, _| number < used);
         self.unwritten_since = (self.memory_only() > 0).then_some(now);
         self.evict();
     }
@@ -199,14 +204,13 @@ impl Store {
     pub fn recorded(&mut self, lane: Priority, done: &Done) {
         let topics: HashMap<TopicKey, u64> = done.topics.iter().copied().collect();
         self.arrivals += 1;
-        self.unrecorded[lane as usize]
-            .retain(|number, key| *number >= topics.get(key).copied().unwrap_or(0).max(done.below));
+        self.retain_unrecorded(lane, |number, key| number >= topics.get(&key).copied().unwrap_or(0).max(done.below));
     }
 
     /// Numbers of `lane` that are leased.
     pub fn leased_numbers(&self, lane: Priority) -> BTreeSet<u64> {
-        let leased = self.leased.values().filter(|(index, ..)| *index == lane as usize);
-        let flows = leased.map(|(_, key, _)| *key).collect::<BTreeSet<_>>();
+        let leased = self.leased.values().filter(|leased| leased.lane == lane as usize);
+        let flows = leased.map(|leased| leased.key).collect::<BTreeSet<_>>();
         let flows = flows.iter().filter_map(|key| self.lanes[lane as usize].flows.get(key));
         let entries = flows.flat_map(|flow| flow.front.iter().take(flow.next));
         entries.filter(|entry| entry.record().is_some()).filter_map(|entry| entry.place.number()).collect()

@@ -90,6 +90,7 @@ impl Robot {
             qos: Qos::AtLeastOnce,
             retain: false,
             priority,
+            packing: Default::default(),
             counters,
         })
     }
@@ -115,7 +116,7 @@ impl Robot {
         while sent.len() < count {
             let Some(lease) = self.queue.lease(self.now) else {
                 self.work();
-                if self.queue.shared.lock().store.has_next(&|_| true) {
+                if self.queue.shared.lock().store.has_next(self.now, &|_| true) {
                     continue;
                 }
                 break;

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::codec::{Count, Field, Kind};
-use crate::config::{Durability, Payload, Priority, Qos, Reliability};
+use crate::config::{Batch, Durability, Encoding, Payload, Priority, Qos, Reliability};
+use crate::shaping::PAYLOAD_LIMIT;
 
 const SOURCE: i64 = 1_700_000_000_000_000_001;
 const RECEIVED: i64 = 1_700_000_000_000_500_002;
@@ -15,6 +16,10 @@ fn topic(payload: Payload) -> config::Topic {
         qos: Qos::AtLeastOnce,
         retain: false,
         payload,
+        batch: None,
+        compression: None,
+        compress_over: 1 << 10,
+        compression_suffix: false,
         priority: Priority::Normal,
         max_age: Duration::from_secs(60),
         reliability: Reliability::Auto,
@@ -79,6 +84,33 @@ fn seq_counts_refused_messages_too() {
 fn data_is_the_text_byte_for_byte() {
     let text = b"{\"speed\": 1.50}\n\xff\xfe \0 end";
     assert_eq!(shape(&mut shaper(Payload::Data), &string(text)).unwrap(), text.as_slice());
+}
+
+/// In a batch the text is a JSON string, because the batch is a JSON array; what is no UTF-8 is replaced.
+#[test]
+fn data_of_a_batch_is_a_json_string() {
+    let topic = config::Topic { batch: Some(Batch { max: 50, linger: Duration::ZERO }), ..topic(Payload::Data) };
+    let mut shaper = Shaper::new(&topic, "r1", string_schema(STRING_TYPE), FIRST).unwrap();
+    assert_eq!(shape(&mut shaper, &string(b"a \"b\"\n\xff")).unwrap(), "\"a \\\"b\\\"\\n\u{FFFD}\"");
+}
+
+/// A batch's brackets count, and a topic that compresses may have longer payloads, within a bound.
+#[test]
+fn the_limit_is_that_of_the_packing() {
+    let batch = Some(Batch { max: 50, linger: Duration::ZERO });
+    let cases = [
+        (batch, None, PAYLOAD_LIMIT - 2),
+        (None, Some(Encoding::Gzip), 1 << 20),
+        (batch, Some(Encoding::Zstd), (1 << 20) - 2),
+    ];
+    for (batch, compression, limit) in cases {
+        let topic = config::Topic { batch, compression, ..topic(Payload::Message) };
+        let mut shaper = Shaper::new(&topic, "r1", string_schema(STRING_TYPE), FIRST).unwrap();
+        let longest = vec![b'x'; limit - r#"{"data":""}"#.len()];
+        assert_eq!(shape(&mut shaper, &string(&longest)).unwrap().len(), limit);
+        let too_long = [longest.as_slice(), b"x"].concat();
+        assert_eq!(shape(&mut shaper, &string(&too_long)).unwrap_err(), Refused::TooLarge { limit });
+    }
 }
 
 #[test]

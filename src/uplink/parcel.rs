@@ -1,0 +1,174 @@
+//! A publish in the making: one record, or a batch that grows while it waits for its turn.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::suspects::Suspects;
+use crate::config::Qos;
+use crate::packing::Packed;
+use crate::queue::{Lease, LeaseId, Queue, Route};
+use crate::shaping::PAYLOAD_LIMIT;
+
+/// Most bytes of a batch, before compression, of a topic that is not alone: a twentieth of a second of the 512 KiB that
+/// AWS IoT Core takes in one, so that no other topic waits for longer behind it. Five of the steps of 5 KB that are
+/// billed: a longer batch would save next to nothing.
+const SHARED: usize = 25 << 10;
+
+/// A topic is not alone if another one had a publish within this time.
+const COMPANY: Duration = Duration::from_secs(10);
+
+/// What is to be published next.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    /// Of the records; nothing, if the queue does not know of it.
+    pub lease: Option<LeaseId>,
+    pub route: Arc<Route>,
+    /// When DDS handed each record to the bridge, nanoseconds since 1970; none, if it is not of ROS.
+    pub received_ns: Vec<i64>,
+    records: Vec<Bytes>,
+    packed: Option<Packed>,
+}
+
+/// How far a batch may grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub records: usize,
+    /// Of the array, before compression.
+    pub bytes: usize,
+}
+
+impl Parcel {
+    /// Of a record; more may [follow](Parcel::grow).
+    pub fn of(lease: Lease) -> Parcel {
+        let Lease { id, record } = lease;
+        Parcel {
+            lease: Some(id),
+            route: record.route,
+            received_ns: vec![record.received_ns],
+            records: vec![record.payload],
+            packed: None,
+        }
+    }
+
+    /// Of a message of the bridge's own.
+    pub fn of_message(route: Arc<Route>, payload: Bytes) -> Parcel {
+        Parcel { lease: None, route, received_ns: Vec::new(), records: vec![payload], packed: None }
+    }
+
+    /// Takes what has come to the queue meanwhile and may travel with it.
+    pub fn grow(&mut self, queue: &Queue, extent: Extent, now: Instant) {
+        let (Some(lease), Some(batch), None) = (self.lease, self.route.packing.batch, &self.packed) else { return };
+        let mut room = batch.max.min(extent.records).saturating_sub(self.records.len());
+        let mut size = self.plain_size();
+        let more = queue.lease_more(lease, &self.route, now, |record| {
+            // A comma comes with it.
+            size += record.payload.len() + 1;
+            let fits = room > 0 && size <= extent.bytes;
+            room = room.saturating_sub(1);
+            fits
+        });
+        for record in more {
+            self.received_ns.push(record.received_ns);
+            self.records.push(record.payload);
+        }
+    }
+
+    /// Bytes that the payload has at most.
+    fn plain_size(&self) -> usize {
+        self.route.packing.size(&self.records)
+    }
+
+    /// The payload as it is sent. From now on nothing follows.
+    pub fn pack(&mut self) -> &Packed {
+        self.packed.get_or_insert_with(|| self.route.packing.pack(&self.records))
+    }
+
+    /// Bytes of its packet.
+    pub fn size(&mut self) -> usize {
+        let (payload, encoding) = (self.pack().payload.len(), self.pack().encoding);
+        packet_size(self.route.mqtt_of(encoding), self.route.qos, payload)
+    }
+
+    /// Whether the broker would close the connection over it, now and whenever it is sent again.
+    pub fn is_too_large(&mut self) -> bool {
+        self.records.iter().any(|record| record.len() > self.route.packing.longest())
+            || self.pack().payload.len() > PAYLOAD_LIMIT
+    }
+
+    /// Bytes that its packet has at least, without the work of packing it.
+    pub fn least_size(&self) -> usize {
+        let payload = match (&self.packed, &self.route.packing.compression) {
+            (Some(packed), _) => packed.payload.len(),
+            (None, None) => self.plain_size(),
+            (None, Some(_)) => 0,
+        };
+        packet_size(&self.route.mqtt, self.route.qos, payload)
+    }
+}
+
+/// Which topics have had publishes of late.
+#[derive(Debug, Default)]
+pub(super) struct Company {
+    /// The topic of the last publish, and when it was.
+    last: Option<(Arc<Route>, Instant)>,
+    /// The last publish of another topic.
+    other: Option<(Arc<Route>, Instant)>,
+}
+
+impl Company {
+    /// A publish of `route` is sent at `now`.
+    pub fn sent(&mut self, route: &Arc<Route>, now: Instant) {
+        match &mut self.last {
+            Some((last, at)) if last.mqtt == route.mqtt => *at = now,
+            last => self.other = last.replace((route.clone(), now)),
+        }
+    }
+
+    /// How far a batch of `route` may grow at `now`.
+    pub fn extent(&self, route: &Route, suspects: &Suspects, now: Instant) -> Extent {
+        let other = [&self.last, &self.other].into_iter().flatten().find(|(other, _)| other.mqtt != route.mqtt);
+        let is_shared = other.is_some_and(|(_, at)| now.saturating_duration_since(*at) < COMPANY);
+        Extent {
+            records: if suspects.goes_singly(&route.mqtt) { 1 } else { usize::MAX },
+            bytes: if is_shared { SHARED } else { PAYLOAD_LIMIT },
+        }
+    }
+}
+
+/// Bytes of a PUBLISH packet of MQTT 3.1.1.
+pub(super) fn packet_size(topic: &str, qos: Qos, payload: usize) -> usize {
+    let packet_id = match qos {
+        Qos::AtMostOnce => 0,
+        Qos::AtLeastOnce => 2,
+    };
+    let remaining = 2 + topic.len() + packet_id + payload;
+    let length = match remaining {
+        0..128 => 1,
+        128..16_384 => 2,
+        16_384..2_097_152 => 3,
+        _ => 4,
+    };
+    1 + length + remaining
+}
+
+#[cfg(test)]
+mod tests {
+    use rumqttc::QoS;
+
+    use super::*;
+
+    /// The MQTT client's own arithmetic agrees.
+    #[test]
+    fn the_size_of_a_packet_is_what_is_written() {
+        for (qos, with) in [(Qos::AtMostOnce, QoS::AtMostOnce), (Qos::AtLeastOnce, QoS::AtLeastOnce)] {
+            for payload in [0, 1, 100, 110, 120, 127, 128, 16_360, 16_370, 16_384, 131_072] {
+                let topic = "robots/robot1/odom";
+                let mut publish = rumqttc::Publish::new(topic, with, vec![0; payload]);
+                publish.pkid = 1;
+                assert_eq!(packet_size(topic, qos, payload), publish.size(), "{qos:?} {payload}");
+            }
+        }
+    }
+}
