@@ -3,7 +3,8 @@
 //!     cargo run --example pages -- DIRECTORY
 //!
 //! `iot-bridge(1)` and a page for each command come from the command line's definition, `iot-bridge-config(5)` from the
-//! commented example of the configuration, which a test holds against every key that there is.
+//! commented example of the configuration, which a test holds against every key that there is. `iot-bridge(8)` is written
+//! by hand; `tests/systemd` holds it against what the package installs and what the service says.
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +16,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use iot_bridge::cli::Cli;
 
 const EXAMPLE: &str = include_str!("../etc/config.toml");
+const SERVICE: &str = include_str!("iot-bridge.8");
 
 fn main() -> anyhow::Result<()> {
     let directory = std::env::args_os().nth(1).context("usage: pages DIRECTORY")?;
@@ -22,6 +24,7 @@ fn main() -> anyhow::Result<()> {
     fs::create_dir_all(directory)?;
     clap_mangen::generate_to(Cli::command(), directory)?;
     fs::write(directory.join("iot-bridge-config.5"), configuration(EXAMPLE))?;
+    fs::write(directory.join("iot-bridge.8"), SERVICE.replace("@VERSION@", env!("CARGO_PKG_VERSION")))?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "iot-bridge", &mut script);
@@ -69,7 +72,7 @@ fn configuration(example: &str) -> String {
         }
     }
     page.control("SH", ["SEE ALSO"]);
-    page.text([bold("iot-bridge"), roman("(1)")]);
+    page.text([bold("iot-bridge"), roman("(1), "), bold("iot-bridge"), roman("(8)")]);
     page.to_roff()
 }
 
