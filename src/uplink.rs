@@ -27,7 +27,10 @@ pub mod tls;
 #[path = "../tests/support/certificates.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod certificates;
+#[allow(dead_code, reason = "MQTT 5 brings the rest into use")]
+mod client;
 mod connection;
+mod dial;
 mod early_close;
 mod expiry;
 mod fault;
@@ -178,10 +181,8 @@ impl Uplink {
         self.renew.store(false, Ordering::Relaxed);
         let connecting = async {
             let tls = load_credentials(&self.aws, &self.state).await?;
-            let mut connection = Connection::new(&self.aws, &self.mqtt, tls, Arc::clone(&self.meter));
-            let accepted = connection.establish().await;
-            accepted.map_err(|error| classify(&error, Peer { aws: &self.aws, connected: false }))?;
-            Ok::<_, Fault>(connection)
+            let opened = Connection::open(&self.aws, &self.mqtt, tls, Arc::clone(&self.meter)).await;
+            opened.map_err(|failure| classify(&failure, Peer::to(&self.aws, &self.mqtt)))
         };
         let outcome = {
             let mut connecting = pin!(connecting);

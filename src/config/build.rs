@@ -7,6 +7,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
 
 use super::problem::quote;
+use super::proxy::Proxy;
 use super::ros_names;
 use super::settings::{
     Aws, Batch, Encoding, Health, LastWill, Mqtt, Payload, Presence, Qos, Queue, QueueDurability, Quotas, Reconnect,
@@ -67,12 +68,14 @@ fn mqtt(root: &Section, report: &mut Report<'_>) -> Option<Mqtt> {
         report.add(root.tag_of("mqtt.last_will"), "mqtt.last_will", "a will beside [mqtt.presence]".into(), allowed);
     }
     Some(Mqtt {
+        version: word(root.text("mqtt.version")?)?,
         keep_alive,
         ack_timeout: root.duration("mqtt.ack_timeout")?,
         reconnect: Reconnect { initial, max, stable_after: root.duration("mqtt.reconnect.stable_after")? },
         quotas: quotas(root)?,
         last_will,
         presence,
+        proxy: root.text("mqtt.proxy.url").map(Proxy::parse).transpose().ok()?,
     })
 }
 

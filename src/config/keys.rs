@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 
 use super::kind::Kind;
+use super::proxy::Proxy;
 use super::ros_names;
 
 /// A key of a table.
@@ -138,7 +139,7 @@ const LAST_WILL: &[Key] = &[
 const PRESENCE: &[Key] =
     &[key("topic", TEMPLATE).required(), key("online", MESSAGE).or("online"), key("offline", MESSAGE).or("offline")];
 
-const PROXY: &[Key] = &[key("url", Kind::Text(check_proxy)).required()];
+const PROXY: &[Key] = &[key("url", Kind::Text(|url| Proxy::parse(url).map(drop))).required()];
 
 const ROS: &[Key] = &[
     key("node_name", Kind::Text(ros_names::check_node)).or("iot_bridge"),
@@ -291,13 +292,6 @@ fn check_thing(name: &str) -> Result<(), String> {
 /// Whether AWS IoT Core takes `c` in the name of a thing ("CreateThing" in its API reference).
 pub(super) fn is_thing_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-')
-}
-
-fn check_proxy(url: &str) -> Result<(), String> {
-    match url.strip_prefix("http://") {
-        Some(rest) if !rest.trim_matches('/').is_empty() => Ok(()),
-        _ => Err("allowed is the URL of an HTTP proxy, such as \"http://proxy:3128\"".into()),
-    }
 }
 
 fn check_address(address: &str) -> Result<(), String> {

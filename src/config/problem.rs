@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, for people and for programs.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -94,11 +95,22 @@ impl std::error::Error for Problems {}
 /// Longest quotation of a value, in characters.
 const LONGEST_QUOTE: usize = 60;
 
-/// `text` in quotes, without control characters, cut to a readable length.
+/// `text` in quotes, without control characters, cut to a readable length, and without what may be a password.
 pub(super) fn quote(text: &str) -> String {
+    let text = &without_password(text);
     match text.char_indices().nth(LONGEST_QUOTE) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
+    }
+}
+
+/// `text` with stars in the place of the password, if it holds a URL that has one, be it with mistakes: whatever stands
+/// between a colon and the last `@`.
+fn without_password(text: &str) -> Cow<'_, str> {
+    let user = text.find("://").map_or(0, |scheme| scheme + "://".len());
+    match (text[user..].find(':').map(|colon| user + colon + 1), text.rfind('@')) {
+        (Some(from), Some(to)) if from <= to => format!("{}***{}", &text[..from], &text[to..]).into(),
+        _ => text.into(),
     }
 }
 
@@ -140,6 +152,22 @@ mod tests {
         let json = serde_json::to_value(Problems::new(vec![problem()])).expect("serializes");
         assert_eq!(json[0]["line"], 14);
         assert_eq!(json[0]["key"], "topics[2].rate");
+    }
+
+    /// A password in a URL is not quoted, whatever else is wrong with that.
+    #[test]
+    fn quotations_hold_no_password() {
+        for text in [
+            "https://robot:secret@proxy:3128",
+            "robot:secret@proxy",
+            "url = \"http://robot:se@cr:et@proxy",
+            "http:/robot:secret@proxy",
+        ] {
+            let quoted = quote(text);
+            assert!(quoted.contains("***@proxy") && !quoted.contains("et@"), "{quoted}");
+        }
+        assert_eq!(quote("http://proxy:3128"), "\"http://proxy:3128\"");
+        assert_eq!(quote("a@b:c"), "\"a@b:c\"");
     }
 
     #[test]

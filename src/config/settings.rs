@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::mqtt_topic::{TopicFault, check_publish_topic};
+use super::proxy::Proxy;
 use super::template::fill_type;
 use super::units::{serialize_duration, serialize_size};
 
@@ -59,6 +60,7 @@ pub struct Aws {
 /// How the connection behaves.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mqtt {
+    pub version: Version,
     /// A link over which nothing comes back any more is given up within this time: the broker is pinged twice in it.
     #[serde(serialize_with = "serialize_duration")]
     pub keep_alive: Duration,
@@ -71,6 +73,17 @@ pub struct Mqtt {
     pub last_will: Option<LastWill>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence: Option<Presence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+}
+
+/// Version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    #[serde(rename = "3.1.1")]
+    V3_1_1,
+    #[serde(rename = "5")]
+    V5,
 }
 
 /// What the broker publishes when a connection ends without DISCONNECT.

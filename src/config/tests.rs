@@ -78,6 +78,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             root_ca: None,
         },
         mqtt: Mqtt {
+            version: Version::V3_1_1,
             keep_alive: Duration::from_secs(60),
             ack_timeout: Duration::from_secs(20),
             reconnect: Reconnect {
@@ -88,6 +89,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             quotas: Quotas { publishes_per_second: Some(100), bytes_per_second: Some(512 << 10), in_flight: 100 },
             last_will: None,
             presence: None,
+            proxy: None,
         },
         ros: Ros { node_name: "iot_bridge".into(), namespace: String::new() },
         queue: Queue {

@@ -1,6 +1,7 @@
 //! Why there is no connection, in words.
 
 mod classify;
+mod reasons;
 
 use std::fmt;
 
@@ -55,10 +56,20 @@ pub enum FaultKind {
     TakenOver,
     /// A PUBACK did not come in time.
     AckOverdue,
-    /// The broker sent what MQTT 3.1.1 does not allow.
+    /// Broker and bridge do not understand each other.
     Protocol,
-    /// The operating system reports something else.
+    /// The operating system, or the broker, reports something else.
     Network,
+    /// The broker, speaking MQTT 5, closed the connection over something that it has received.
+    Disconnected,
+    /// The broker takes no more for now.
+    QuotaExceeded,
+    /// The broker is to be looked for elsewhere.
+    UseAnotherServer,
+    /// The proxy wants a user name and a password, or others.
+    ProxyAuthentication,
+    /// The proxy makes no connection.
+    Proxy,
 }
 
 impl FaultKind {
@@ -85,6 +96,11 @@ impl FaultKind {
             FaultKind::AckOverdue => "ack_overdue",
             FaultKind::Protocol => "protocol",
             FaultKind::Network => "network",
+            FaultKind::Disconnected => "disconnected",
+            FaultKind::QuotaExceeded => "quota_exceeded",
+            FaultKind::UseAnotherServer => "use_another_server",
+            FaultKind::ProxyAuthentication => "proxy_authentication",
+            FaultKind::Proxy => "proxy",
         }
     }
 
@@ -101,7 +117,10 @@ impl FaultKind {
             | FaultKind::Tls
             | FaultKind::NotAuthorized
             | FaultKind::BadClientId
-            | FaultKind::TakenOver => true,
+            | FaultKind::TakenOver
+            | FaultKind::UseAnotherServer
+            | FaultKind::ProxyAuthentication
+            | FaultKind::Proxy => true,
             FaultKind::Refused
             | FaultKind::NameNotFound
             | FaultKind::Unreachable
@@ -110,7 +129,9 @@ impl FaultKind {
             | FaultKind::Closed
             | FaultKind::AckOverdue
             | FaultKind::Protocol
-            | FaultKind::Network => false,
+            | FaultKind::Network
+            | FaultKind::Disconnected
+            | FaultKind::QuotaExceeded => false,
         }
     }
 }

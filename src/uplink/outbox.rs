@@ -1,14 +1,10 @@
 //! From the queue to the MQTT client: as much as the window has room for, as fast as the quotas allow.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rumqttc::{AsyncClient, Event, Incoming, Outgoing, QoS};
-
-use super::fault::{Fault, FaultKind};
+use super::client::{Client, Event};
 use super::journal;
 use super::pacer::{Pacer, Wait};
 use super::parcel::{Company, Parcel};
@@ -17,7 +13,6 @@ use super::suspects::Suspects;
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, Qos};
 use crate::health::{DropReason, Meter};
-use crate::packing::Packed;
 use crate::queue::Queue;
 
 /// A QoS 0 publish has no PUBACK. If the broker has not closed the connection within this time, it was not over that.
@@ -35,8 +30,8 @@ pub(super) struct Rules {
 }
 
 /// What one connection has in hand and in flight.
+#[derive(Debug)]
 pub(super) struct Outbox {
-    client: AsyncClient,
     meter: Arc<Meter>,
     pub window: Window,
     presence: Option<Presence>,
@@ -51,10 +46,9 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(client: AsyncClient, mqtt: &Mqtt, meter: Arc<Meter>) -> Self {
+    pub fn new(mqtt: &Mqtt, meter: Arc<Meter>) -> Self {
         let window = Window::new(mqtt.quotas.in_flight, mqtt.ack_timeout);
         Outbox {
-            client,
             meter,
             window,
             presence: Presence::new(mqtt),
@@ -102,7 +96,7 @@ impl Outbox {
     }
 
     /// Submits records while the window has room, the quotas allow it and the queue has some.
-    pub fn feed(&mut self, rules: &mut Rules, queue: &Queue) -> Result<(), Fault> {
+    pub fn feed(&mut self, client: &mut Client, rules: &mut Rules, queue: &Queue) {
         let Rules { pacer, suspects, company } = rules;
         self.resume = None;
         let begun = Instant::now();
@@ -128,7 +122,7 @@ impl Outbox {
                 parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
                 continue;
             }
-            let (size, now) = (parcel.size(), Instant::now());
+            let (size, now) = (client.size_of(&parcel.message()), Instant::now());
             if let Err(wait) = pacer.admits(size, now) {
                 self.hold(parcel, wait);
                 break;
@@ -136,12 +130,8 @@ impl Outbox {
             if parcel.lease.is_some() {
                 company.sent(&parcel.route, now);
             }
-            if !self.submit(parcel) {
-                return Err(Fault::new(FaultKind::Protocol, "the MQTT client takes no publish".into()));
-            }
-            pacer.sent(size, now);
+            pacer.sent(self.submit(client, parcel), now);
         }
-        Ok(())
     }
 
     /// Keeps what may not be sent yet.
@@ -168,32 +158,23 @@ impl Outbox {
         queue.lease_where(now, &|route| suspects.permit_route(route, now)).map(Parcel::of)
     }
 
-    /// Hands `parcel` to the MQTT client. Answers whether that has taken it.
-    fn submit(&mut self, mut parcel: Parcel) -> bool {
-        let (size, Packed { payload, encoding }) = (parcel.size(), parcel.pack().clone());
+    /// Hands `parcel` to the MQTT client. Answers how many bytes its packet has.
+    fn submit(&mut self, client: &mut Client, mut parcel: Parcel) -> usize {
+        let size = client.publish(&parcel.message());
+        let encoding = parcel.pack().encoding;
         let Parcel { lease, route, received_ns, .. } = parcel;
-        let qos = match route.qos {
-            Qos::AtMostOnce => QoS::AtMostOnce,
-            Qos::AtLeastOnce => QoS::AtLeastOnce,
-        };
-        let taken = {
-            // The one call that takes the payload without copying it waits for room, of which there always is.
-            let publish = pin!(self.client.publish_bytes(route.mqtt_of(encoding), qos, route.retain, payload));
-            matches!(publish.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
-        };
         route.counters.count_published(size as u64);
         self.meter.count_published(size as u64);
         self.window.submit(Publish { lease, route, encoding, size, received_ns });
-        taken
+        size
     }
 
     /// Takes note of what the client reports.
     pub fn note(&mut self, event: &Event, rules: &mut Rules, queue: &Queue) {
         let now = Instant::now();
         let done = match event {
-            Event::Outgoing(Outgoing::Publish(packet_id)) => self.window.sent(*packet_id, now),
-            Event::Incoming(Incoming::PubAck(ack)) => self.window.acknowledge(ack.pkid, now),
-            _ => None,
+            Event::Sent { packet_id } => self.window.sent(*packet_id, now),
+            Event::Acknowledged { packet_id, .. } => self.window.acknowledge(*packet_id, now),
         };
         if let Some(publish) = done {
             rules.pacer.arrived(publish.size, now);
@@ -228,13 +209,12 @@ impl Outbox {
 
     /// Submits the word that the bridge is gone, and DISCONNECT behind everything else. What is in hand stays in the
     /// queue.
-    pub fn leave(&mut self, suspects: &Suspects) {
+    pub fn leave(&mut self, client: &mut Client, suspects: &Suspects) {
         self.resume = None;
         if let Some(presence) = self.presence.take().filter(|presence| !suspects.is_trial(&presence.route.mqtt)) {
-            self.submit(Parcel::of_message(presence.route, presence.offline));
+            self.submit(client, Parcel::of_message(presence.route, presence.offline));
         }
-        // It cannot fail: the channel has room for it beside the window. If it did, the wait for it would end.
-        let _ = self.client.try_disconnect();
+        client.disconnect();
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::client::Message;
 use super::suspects::Suspects;
 use crate::config::Qos;
 use crate::packing::Packed;
@@ -85,10 +86,18 @@ impl Parcel {
         self.packed.get_or_insert_with(|| self.route.packing.pack(&self.records))
     }
 
-    /// Bytes of its packet.
-    pub fn size(&mut self) -> usize {
-        let (payload, encoding) = (self.pack().payload.len(), self.pack().encoding);
-        packet_size(self.route.mqtt_of(encoding), self.route.qos, payload)
+    /// As the client takes it. From now on nothing follows.
+    pub fn message(&mut self) -> Message<'_> {
+        let route = &self.route;
+        let packed = self.packed.get_or_insert_with(|| route.packing.pack(&self.records));
+        Message {
+            topic: route.mqtt_of(packed.encoding),
+            qos: route.qos,
+            retain: route.retain,
+            payload: &packed.payload,
+            content_type: None,
+            expires_in: None,
+        }
     }
 
     /// Whether the broker would close the connection over it, now and whenever it is sent again.

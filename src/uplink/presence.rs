@@ -7,9 +7,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rumqttc::{LastWill, QoS};
 
-use crate::config::{Mqtt, Priority, Qos};
+use crate::config::{LastWill, Mqtt, Priority, Qos};
 use crate::queue::Route;
 
 /// The two messages.
@@ -43,16 +42,13 @@ impl Presence {
 
 /// What the broker publishes if the connection ends without DISCONNECT.
 pub(super) fn last_will(mqtt: &Mqtt) -> Option<LastWill> {
-    let will = |topic: &str, payload: &str, qos, retain| {
-        let qos = match qos {
-            Qos::AtMostOnce => QoS::AtMostOnce,
-            Qos::AtLeastOnce => QoS::AtLeastOnce,
-        };
-        LastWill::new(topic, payload, qos, retain)
-    };
-    match (&mqtt.last_will, &mqtt.presence) {
-        (Some(last), _) => Some(will(&last.topic, &last.payload, last.qos, last.retain)),
-        (None, Some(presence)) => Some(will(&presence.topic, &presence.offline, Qos::AtLeastOnce, true)),
-        (None, None) => None,
-    }
+    mqtt.last_will.clone().or_else(|| {
+        let presence = mqtt.presence.as_ref()?;
+        Some(LastWill {
+            topic: presence.topic.clone(),
+            payload: presence.offline.clone(),
+            qos: Qos::AtLeastOnce,
+            retain: true,
+        })
+    })
 }

@@ -90,12 +90,10 @@ impl Window {
     }
 
     /// The client has sent the next of what was submitted, with this packet identifier. Answers it if that is all that
-    /// will be heard of it: QoS 0 has no packet identifier (0) and no PUBACK.
-    pub fn sent(&mut self, packet_id: u16, now: Instant) -> Option<Publish> {
+    /// will be heard of it: QoS 0 has no packet identifier and no PUBACK.
+    pub fn sent(&mut self, packet_id: Option<u16>, now: Instant) -> Option<Publish> {
         let publish = self.submitted.pop_front()?;
-        if packet_id == 0 {
-            return Some(publish);
-        }
+        let Some(packet_id) = packet_id else { return Some(publish) };
         if self.sent.is_empty() {
             self.head_since = Some(now);
         }
@@ -162,11 +160,11 @@ mod tests {
         publishes.into_iter().for_each(|publish| window.submit(publish));
         let lease = |publish: Option<Publish>| publish.and_then(|publish| publish.lease);
         assert!(!window.has_room());
-        assert_eq!(lease(window.sent(1, now)), None);
-        assert_eq!(lease(window.sent(0, now)), b, "QoS 0 is done when it is sent");
-        assert_eq!(lease(window.sent(2, now)), None);
-        assert_eq!(lease(window.sent(3, now)), None);
-        assert_eq!(lease(window.sent(4, now)), None, "nothing was submitted any more");
+        assert_eq!(lease(window.sent(Some(1), now)), None);
+        assert_eq!(lease(window.sent(None, now)), b, "QoS 0 is done when it is sent");
+        assert_eq!(lease(window.sent(Some(2), now)), None);
+        assert_eq!(lease(window.sent(Some(3), now)), None);
+        assert_eq!(lease(window.sent(Some(4), now)), None, "nothing was submitted any more");
         assert!(window.has_room());
         assert_eq!(lease(window.acknowledge(3, now)), d);
         assert_eq!(lease(window.acknowledge(3, now)), None);
@@ -186,7 +184,7 @@ mod tests {
         window.submit(a);
         assert!(!window.is_overdue(at(1000)), "nothing was sent");
         [b, c].into_iter().for_each(|publish| window.submit(publish));
-        (1..=3).for_each(|packet_id| _ = window.sent(packet_id, at(0)));
+        (1..=3).for_each(|packet_id| _ = window.sent(Some(packet_id), at(0)));
         assert!(!window.is_overdue(at(19)));
         assert!(window.is_overdue(at(20)));
         window.acknowledge(1, at(19));
@@ -196,7 +194,7 @@ mod tests {
         window.acknowledge(2, at(39));
         assert!(!window.is_overdue(at(1000)));
         window.submit(again);
-        window.sent(4, at(1000));
+        window.sent(Some(4), at(1000));
         assert!(!window.is_overdue(at(1019)), "the deadline starts anew");
         assert!(window.is_overdue(at(1020)));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use iot_bridge::config::{Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, Quotas, Reconnect};
+use iot_bridge::config::{Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, Quotas, Reconnect, Version};
 use iot_bridge::health::Heartbeat;
 use iot_bridge::queue::{Queue, Record, Route};
 use iot_bridge::uplink::{FaultKind, Uplink, UplinkState};
@@ -81,6 +81,7 @@ impl Scene {
             root_ca: Some(root_ca),
         };
         let mqtt = Mqtt {
+            version: Version::V3_1_1,
             keep_alive: Duration::from_secs(30),
             ack_timeout: Duration::from_secs(20),
             reconnect: Reconnect {
@@ -91,6 +92,7 @@ impl Scene {
             quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 },
             last_will: None,
             presence: None,
+            proxy: None,
         };
         let queue = Self::empty_queue();
         let routes = (0..TOPICS).map(|topic| route(topic, Qos::AtLeastOnce)).collect();

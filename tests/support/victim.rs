@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use iot_bridge::config::{
-    Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability, Quotas, Reconnect,
+    Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability, Quotas, Reconnect, Version,
 };
 use iot_bridge::health::{DropReason, Heartbeat, TopicCounters};
 use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
@@ -235,6 +235,7 @@ fn aws(port: u16, certificates: &Path) -> Aws {
 
 fn mqtt() -> Mqtt {
     Mqtt {
+        version: Version::V3_1_1,
         keep_alive: Duration::from_secs(30),
         ack_timeout: Duration::from_secs(20),
         reconnect: Reconnect {
@@ -245,5 +246,6 @@ fn mqtt() -> Mqtt {
         quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: WINDOW },
         last_will: None,
         presence: None,
+        proxy: None,
     }
 }

@@ -1,71 +1,130 @@
-//! From the MQTT client's error to a [`Fault`].
+//! From the MQTT client's [`Failure`] to a [`Fault`].
 //!
-//! The client wraps what it gets from TLS and the operating system in layers of its own, and which layers depends on
-//! when it happens: with TLS 1.3 the broker's refusal of a client certificate comes after the handshake has succeeded
-//! for the client, as an error of reading the CONNACK. So the chain of errors is searched for the innermost that says
-//! something.
+//! What TLS says comes wrapped in errors of the operating system, and when it comes depends: with TLS 1.3 the broker's
+//! refusal of a client certificate comes after the handshake has succeeded for the client, as an error of reading the
+//! CONNACK. So the chain of errors is searched for the innermost that says something.
 
 use std::error::Error;
 use std::io;
 
-use rumqttc::{ConnectReturnCode, ConnectionError, StateError};
 use rustls::{AlertDescription, CertificateError};
 
-use super::{Fault, FaultKind};
-use crate::config::Aws;
+use super::{Fault, FaultKind, reasons};
+use crate::config::{Aws, Mqtt};
 use crate::uplink::CONNECT_TIMEOUT;
+use crate::uplink::client::Failure;
+use crate::uplink::dial::{DialFailure, ProxyFailure, authority};
 
 /// Whom the bridge talks to, for the sentences.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::uplink) struct Peer<'a> {
     pub aws: &'a Aws,
+    pub mqtt: &'a Mqtt,
     /// Whether the broker had accepted the connection.
     pub connected: bool,
 }
 
-/// Tells what `error` means.
-pub(in crate::uplink) fn classify(error: &ConnectionError, peer: Peer<'_>) -> Fault {
-    let Aws { endpoint, port, client_id, .. } = peer.aws;
-    let (kind, sentence) = match error {
-        ConnectionError::ConnectionRefused(code) => return refused(*code, peer),
-        ConnectionError::NetworkTimeout => (
+impl<'a> Peer<'a> {
+    /// A peer that is being connected to.
+    pub fn to(aws: &'a Aws, mqtt: &'a Mqtt) -> Self {
+        Peer { aws, mqtt, connected: false }
+    }
+
+    /// A peer that has accepted the connection.
+    pub fn connected(aws: &'a Aws, mqtt: &'a Mqtt) -> Self {
+        Peer { aws, mqtt, connected: true }
+    }
+}
+
+/// Tells what `failure` means.
+pub(in crate::uplink) fn classify(failure: &Failure, peer: Peer<'_>) -> Fault {
+    let Aws { endpoint, port, .. } = peer.aws;
+    let (kind, sentence) = match failure {
+        Failure::Dial(failure) => return dial_fault(failure, peer),
+        Failure::RefusedV4(code) => return refused_v4(*code, peer),
+        Failure::Refused(said) => return reasons::refused(said, peer),
+        Failure::Disconnected(said) => return reasons::disconnected(said, peer),
+        Failure::TooLate => (
             FaultKind::TimedOut,
             format!("{endpoint}:{port} has not accepted a connection within {} s", CONNECT_TIMEOUT.as_secs()),
         ),
-        ConnectionError::FlushTimeout => {
+        Failure::Stalled => {
             (FaultKind::TimedOut, format!("nothing could be sent to the broker for {} s", CONNECT_TIMEOUT.as_secs()))
         }
-        ConnectionError::MqttState(StateError::AwaitPingResp) => {
+        Failure::NoAnswer => {
             (FaultKind::TimedOut, "the broker has not answered a ping within the keep-alive time".into())
         }
-        ConnectionError::MqttState(StateError::ConnectionAborted) => return closed(peer, error),
-        other => {
-            if let Some(tls) = find::<rustls::Error>(other) {
-                return tls_fault(tls, peer);
-            }
-            if let Some(io) = innermost_io(other) {
-                return io_fault(io, other, peer);
-            }
-            (FaultKind::Protocol, format!("the broker broke the protocol with {client_id}: {other}"))
+        Failure::Closed => return closed(peer, failure),
+        Failure::Io(error) | Failure::Handshake(error) => {
+            return match find::<rustls::Error>(error) {
+                Some(tls) => tls_fault(tls, peer),
+                None => io_fault(error, failure, peer),
+            };
         }
+        Failure::Protocol(what) => (FaultKind::Protocol, format!("the broker broke the protocol: {what}")),
     };
     Fault::new(kind, sentence)
 }
 
-fn refused(code: ConnectReturnCode, peer: Peer<'_>) -> Fault {
+fn refused_v4(code: u8, peer: Peer<'_>) -> Fault {
     let client_id = &peer.aws.client_id;
+    // MQTT 3.1.1, section 3.2.2.3.
     let (kind, sentence) = match code {
-        ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
-            (FaultKind::NotAuthorized, format!("the broker does not authorize {client_id} to connect"))
+        1 => (FaultKind::Protocol, "the broker does not speak MQTT 3.1.1".into()),
+        2 => (FaultKind::BadClientId, format!("the broker does not allow the client id {client_id}")),
+        3 => (FaultKind::Unavailable, "the broker says that its MQTT service is not available".into()),
+        4 | 5 => (FaultKind::NotAuthorized, format!("the broker does not authorize {client_id} to connect")),
+        code => (FaultKind::Protocol, format!("the broker broke the protocol: it refuses with return code {code}")),
+    };
+    Fault::new(kind, sentence)
+}
+
+fn dial_fault(failure: &DialFailure, peer: Peer<'_>) -> Fault {
+    let Aws { endpoint, port, .. } = peer.aws;
+    match failure {
+        DialFailure::Name(error) => {
+            Fault::new(FaultKind::NameNotFound, format!("the name {endpoint} is not found ({error})"))
         }
-        ConnectReturnCode::BadClientId => {
-            (FaultKind::BadClientId, format!("the broker does not allow the client id {client_id}"))
+        DialFailure::Connect(error) => connect_fault(error, &format!("{endpoint}:{port}")),
+        DialFailure::NoProxy(failure) => match failure.as_ref() {
+            DialFailure::Name(error) => {
+                let host = peer.mqtt.proxy.as_ref().map(|proxy| proxy.host.as_str()).unwrap_or_default();
+                Fault::new(FaultKind::NameNotFound, format!("the name of the proxy {host} is not found ({error})"))
+            }
+            DialFailure::Connect(error) => connect_fault(error, &proxy_name(peer)),
+            other => dial_fault(other, peer),
+        },
+        DialFailure::Proxy(failure) => proxy_fault(failure, peer),
+    }
+}
+
+fn proxy_name(peer: Peer<'_>) -> String {
+    let place = peer.mqtt.proxy.as_ref().map(|proxy| authority(&proxy.host, proxy.port));
+    format!("the proxy {}", place.unwrap_or_default())
+}
+
+fn proxy_fault(failure: &ProxyFailure, peer: Peer<'_>) -> Fault {
+    let Aws { endpoint, port, .. } = peer.aws;
+    let proxy = proxy_name(peer);
+    let (kind, sentence) = match failure {
+        ProxyFailure::Status { code: 407, .. } => {
+            let has = peer.mqtt.proxy.as_ref().is_some_and(|proxy| proxy.credentials.is_some());
+            let why =
+                if has { "does not accept its user name and password" } else { "asks for a user name and a password" };
+            (FaultKind::ProxyAuthentication, format!("{proxy} {why} (407)"))
         }
-        ConnectReturnCode::ServiceUnavailable => {
-            (FaultKind::Unavailable, "the broker says that its MQTT service is not available".into())
+        ProxyFailure::Status { code: code @ 400..500, reason } => {
+            (FaultKind::Proxy, format!("{proxy} does not allow connections to {endpoint}:{port} ({code} {reason})"))
         }
-        ConnectReturnCode::RefusedProtocolVersion | ConnectReturnCode::Success => {
-            (FaultKind::Protocol, "the broker does not speak MQTT 3.1.1".into())
+        ProxyFailure::Status { code: code @ 500..600, reason } => {
+            (FaultKind::Unreachable, format!("{proxy} does not reach {endpoint}:{port} ({code} {reason})"))
+        }
+        ProxyFailure::Status { code, reason } => {
+            (FaultKind::Proxy, format!("{proxy} makes no tunnel to {endpoint}:{port} ({code} {reason})"))
+        }
+        ProxyFailure::NotHttp(what) => (FaultKind::Proxy, format!("{proxy} does not speak HTTP: {what}")),
+        ProxyFailure::Io(error) => {
+            (FaultKind::Closed, format!("{proxy} closed the connection before there was a tunnel ({error})"))
         }
     };
     Fault::new(kind, sentence)
@@ -139,36 +198,36 @@ fn broker_certificate(error: &CertificateError, peer: Peer<'_>) -> Fault {
     Fault::new(kind, sentence)
 }
 
-fn io_fault(io: &io::Error, whole: &ConnectionError, peer: Peer<'_>) -> Fault {
+/// What keeps a TCP connection to `place` from being made.
+fn connect_fault(error: &io::Error, place: &str) -> Fault {
     use io::ErrorKind as K;
-    let Aws { endpoint, port, .. } = peer.aws;
-    let (kind, sentence) = match io.kind() {
-        K::ConnectionRefused => (FaultKind::Refused, format!("{endpoint}:{port} refuses connections")),
+    let (kind, sentence) = match error.kind() {
+        K::ConnectionRefused => (FaultKind::Refused, format!("{place} refuses connections")),
         K::HostUnreachable | K::NetworkUnreachable | K::NetworkDown | K::AddrNotAvailable => {
-            (FaultKind::Unreachable, format!("there is no route to {endpoint}:{port} ({io})"))
+            (FaultKind::Unreachable, format!("there is no route to {place} ({error})"))
         }
-        K::TimedOut => (FaultKind::TimedOut, format!("{endpoint}:{port} does not answer")),
-        K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::UnexpectedEof | K::NotConnected => {
-            return closed(peer, whole);
-        }
-        // The codec's word for an end in the middle of a packet.
-        _ if io.to_string() == "bytes remaining on stream" => return closed(peer, whole),
-        // The standard library gives failed look-ups no kind of their own.
-        _ if io.to_string().starts_with("failed to lookup address information")
-            || io.to_string() == "could not resolve to any address" =>
-        {
-            (FaultKind::NameNotFound, format!("the name {endpoint} is not found ({io})"))
-        }
-        _ => (FaultKind::Network, format!("the connection to {endpoint}:{port} failed: {io}")),
+        K::TimedOut => (FaultKind::TimedOut, format!("{place} does not answer")),
+        _ => (FaultKind::Network, format!("the connection to {place} failed: {error}")),
     };
     Fault::new(kind, sentence)
 }
 
-fn closed(peer: Peer<'_>, error: &ConnectionError) -> Fault {
+/// What ends a TCP connection that was made.
+fn io_fault(error: &io::Error, failure: &Failure, peer: Peer<'_>) -> Fault {
+    use io::ErrorKind as K;
+    match error.kind() {
+        K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::UnexpectedEof | K::NotConnected => {
+            closed(peer, failure)
+        }
+        _ => connect_fault(error, &format!("{}:{}", peer.aws.endpoint, peer.aws.port)),
+    }
+}
+
+fn closed(peer: Peer<'_>, failure: &Failure) -> Fault {
     let Aws { endpoint, client_id, .. } = peer.aws;
     let sentence = if peer.connected {
         "the broker closed the connection".into()
-    } else if matches!(error, ConnectionError::Tls(_)) {
+    } else if matches!(failure, Failure::Handshake(_)) {
         format!("{endpoint} closed the connection during the TLS handshake")
     } else {
         format!(
@@ -181,10 +240,6 @@ fn closed(peer: Peer<'_>, error: &ConnectionError) -> Fault {
 /// Searches the chain of `error` for an error of type `T`.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     chain(error).find_map(<dyn Error>::downcast_ref)
-}
-
-fn innermost_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    chain(error).filter_map(<dyn Error>::downcast_ref).last()
 }
 
 /// `error` and what caused it, outermost first. Unlike `Error::source` alone this also finds what an `io::Error`

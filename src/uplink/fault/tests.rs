@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rumqttc::tokio_rustls::TlsAcceptor;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
@@ -13,11 +12,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::config::{Aws, Mqtt, Quotas, Reconnect};
+use crate::config::{Aws, Mqtt, Quotas, Reconnect, Version};
 use crate::uplink::certificates::{Authority, Identity, Valid};
-use crate::uplink::connection::Connection;
+use crate::uplink::client::Client;
 use crate::uplink::tls;
 
 /// What the server does.
@@ -91,16 +91,18 @@ fn client(authority: &Authority, endpoint: &str, port: u16) -> (Aws, TempDir) {
 async fn attempt(aws: &Aws) -> Fault {
     let second = Duration::from_secs(1);
     let mqtt = Mqtt {
+        version: Version::V3_1_1,
         keep_alive: second,
         ack_timeout: second,
         reconnect: Reconnect { initial: second, max: second, stable_after: second },
         quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 },
         last_will: None,
         presence: None,
+        proxy: None,
     };
     let credentials = tls::load(aws, SystemTime::now()).unwrap();
-    let error = Connection::new(aws, &mqtt, credentials.config, Default::default()).establish().await.unwrap_err();
-    classify(&error, Peer { aws, connected: false })
+    let failure = Client::connect(aws, &mqtt, credentials.config).await.unwrap_err();
+    classify(&failure, Peer::to(aws, &mqtt))
 }
 
 #[tokio::test]

@@ -1,0 +1,420 @@
+//! An MQTT client for one connection, of version 3.1.1 or 5: nobody else knows which.
+//!
+//! It has a TCP connection of our own making (`dial`), TLS on it, and rumqttc's codecs on that (`wire`). It holds no more
+//! than it is given, resends nothing, and is of no use any more after its first error: the queue owns what is not
+//! acknowledged, and the next connection has a new client.
+//!
+//! [`Client::poll`] may be given up and called again at any moment; nothing is lost between.
+
+mod aliases;
+mod limits;
+mod reason;
+mod wire;
+
+use std::collections::{HashSet, VecDeque};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub(super) use limits::Limits;
+pub(super) use reason::Reason;
+pub(super) use wire::Said;
+
+use super::CONNECT_TIMEOUT;
+use super::dial::{DialFailure, dial};
+use super::presence::last_will;
+use crate::config::{self, Aws, Mqtt, Qos, Version};
+use aliases::{Aliases, Naming};
+use wire::{Incoming, Malformed, Publish};
+
+/// Packets are encoded until so many bytes wait for the socket; what is behind them keeps its payload in the queue's
+/// own memory.
+const ENOUGH_TO_WRITE: usize = 32 * 1024;
+
+/// Bytes of room for each read.
+const READ: usize = 4 * 1024;
+
+/// Why there is no connection, or no more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Dial(#[from] DialFailure),
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(#[source] io::Error),
+    /// Nobody has answered with a CONNACK within [`CONNECT_TIMEOUT`].
+    #[error("no connection in time")]
+    TooLate,
+    /// The CONNACK of MQTT 3.1.1 refuses.
+    #[error("refused with return code {0}")]
+    RefusedV4(u8),
+    /// The CONNACK of MQTT 5 refuses.
+    #[error("refused: {}", .0.reason)]
+    Refused(Said),
+    /// The broker has said DISCONNECT.
+    #[error("disconnected: {}", .0.reason)]
+    Disconnected(Said),
+    /// The connection has ended without a word.
+    #[error("the connection has ended")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Nothing has come since a ping.
+    #[error("a ping was not answered")]
+    NoAnswer,
+    /// The socket has taken nothing for [`CONNECT_TIMEOUT`].
+    #[error("nothing can be written")]
+    Stalled,
+    #[error("{0}")]
+    Protocol(String),
+}
+
+impl From<Malformed> for Failure {
+    fn from(Malformed(what): Malformed) -> Self {
+        Failure::Protocol(what)
+    }
+}
+
+/// What has happened.
+#[derive(Debug, PartialEq)]
+pub(super) enum Event {
+    /// Of the publishes submitted, the next has been handed to the connection. QoS 0 has no packet identifier.
+    Sent { packet_id: Option<u16> },
+    /// A PUBACK.
+    Acknowledged { packet_id: u16, said: Said },
+}
+
+/// Something to publish.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Message<'a> {
+    pub topic: &'a str,
+    pub qos: Qos,
+    pub retain: bool,
+    pub payload: &'a Bytes,
+    /// Only MQTT 5 has a word for it.
+    pub content_type: Option<&'static str>,
+    /// Seconds after which the broker keeps it for nobody any more. Only in MQTT 5.
+    pub expires_in: Option<u32>,
+}
+
+/// What CONNECT says.
+struct Hello<'a> {
+    client_id: &'a str,
+    /// Seconds.
+    keep_alive: u16,
+    will: Option<config::LastWill>,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    version: Version,
+    stream: TlsStream<TcpStream>,
+    limits: Limits,
+    aliases: Aliases,
+    /// Packet identifier of the last publish.
+    last_id: u16,
+    /// Packet identifiers that are not acknowledged.
+    in_use: HashSet<u16>,
+    /// Submitted and not encoded.
+    submitted: VecDeque<Publish>,
+    /// Whether DISCONNECT follows what is submitted.
+    leaving: bool,
+    unwritten: BytesMut,
+    /// The socket may hold back what it has taken.
+    unflushed: bool,
+    /// Publishes that are encoded and not handed over in full: the number of their last byte, and their identifiers.
+    encoded: VecDeque<(u64, u16)>,
+    /// Bytes encoded and written since the connection stands.
+    encoded_bytes: u64,
+    written_bytes: u64,
+    /// When the socket last took something, or had nothing to take.
+    last_write: Instant,
+    unread: BytesMut,
+    accepted: bool,
+    events: VecDeque<Event>,
+    /// What ended the connection, once `events` are told.
+    end: Option<Failure>,
+    pings: Pings,
+}
+
+/// When to ask the broker whether it is there.
+#[derive(Debug)]
+struct Pings {
+    every: Duration,
+    next: Instant,
+    /// A ping was sent, and nothing has come since.
+    unanswered: bool,
+}
+
+impl Client {
+    /// Looks the name up, connects, shakes hands and waits for the CONNACK.
+    pub async fn connect(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
+        timeout(CONNECT_TIMEOUT, connect(aws, mqtt, tls)).await.unwrap_or(Err(Failure::TooLate))
+    }
+
+    fn new(version: Version, stream: TlsStream<TcpStream>, ping_every: Duration) -> Self {
+        let now = Instant::now();
+        Client {
+            version,
+            stream,
+            limits: Limits::default(),
+            aliases: Aliases::new(0),
+            last_id: 0,
+            in_use: HashSet::new(),
+            submitted: VecDeque::new(),
+            leaving: false,
+            unwritten: BytesMut::new(),
+            unflushed: false,
+            encoded: VecDeque::new(),
+            encoded_bytes: 0,
+            written_bytes: 0,
+            last_write: now,
+            unread: BytesMut::new(),
+            accepted: false,
+            events: VecDeque::new(),
+            end: None,
+            pings: Pings { every: ping_every, next: now + ping_every, unanswered: false },
+        }
+    }
+
+    /// What the broker takes.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Uses no topic aliases any more.
+    pub fn without_aliases(&mut self) {
+        self.aliases = Aliases::new(0);
+    }
+
+    /// Most bytes that the packet of `message` can have.
+    pub fn size_of(&self, message: &Message<'_>) -> usize {
+        let alias = (self.limits.topic_aliases > 0).then_some(1);
+        Publish::new(self.version, message, 1, message.topic, alias).size()
+    }
+
+    /// Takes `message` over, behind all that was submitted before. Answers how many bytes its packet has.
+    pub fn publish(&mut self, message: &Message<'_>) -> usize {
+        let packet_id = match message.qos {
+            Qos::AtMostOnce => 0,
+            Qos::AtLeastOnce => self.next_id(),
+        };
+        let (topic, alias) = match self.aliases.name(message.topic) {
+            Naming::Topic => (message.topic, None),
+            Naming::Introduced(alias) => (message.topic, Some(alias)),
+            Naming::Alias(alias) => ("", Some(alias)),
+        };
+        let publish = Publish::new(self.version, message, packet_id, topic, alias);
+        let size = publish.size();
+        self.submitted.push_back(publish);
+        size
+    }
+
+    /// The broker has not taken a publish to `topic`.
+    pub fn was_refused(&mut self, topic: &str) {
+        self.aliases.introduce_again(topic);
+    }
+
+    /// Says DISCONNECT behind all that was submitted.
+    pub fn disconnect(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Pings when it is time, and tells whether the link is dead. To be called several times a second, and
+    /// [`Client::poll`] after it.
+    pub fn tick(&mut self, now: Instant) -> Result<(), Failure> {
+        if self.unwritten.is_empty() {
+            self.last_write = now;
+        }
+        if now.saturating_duration_since(self.last_write) >= CONNECT_TIMEOUT {
+            return Err(Failure::Stalled);
+        }
+        if now < self.pings.next {
+            return Ok(());
+        }
+        if self.pings.unanswered {
+            return Err(Failure::NoAnswer);
+        }
+        self.pings.next = now + self.pings.every;
+        self.pings.unanswered = true;
+        self.encode_raw(wire::PING);
+        Ok(())
+    }
+
+    /// Writes what is submitted and reads what comes, until something has happened.
+    pub async fn poll(&mut self) -> Result<Event, Failure> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
+        if self.events.is_empty() && self.end.is_none() {
+            // Whoever can't be written to may have said why.
+            let unwritable = match self.poll_write(cx) {
+                Poll::Ready(Err(failure)) => Some(failure),
+                Poll::Ready(Ok(())) | Poll::Pending => None,
+            };
+            while self.events.is_empty() && self.end.is_none() {
+                match self.poll_read(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(failure)) => self.end = Some(failure),
+                    Poll::Pending => break,
+                }
+            }
+            if self.end.is_none() {
+                self.end = unwritable;
+            }
+        }
+        match self.events.pop_front() {
+            Some(event) => Poll::Ready(Ok(event)),
+            None => self.end.take().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure))),
+        }
+    }
+
+    /// Ready when everything is written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            self.encode()?;
+            if !self.unwritten.is_empty() {
+                let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unwritten))?;
+                self.unwritten.advance(written);
+                self.written_bytes += written as u64;
+                self.unflushed = true;
+                self.last_write = Instant::now();
+            } else if self.unflushed {
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                self.unflushed = false;
+                while let Some((_, id)) = self.encoded.pop_front_if(|(end, _)| *end <= self.written_bytes) {
+                    self.events.push_back(Event::Sent { packet_id: (id > 0).then_some(id) });
+                }
+            } else {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Encodes what is submitted, as long as the socket does not have enough to write.
+    fn encode(&mut self) -> Result<(), Failure> {
+        while self.unwritten.len() < ENOUGH_TO_WRITE
+            && let Some(publish) = self.submitted.pop_front()
+        {
+            let before = self.unwritten.len();
+            publish.write(&mut self.unwritten)?;
+            self.encoded_bytes += (self.unwritten.len() - before) as u64;
+            self.encoded.push_back((self.encoded_bytes, publish.packet_id()));
+        }
+        if self.leaving && self.submitted.is_empty() {
+            self.leaving = false;
+            self.encode_raw(wire::DISCONNECT);
+        }
+        Ok(())
+    }
+
+    fn encode_raw(&mut self, packet: &[u8]) {
+        self.unwritten.extend_from_slice(packet);
+        self.encoded_bytes += packet.len() as u64;
+    }
+
+    /// Ready when something has been read and taken.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.unread.reserve(READ);
+        let read = ready!(pin!(self.stream.read_buf(&mut self.unread)).poll(cx))?;
+        if read == 0 {
+            return Poll::Ready(Err(Failure::Closed));
+        }
+        self.pings.unanswered = false;
+        while let Some(incoming) = wire::read(self.version, &mut self.unread)? {
+            self.take(incoming)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, incoming: Incoming) -> Result<(), Failure> {
+        match (incoming, self.accepted) {
+            (Incoming::Accepted(limits), false) => {
+                self.accepted = true;
+                self.limits = limits;
+                self.aliases = Aliases::new(limits.topic_aliases);
+            }
+            (Incoming::RefusedV4(code), false) => return Err(Failure::RefusedV4(code)),
+            (Incoming::Refused(said), false) => return Err(Failure::Refused(said)),
+            (Incoming::Disconnect(said), _) => return Err(Failure::Disconnected(said)),
+            (Incoming::PubAck { packet_id, said }, true) => {
+                self.in_use.remove(&packet_id);
+                self.events.push_back(Event::Acknowledged { packet_id, said });
+            }
+            (Incoming::Pong, true) => {}
+            (Incoming::Pong | Incoming::PubAck { .. }, false) => {
+                return Err(Failure::Protocol("it sent something else before its CONNACK".into()));
+            }
+            (Incoming::Accepted(_) | Incoming::RefusedV4(_) | Incoming::Refused(_), true) => {
+                return Err(Failure::Protocol("it sent a second CONNACK".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Packet identifiers go round; one that is not acknowledged yet is passed over.
+    fn next_id(&mut self) -> u16 {
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if self.in_use.insert(self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+
+    /// Says CONNECT and waits for the CONNACK.
+    async fn say_hello(&mut self, hello: &Hello<'_>) -> Result<(), Failure> {
+        let before = self.unwritten.len();
+        wire::write_connect(self.version, hello, &mut self.unwritten)?;
+        self.encoded_bytes += (self.unwritten.len() - before) as u64;
+        poll_fn(|cx| {
+            let unwritable = match self.poll_write(cx) {
+                Poll::Ready(Err(failure)) => Some(failure),
+                Poll::Ready(Ok(())) | Poll::Pending => None,
+            };
+            while !self.accepted {
+                match self.poll_read(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                    Poll::Pending => return unwritable.map_or(Poll::Pending, |failure| Poll::Ready(Err(failure))),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+}
+
+async fn connect(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
+    let name = ServerName::try_from(aws.endpoint.clone()).map_err(|error| Failure::Protocol(error.to_string()))?;
+    let stream = dial(&aws.endpoint, aws.port, mqtt.proxy.as_ref(), mqtt.keep_alive).await?;
+    let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(Failure::Handshake)?;
+    let ping_every = ping_interval(mqtt.keep_alive);
+    let mut client = Client::new(mqtt.version, stream, ping_every);
+    let keep_alive = ping_every.as_secs().try_into().unwrap_or(u16::MAX);
+    client.say_hello(&Hello { client_id: &aws.client_id, keep_alive, will: last_will(mqtt) }).await?;
+    if let Some(keep_alive) = client.limits.keep_alive {
+        client.pings.every = ping_every.min(ping_interval(keep_alive));
+    }
+    client.pings.next = Instant::now() + client.pings.every;
+    Ok(client)
+}
+
+/// How often the broker is pinged. A connection is given up when a ping is due and nothing has come since the one before
+/// it, so a link is found dead after two of these.
+fn ping_interval(keep_alive: Duration) -> Duration {
+    // MQTT counts whole seconds.
+    Duration::from_secs((keep_alive.as_secs() / 2).max(1))
+}

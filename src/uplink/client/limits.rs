@@ -1,0 +1,52 @@
+//! What the broker takes on a connection, as its CONNACK says. In MQTT 3.1.1 it says nothing.
+
+use std::time::Duration;
+
+use rumqttc::v5::mqttbytes::v5::ConnAckProperties;
+
+use crate::config::Qos;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::uplink) struct Limits {
+    /// Publishes without PUBACK.
+    pub receive_maximum: u16,
+    /// Bytes of a packet.
+    pub packet: Option<usize>,
+    /// Highest topic alias; 0 for none.
+    pub topic_aliases: u16,
+    /// The keep-alive time that the broker wants instead of the one asked for.
+    pub keep_alive: Option<Duration>,
+    /// Highest QoS.
+    pub qos: Qos,
+    /// Whether it takes publishes that are to be retained.
+    pub retain: bool,
+}
+
+impl Default for Limits {
+    /// What holds for a broker that says nothing (MQTT 5.0, section 3.2.2.3).
+    fn default() -> Self {
+        Limits {
+            receive_maximum: u16::MAX,
+            packet: None,
+            topic_aliases: 0,
+            keep_alive: None,
+            qos: Qos::AtLeastOnce,
+            retain: true,
+        }
+    }
+}
+
+impl From<ConnAckProperties> for Limits {
+    fn from(said: ConnAckProperties) -> Self {
+        let silent = Limits::default();
+        Limits {
+            // Nought is no value, and would be no connection.
+            receive_maximum: said.receive_max.map_or(silent.receive_maximum, |most| most.max(1)),
+            packet: said.max_packet_size.and_then(|bytes| bytes.try_into().ok()),
+            topic_aliases: said.topic_alias_max.unwrap_or(silent.topic_aliases),
+            keep_alive: said.server_keep_alive.map(|seconds| Duration::from_secs(seconds.into())),
+            qos: if said.max_qos == Some(0) { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            retain: said.retain_available != Some(0),
+        }
+    }
+}

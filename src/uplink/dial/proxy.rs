@@ -1,0 +1,79 @@
+//! A tunnel through an HTTP proxy: the method CONNECT (RFC 9110, section 9.3.6). TLS to the broker goes inside it.
+
+use std::io;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::authority;
+use crate::config::Proxy;
+
+/// Longest answer of a proxy that is read; a page that explains an error may be behind its head.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// Most header fields of an answer.
+const MOST_FIELDS: usize = 100;
+
+/// Why a proxy makes no connection.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::uplink) enum ProxyFailure {
+    /// It answers with another status than 2xx.
+    #[error("{code} {reason}")]
+    Status { code: u16, reason: String },
+    /// What it says is no HTTP.
+    #[error("it does not speak HTTP ({0})")]
+    NotHttp(String),
+    /// The connection to it ended or failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Asks the proxy at the other end of `stream` for a connection to `host`. What is written from then on goes there.
+pub(super) async fn tunnel(
+    mut stream: TcpStream,
+    host: &str,
+    port: u16,
+    proxy: &Proxy,
+) -> Result<TcpStream, ProxyFailure> {
+    let target = authority(host, port);
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+    if let Some(credentials) = &proxy.credentials {
+        let plain = format!("{}:{}", credentials.user, credentials.password);
+        request += &format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(plain));
+    }
+    request += "\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let (code, reason) = answer(&mut stream).await?;
+    match code {
+        200..300 => Ok(stream),
+        _ => Err(ProxyFailure::Status { code, reason }),
+    }
+}
+
+/// Reads the head of the answer and not a byte more: what follows is the tunnel's.
+async fn answer(stream: &mut TcpStream) -> Result<(u16, String), ProxyFailure> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= LONGEST_HEAD {
+            return Err(ProxyFailure::NotHttp(format!("no end of its answer within {LONGEST_HEAD} bytes")));
+        }
+        // One by one, because nothing can be put back; it is a few hundred, once a connection.
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !head.is_empty() => break,
+            Err(error) => return Err(error.into()),
+        }
+        // Bytes that begin no status line never end as one.
+        let begun = head.len().min(5);
+        if head[..begun] != b"HTTP/"[..begun] {
+            return Err(ProxyFailure::NotHttp("its answer begins otherwise".into()));
+        }
+    }
+    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    response.parse(&head).map_err(|error| ProxyFailure::NotHttp(error.to_string()))?;
+    let code = response.code.ok_or_else(|| ProxyFailure::NotHttp("its answer has no status".into()))?;
+    Ok((code, response.reason.unwrap_or_default().trim().to_owned()))
+}
