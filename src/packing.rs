@@ -177,6 +177,15 @@ impl Packing {
     }
 }
 
+/// What was packed.
+#[cfg(test)]
+pub(crate) fn expand(packed: &Packed) -> Vec<u8> {
+    match packed.encoding {
+        None => packed.payload.to_vec(),
+        Some(encoding) => compress::expand(encoding, &packed.payload),
+    }
+}
+
 /// Bytes around the values of an array.
 const BRACKETS: usize = 2;
 

@@ -12,15 +12,17 @@ mod support {
     pub mod scene;
 }
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use iot_bridge::config::{Qos, Reconnect};
+use iot_bridge::config::{Encoding, Qos, Reconnect};
 use iot_bridge::health::DropReason;
+use iot_bridge::packing::{Compression, Packing, When};
 use iot_bridge::queue::{Record, Route};
 use support::aws_broker::{AwsBroker, Limits};
-use support::scene::{Scene, admit, route};
+use support::scene::{Scene, admit, batches, numbers_in, packed, route};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -140,6 +142,87 @@ async fn sizes_around_the_limits_close_no_connection() {
     assert_eq!((record.violations(), record.connects.len()), (vec![], 1));
     assert_eq!(running.connected(1).await.connections, 1);
     running.stop().await;
+}
+
+/// The same sizes of a topic that compresses, where payloads that become small enough are delivered and the others are
+/// dropped with a count: what is over a mebibyte, and what does not get smaller.
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_around_the_limits_close_no_connection_compressed() {
+    let (scene, broker) = strict(Limits::documented()).await;
+    let mut running = scene.run();
+    let sizes = [131_071, 131_072, 131_073, 149_481, 149_482, 1 << 20, (1 << 20) + 1];
+    let admit = |route: &Arc<Route>, payload: Vec<u8>| {
+        let now = Instant::now();
+        let (payload, expires) = (Bytes::from(payload), now + Duration::from_secs(3600));
+        assert!(scene.queue.admit(Record { route: route.clone(), payload, received_ns: 0, expires }, now));
+    };
+    let mut noise = 1u64;
+    let mut noise = std::iter::repeat_with(move || {
+        noise = noise.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (noise >> 56) as u8
+    });
+    let compressed = [Encoding::Gzip, Encoding::Zstd].map(|encoding| {
+        let route = &scene.routes[encoding as usize];
+        let compression = Compression::new(encoding, When::Over(1024), false, &route.mqtt);
+        packed(route, Packing { batch: None, compression: Some(compression) })
+    });
+    for route in &compressed {
+        for size in sizes {
+            admit(route, vec![b' '; size]);
+            admit(route, noise.by_ref().take(size).collect());
+        }
+    }
+    acknowledged(&scene, &compressed).await;
+    for route in &compressed {
+        let account = (route.counters.acknowledged(), route.counters.dropped(DropReason::TooLarge));
+        // The blanks but for the longest, and two of noise.
+        assert_eq!(account, (6 + 2, 1 + 5), "{}", route.ros);
+    }
+    let record = broker.record();
+    assert_eq!((record.violations(), record.connects.len()), (vec![], 1));
+    let of_gzip = record.arrivals.iter().filter(|arrival| arrival.topic == compressed[0].mqtt);
+    let lengths: Vec<usize> = of_gzip
+        .map(|arrival| match arrival.payload.starts_with(&[0x1f, 0x8b]) {
+            true => flate2::read::GzDecoder::new(&*arrival.payload).bytes().count(),
+            false => arrival.payload.len(),
+        })
+        .collect();
+    assert_eq!(lengths, [131_071, 131_071, 131_072, 131_072, 131_073, 149_481, 149_482, 1 << 20]);
+    assert_eq!(running.connected(1).await.connections, 1);
+    running.stop().await;
+}
+
+/// Of a batch over which the broker closes the connection only the record at fault is dropped, with a count; the others
+/// arrive one by one, and then in batches again.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_poison_of_a_batch_is_given_up() {
+    const POISON: usize = 33;
+    let (scene, mut broker) = strict(Limits { payload: 11_000, ..Limits::without_rates() }).await;
+    let route = packed(&scene.routes[0], batches(50));
+    admit(&scene.queue, std::slice::from_ref(&route), 0);
+    let running = scene.run();
+    acknowledged(&scene, std::slice::from_ref(&route)).await;
+    for number in 1..200 {
+        let now = Instant::now();
+        let length = if number == POISON { 12_000 } else { 200 };
+        let payload = Bytes::from(format!("{number:length$}"));
+        let expires = now + Duration::from_secs(3600);
+        route.counters.count_received();
+        assert!(scene.queue.admit(Record { route: route.clone(), payload, received_ns: 0, expires }, now));
+    }
+    acknowledged(&scene, std::slice::from_ref(&route)).await;
+    let (dropped, poison) = (route.counters.dropped_in_all(), route.counters.dropped(DropReason::Poison));
+    assert_eq!((route.counters.acknowledged(), dropped, poison), (199, 1, 1));
+    running.stop().await;
+    let mut arrived = Vec::new();
+    let mut last = 0;
+    while let Ok((_, payload)) = broker.messages.try_recv() {
+        let numbers = numbers_in(&payload);
+        last = numbers.len();
+        arrived.extend(numbers);
+    }
+    assert_eq!(arrived, (0..200).filter(|number| *number != POISON).collect::<Vec<_>>());
+    assert!(last > 1, "batches again");
 }
 
 /// A forbidden topic with QoS 0, whose publishes nobody acknowledges, is found too, and no other is blamed.

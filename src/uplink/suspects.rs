@@ -255,6 +255,21 @@ impl Suspects {
 mod tests {
     use super::*;
 
+    use crate::config::{Encoding, Priority, Qos};
+    use crate::packing::{Compression, When};
+
+    fn route(mqtt: &str) -> Route {
+        Route {
+            ros: "/odom".into(),
+            mqtt: mqtt.into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            priority: Priority::Normal,
+            packing: Default::default(),
+            counters: Default::default(),
+        }
+    }
+
     const STABLE: Duration = Duration::from_secs(30);
     const EARLY: Close = Close { lasted: Duration::from_secs(1), contested: false };
 
@@ -314,6 +329,59 @@ mod tests {
         suspects.acknowledged("odom");
         let verdicts: Vec<_> = (0..3).map(|_| suspects.closed(EARLY, &["odom"], now)).collect();
         assert_eq!(verdicts, [None, None, Some(Verdict::Poison)], "it worked in between");
+    }
+
+    /// A batch over which the connection is closed goes in pieces, so that only the record at fault is dropped; the topic
+    /// makes batches again once as many records have gone.
+    #[test]
+    fn a_batch_is_tried_record_by_record() {
+        let (mut suspects, now, odom) = (Suspects::new(STABLE), Instant::now(), route("odom"));
+        suspects.acknowledged("odom");
+        assert!(suspects.closed_over_batch(&odom, "odom", 3, EARLY));
+        assert!(suspects.one_at_a_time() && suspects.goes_singly("odom"));
+        let good = |suspects: &mut Suspects| {
+            suspects.has_gone("odom");
+            assert!(!suspects.acknowledged("odom"));
+        };
+        good(&mut suspects);
+        let verdicts: Vec<_> = (0..3).map(|_| suspects.closed(EARLY, &["odom"], now)).collect();
+        assert_eq!(verdicts, [None, None, Some(Verdict::Poison)]);
+        good(&mut suspects);
+        assert!(suspects.goes_singly("odom"));
+        good(&mut suspects);
+        assert!(!suspects.goes_singly("odom") && !suspects.one_at_a_time());
+    }
+
+    /// A batch of a topic that was never taken may be forbidden, and one on a connection that had stood for long, or that
+    /// another client has closed, proves nothing.
+    #[test]
+    fn a_batch_may_be_forbidden_or_innocent() {
+        let (mut suspects, now, odom) = (Suspects::new(STABLE), Instant::now(), route("odom"));
+        assert!(!suspects.closed_over_batch(&odom, "odom", 50, EARLY));
+        assert_eq!(suspects.closed(EARLY, &["odom"], now), None);
+        assert!(suspects.goes_singly("odom"));
+        assert_eq!(suspects.closed(EARLY, &["odom"], now), aside("odom", ASIDE.0));
+        assert!(!suspects.permit_route(&odom, now) && suspects.is_trial_of(&odom));
+        let mut suspects = Suspects::new(STABLE);
+        suspects.acknowledged("odom");
+        assert!(suspects.closed_over_batch(&odom, "odom", 50, Close { lasted: STABLE, ..EARLY }));
+        assert!(!suspects.goes_singly("odom") && !suspects.one_at_a_time());
+        suspects.acknowledged("odom");
+        assert!(!suspects.closed_over_batch(&odom, "odom", 50, Close { contested: true, ..EARLY }));
+        assert!(!suspects.goes_singly("odom"));
+    }
+
+    /// A topic waits as a whole when what is compressed of it is forbidden, on a topic of its own.
+    #[test]
+    fn a_forbidden_suffix_is_the_topics() {
+        let (mut suspects, now, mut odom) = (Suspects::new(STABLE), Instant::now(), route("odom"));
+        let compression = Compression::new(Encoding::Gzip, When::Over(0), true, "odom");
+        odom.packing.compression = Some(compression);
+        suspects.acknowledged("odom");
+        (0..2).for_each(|_| _ = suspects.closed(EARLY, &["odom/gzip"], now));
+        assert_eq!(suspects.set_aside(), ["odom/gzip"]);
+        assert!(!suspects.permit_route(&odom, now) && suspects.permit_route(&route("odom"), now));
+        assert!(suspects.is_trial_of(&odom) && !suspects.is_trial_of(&route("odom")));
     }
 
     /// A client id used twice does not make poison of what happens to be in flight.

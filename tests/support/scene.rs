@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use iot_bridge::config::{Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, Quotas, Reconnect, Version};
 use iot_bridge::health::Heartbeat;
+use iot_bridge::packing::{Batch, Packing};
 use iot_bridge::queue::{Queue, Record, Route};
 use iot_bridge::uplink::{FaultKind, Uplink, UplinkState};
 use tempfile::TempDir;
@@ -160,14 +161,15 @@ impl Scene {
         while self.received.iter().sum::<usize>() < count {
             let (topic, payload) = self.observer.next().await;
             let topic: usize = topic.strip_prefix("robots/robot1/topic").unwrap().parse().unwrap();
-            let number: usize = std::str::from_utf8(&payload).unwrap().trim_start().parse().unwrap();
-            assert_eq!(number % TOPICS, topic);
-            let expected = self.received[topic] * TOPICS + topic;
-            assert!(number <= expected, "{number} arrived before {expected}");
-            if number == expected {
-                self.received[topic] += 1;
-            } else {
-                self.duplicates += 1;
+            for number in numbers_in(&payload) {
+                assert_eq!(number % TOPICS, topic);
+                let expected = self.received[topic] * TOPICS + topic;
+                assert!(number <= expected, "{number} arrived before {expected}");
+                if number == expected {
+                    self.received[topic] += 1;
+                } else {
+                    self.duplicates += 1;
+                }
             }
         }
         self.duplicates
@@ -225,6 +227,32 @@ pub fn route(topic: usize, qos: Qos) -> Arc<Route> {
         packing: Default::default(),
         counters: Default::default(),
     })
+}
+
+/// As `route`, with its records packed like this.
+pub fn packed(route: &Route, packing: Packing) -> Arc<Route> {
+    Arc::new(Route {
+        ros: route.ros.clone(),
+        mqtt: route.mqtt.clone(),
+        qos: route.qos,
+        retain: route.retain,
+        priority: route.priority,
+        packing,
+        counters: route.counters.clone(),
+    })
+}
+
+/// Batches of at most `max` records that wait for no others.
+pub fn batches(max: usize) -> Packing {
+    Packing { batch: Some(Batch { max, linger: Duration::ZERO, max_age: HOUR }), compression: None }
+}
+
+/// The numbers in a payload: of one record, or of a batch.
+pub fn numbers_in(payload: &[u8]) -> Vec<usize> {
+    match payload.first() {
+        Some(b'[') => serde_json::from_slice(payload).unwrap(),
+        _ => vec![serde_json::from_slice(payload).unwrap()],
+    }
 }
 
 /// Admits a record of 200 bytes that holds its number.
