@@ -39,7 +39,7 @@ fn completions(shell: clap_complete::Shell) -> ExitCode {
 }
 
 /// Writes `text` to standard output. A reader that does not want all of it is no error.
-fn print(text: &[u8]) -> ExitCode {
+pub(crate) fn print(text: &[u8]) -> ExitCode {
     match std::io::stdout().write_all(text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error),
         _ => ExitCode::SUCCESS,

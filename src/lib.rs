@@ -19,4 +19,6 @@ pub mod packing;
 pub mod queue;
 pub mod ros;
 pub mod shaping;
+#[cfg(feature = "things")]
+pub mod things;
 pub mod uplink;

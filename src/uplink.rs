@@ -40,6 +40,8 @@ mod pacer;
 mod parcel;
 mod presence;
 mod renewal;
+#[cfg(feature = "things")]
+pub mod session;
 mod shutdown;
 mod state;
 mod suspects;

@@ -1,0 +1,158 @@
+//! What a configuration needs to be allowed.
+
+use std::collections::BTreeSet;
+
+use super::{ANY_THING, THING_NAME, fits_any_thing};
+use crate::config::Settings;
+
+/// What `send` and `subscribe` use unless told otherwise.
+pub const TEST_TOPIC: &str = "elf/{thing}";
+
+/// Every ROS type of a topic, in the place of `{type}`.
+const ANY_TYPE: &str = "*/msg/*";
+
+/// What AWS IoT Core asks a policy for. In the order in which a policy lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    Connect,
+    Publish,
+    RetainPublish,
+    Subscribe,
+    Receive,
+}
+
+impl Action {
+    pub const ALL: [Action; 5] =
+        [Action::Connect, Action::Publish, Action::RetainPublish, Action::Subscribe, Action::Receive];
+
+    /// As a policy writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Connect => "iot:Connect",
+            Action::Publish => "iot:Publish",
+            Action::RetainPublish => "iot:RetainPublish",
+            Action::Subscribe => "iot:Subscribe",
+            Action::Receive => "iot:Receive",
+        }
+    }
+}
+
+/// One thing that is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grant {
+    pub action: Action,
+    /// What follows the account in the ARN: `topic/robots/robot1/odom`. `*` stands for any characters.
+    pub resource: String,
+}
+
+impl Grant {
+    fn new(action: Action, resource: String) -> Grant {
+        Grant { action, resource }
+    }
+
+    /// Whether this one allows all that `other` allows.
+    pub fn covers(&self, other: &Grant) -> bool {
+        self.action == other.action && glob_covers(&self.resource, &other.resource)
+    }
+}
+
+/// Everything that the bridge needs with `settings`; with `test`, also what `send` and `subscribe` need for
+/// [`TEST_TOPIC`]. Nothing twice, and nothing that a wider grant holds already.
+///
+/// Settings of a thing called [`ANY_THING`] make grants for a thing of any name.
+pub fn grants(settings: &Settings, test: bool) -> Vec<Grant> {
+    let mut grants = BTreeSet::new();
+    let mut publish = |topic: &str, retain: bool| {
+        let resource = format!("topic/{topic}");
+        if retain {
+            grants.insert(Grant::new(Action::RetainPublish, resource.clone()));
+        }
+        grants.insert(Grant::new(Action::Publish, resource));
+    };
+    for topic in &settings.topics {
+        publish(&topic.mqtt.replace("{type}", topic.type_name.as_deref().unwrap_or(ANY_TYPE)), topic.retain);
+    }
+    if let Some(will) = &settings.mqtt.last_will {
+        publish(&will.topic, will.retain);
+    }
+    if let Some(presence) = &settings.mqtt.presence {
+        publish(&presence.topic, true);
+    }
+    if test {
+        let topic = TEST_TOPIC.replace("{thing}", &settings.aws.thing);
+        publish(&topic, false);
+        grants.insert(Grant::new(Action::Subscribe, format!("topicfilter/{topic}")));
+        grants.insert(Grant::new(Action::Receive, format!("topic/{topic}")));
+    }
+    grants.insert(Grant::new(Action::Connect, format!("client/{}", settings.aws.client_id)));
+    let any = settings.aws.thing == ANY_THING && fits_any_thing(settings);
+    let grants: Vec<Grant> = grants
+        .into_iter()
+        .map(|grant| match any {
+            true => Grant::new(grant.action, grant.resource.replace(ANY_THING, THING_NAME)),
+            false => grant,
+        })
+        .collect();
+    let narrower = |one: &Grant| grants.iter().any(|other| other != one && other.covers(one));
+    grants.iter().filter(|grant| !narrower(grant)).cloned().collect()
+}
+
+/// Whether everything that `inner` stands for, `outer` stands for too. `*` is any characters, `?` any one.
+pub(super) fn glob_covers(outer: &str, inner: &str) -> bool {
+    let (outer, inner): (Vec<char>, Vec<char>) = (outer.chars().collect(), inner.chars().collect());
+    // The place of the last `*` of `outer`, and how far into `inner` it reaches.
+    let (mut o, mut i, mut star) = (0, 0, None);
+    while i < inner.len() {
+        match outer.get(o) {
+            Some('*') => {
+                star = Some((o, i));
+                o += 1;
+            }
+            Some('?') if inner[i] != '*' => (o, i) = (o + 1, i + 1),
+            Some(same) if *same == inner[i] && *same != '?' => (o, i) = (o + 1, i + 1),
+            _ => match star {
+                Some((place, reach)) => {
+                    star = Some((place, reach + 1));
+                    (o, i) = (place + 1, reach + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    outer[o..].iter().all(|rest| *rest == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pattern covers what it matches, also another pattern, and nothing else.
+    #[test]
+    fn patterns_cover_what_they_match() {
+        for (outer, inner) in [
+            ("*", ""),
+            ("*", "a*b"),
+            ("a/*", "a/b/c"),
+            ("a/*/c", "a/b/b/c"),
+            ("a/*", "a/*"),
+            ("a?c", "abc"),
+            ("a?c", "a?c"),
+            ("*a*b*", "xaxbx"),
+            ("*ab", "aab"),
+        ] {
+            assert!(glob_covers(outer, inner), "{outer} {inner}");
+        }
+        for (outer, inner) in [
+            ("", "a"),
+            ("a/*", "a"),
+            ("a/b", "a/*"),
+            ("a/?", "a/*"),
+            ("a?c", "a"),
+            ("a/*/c", "a/b/d"),
+            ("a/b", "a/?"),
+            ("a/*b", "a/*"),
+        ] {
+            assert!(!glob_covers(outer, inner), "{outer} {inner}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+use super::*;
+
+use crate::config;
+
+const PREFIX: &str = "arn:aws:iot:eu-west-1:123456789012:";
+
+fn place() -> Place {
+    Place { region: "eu-west-1".into(), account: "123456789012".into() }
+}
+
+fn settings(text: &str, thing: &str, client_id: &str) -> Settings {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.toml");
+    let aws = format!(
+        "[aws]\nendpoint = \"localhost\"\nthing = {thing:?}\nclient_id = {client_id:?}\ncertificate = \"c\"\nprivate_key = \"k\"\n"
+    );
+    std::fs::write(&path, format!("{text}\n{aws}")).expect("a file");
+    config::load_file(&path, std::iter::empty()).unwrap_or_else(|problems| panic!("{problems}")).settings
+}
+
+/// `Action,Action resource` for each resource of each statement.
+fn lines(documents: &[Document]) -> Vec<String> {
+    let statements = documents.iter().flat_map(|document| &document.statements);
+    statements
+        .flat_map(|statement| {
+            let actions: Vec<_> = statement.actions.iter().map(|action| action.name()).collect();
+            statement.resources.iter().map(move |resource| {
+                format!("{} {}", actions.join(","), resource.strip_prefix(PREFIX).expect("an ARN of the place"))
+            })
+        })
+        .collect()
+}
+
+/// Each configuration gets exactly what it needs.
+#[test]
+fn configurations_and_their_policies() {
+    let odom = "[[topics]]\nros = \"/odom\"\n";
+    for (text, thing, client_id, test, expected) in [
+        (
+            odom,
+            ANY_THING,
+            ANY_THING,
+            false,
+            &[
+                "iot:Connect client/${iot:Connection.Thing.ThingName}",
+                "iot:Publish topic/robots/${iot:Connection.Thing.ThingName}/odom",
+            ][..],
+        ),
+        (odom, "r1", "r1", false, &["iot:Connect client/r1", "iot:Publish topic/robots/r1/odom"]),
+        // The variable is of no use where the client id is another than the thing's name.
+        (odom, "r1", "other", false, &["iot:Connect client/other", "iot:Publish topic/robots/r1/odom"]),
+        (
+            "[[topics]]\nros = \"/odom\"\nretain = true\n[[topics]]\nros = \"/b\"\nmqtt = \"all/b\"",
+            "r1",
+            "r1",
+            false,
+            &["iot:Connect client/r1", "iot:Publish topic/all/b", "iot:Publish,iot:RetainPublish topic/robots/r1/odom"],
+        ),
+        // A type that is not known before the graph is; one that is.
+        (
+            "[[topics]]\nros = \"/a\"\nmqtt = \"x/{type}\"\n[[topics]]\nros = \"/b\"\ntype = \"std_msgs/msg/String\"\nmqtt = \"y/{type}\"",
+            "r1",
+            "r1",
+            false,
+            &["iot:Connect client/r1", "iot:Publish topic/x/*/msg/*", "iot:Publish topic/y/std_msgs/msg/String"],
+        ),
+        // What a wider one holds is not said again.
+        (
+            "[[topics]]\nros = \"/a\"\nmqtt = \"x/{type}\"\n[[topics]]\nros = \"/b\"\nmqtt = \"x/std_msgs/msg/String\"",
+            "r1",
+            "r1",
+            false,
+            &["iot:Connect client/r1", "iot:Publish topic/x/*/msg/*"],
+        ),
+        (
+            "[[topics]]\nros = \"/odom\"\n[mqtt.presence]\ntopic = \"robots/{thing}/presence\"",
+            "r1",
+            "r1",
+            false,
+            &[
+                "iot:Connect client/r1",
+                "iot:Publish topic/robots/r1/odom",
+                "iot:Publish,iot:RetainPublish topic/robots/r1/presence",
+            ],
+        ),
+        (
+            "[[topics]]\nros = \"/odom\"\n[mqtt.last_will]\ntopic = \"wills\"\npayload = \"gone\"",
+            "r1",
+            "r1",
+            false,
+            &["iot:Connect client/r1", "iot:Publish topic/robots/r1/odom", "iot:Publish topic/wills"],
+        ),
+        (
+            "[[topics]]\nros = \"/odom\"\nmqtt = \"$aws/rules/logs/{thing}/odom\"",
+            ANY_THING,
+            ANY_THING,
+            true,
+            &[
+                "iot:Connect client/${iot:Connection.Thing.ThingName}",
+                "iot:Publish topic/$aws/rules/logs/${iot:Connection.Thing.ThingName}/odom",
+                "iot:Publish,iot:Receive topic/elf/${iot:Connection.Thing.ThingName}",
+                "iot:Subscribe topicfilter/elf/${iot:Connection.Thing.ThingName}",
+            ],
+        ),
+    ] {
+        let documents = documents(&grants(&settings(text, thing, client_id), test), &place()).expect("one document");
+        assert_eq!(documents.len(), 1);
+        let mut found = lines(&documents);
+        found.sort();
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+/// A document reads as AWS documents it, with a condition on the certificate where the variable is used.
+#[test]
+fn a_document_is_json_as_aws_takes_it() {
+    let settings = settings("[[topics]]\nros = \"/odom\"", ANY_THING, ANY_THING);
+    let documents = documents(&grants(&settings, false), &place()).expect("one document");
+    let expected = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": "iot:Connect",
+                "Resource": format!("{PREFIX}client/{THING_NAME}"),
+                "Condition": { "Bool": { "iot:Connection.Thing.IsAttached": "true" } },
+            },
+            { "Effect": "Allow", "Action": "iot:Publish", "Resource": format!("{PREFIX}topic/robots/{THING_NAME}/odom") },
+        ],
+    });
+    assert_eq!(documents[0].json(), expected);
+}
+
+fn many_topics(number: usize) -> String {
+    (0..number).map(|n| format!("[[topics]]\nros = \"/sensors/a_rather_long_name_of_a_sensor_{n}\"\n")).collect()
+}
+
+/// What does not fit into 2048 characters is split, each part within the limit and nothing lost or said twice; what does
+/// not fit into ten policies is refused.
+#[test]
+fn long_policies_are_split() {
+    let grants_of = |number| grants(&settings(&many_topics(number), ANY_THING, ANY_THING), false);
+    let documents_of_80 = documents(&grants_of(80), &place()).expect("documents");
+    assert!((2..=10).contains(&documents_of_80.len()), "{}", documents_of_80.len());
+    for document in &documents_of_80 {
+        assert!(document.text().chars().filter(|c| !c.is_whitespace()).count() <= 2048);
+    }
+    let (mut all, before) = (lines(&documents_of_80), lines(&documents_of_80).len());
+    all.sort();
+    all.dedup();
+    assert_eq!((all.len(), before), (81, 81));
+    assert!(documents(&grants_of(400), &place()).is_err_and(|TooMany(number)| number > 10));
+}
+
+fn checked(policy: &serde_json::Value) -> Findings {
+    let settings = settings("[[topics]]\nros = \"/odom\"", ANY_THING, ANY_THING);
+    check(&policy.to_string(), &grants(&settings, false), Some("r1")).expect("a policy")
+}
+
+fn policy(actions: &[&str], resources: &[&str]) -> serde_json::Value {
+    let resources: Vec<String> = resources.iter().map(|r| format!("{PREFIX}{r}")).collect();
+    serde_json::json!({ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Action": "iot:Connect", "Resource": [format!("{PREFIX}client/r1")] },
+        { "Effect": "Allow", "Action": actions, "Resource": resources },
+    ]})
+}
+
+/// The generated policy fits its configuration, also with the thing's name instead of the variable.
+#[test]
+fn what_is_generated_fits() {
+    let settings = settings("[[topics]]\nros = \"/odom\"", ANY_THING, ANY_THING);
+    let documents = documents(&grants(&settings, false), &place()).expect("one document");
+    assert_eq!(checked(&documents[0].json()), Findings::default());
+    assert_eq!(checked(&policy(&["iot:Publish"], &["topic/robots/r1/odom"])), Findings::default());
+}
+
+/// What an existing policy allows otherwise than needed is named.
+#[test]
+fn too_much_and_too_little_are_named() {
+    let found = checked(&policy(&["iot:Publish"], &["topic/robots/*"]));
+    assert_eq!((found.too_little.len(), &found.too_much[..]), (0, &["iot:Publish topic/robots/*".to_owned()][..]));
+    let found = checked(&policy(&["iot:Publish", "iot:Receive"], &["topic/robots/r2/odom"]));
+    assert_eq!(found.too_little, ["iot:Publish topic/robots/r1/odom"]);
+    assert_eq!(found.too_much, ["iot:Publish topic/robots/r2/odom", "iot:Receive topic/robots/r2/odom"]);
+    // ELF's.
+    let everything = serde_json::json!({ "Statement": { "Effect": "Allow", "Action": "iot:*", "Resource": "*" } });
+    let found = checked(&everything);
+    assert_eq!((found.too_little.len(), &found.too_much[..]), (0, &["iot:* *".to_owned()][..]));
+    let denies = serde_json::json!({ "Statement": [{ "Effect": "Deny", "Action": "iot:*", "Resource": "*" }] });
+    let found = checked(&denies);
+    assert_eq!((found.too_little.len(), found.not_judged.len()), (2, 1));
+}
+
+/// What is no policy is refused with what is wrong.
+#[test]
+fn what_is_no_policy_is_refused() {
+    for (text, word) in [
+        ("{", "no JSON"),
+        ("{}", "no Statement"),
+        ("{\"Statement\": [{}]}", "Effect of statement 1"),
+        ("{\"Statement\": [{\"Effect\": \"Allow\", \"Action\": 1, \"Resource\": \"*\"}]}", "statement 1"),
+    ] {
+        let why = check(text, &[], None).expect_err(text).to_string();
+        assert!(why.contains(word), "{text}: {why}");
+    }
+}
+
+#[test]
+fn an_endpoint_names_its_region() {
+    assert_eq!(region_of_endpoint("a1b2-ats.iot.eu-west-1.amazonaws.com"), Some("eu-west-1"));
+    assert_eq!(region_of_endpoint("a1b2.ats.iot.cn-north-1.amazonaws.com.cn"), Some("cn-north-1"));
+    assert_eq!(region_of_endpoint("localhost"), None);
+}

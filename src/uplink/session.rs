@@ -1,0 +1,154 @@
+//! A connection without a queue, for whoever tries things out: the bridge's own TLS, client and faults, one publish at a
+//! time.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::time::{sleep_until, timeout};
+
+use super::client::{Client, Event, Message};
+use super::fault::{Fault, FaultKind, Peer, classify};
+use super::{ticks, tls};
+use crate::config::{Aws, Mqtt, Qos};
+
+/// Longest wait for what the broker has to say to DISCONNECT.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A connection that the broker has accepted. It lives while one of its methods is waited for.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    aws: Aws,
+    mqtt: Mqtt,
+    ticks: tokio::time::Interval,
+}
+
+/// What has arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    pub topic: String,
+    pub payload: Bytes,
+}
+
+impl Session {
+    /// Reads the files that `aws` names and connects. Without a last will.
+    ///
+    /// # Errors
+    /// Whatever keeps the connection from being made.
+    pub async fn connect(aws: &Aws, mqtt: &Mqtt) -> Result<Session, Fault> {
+        let mqtt = Mqtt { last_will: None, presence: None, ..mqtt.clone() };
+        let files = aws.clone();
+        let loaded = tokio::task::spawn_blocking(move || tls::load(&files, SystemTime::now())).await;
+        let credentials = loaded.map_err(|error| Fault::new(FaultKind::Credentials, error.to_string()))??;
+        let connected = Client::connect(aws, &mqtt, credentials.config).await;
+        let client = connected.map_err(|failure| classify(&failure, Peer::to(aws, &mqtt)))?;
+        Ok(Session { client, aws: aws.clone(), mqtt, ticks: ticks() })
+    }
+
+    /// Publishes and waits until the broker has acknowledged it, or with QoS 0 until it is sent. Answers how long that
+    /// took.
+    ///
+    /// # Errors
+    /// If the broker refuses it, the connection ends, or there is no acknowledgement within `mqtt.ack_timeout`.
+    pub async fn publish(&mut self, topic: &str, qos: Qos, payload: Bytes) -> Result<Duration, Fault> {
+        let begun = Instant::now();
+        let message = Message { topic, qos, retain: false, payload: &payload, content_type: None, expires_in: None };
+        self.client.publish(&message);
+        self.until("a publish", |event| match event {
+            Event::Acknowledged { said, .. } if said.reason.is_failure() => Some(Err(Fault::new(
+                FaultKind::NotAuthorized,
+                format!("the broker refuses a publish to {topic}: {}", said.reason),
+            ))),
+            Event::Acknowledged { .. } => Some(Ok(())),
+            Event::Sent { packet_id: None } => Some(Ok(())),
+            _ => None,
+        })
+        .await?;
+        Ok(begun.elapsed())
+    }
+
+    /// Subscribes and waits until the broker has granted it.
+    ///
+    /// # Errors
+    /// If it does not, or the connection ends.
+    pub async fn subscribe(&mut self, filter: &str, qos: Qos) -> Result<(), Fault> {
+        let asked = self.client.subscribe(&[filter], qos);
+        asked.map_err(|failure| classify(&failure, Peer::connected(&self.aws, &self.mqtt)))?;
+        self.until("a subscription", |event| match event {
+            Event::Subscribed { granted: true, .. } => Some(Ok(())),
+            Event::Subscribed { .. } => {
+                Some(Err(Fault::new(FaultKind::NotAuthorized, format!("the broker does not grant {filter}"))))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// If the connection ends.
+    pub async fn arrival(&mut self) -> Result<Arrival, Fault> {
+        loop {
+            if let Event::Arrived(arrival) = self.event().await? {
+                return Ok(Arrival { topic: arrival.topic, payload: arrival.payload });
+            }
+        }
+    }
+
+    /// Keeps the connection alive until `until`.
+    ///
+    /// # Errors
+    /// If it ends before.
+    pub async fn idle(&mut self, until: Instant) -> Result<(), Fault> {
+        loop {
+            tokio::select! {
+                event = self.event() => drop(event?),
+                () = sleep_until(until.into()) => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes leave of the broker.
+    pub async fn leave(mut self) {
+        self.client.disconnect();
+        // The end of the connection is what is waited for.
+        let _ = timeout(FAREWELL, async { while self.event().await.is_ok() {} }).await;
+    }
+
+    async fn until(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(&Event) -> Option<Result<(), Fault>>,
+    ) -> Result<(), Fault> {
+        let waiting = self.mqtt.ack_timeout;
+        let answer = async {
+            loop {
+                if let Some(answer) = wanted(&self.event().await?) {
+                    return answer;
+                }
+            }
+        };
+        timeout(waiting, answer).await.unwrap_or_else(|_| {
+            let sentence = format!("the broker has not acknowledged {what} within {} s", waiting.as_secs_f64());
+            Err(Fault::new(FaultKind::AckOverdue, sentence))
+        })
+    }
+
+    /// May be given up and called again at any moment.
+    async fn event(&mut self) -> Result<Event, Fault> {
+        loop {
+            let failure = tokio::select! {
+                event = self.client.poll() => match event {
+                    Ok(event) => return Ok(event),
+                    Err(failure) => failure,
+                },
+                _ = self.ticks.tick() => match self.client.tick(Instant::now()) {
+                    Ok(()) => continue,
+                    Err(failure) => failure,
+                },
+            };
+            return Err(classify(&failure, Peer::connected(&self.aws, &self.mqtt)));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The AWS API: moto behind a front of the test's own.
+//!
+//! The front does what moto does otherwise than AWS: certificates are of the key that was asked for, and signed by an
+//! authority that a broker can trust, and the endpoint is always the same. It also fails on demand.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+
+use super::certificates::{Authority, Valid};
+use super::port::Port;
+
+/// How long moto may take to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const REGION: &str = "eu-central-1";
+/// The account that moto gives to everybody.
+pub const ACCOUNT: &str = "123456789012";
+
+/// moto and its front. Both end with it.
+pub struct AwsApi {
+    moto: Child,
+    moto_port: Port,
+    port: u16,
+    front: Arc<Front>,
+}
+
+struct Front {
+    moto: u16,
+    authority: Arc<Authority>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `POST /things/thing_0`, the calls to AWS IoT so far.
+    calls: Vec<String>,
+    /// So many calls are carried out; the last one of them is not answered, and those after it are not heard.
+    until: Option<usize>,
+    /// Calls whose line contains this are denied.
+    denied: Option<String>,
+}
+
+struct Message {
+    /// The request line or the status line.
+    first: String,
+    headers: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl AwsApi {
+    /// Starts moto and waits until it answers. Certificates are signed by `authority`.
+    pub fn start(authority: Arc<Authority>) -> AwsApi {
+        let moto_port = Port::reserve();
+        let moto = Command::new(program())
+            .args(["-H", "127.0.0.1", "-p", &moto_port.number().to_string()])
+            .env_remove("PYTHONPATH")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("moto can't be started ({error}); scripts/test installs it"));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let front = Arc::new(Front { moto: moto_port.number(), authority, state: Mutex::default() });
+        let api = AwsApi { moto, moto_port, port, front: Arc::clone(&front) };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", api.moto_port.number())).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "moto does not start");
+            thread::sleep(Duration::from_millis(20));
+        }
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let front = Arc::clone(&front);
+                thread::spawn(move || front.serve(stream));
+            }
+        });
+        api
+    }
+
+    /// Where the front is.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// From now on `calls` calls are carried out, the last of them without an answer, and nothing is heard after it.
+    pub fn fail_after(&self, calls: usize) {
+        let mut state = self.front.state.lock().unwrap();
+        state.calls.clear();
+        state.until = Some(calls);
+    }
+
+    /// Everything is answered again. Answers how many calls there were.
+    pub fn heal(&self) -> usize {
+        let mut state = self.front.state.lock().unwrap();
+        state.until = None;
+        std::mem::take(&mut state.calls).len()
+    }
+
+    /// Calls whose line (`POST /policies/NAME`) contains `part` are denied; nothing if it is empty.
+    pub fn deny(&self, part: &str) {
+        self.front.state.lock().unwrap().denied = Some(part.to_owned()).filter(|part| !part.is_empty());
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<String> {
+        self.front.state.lock().unwrap().calls.clone()
+    }
+
+    /// Asks moto for `path`.
+    pub fn get(&self, path: &str) -> Value {
+        let request = Message::request("GET", path, Vec::new());
+        serde_json::from_slice(&ask(self.moto_port.number(), &request).unwrap().body).unwrap()
+    }
+
+    /// Has moto do something.
+    pub fn send(&self, method: &str, path: &str, body: &Value) -> Value {
+        let request = Message::request(method, path, body.to_string().into_bytes());
+        let answer = ask(self.moto_port.number(), &request).unwrap();
+        assert!(answer.first.contains(" 200 "), "{} {}", answer.first, String::from_utf8_lossy(&answer.body));
+        serde_json::from_slice(&answer.body).unwrap_or_default()
+    }
+
+    /// The names of everything in the account.
+    pub fn everything(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for (path, list, name) in [
+            ("/things", "things", "thingName"),
+            ("/policies", "policies", "policyName"),
+            ("/certificates?pageSize=250", "certificates", "certificateId"),
+            ("/rules", "rules", "ruleName"),
+        ] {
+            let answer = self.get(path);
+            let names = answer[list].as_array().unwrap().iter();
+            all.extend(names.map(|item| format!("{list} {}", item[name].as_str().unwrap())));
+        }
+        all
+    }
+}
+
+impl Drop for AwsApi {
+    fn drop(&mut self) {
+        let _ = self.moto.kill();
+        let _ = self.moto.wait();
+    }
+}
+
+fn program() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"), PathBuf::from);
+    cache.join("iot-bridge/moto/bin/moto_server")
+}
+
+impl Front {
+    fn serve(&self, mut stream: TcpStream) {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let Ok(request) = Message::read(&mut reader) else { return };
+        let mut words = request.first.split(' ');
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        if request.headers.iter().any(|header| header.contains("/sts/aws4_request")) {
+            let _ = ask(self.moto, &request).and_then(|answer| answer.write(&mut stream));
+            return;
+        }
+        let line = format!("{method} {path}");
+        let (last, denied) = {
+            let mut state = self.state.lock().unwrap();
+            if state.until.is_some_and(|until| state.calls.len() >= until) {
+                return;
+            }
+            state.calls.push(line.clone());
+            let denied = state.denied.as_ref().is_some_and(|part| line.contains(part));
+            (state.until == Some(state.calls.len()), denied)
+        };
+        let answer = match denied {
+            true => Ok(Message::denied()),
+            false => self.answer(method, path, &request),
+        };
+        if let Ok(answer) = answer
+            && !last
+        {
+            let _ = answer.write(&mut stream);
+        }
+    }
+
+    fn answer(&self, method: &str, path: &str, request: &Message) -> io::Result<Message> {
+        let active = path.contains("setAsActive=true");
+        match (method, path.split('?').next().unwrap_or(path)) {
+            ("GET", "/endpoint") => Ok(Message::answer(&json!({ "endpointAddress": "localhost" }))),
+            ("POST", "/certificates") => {
+                let body: Value = serde_json::from_slice(&request.body)?;
+                let pem = self.authority.sign(body["certificateSigningRequest"].as_str().unwrap());
+                self.register(&pem, active).map(|answer| Message::answer(&answer))
+            }
+            ("POST", "/keys-and-certificate") => {
+                let key = KeyPair::generate().unwrap();
+                let private = key.serialize_pem();
+                let identity = self.authority.issue_for(key, &["AWS IoT Certificate"], Valid::Now);
+                let mut answer = self.register(&identity.certificate, active)?;
+                answer["keyPair"] = json!({ "PublicKey": "not looked at", "PrivateKey": private });
+                Ok(Message::answer(&answer))
+            }
+            _ => ask(self.moto, request),
+        }
+    }
+
+    /// Has moto know a certificate.
+    fn register(&self, pem: &str, active: bool) -> io::Result<Value> {
+        let status = if active { "ACTIVE" } else { "INACTIVE" };
+        let body = json!({ "certificatePem": pem, "status": status }).to_string();
+        let answer = ask(self.moto, &Message::request("POST", "/certificate/register-no-ca", body.into_bytes()))?;
+        let mut answer: Value = serde_json::from_slice(&answer.body)?;
+        answer["certificatePem"] = pem.into();
+        Ok(answer)
+    }
+}
+
+impl Message {
+    /// A request that moto takes for one to AWS IoT in [`REGION`].
+    fn request(method: &str, path: &str, body: Vec<u8>) -> Message {
+        let authorization = format!(
+            "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/iot/aws4_request, SignedHeaders=host, \
+             Signature=0"
+        );
+        let headers = vec!["Host: localhost".into(), authorization, "Content-Type: application/json".into()];
+        Message { first: format!("{method} {path} HTTP/1.1"), headers, body }
+    }
+
+    fn answer(value: &Value) -> Message {
+        let headers = vec!["Content-Type: application/json".into()];
+        Message { first: "HTTP/1.1 200 OK".into(), headers, body: value.to_string().into_bytes() }
+    }
+
+    fn denied() -> Message {
+        let headers = vec!["Content-Type: application/json".into(), "x-amzn-ErrorType: AccessDeniedException".into()];
+        let body = json!({ "message": "User: robot is not authorized" }).to_string().into_bytes();
+        Message { first: "HTTP/1.1 403 Forbidden".into(), headers, body }
+    }
+
+    fn read(reader: &mut impl BufRead) -> io::Result<Message> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            match line.trim_end() {
+                "" => break,
+                line => lines.push(line.to_owned()),
+            }
+        }
+        let first = lines.remove(0);
+        let length = lines.iter().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+        });
+        let mut body = vec![0; length.unwrap_or(0)];
+        reader.read_exact(&mut body)?;
+        Ok(Message { first, headers: lines, body })
+    }
+
+    fn write(&self, writer: &mut impl Write) -> io::Result<()> {
+        let mut text = format!("{}\r\n", self.first).into_bytes();
+        let other = |header: &&String| {
+            let name = header.split(':').next().unwrap_or_default().to_ascii_lowercase();
+            name != "content-length" && name != "connection"
+        };
+        for header in self.headers.iter().filter(other) {
+            text.extend(format!("{header}\r\n").bytes());
+        }
+        text.extend(format!("Content-Length: {}\r\nConnection: close\r\n\r\n", self.body.len()).bytes());
+        text.extend(&self.body);
+        writer.write_all(&text)
+    }
+}
+
+fn ask(port: u16, request: &Message) -> io::Result<Message> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    request.write(&mut stream)?;
+    Message::read(&mut BufReader::new(stream))
+}

@@ -1,0 +1,152 @@
+//! send, subscribe and rotate, against a broker that asks for certificates.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::bench::{Bench, said};
+use crate::support::mosquitto::Mosquitto;
+
+const ODOM: &str = "[[topics]]\nros = \"/odom\"\n";
+
+fn bench() -> (Bench, Mosquitto) {
+    let bench = Bench::set();
+    let mosquitto = Mosquitto::start(&bench.authority);
+    bench.template(mosquitto.port(), ODOM);
+    (bench, mosquitto)
+}
+
+/// Each thing publishes with its own certificate to its own topic, acknowledged, and `subscribe` prints what arrives for
+/// another.
+#[test]
+fn what_is_sent_arrives() {
+    let (bench, _mosquitto) = bench();
+    bench.succeed(&["create", "4", "--config", "fleet.toml"]);
+    let mut subscriber = bench
+        .program(&["subscribe", "--thing", "thing_3", "--topic", "#", "--duration", "5min"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut heard = BufReader::new(subscriber.stderr.take().unwrap()).lines();
+    assert!(heard.next().unwrap().unwrap().contains("thing_3: subscribed to #"));
+    let things = ["--thing", "thing_0", "--thing", "thing_1", "--thing", "thing_2"];
+    let text = bench.succeed(&[&["send", "hello", "--duration", "1s", "--interval", "700ms"][..], &things].concat());
+    assert!(text.contains("6 messages of 3 things acknowledged"), "{text}");
+    fs::write(bench.path("message.json"), "{\"deep\": [1, 2]}").unwrap();
+    let deep =
+        ["send", "--json-message", "message.json", "--topic", "fleet", "--append-thing-name", "--thing", "thing_2"];
+    let text = bench.succeed(&[&deep[..], &["--qos", "0", "--duration", "0.1"]].concat());
+    assert!(text.contains("1 message of 1 thing"), "{text}");
+
+    let mut lines = BufReader::new(subscriber.stdout.take().unwrap()).lines();
+    let mut topics = Vec::new();
+    for _ in 0..7 {
+        let line = lines.next().unwrap().unwrap();
+        let [name, topic, payload] = line.splitn(3, "  ").collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
+        assert!(name == "thing_3" && payload["ts"].as_u64().is_some_and(|ts| ts > 1_700_000_000_000_000_000), "{line}");
+        match topic {
+            "fleet/thing_2" => assert_eq!(payload["msg"]["deep"][1], 2),
+            _ => assert_eq!(payload["msg"], "hello"),
+        }
+        topics.push(topic.to_owned());
+    }
+    topics.sort();
+    topics.dedup();
+    assert_eq!(topics, ["elf/thing_0", "elf/thing_1", "elf/thing_2", "fleet/thing_2"]);
+    subscriber.kill().unwrap();
+    subscriber.wait().unwrap();
+}
+
+/// A fault of a connection is told for each thing, with what to do, and is exit status 1.
+#[test]
+fn faults_are_told_with_what_to_do() {
+    let (bench, mut mosquitto) = bench();
+    bench.succeed(&["create", "1", "--config", "fleet.toml"]);
+    fs::write(bench.path("things/thing_0/certs/rootCA.crt"), crate::support::certificates::Authority::new("other").pem)
+        .unwrap();
+    let (status, text) = bench.run(&["send"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(
+        text.contains("thing_0: can't connect") && text.contains("not signed by") && text.contains("root_ca"),
+        "{text}"
+    );
+    mosquitto.kill();
+    let (status, text) = bench.run(&["subscribe"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("refuses connections") && text.contains("port = 443"), "{text}");
+    let (status, text) = bench.run(&["send", "--topic", "a/#"]);
+    assert_eq!(status, 2, "{text}");
+    assert!(text.contains("wildcard"), "{text}");
+}
+
+/// `rotate` proves the new certificate before the old one goes: with the broker away the old one stays, and another run
+/// goes on with the same new one.
+#[test]
+fn a_certificate_is_rotated_once_the_new_one_works() {
+    let (bench, mut mosquitto) = bench();
+    bench.succeed(&["create", "1", "--config", "fleet.toml", "--install", "robot"]);
+    let key = || fs::read_to_string(bench.path("things/thing_0/certs/thing_0.private.key")).unwrap();
+    let certificates = || bench.api.get("/certificates")["certificates"].as_array().unwrap().len();
+    let (before, id) = (key(), bench.register()["things"][0]["certificates"][0]["issued"]["id"].clone());
+    mosquitto.kill();
+    let (status, text) = bench.run(&["rotate", "thing_0"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("The old one stays in use"), "{text}");
+    assert_eq!((key(), certificates()), (before.clone(), 2));
+    mosquitto.start_again();
+    bench.succeed(&["rotate", "thing_0"]);
+    assert_eq!(certificates(), 1);
+    assert_ne!(key(), before);
+    let register = bench.register();
+    assert_eq!(register["things"][0]["certificates"].as_array().unwrap().len(), 1);
+    assert_ne!(register["things"][0]["certificates"][0]["issued"]["id"], id);
+    assert_eq!(fs::read_to_string(bench.path("robot/certs/thing_0.private.key")).unwrap(), key());
+    assert!(!bench.path("things/thing_0/certs/thing_0.private.key.next").exists());
+    bench.succeed(&["send", "--duration", "0.1"]);
+    assert!(bench.succeed(&["list"]).contains("thing_0  ready"));
+}
+
+/// Whatever call of `rotate` is the last one that AWS hears, `rotate` again ends with one certificate that works.
+#[test]
+fn rotate_goes_on_after_a_failure_of_any_call() {
+    let (bench, _mosquitto) = bench();
+    bench.succeed(&["create", "1", "--config", "fleet.toml"]);
+    for last in 1.. {
+        bench.api.fail_after(last);
+        let (status, text) = bench.run(&["rotate", "thing_0"]);
+        bench.api.heal();
+        if status == 0 {
+            assert!(last > 5, "{last}: {text}");
+            break;
+        }
+        bench.succeed(&["rotate", "thing_0"]);
+        bench.succeed(&["send", "--duration", "0.1"]);
+        assert_eq!(bench.api.get("/certificates")["certificates"].as_array().unwrap().len(), 1, "call {last}");
+    }
+    let before_clean = bench.api.everything();
+    assert_eq!(before_clean.len(), 3, "{before_clean:?}");
+    bench.succeed(&["clean", "--yes"]);
+    assert!(bench.api.everything().is_empty());
+}
+
+/// The script of a thing's directory puts the configuration onto a robot, where it passes `iot-bridge check`.
+#[test]
+fn the_installer_makes_a_robot() {
+    let bench = Bench::set();
+    bench.template(8883, ODOM);
+    bench.succeed(&["create", "robot1", "--config", "fleet.toml"]);
+    let copy = bench.path("copied");
+    fs::rename(bench.path("things/robot1"), &copy).unwrap();
+    let to = bench.path("etc");
+    let install = std::process::Command::new(copy.join("install.sh")).arg(&to).output().unwrap();
+    let (status, text) = said(install);
+    assert_eq!(status, 0, "{text}");
+    fs::remove_dir_all(&copy).unwrap();
+    let config = to.join("config.toml");
+    let check =
+        std::process::Command::new(env!("CARGO_BIN_EXE_iot-bridge")).args(["check", "--config"]).arg(&config).output();
+    let (status, text) = said(check.unwrap());
+    assert_eq!(status, 0, "{text}");
+}
