@@ -93,8 +93,9 @@ fn published(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     let rate: f64 = report.topics.iter().map(|topic| topic.published_bytes_per_second).sum();
     write!(
         f,
-        "Published    {} publishes, {}, {}/s now",
+        "Published    {} publishes{}, {}, {}/s now",
         published.publishes,
+        messages_each(report),
         Bytes(published.bytes as f64),
         Bytes(rate)
     )?;
@@ -102,6 +103,15 @@ fn published(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "; PUBACK within {half} s for half, {most} s for 99 %")?;
     }
     writeln!(f)
+}
+
+/// How many messages travel in a publish, if it is more than one.
+fn messages_each(report: &Report) -> String {
+    let acknowledged: u64 = report.topics.iter().map(|topic| topic.acknowledged).sum();
+    match acknowledged as f64 / report.published.publishes.max(1) as f64 {
+        each if each >= 1.05 => format!(" of {each:.1} messages"),
+        _ => String::new(),
+    }
 }
 
 const HEADINGS: [&str; 9] =
