@@ -71,6 +71,11 @@ impl EarlyCloses {
 
     /// A connection ended by `fault`. Answers the fault, said better if the row of closes allows.
     pub fn connection_ended(&mut self, course: Course, fault: Fault, client_id: &str) -> Fault {
+        if fault.kind == FaultKind::TakenOver {
+            // MQTT 5 has a word for it: there is nothing to guess.
+            self.unexplained = self.unexplained.max(SUSPICIOUS);
+            return fault;
+        }
         let explained = course.in_flight > 0 && course.acknowledged == 0;
         if fault.kind != FaultKind::Closed || self.is_calm(course.lasted) || explained && !self.is_contested() {
             self.unexplained = 0;
@@ -132,6 +137,19 @@ mod tests {
                 .iter()
                 .all(|&kind| kind == FaultKind::Closed)
         );
+    }
+
+    /// What the broker says in so many words is believed at once, and until a connection has lasted.
+    #[test]
+    fn a_broker_that_says_it_is_believed() {
+        let mut closes = EarlyCloses::new(Duration::from_secs(30));
+        let fault = Fault::new(FaultKind::TakenOver, "another client has connected".into());
+        assert_eq!(closes.connection_ended(CLOSED, fault.clone(), "robot1"), fault);
+        assert!(closes.is_contested());
+        closes.stands(Duration::from_secs(299));
+        assert!(closes.is_contested());
+        closes.stands(Duration::from_secs(300));
+        assert!(!closes.is_contested());
     }
 
     /// Two clients with one client id and the default times, over five minutes: both come to say so, and connect fewer
