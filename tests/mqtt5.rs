@@ -28,13 +28,6 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A scene with Mosquitto.
-async fn with_mosquitto() -> Scene {
-    let mut scene = Scene::set().await;
-    scene.mqtt.version = Version::V5;
-    scene
-}
-
 /// A scene with a broker that has `limits`.
 async fn with(limits: Limits) -> (Scene, AwsBroker) {
     let mut scene = Scene::set().await;
@@ -60,7 +53,8 @@ async fn acknowledged(routes: &[Arc<Route>]) {
 /// receipts in order, and on request the uplink drains and stops with nothing left.
 #[tokio::test(flavor = "multi_thread")]
 async fn mosquitto_gets_everything_through_an_outage() {
-    let mut scene = with_mosquitto().await;
+    let mut scene = Scene::set().await;
+    scene.mqtt.version = Version::V5;
     let mut running = scene.run();
     running.connected(1).await;
     let admitting = scene.admit_at(500, 1500);
@@ -79,16 +73,15 @@ async fn mosquitto_gets_everything_through_an_outage() {
     assert_eq!(running.stop().await, 0);
 }
 
-/// Mosquitto says that another client has the client id, in a DISCONNECT that ends with its reason; that is known at once
+/// The broker says that another client has the client id, in a DISCONNECT that ends with its reason; that is known at once
 /// and backed off from: whoever is thrown out comes back after half of `max` at the earliest.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_id_used_twice_is_known_at_once() {
-    let mut scene = with_mosquitto().await;
+    let (mut scene, _broker) = with(Limits::without_rates()).await;
     scene.mqtt.reconnect.max = Duration::from_secs(8);
     let mut running = scene.run();
     running.connected(1).await;
     let mut other = scene.run_as(&scene.aws, Scene::empty_queue());
-    other.connected(1).await;
     let sentence = running.fault(FaultKind::TakenOver).await;
     let thrown_out = Instant::now();
     assert_eq!(sentence, "another client has connected with the client id robot1 (session taken over, 0x8e)");
