@@ -45,6 +45,7 @@ mod suspects;
 mod throttle;
 mod window;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -142,6 +143,7 @@ impl Uplink {
             suspects: Suspects::new(mqtt.reconnect.stable_after),
             company: Company::default(),
             without_aliases: false,
+            never_taken: BTreeMap::new(),
         };
         let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
         let (meter, renew) = (Arc::default(), Arc::default());
@@ -241,6 +243,7 @@ impl Uplink {
                     false => self.early_closes.connection_ended(course, fault, &self.aws.client_id),
                 };
                 self.backoff.connection_ended(course.lasted, self.early_closes.is_contested());
+                self.note_remarks();
                 self.note_fault(fault, true);
             }
         }
@@ -346,6 +349,9 @@ impl Uplink {
     fn note_remarks(&self) {
         let (set_aside, contested) = (self.rules.suspects.set_aside(), self.early_closes.is_contested());
         let slowed = self.rules.pacer.throttle.is_slow(Instant::now());
+        if self.state.borrow().slowed && !slowed {
+            journal::log_slowed_no_more();
+        }
         self.state.send_if_modified(|state| {
             let changed = state.set_aside != set_aside || state.contested != contested || state.slowed != slowed;
             (state.set_aside, state.contested, state.slowed) = (set_aside, contested, slowed);

@@ -138,7 +138,7 @@ const CASES: &[Case] = &[
     ("commands.toml", &[("commands[0]", "not supported yet")]),
     ("commands_faulty.toml", &[("commands[0].mqtt", "required"), ("commands[0].type", "did you mean")]),
     ("provisioning_faulty.toml", &[("aws.provisioning.template", "empty"), ("aws.provisioning.parameters.a", "text")]),
-    ("many_faults.toml", &[("aws.endpoint", "scheme"), ("aws.port", "\"many\""), ("aws.certifikate", "`certificate`"), ("aws.thing", "required"), ("mqtt.version", "not supported yet"), ("mqtt.keep_alive", "\"year\""), ("queue.memory", "found -1"), ("queue.colour", "known are"), ("topics[0].ros", "slash"), ("topics[0].qos", "QoS 2"), ("topics[1].mqtt", "placeholder"), ("topics[1].payload", "Int32"), ("topics[2].rate", "allowed is a rate")]),
+    ("many_faults.toml", &[("aws.endpoint", "scheme"), ("aws.port", "\"many\""), ("aws.certifikate", "`certificate`"), ("aws.thing", "required"), ("mqtt.version", "\"5\""), ("mqtt.keep_alive", "\"year\""), ("queue.memory", "found -1"), ("queue.colour", "known are"), ("topics[0].ros", "slash"), ("topics[0].qos", "QoS 2"), ("topics[1].mqtt", "placeholder"), ("topics[1].payload", "Int32"), ("topics[2].rate", "allowed is a rate")]),
     ("empty.json", &[("", "no valid JSON")]),
     ("trailing_comma.json", &[("", "trailing comma")]),
     ("not_an_object.json", &[("", "one object")]),

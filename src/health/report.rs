@@ -46,7 +46,7 @@ pub struct Connection {
     pub failures: BTreeMap<String, u64>,
     /// Why the last attempt or connection ended. Stays when a connection stands again.
     pub last_fault: Option<Fault>,
-    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
     /// Whether another client seems to have the same client id.
     pub contested: bool,

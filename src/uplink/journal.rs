@@ -106,13 +106,14 @@ pub(super) fn log_refused(topic: &str, said: &Said, wait: Duration) {
     );
 }
 
-/// Logs that what is published to `topic` is dropped because the broker will never take it.
-pub(super) fn log_never_taken(topic: &str, said: &Said, records: usize) {
+/// Logs that what is published to `topic` is dropped because the broker will never take it, as `more` were since this was
+/// last said.
+pub(super) fn log_never_taken(topic: &str, said: &Said, more: u64) {
     tracing::error!(
         topic,
         reason = said.reason.0,
-        records,
-        "A publish to {topic} is dropped: the broker does not take it ({said})."
+        more,
+        "A publish to {topic} is dropped: the broker does not take it ({said}). {more} more were since this was last said."
     );
 }
 
@@ -122,6 +123,11 @@ pub(super) fn log_slowed() {
         "The broker takes fewer publishes than mqtt.quotas allow (quota exceeded, 0x97); sending more slowly. What it \
          refused is sent again."
     );
+}
+
+/// Logs that what is sent is bounded by the quotas alone again.
+pub(super) fn log_slowed_no_more() {
+    tracing::info!("The broker takes publishes as fast as mqtt.quotas allow again.");
 }
 
 /// Logs what the broker takes less than others.

@@ -12,7 +12,7 @@ use super::presence::Presence;
 use super::suspects::{Suspects, Verdict};
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, Qos};
-use crate::health::{DropReason, Meter};
+use crate::health::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
 use crate::queue::{Queue, Route};
 
 /// A QoS 0 publish has no PUBACK. If the broker has not closed the connection within this time, it was not over that.
@@ -29,6 +29,8 @@ pub(super) struct Rules {
     pub company: Company,
     /// The broker has taken offence at a topic alias.
     pub without_aliases: bool,
+    /// What was said of topics of which the broker will never take a publish.
+    pub never_taken: BTreeMap<String, Repeat>,
 }
 
 /// What one connection has in hand and in flight.
@@ -237,16 +239,18 @@ impl Outbox {
                     journal::log_slowed();
                 }
             }
-            Reason::PACKET_TOO_LARGE => return drop_refused(publish, said, DropReason::TooLarge, queue, now),
+            Reason::PACKET_TOO_LARGE => return drop_refused(publish, said, DropReason::TooLarge, rules, queue, now),
             // The topic, or the payload, is and stays wrong.
             Reason::TOPIC_NAME_INVALID | Reason::PAYLOAD_FORMAT_INVALID => {
-                return drop_refused(publish, said, DropReason::Refused, queue, now);
+                return drop_refused(publish, said, DropReason::Refused, rules, queue, now);
             }
             reason => {
                 let forbidden = reason == Reason::NOT_AUTHORIZED;
                 match rules.suspects.refused(&publish.route, topic, records, forbidden, now) {
                     Some(Verdict::SetAside { topic, wait }) => journal::log_refused(&topic, said, wait),
-                    Some(Verdict::Poison) => return drop_refused(publish, said, DropReason::Refused, queue, now),
+                    Some(Verdict::Poison) => {
+                        return drop_refused(publish, said, DropReason::Refused, rules, queue, now);
+                    }
                     None => {}
                 }
             }
@@ -297,8 +301,11 @@ impl Outbox {
 }
 
 /// Drops what the broker will never take.
-fn drop_refused(publish: &Publish, said: &Said, reason: DropReason, queue: &Queue, now: Instant) {
-    journal::log_never_taken(publish.topic(), said, publish.received_ns.len());
+fn drop_refused(publish: &Publish, said: &Said, reason: DropReason, rules: &mut Rules, queue: &Queue, now: Instant) {
+    let topic = publish.topic();
+    if let Some(more) = rules.never_taken.entry(topic.to_owned()).or_default().due(now, ONCE_A_MINUTE) {
+        journal::log_never_taken(topic, said, more);
+    }
     publish.lease.inspect(|lease| _ = queue.discard(*lease, reason, now));
 }
 

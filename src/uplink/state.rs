@@ -20,7 +20,7 @@ pub struct UplinkState {
     pub failed_attempts: u64,
     /// When the client certificate expires; unknown until one has been read.
     pub certificate_expires: Option<SystemTime>,
-    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
     /// Whether another client seems to have the same client id, so that the two close each other's connections.
     pub contested: bool,
