@@ -208,7 +208,7 @@ impl Uplink {
             None => {}
             Some(Ok(connection)) => self.serve(connection, shutdown).await,
             Some(Err(fault)) => {
-                self.early_closes.attempt_failed();
+                self.early_closes.attempt_failed(fault.kind);
                 self.state.send_modify(|state| state.failed_attempts += 1);
                 self.note_fault(fault, false);
             }

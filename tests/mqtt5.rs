@@ -20,7 +20,7 @@ use iot_bridge::health::DropReason;
 use iot_bridge::packing::{Compression, Content, Packing, When};
 use iot_bridge::queue::{Record, Route};
 use iot_bridge::uplink::FaultKind;
-use support::aws_broker::{AwsBroker, Limits, Verdict};
+use support::aws_broker::{AckFaults, AwsBroker, Limits, Verdict};
 use support::link::Link;
 use support::scene::{Scene, admit, packed, route};
 use tokio::time::timeout;
@@ -228,6 +228,8 @@ fn number_of(payload: &Bytes) -> usize {
 async fn the_limits_of_the_connack_are_kept() {
     let limits = Limits { unacknowledged: 7, topic_aliases: 2, packet: 1000, ..Limits::without_rates() };
     let (mut scene, broker) = with(limits).await;
+    // Publishes wait at the broker, so that there would be more.
+    broker.ack_faults(AckFaults { lost: 0.0, late: 1.0, late_by: Duration::from_millis(20) });
     let mut running = scene.run();
     let (route, now) = (scene.routes[0].clone(), Instant::now());
     for size in [900, 1000] {

@@ -15,7 +15,7 @@ const SUSPICIOUS: u32 = 5;
 
 /// Closes in a row after which also a connection that was stable does not end the row, but only one that lasted
 /// [`CALM`] times as long: of two clients one comes to know first, backs off, and leaves the other alone for a while.
-const LIKELY: u32 = 3;
+const LIKELY: u32 = 2;
 const CALM: u32 = 10;
 
 /// How a connection went that the broker had accepted.
@@ -40,9 +40,10 @@ impl EarlyCloses {
         EarlyCloses { stable_after, unexplained: 0 }
     }
 
-    /// An attempt failed before the broker accepted it: what follows is no row of accepted connections.
-    pub fn attempt_failed(&mut self) {
-        if !self.is_contested() {
+    /// An attempt failed before the broker accepted it: what follows is no row of accepted connections. A close without a
+    /// CONNACK changes nothing: that is what the other client's CONNECT less than a second before leads to.
+    pub fn attempt_failed(&mut self, kind: FaultKind) {
+        if !self.is_contested() && kind != FaultKind::Closed {
             self.unexplained = 0;
         }
     }
@@ -166,6 +167,7 @@ mod tests {
             let client = || (EarlyCloses::new(reconnect.stable_after), Backoff::try_new(&reconnect).unwrap(), start);
             let mut clients = [client(), client()];
             let (mut connects, mut connected, mut said) = (0, None::<(usize, Instant)>, [false; 2]);
+            let mut last = None::<Instant>;
             loop {
                 let next = (0..2).filter(|client| connected.is_none_or(|(holder, _)| holder != *client));
                 let next = next.min_by_key(|client| clients[*client].2).expect("at most one is connected");
@@ -175,6 +177,12 @@ mod tests {
                 }
                 connects += 1;
                 clients[next].1.attempted(now);
+                // The broker takes one CONNECT a second of a client id.
+                if last.replace(now).is_some_and(|last| now - last < Duration::from_secs(1)) {
+                    clients[next].0.attempt_failed(FaultKind::Closed);
+                    clients[next].2 = clients[next].1.next_attempt(now);
+                    continue;
+                }
                 if let Some((holder, since)) = connected.replace((next, now)) {
                     let (closes, backoff, at) = &mut clients[holder];
                     let course = Course { lasted: now - since, ..CLOSED };
