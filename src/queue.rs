@@ -195,6 +195,11 @@ impl Queue {
         self.shared.change(Instant::now(), Store::rewind)
     }
 
+    /// As [`Queue::rewind`], for the leases of one topic only.
+    pub fn rewind_topic(&self, route: &Route) -> usize {
+        self.shared.change(Instant::now(), |store| store.rewind_topic(route.topic()))
+    }
+
     /// From now on no record waits for others to travel with: what is queued is wanted at once.
     pub fn stop_lingering(&self) {
         self.shared.change(Instant::now(), Store::stop_lingering);

@@ -27,7 +27,6 @@ pub mod tls;
 #[path = "../tests/support/certificates.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod certificates;
-#[allow(dead_code, reason = "MQTT 5 brings the rest into use")]
 mod client;
 mod connection;
 mod dial;
@@ -43,8 +42,10 @@ mod renewal;
 mod shutdown;
 mod state;
 mod suspects;
+mod throttle;
 mod window;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,6 +62,7 @@ use crate::config::{Aws, Mqtt};
 use crate::health::{DropReason, Heartbeat, Meter};
 use crate::queue::Queue;
 use backoff::{Backoff, InvalidBackoff};
+use client::{Failure, Limits, Reason};
 use connection::{Connection, End};
 use early_close::EarlyCloses;
 use expiry::ExpiryWatch;
@@ -140,6 +142,8 @@ impl Uplink {
             pacer: Pacer::new(&mqtt.quotas),
             suspects: Suspects::new(mqtt.reconnect.stable_after),
             company: Company::default(),
+            without_aliases: false,
+            never_taken: BTreeMap::new(),
         };
         let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
         let (meter, renew) = (Arc::default(), Arc::default());
@@ -204,7 +208,7 @@ impl Uplink {
             None => {}
             Some(Ok(connection)) => self.serve(connection, shutdown).await,
             Some(Err(fault)) => {
-                self.early_closes.attempt_failed();
+                self.early_closes.attempt_failed(fault.kind);
                 self.state.send_modify(|state| state.failed_attempts += 1);
                 self.note_fault(fault, false);
             }
@@ -224,10 +228,12 @@ impl Uplink {
         }
         let (end, course, outbox) = connection.serve(self, since, shutdown).await;
         self.queue.set_link(false);
-        let closed = matches!(&end, End::Fault(fault) if fault.kind == FaultKind::Closed);
+        let is_close = |fault: &Fault| matches!(fault.kind, FaultKind::Closed | FaultKind::Disconnected);
+        let closed = matches!(&end, End::Fault(fault) if is_close(fault));
         let explained = closed && self.judge(&outbox, course.lasted);
         self.queue.rewind();
         self.rules.pacer.connection_ended(Instant::now());
+        self.rules.suspects.connection_ended();
         match end {
             End::Disconnected => tracing::info!("Disconnected from the broker."),
             End::Fault(fault) => {
@@ -237,6 +243,7 @@ impl Uplink {
                     false => self.early_closes.connection_ended(course, fault, &self.aws.client_id),
                 };
                 self.backoff.connection_ended(course.lasted, self.early_closes.is_contested());
+                self.note_remarks();
                 self.note_fault(fault, true);
             }
         }
@@ -248,6 +255,29 @@ impl Uplink {
         self.set_phase(Phase::Waiting { until });
         let sleep = tokio::time::sleep_until(until.into());
         attend(sleep, &self.queue, &self.heartbeat, shutdown).await;
+    }
+
+    /// What `failure` of a connection that stood means, here and for the next.
+    fn fault_of(&mut self, failure: &Failure) -> Fault {
+        let fault = classify(failure, Peer::connected(&self.aws, &self.mqtt));
+        if let Failure::Disconnected(said) = failure
+            && said.reason == Reason::TOPIC_ALIAS_INVALID
+        {
+            self.rules.without_aliases = true;
+        }
+        if fault.kind == FaultKind::QuotaExceeded && self.rules.pacer.throttle.refused(Instant::now()) {
+            journal::log_slowed();
+        }
+        fault
+    }
+
+    /// Says what the broker lacks, if that is news.
+    fn note_limits(&mut self, limits: &Limits) {
+        let lacks = limits.lacks();
+        if self.state.borrow().broker_lacks != lacks {
+            journal::log_limits(&lacks);
+            self.state.send_modify(|state| state.broker_lacks = lacks);
+        }
     }
 
     fn note_fault(&mut self, fault: Fault, was_connected: bool) {
@@ -318,9 +348,13 @@ impl Uplink {
 
     fn note_remarks(&self) {
         let (set_aside, contested) = (self.rules.suspects.set_aside(), self.early_closes.is_contested());
+        let slowed = self.rules.pacer.throttle.is_slow(Instant::now());
+        if self.state.borrow().slowed && !slowed {
+            journal::log_slowed_no_more();
+        }
         self.state.send_if_modified(|state| {
-            let changed = state.set_aside != set_aside || state.contested != contested;
-            (state.set_aside, state.contested) = (set_aside, contested);
+            let changed = state.set_aside != set_aside || state.contested != contested || state.slowed != slowed;
+            (state.set_aside, state.contested, state.slowed) = (set_aside, contested, slowed);
             changed
         });
     }

@@ -147,7 +147,7 @@ async fn messages_linger_to_travel_together() {
     let (mut scene, mut broker) = before(Limits::documented()).await;
     const LINGER: Duration = Duration::from_millis(1500);
     let batch = Batch { max: 10, linger: LINGER, max_age: Duration::from_secs(3600) };
-    scene.routes[0] = packed(&scene.routes[0], Packing { batch: Some(batch), compression: None });
+    scene.routes[0] = packed(&scene.routes[0], Packing { batch: Some(batch), ..Packing::default() });
     let (lingers, other) = (&scene.routes[..1], &scene.routes[1..2]);
     let mut running = scene.run();
     running.connected(1).await;

@@ -164,7 +164,7 @@ async fn sizes_around_the_limits_close_no_connection_compressed() {
     let compressed = [Encoding::Gzip, Encoding::Zstd].map(|encoding| {
         let route = &scene.routes[encoding as usize];
         let compression = Compression::new(encoding, When::Over(1024), false, &route.mqtt);
-        packed(route, Packing { batch: None, compression: Some(compression) })
+        packed(route, Packing { compression: Some(compression), ..Packing::default() })
     });
     for route in &compressed {
         for size in sizes {

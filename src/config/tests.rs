@@ -188,7 +188,7 @@ fn a_problem_with_a_variable_names_the_variable() {
         .file("config.toml", MINIMAL)
         .variable("IOT_BRIDGE_AWS__PORT", "99999")
         .variable("IOT_BRIDGE_AWS__ENDPONT", "x")
-        .variable("IOT_BRIDGE_MQTT__VERSION", "5");
+        .variable("IOT_BRIDGE_MQTT__VERSION", "4");
     let problems = place.load().expect_err("three faults");
     let said: Vec<_> = problems.iter().map(|p| (p.source.as_str(), p.key.as_str(), p.allowed.as_str())).collect();
     assert_eq!(
@@ -196,9 +196,27 @@ fn a_problem_with_a_variable_names_the_variable() {
         [
             ("IOT_BRIDGE_AWS__ENDPONT", "aws.endpont", "did you mean IOT_BRIDGE_AWS__ENDPOINT?"),
             ("IOT_BRIDGE_AWS__PORT", "aws.port", "allowed is a whole number from 1 to 65535"),
-            ("IOT_BRIDGE_MQTT__VERSION", "mqtt.version", "not supported yet; allowed is \"3.1.1\""),
+            ("IOT_BRIDGE_MQTT__VERSION", "mqtt.version", "allowed is one of \"3.1.1\", \"5\""),
         ]
     );
+}
+
+/// The password of a proxy is in no problem, however wrong the URL or the file is, and in no settings that are printed.
+#[test]
+fn the_password_of_a_proxy_stays_secret() {
+    let url = "IOT_BRIDGE_MQTT__PROXY__URL";
+    let settings = Place::new().file("config.toml", MINIMAL).variable(url, "http://robot:secret@proxy:3128").settings();
+    let proxy = settings.mqtt.proxy.clone().expect("it is there");
+    assert_eq!(proxy.credentials.as_ref().map(|found| found.password.as_str()), Some("secret"));
+    let printed = settings.to_toml().expect("serializes");
+    assert!(printed.contains("url = \"http://robot:***@proxy:3128\"") && !printed.contains("secret"), "{printed}");
+    assert!(!format!("{settings:?}").contains("secret"));
+    let wrong = Place::new().file("config.toml", MINIMAL).variable(url, "https://robot:secret@proxy:3128").load();
+    let torn = format!("{MINIMAL}[mqtt.proxy]\nurl = \"http://robot:secret@proxy:3128\n");
+    for problems in [wrong, Place::new().file("config.toml", &torn).load()] {
+        let said = problems.expect_err("it is wrong").to_string();
+        assert!(said.contains("robot:***@proxy") && !said.contains("secret"), "{said}");
+    }
 }
 
 #[test]
@@ -354,7 +372,6 @@ fn every_key_is_accepted_or_refused_as_not_supported_yet() {
     let expected = BTreeSet::from([
         "aws.provisioning",
         "commands[0]",
-        "mqtt.proxy",
         "services[0]",
         "topics[0].aggregate",
         "topics[0].arrays",

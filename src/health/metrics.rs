@@ -140,6 +140,9 @@ fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let failures = connection.failures.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));
     let help = "Attempts to connect and connections that ended by a fault.";
     families.counters("iot_bridge_connection_failures", help, failures)?;
+    let refused = connection.refused.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));
+    let help = "Publishes that the broker refused, by reason code of MQTT 5.";
+    families.counters("iot_bridge_publishes_refused", help, refused)?;
     report.certificate_expires.map_or(Ok(()), |at| families.certificate_expiry(at))
 }
 

@@ -46,10 +46,16 @@ pub struct Connection {
     pub failures: BTreeMap<String, u64>,
     /// Why the last attempt or connection ended. Stays when a connection stands again.
     pub last_fault: Option<Fault>,
-    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
     /// Whether another client seems to have the same client id.
     pub contested: bool,
+    /// Whether the broker takes fewer publishes than the quotas allow.
+    pub slowed: bool,
+    /// What the broker does not have, and what that means, each a sentence without its full stop.
+    pub broker_lacks: Vec<String>,
+    /// Publishes that the broker refused in words, by reason code of MQTT 5 (`0x87`).
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// What the uplink is doing.

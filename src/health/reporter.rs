@@ -59,7 +59,7 @@ impl Reporter {
             started: seconds(self.started),
             at: seconds(now.system),
             certificate_expires: uplink.certificate_expires.map(seconds),
-            connection: connection(uplink, now),
+            connection: connection(uplink, self.meter.refused(), now),
             queue: queue_report(&self.queue.figures()),
             published: Published { publishes: self.meter.publishes(), bytes: self.meter.bytes() },
             latency: self.meter.latency(),
@@ -111,7 +111,7 @@ impl Now {
     }
 }
 
-fn connection(uplink: UplinkState, now: Now) -> Connection {
+fn connection(uplink: UplinkState, refused: BTreeMap<u8, u64>, now: Now) -> Connection {
     let phase = match uplink.phase {
         uplink::Phase::Connecting => Phase::Connecting,
         uplink::Phase::Connected { since } => Phase::Connected { since: now.seconds_at(since) },
@@ -133,6 +133,9 @@ fn connection(uplink: UplinkState, now: Now) -> Connection {
         last_fault: uplink.last_fault.map(fault),
         set_aside: uplink.set_aside,
         contested: uplink.contested,
+        slowed: uplink.slowed,
+        broker_lacks: uplink.broker_lacks.into_iter().map(str::to_owned).collect(),
+        refused: refused.into_iter().map(|(reason, count)| (format!("{reason:#04x}"), count)).collect(),
     }
 }
 

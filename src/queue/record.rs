@@ -58,6 +58,11 @@ impl Route {
         TopicKey(hasher.finish())
     }
 
+    /// Whether records of this and of `other` stay in order.
+    pub fn is_same_topic(&self, other: &Route) -> bool {
+        (&self.ros, &self.mqtt) == (&other.ros, &other.mqtt)
+    }
+
     /// The MQTT topic of what is compressed as `encoding` says, or not at all.
     pub fn mqtt_of(&self, encoding: Option<Encoding>) -> &str {
         let other = encoding.and_then(|_| self.mqtt_compressed());

@@ -240,11 +240,22 @@ impl Store {
         ended.into_iter().map(|(record, _)| record).collect()
     }
 
+    /// Takes all leases back. Answers how many records that are.
     pub fn rewind(&mut self) -> usize {
         self.leased.clear();
+        self.take_back(|_| true)
+    }
+
+    /// Takes all leases of a topic back.
+    pub fn rewind_topic(&mut self, topic: TopicKey) -> usize {
+        self.leased.retain(|_, leased| leased.key != topic);
+        self.take_back(|key| key == topic)
+    }
+
+    fn take_back(&mut self, which: impl Fn(TopicKey) -> bool) -> usize {
         let mut taken_back = 0;
         for lane in &mut self.lanes {
-            lane.rewind(|record| {
+            lane.rewind(&which, |record| {
                 taken_back += 1;
                 record.route.counters.leave_flight();
                 record.route.counters.enter_queue();

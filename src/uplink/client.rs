@@ -35,7 +35,7 @@ pub(super) use wire::Said;
 use super::CONNECT_TIMEOUT;
 use super::dial::{DialFailure, dial};
 use super::presence::last_will;
-use crate::config::{self, Aws, Mqtt, Qos, Version};
+use crate::config::{self, Aws, Encoding, Mqtt, Qos, Version};
 use aliases::{Aliases, Naming};
 use wire::{Incoming, Malformed, Publish};
 
@@ -102,8 +102,10 @@ pub(super) struct Message<'a> {
     pub qos: Qos,
     pub retain: bool,
     pub payload: &'a Bytes,
-    /// Only MQTT 5 has a word for it.
+    /// What it is before it is compressed. Only MQTT 5 has a word for it.
     pub content_type: Option<&'static str>,
+    /// How it is compressed. Only in MQTT 5.
+    pub encoding: Option<Encoding>,
     /// Seconds after which the broker keeps it for nobody any more. Only in MQTT 5.
     pub expires_in: Option<u32>,
 }
@@ -198,6 +200,12 @@ impl Client {
         self.aliases = Aliases::new(0);
     }
 
+    /// `message` as the broker takes it.
+    fn within_limits<'a>(&self, message: &Message<'a>) -> Message<'a> {
+        let qos = if self.limits.qos == Qos::AtMostOnce { Qos::AtMostOnce } else { message.qos };
+        Message { qos, retain: message.retain && self.limits.retain, ..*message }
+    }
+
     /// Most bytes that the packet of `message` can have.
     pub fn size_of(&self, message: &Message<'_>) -> usize {
         let alias = (self.limits.topic_aliases > 0).then_some(1);
@@ -206,6 +214,7 @@ impl Client {
 
     /// Takes `message` over, behind all that was submitted before. Answers how many bytes its packet has.
     pub fn publish(&mut self, message: &Message<'_>) -> usize {
+        let message = &self.within_limits(message);
         let packet_id = match message.qos {
             Qos::AtMostOnce => 0,
             Qos::AtLeastOnce => self.next_id(),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::client::Said;
 use super::fault::{Fault, FaultKind};
 use crate::queue::Route;
 
@@ -93,6 +94,47 @@ pub(super) fn log_set_aside(topic: &str, wait: Duration) {
          them. They wait and are tried again in {} s, the others go on.",
         wait.as_secs()
     );
+}
+
+/// Logs that `topic` has to wait because the broker refuses it, with the broker's reason.
+pub(super) fn log_refused(topic: &str, said: &Said, wait: Duration) {
+    tracing::error!(
+        topic,
+        reason = said.reason.0,
+        "The broker refuses publishes to {topic} ({said}). They wait and are tried again in {} s, the others go on.",
+        wait.as_secs()
+    );
+}
+
+/// Logs that what is published to `topic` is dropped because the broker will never take it, as `more` were since this was
+/// last said.
+pub(super) fn log_never_taken(topic: &str, said: &Said, more: u64) {
+    tracing::error!(
+        topic,
+        reason = said.reason.0,
+        more,
+        "A publish to {topic} is dropped: the broker does not take it ({said}). {more} more were since this was last said."
+    );
+}
+
+/// Logs that less is sent than the quotas allow.
+pub(super) fn log_slowed() {
+    tracing::warn!(
+        "The broker takes fewer publishes than mqtt.quotas allow (quota exceeded, 0x97); sending more slowly. What it \
+         refused is sent again."
+    );
+}
+
+/// Logs that what is sent is bounded by the quotas alone again.
+pub(super) fn log_slowed_no_more() {
+    tracing::info!("The broker takes publishes as fast as mqtt.quotas allow again.");
+}
+
+/// Logs what the broker takes less than others.
+pub(super) fn log_limits(lacks: &[&str]) {
+    for lack in lacks {
+        tracing::warn!("{lack}.");
+    }
 }
 
 /// Logs that a topic that was set aside flows again.

@@ -20,10 +20,14 @@ pub struct UplinkState {
     pub failed_attempts: u64,
     /// When the client certificate expires; unknown until one has been read.
     pub certificate_expires: Option<SystemTime>,
-    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
     /// Whether another client seems to have the same client id, so that the two close each other's connections.
     pub contested: bool,
+    /// Whether the broker takes fewer publishes than the quotas allow.
+    pub slowed: bool,
+    /// What the broker does not have, and what that means, each a sentence without its full stop.
+    pub broker_lacks: Vec<&'static str>,
 }
 
 /// What the uplink is doing.
@@ -53,6 +57,8 @@ impl Default for UplinkState {
             certificate_expires: None,
             set_aside: Vec::new(),
             contested: false,
+            slowed: false,
+            broker_lacks: Vec::new(),
         }
     }
 }
@@ -68,7 +74,9 @@ impl UplinkState {
         let contested = self.contested.then(|| "Another client seems to have the same client id".to_owned());
         let refused = self.set_aside.iter().map(|topic| format!("The broker refuses publishes to {topic}"));
         let expiry = self.certificate_expires.and_then(|expires| expiry::days_left(expires, now)).map(expiry::remark);
-        contested.into_iter().chain(expiry).chain(refused).collect()
+        let slowed = self.slowed.then(|| "The broker takes fewer publishes than mqtt.quotas allow".to_owned());
+        let lacks = self.broker_lacks.iter().map(|lack| (*lack).to_owned());
+        contested.into_iter().chain(expiry).chain(refused).chain(slowed).chain(lacks).collect()
     }
 
     pub(super) fn note_fault(&mut self, fault: &Fault) {

@@ -112,7 +112,16 @@ impl AwsBroker {
 
     /// As [`AwsBroker::start`]; with `alpn` it takes only clients that ask for MQTT as on port 443.
     pub async fn start_with(authority: &Authority, limits: Limits, alpn: bool) -> Self {
-        let acceptor = TlsAcceptor::from(Arc::new(tls(authority, alpn)));
+        Self::start_named(authority, limits, "localhost", alpn).await
+    }
+
+    /// As [`AwsBroker::start`], with a certificate for `name`.
+    pub async fn start_as(authority: &Authority, limits: Limits, name: &str) -> Self {
+        Self::start_named(authority, limits, name, false).await
+    }
+
+    async fn start_named(authority: &Authority, limits: Limits, name: &str, alpn: bool) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(tls(authority, name, alpn)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, messages) = mpsc::unbounded_channel();
@@ -192,9 +201,9 @@ impl Drop for AwsBroker {
     }
 }
 
-fn tls(authority: &Authority, alpn: bool) -> ServerConfig {
+fn tls(authority: &Authority, name: &str, alpn: bool) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let identity = authority.issue(&["localhost"], Valid::Now);
+    let identity = authority.issue(&[name], Valid::Now);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();

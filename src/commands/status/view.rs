@@ -44,7 +44,18 @@ fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "Client id    another client seems to have the same")?;
     }
     for topic in &connection.set_aside {
-        writeln!(f, "Set aside    {topic}: the broker closes the connection over it")?;
+        writeln!(f, "Set aside    {topic}: the broker refuses publishes to it")?;
+    }
+    if connection.slowed {
+        writeln!(f, "Slowed       the broker takes fewer publishes than mqtt.quotas allow")?;
+    }
+    for lack in &connection.broker_lacks {
+        writeln!(f, "Broker       {lack}")?;
+    }
+    if !connection.refused.is_empty() {
+        let refused: Vec<_> =
+            connection.refused.iter().map(|(reason, count)| format!("{count} with {reason}")).collect();
+        writeln!(f, "Refused      publishes, by reason: {}", refused.join(", "))?;
     }
     if let Some(fault) = &connection.last_fault {
         writeln!(f, "Last fault   {} ago: {}", Span(report.at.saturating_sub(fault.at)), fault.sentence)?;

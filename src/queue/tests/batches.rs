@@ -7,7 +7,7 @@ use crate::config::QueueDurability::{Always, Spill};
 use crate::packing::{Batch, Compression, Packing, When};
 
 fn batches(max: usize, linger: Duration) -> Packing {
-    Packing { batch: Some(Batch { max, linger, max_age: HOUR }), compression: None }
+    Packing { batch: Some(Batch { max, linger, max_age: HOUR }), ..Packing::default() }
 }
 
 fn packed(robot: &Robot, packing: Packing) -> Arc<Route> {
@@ -39,7 +39,7 @@ fn records_on_the_disk_know_how_they_are_packed() {
         Packing::default(),
         batches(50, Duration::from_secs(60)),
         Packing { compression: Some(gzip.clone()), ..batches(7, Duration::ZERO) },
-        Packing { batch: None, compression: Some(Compression { when: When::Ahead, ..gzip }) },
+        Packing { compression: Some(Compression { when: When::Ahead, ..gzip }), ..Packing::default() },
     ];
     for (index, packing) in packings.iter().enumerate() {
         let route = packed(&robot, packing.clone());
@@ -119,7 +119,7 @@ fn records_linger() {
     let year = Duration::from_secs(365 * 24 * 3600);
     let batch = Batch { max: 3, linger, max_age: year };
     let (lingers, other) =
-        (packed(&robot, Packing { batch: Some(batch), compression: None }), robot.route("/other", Priority::Normal));
+        (packed(&robot, Packing { batch: Some(batch), ..Packing::default() }), robot.route("/other", Priority::Normal));
     (0..2).for_each(|number| assert!(robot.admit(&lingers, number, 20)));
     assert!(robot.admit(&other, 100, 20));
     assert_eq!(lease(&robot, 3).unwrap().1, [100]);

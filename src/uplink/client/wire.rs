@@ -4,6 +4,8 @@
 //! What a broker sends to the bridge is read here: its packets are a few bytes each, and rumqttc's codec of MQTT 5 loses
 //! a DISCONNECT that ends with its reason, as Mosquitto writes it, and refuses reasons in a PUBACK that it does not know.
 
+use std::fmt;
+
 use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{Connect, LastWill, QoS};
@@ -11,7 +13,7 @@ use rumqttc::{Connect, LastWill, QoS};
 use super::limits::Limits;
 use super::reason::Reason;
 use super::{Hello, Message};
-use crate::config::{self, Qos, Version};
+use crate::config::{self, Encoding, Qos, Version};
 use crate::uplink::MAX_PACKET;
 
 /// What the broker has sent.
@@ -39,6 +41,14 @@ pub(in crate::uplink) struct Said {
     pub words: Option<String>,
     /// Another server that it names.
     pub server: Option<String>,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)?;
+        // In quotes, and without control characters.
+        self.words.as_ref().map_or(Ok(()), |words| write!(f, "; it says {words:?}"))
+    }
 }
 
 impl From<Reason> for Said {
@@ -77,6 +87,7 @@ impl Publish {
                     message_expiry_interval: message.expires_in,
                     topic_alias: alias,
                     content_type: message.content_type.map(str::to_owned),
+                    user_properties: message.encoding.map(encoding_property).into_iter().collect(),
                     ..Default::default()
                 };
                 Publish::V5(v5::Publish {
@@ -114,6 +125,11 @@ impl Publish {
             Publish::V5(publish) => Ok(publish.write(bytes).map(drop)?),
         }
     }
+}
+
+/// How a payload is compressed, in the words of HTTP: MQTT has none of its own.
+fn encoding_property(encoding: Encoding) -> (String, String) {
+    ("content-encoding".to_owned(), encoding.label().to_owned())
 }
 
 /// Writes CONNECT behind `bytes`.
@@ -245,3 +261,6 @@ fn qos_v5(qos: Qos) -> rumqttc::v5::mqttbytes::QoS {
         Qos::AtLeastOnce => QoS::AtLeastOnce,
     }
 }
+
+#[cfg(test)]
+mod tests;
