@@ -131,6 +131,11 @@ impl Queue {
         self.lanes.iter().map(held).sum()
     }
 
+    /// Records, waiting or in flight, that are not on the disk: what a power cut would take.
+    pub fn memory_only(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.memory_only).sum()
+    }
+
     /// When the oldest record was received.
     pub fn oldest(&self) -> Option<u64> {
         self.lanes.iter().filter_map(|lane| lane.oldest).min()
@@ -145,6 +150,8 @@ pub struct Lane {
     /// What waits, by where it is.
     pub waiting: BTreeMap<Place, Held>,
     pub in_flight: Held,
+    /// Records, waiting or in flight, that are not on the disk: what a power cut would take.
+    pub memory_only: u64,
     /// When the oldest record, waiting or in flight, was received from DDS.
     pub oldest: Option<u64>,
 }

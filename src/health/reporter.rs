@@ -151,6 +151,7 @@ fn queue_report(figures: &queue::Figures) -> Queue {
             lane: name.to_owned(),
             waiting,
             in_flight: Held { records: lane.in_flight, bytes: lane.in_flight_bytes },
+            memory_only: lane.memory_only,
             oldest: lane.oldest_received_ns.map(|ns| Duration::from_nanos(ns.try_into().unwrap_or(0)).as_secs()),
         }
     };

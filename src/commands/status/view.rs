@@ -87,6 +87,7 @@ fn queue(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     writeln!(f)?;
     if let Some(disk) = &queue.disk {
         write!(f, "Disk         {} of {}", Bytes(disk.bytes as f64), Bytes(disk.bound as f64))?;
+        write!(f, "; a power cut would take {} records", queue.memory_only())?;
         writeln!(f, "{}", disk.trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default())?;
     }
     for lane in queue.lanes.iter().filter(|lane| lane.oldest.is_some()) {
