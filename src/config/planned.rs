@@ -17,7 +17,6 @@ pub(super) struct Planned {
 
 /// Everything that is refused with "not supported yet".
 pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
-    whole("aws.provisioning"),
     unless("mqtt.version", |value| is(value, "3.1.1"), "allowed is \"3.1.1\""),
     whole("mqtt.proxy"),
     unless("topics[].ros", |value| !contains(value, '*'), "allowed is the name of one topic, without `*`"),

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::report::{Connection, Disk, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
 use super::{DropReason, Meter, TopicHealth, Topics};
-use crate::config::{Aws, Priority};
+use crate::config::{Aws, Priority, UNNAMED};
 use crate::queue;
 use crate::ros::TopicState;
 use crate::uplink::{self, UplinkState};
@@ -54,7 +54,7 @@ impl Reporter {
         let leaving = leaving.iter().map(|topic| self.topic(topic, State::Removed, now.instant));
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            thing: self.thing.clone(),
+            thing: uplink.provisioned.as_ref().filter(|_| self.thing == UNNAMED).unwrap_or(&self.thing).clone(),
             endpoint: self.endpoint.clone(),
             started: seconds(self.started),
             at: seconds(now.system),
@@ -132,6 +132,8 @@ fn connection(uplink: UplinkState, now: Now) -> Connection {
         failures: uplink.failures.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
         last_fault: uplink.last_fault.map(fault),
         set_aside: uplink.set_aside,
+        provisioning: uplink.provisioning.map(|step| step.label().to_owned()),
+        other_thing: uplink.other_thing,
         contested: uplink.contested,
     }
 }

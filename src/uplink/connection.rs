@@ -57,7 +57,7 @@ impl Connection {
     /// Looks the name up, connects, shakes hands and waits for the CONNACK.
     pub async fn open(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>, meter: Arc<Meter>) -> Result<Self, Failure> {
         let client = Client::connect(aws, mqtt, tls).await?;
-        Ok(Connection { client, outbox: Outbox::new(mqtt, meter) })
+        Ok(Connection { client, outbox: Outbox::new(aws.thing.clone(), mqtt, meter) })
     }
 
     /// Sends what the queue has until the connection ends or the uplink is told to stop. Answers what was in flight then.

@@ -11,7 +11,7 @@ use super::parcel::{Company, Parcel};
 use super::presence::Presence;
 use super::suspects::Suspects;
 use super::window::{Publish, Window};
-use crate::config::{Mqtt, Qos};
+use crate::config::{Mqtt, Qos, fill_thing};
 use crate::health::{DropReason, Meter};
 use crate::queue::Queue;
 
@@ -32,6 +32,8 @@ pub(super) struct Rules {
 /// What one connection has in hand and in flight.
 #[derive(Debug)]
 pub(super) struct Outbox {
+    /// What stands for `{thing}` in topics that have it open.
+    thing: String,
     meter: Arc<Meter>,
     pub window: Window,
     presence: Option<Presence>,
@@ -46,9 +48,10 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(mqtt: &Mqtt, meter: Arc<Meter>) -> Self {
+    pub fn new(thing: String, mqtt: &Mqtt, meter: Arc<Meter>) -> Self {
         let window = Window::new(mqtt.quotas.in_flight, mqtt.ack_timeout);
         Outbox {
+            thing,
             meter,
             window,
             presence: Presence::new(mqtt),
@@ -122,7 +125,8 @@ impl Outbox {
                 parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
                 continue;
             }
-            let (size, now) = (client.size_of(&parcel.message()), Instant::now());
+            let size = addressed(parcel.message(), &self.thing, |message| client.size_of(message));
+            let now = Instant::now();
             if let Err(wait) = pacer.admits(size, now) {
                 self.hold(parcel, wait);
                 break;
@@ -160,7 +164,7 @@ impl Outbox {
 
     /// Hands `parcel` to the MQTT client. Answers how many bytes its packet has.
     fn submit(&mut self, client: &mut Client, mut parcel: Parcel) -> usize {
-        let size = client.publish(&parcel.message());
+        let size = addressed(parcel.message(), &self.thing, |message| client.publish(message));
         let encoding = parcel.pack().encoding;
         let Parcel { lease, route, received_ns, .. } = parcel;
         route.counters.count_published(size as u64);
@@ -216,6 +220,11 @@ impl Outbox {
         }
         client.disconnect();
     }
+}
+
+/// Hands `message` on to `then`, with the name of the thing in its topic where that was open.
+fn addressed<T>(message: Message<'_>, thing: &str, then: impl FnOnce(&Message<'_>) -> T) -> T {
+    then(&Message { topic: &fill_thing(message.topic, thing), ..message })
 }
 
 /// How long ago `received_ns` was, nanoseconds since 1970. Nothing, if the clock was set back since.
