@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::client::{Client, Event};
+use super::client::{Client, Event, Message};
 use super::journal;
 use super::pacer::{Pacer, Wait};
 use super::parcel::{Company, Parcel};
