@@ -347,7 +347,9 @@ impl Uplink {
         }
         let verdict = self.rules.suspects.closed(close, &topics, now);
         match &verdict {
-            Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(topic, *wait),
+            Some(Verdict::SetAside { topic, wait }) => {
+                journal::log_set_aside(&fill_thing(topic, &self.aws.thing), *wait);
+            }
             Some(Verdict::Poison) => {
                 for publish in outbox.window.in_flight() {
                     if let Some(lease) = publish.lease {
@@ -394,6 +396,7 @@ impl Uplink {
 
     fn note_remarks(&self) {
         let (set_aside, contested) = (self.rules.suspects.set_aside(), self.early_closes.is_contested());
+        let set_aside: Vec<_> = set_aside.iter().map(|topic| fill_thing(topic, &self.aws.thing).into_owned()).collect();
         self.state.send_if_modified(|state| {
             let changed = state.set_aside != set_aside || state.contested != contested;
             (state.set_aside, state.contested) = (set_aside, contested);

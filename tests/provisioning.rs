@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iot_bridge::health::report::Phase;
+use iot_bridge::provisioning::{CLIENT_ID_PREFIX, Request, Topics};
 use rumqttc::{AsyncClient, MqttOptions, QoS, TlsConfiguration, Transport};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -201,6 +202,11 @@ async fn from_a_claim_to_telemetry() {
     }
     assert_eq!(envelopes[0], (serde_json::Value::Null, "before".into()));
     assert_eq!(envelopes.last().unwrap(), &(THING.into(), "after".into()));
+    // A reload finds nothing changed: not the name, nor the files.
+    program.reload();
+    program.await_log("The configuration is reloaded: 0 topics added, 0 removed, 0 changed");
+    assert_eq!(program.log_lines("have changed").len() + program.log_lines("has changed").len(), 0);
+    assert_eq!(program.report().topics[0].mqtt, format!("robots/{THING}/numbers"));
     let presence = format!("robots/{THING}/presence");
     assert_eq!(delivery.broker.retained(&presence).as_deref(), Some(&b"online"[..]));
     let expires = program.await_report(|report| report.certificate_expires.is_some());
@@ -469,4 +475,52 @@ async fn the_claim_opens_nothing_else() {
         }
     };
     timeout(PATIENCE, hears).await.unwrap();
+}
+
+/// The guide's configuration loads, and its policy for the claim is the one that is installed, which allows what the
+/// bridge does with a claim and no topic beside that.
+#[test]
+fn the_guide_is_right() {
+    let guide = include_str!("../docs/provisioning.md");
+    let blocks = |language: &str| -> Vec<&str> {
+        let begins = format!("```{language}\n");
+        guide.split(&begins).skip(1).map(|rest| rest.split_once("```").unwrap().0).collect()
+    };
+    let [main, parameters] = blocks("toml")[..] else { panic!("two configurations") };
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("conf.d")).unwrap();
+    std::fs::write(directory.path().join("config.toml"), format!("{main}[[topics]]\nros = \"/odom\"\n")).unwrap();
+    std::fs::write(directory.path().join("conf.d/serial.toml"), parameters).unwrap();
+    let settings = iot_bridge::config::load_directory(directory.path(), []).unwrap().settings;
+    assert_eq!(settings.aws.provisioning.unwrap().parameters["SerialNumber"], "0012");
+
+    let policy = include_str!("../packaging/claim-policy.json");
+    let json = blocks("json");
+    assert!(json.contains(&policy));
+    json.iter().for_each(|block| _ = serde_json::from_str::<serde_json::Value>(block).expect(block));
+
+    let policy: serde_json::Value = serde_json::from_str(&policy.replace("TEMPLATE", "my-fleet")).unwrap();
+    let allows = |action: &str, kind: &str, name: &str| {
+        policy["Statement"].as_array().unwrap().iter().any(|statement| {
+            let all = |value: &serde_json::Value| match value {
+                serde_json::Value::Array(list) => list.clone(),
+                one => vec![one.clone()],
+            };
+            let covers = |resource: &str| {
+                let pattern = resource.strip_prefix(&format!("arn:aws:iot:REGION:ACCOUNT:{kind}/"));
+                pattern.is_some_and(|pattern| name.starts_with(pattern.strip_suffix('*').unwrap()))
+            };
+            all(&statement["Action"]).contains(&action.into())
+                && all(&statement["Resource"]).iter().any(|resource| covers(resource.as_str().unwrap()))
+        })
+    };
+    assert!(allows("iot:Connect", "client", CLIENT_ID_PREFIX) && !allows("iot:Connect", "client", THING));
+    for request in [Request::Certificate, Request::Registration] {
+        let Topics { request, accepted, rejected } = Topics::of(request, "my-fleet");
+        assert!(allows("iot:Publish", "topic", &request));
+        for answer in [accepted, rejected] {
+            assert!(allows("iot:Subscribe", "topicfilter", &answer) && allows("iot:Receive", "topic", &answer));
+        }
+    }
+    assert!(!allows("iot:Publish", "topic", "robots/robot1/odom"));
 }

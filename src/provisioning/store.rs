@@ -229,7 +229,7 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
 
 impl Place {
     fn of(path: &Path) -> Place {
-        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        let directory = path.parent().filter(|above| *above != "").unwrap_or(Path::new(".")).to_owned();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Place { files: Arc::new(OsFiles::new(directory)), name, path: path.to_owned() }
     }

@@ -190,7 +190,7 @@ impl Outbox {
             match publish.route.qos {
                 Qos::AtLeastOnce => {
                     publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
-                    clear(&mut rules.suspects, topic);
+                    clear(&mut rules.suspects, topic, &self.thing);
                 }
                 Qos::AtMostOnce => match self.doubtful.get_mut(topic) {
                     Some(last) => *last = now,
@@ -205,7 +205,7 @@ impl Outbox {
         self.doubtful.retain(|topic, last| {
             let in_doubt = now.saturating_duration_since(*last) < QOS_0_DOUBT;
             if !in_doubt {
-                clear(suspects, topic);
+                clear(suspects, topic, &self.thing);
             }
             in_doubt
         });
@@ -233,9 +233,9 @@ fn time_since(received_ns: i64) -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(then)
 }
 
-/// The broker takes publishes to `topic`.
-fn clear(suspects: &mut Suspects, topic: &str) {
+/// The broker takes publishes to `topic` of `thing`.
+fn clear(suspects: &mut Suspects, topic: &str, thing: &str) {
     if suspects.acknowledged(topic) {
-        journal::log_taken_again(topic);
+        journal::log_taken_again(&fill_thing(topic, thing));
     }
 }
