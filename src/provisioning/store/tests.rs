@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::OnceLock;
 
 use rcgen::{CertificateParams, CertificateSigningRequestParams, Issuer, KeyPair};
 use rustix::io::Errno;
@@ -43,9 +44,40 @@ impl Cloud {
     }
 }
 
-fn store(files: &SimulatedFiles) -> Store {
-    let place = |name: &str| Place { files: Arc::new(files.clone()), name: name.to_owned(), path: name.into() };
-    Store { private_key: place(KEY), certificate: place(CERTIFICATE), state: place(STATE) }
+/// Two directories, in which syncing the one does nothing for the other.
+struct Disks {
+    keys: SimulatedFiles,
+    certificates: SimulatedFiles,
+}
+
+impl Disks {
+    fn new() -> Disks {
+        Disks { keys: SimulatedFiles::new(), certificates: SimulatedFiles::new() }
+    }
+
+    fn each(&self, change: impl Fn(&SimulatedFiles) -> SimulatedFiles) -> Disks {
+        Disks { keys: change(&self.keys), certificates: change(&self.certificates) }
+    }
+
+    fn store(&self) -> Store {
+        let place = |files: &SimulatedFiles, name: &str| Place {
+            files: Arc::new(files.clone()),
+            name: name.to_owned(),
+            path: name.into(),
+        };
+        Store {
+            private_key: place(&self.keys, KEY),
+            certificate: place(&self.certificates, CERTIFICATE),
+            state: place(&self.certificates, STATE),
+        }
+    }
+
+    fn fault_at(&self, operation: usize, fault: Fault) {
+        match operation.checked_sub(operations_of_a_whole_run()[0]) {
+            None => self.keys.fault_at(operation as u64, fault),
+            Some(operation) => self.certificates.fault_at(operation as u64, fault),
+        }
+    }
 }
 
 /// All steps in their order, from where the files say that it is.
@@ -71,37 +103,44 @@ fn provision(store: &Store, cloud: &mut Cloud, now: u64) -> Result<(), StoreProb
 }
 
 /// The robot is provisioned: key and certificate belong together, the cloud knows the certificate, and no other.
-fn check(files: &SimulatedFiles, cloud: &Cloud, context: &str) {
-    let text = |name| String::from_utf8(files.read(name).unwrap_or_else(|| panic!("{context}: no {name}"))).unwrap();
-    let (key, certificate) = (Key::from_pem(&text(KEY)).unwrap(), text(CERTIFICATE));
+fn check(disks: &Disks, cloud: &Cloud, context: &str) {
+    let text = |files: &SimulatedFiles, name| {
+        String::from_utf8(files.read(name).unwrap_or_else(|| panic!("{context}: no {name}"))).unwrap()
+    };
+    let (key, certificate) = (Key::from_pem(&text(&disks.keys, KEY)).unwrap(), text(&disks.certificates, CERTIFICATE));
     assert!(key.fits(&certificate), "{context}");
     assert_eq!(cloud.registered.values().collect::<Vec<_>>(), [&certificate], "{context}");
-    let registered = store(files).registered().unwrap().unwrap_or_else(|| panic!("{context}: no name"));
+    let registered = disks.store().registered().unwrap().unwrap_or_else(|| panic!("{context}: no name"));
     assert_eq!(registered.thing, "robot7", "{context}");
-    assert!(!text(STATE).contains("token\""), "{context}: the token is of no use any more");
+    assert!(!text(&disks.certificates, STATE).contains("token"), "{context}: the token is of no use any more");
 }
 
-fn operations_of_a_whole_run() -> u64 {
-    let (files, mut cloud) = (SimulatedFiles::new(), Cloud::default());
-    provision(&store(&files), &mut cloud, NOW).unwrap();
-    check(&files, &cloud, "undisturbed");
-    files.operations()
+/// On the one disk and on the other.
+fn operations_of_a_whole_run() -> [usize; 2] {
+    static COUNTED: OnceLock<[usize; 2]> = OnceLock::new();
+    *COUNTED.get_or_init(|| {
+        let (disks, mut cloud) = (Disks::new(), Cloud::default());
+        provision(&disks.store(), &mut cloud, NOW).unwrap();
+        check(&disks, &cloud, "undisturbed");
+        [disks.keys.operations() as usize, disks.certificates.operations() as usize]
+    })
 }
 
 /// The power goes, or the process is killed, at any operation on the disk: the next start completes it with the same
 /// key, and one certificate is registered.
 #[test]
 fn an_end_at_any_operation_is_taken_up() {
-    for operation in 0..operations_of_a_whole_run() {
+    for operation in 0..operations_of_a_whole_run().iter().sum() {
         for written in [0, 1, 100] {
-            for seed in 0..12 {
+            for seed in 0..6 {
                 let context = format!("operation {operation}, {written} bytes written, seed {seed}");
-                let (files, mut cloud) = (SimulatedFiles::new(), Cloud::default());
-                files.fault_at(operation, Fault::PowerCut { written });
-                provision(&store(&files), &mut cloud, NOW).expect_err(&context);
-                let files = if seed == 0 { files.after_kill() } else { files.after_power_cut(seed) };
-                provision(&store(&files), &mut cloud, NOW + 60).unwrap_or_else(|error| panic!("{context}: {error}"));
-                check(&files, &cloud, &context);
+                let (disks, mut cloud) = (Disks::new(), Cloud::default());
+                disks.fault_at(operation, Fault::PowerCut { written });
+                provision(&disks.store(), &mut cloud, NOW).expect_err(&context);
+                let disks =
+                    disks.each(|files| if seed == 0 { files.after_kill() } else { files.after_power_cut(seed) });
+                provision(&disks.store(), &mut cloud, NOW + 60).unwrap_or_else(|error| panic!("{context}: {error}"));
+                check(&disks, &cloud, &context);
             }
         }
     }
@@ -111,18 +150,18 @@ fn an_end_at_any_operation_is_taken_up() {
 /// is not lost.
 #[test]
 fn a_failed_operation_is_mended_by_the_next_attempt() {
-    for operation in 0..operations_of_a_whole_run() {
-        for seed in 1..12 {
+    for operation in 0..operations_of_a_whole_run().iter().sum() {
+        for seed in 1..6 {
             let context = format!("operation {operation}, seed {seed}");
-            let (files, mut cloud) = (SimulatedFiles::new(), Cloud::default());
-            files.fault_at(operation, Fault::Fail(Errno::IO));
-            let problem = provision(&store(&files), &mut cloud, NOW).expect_err(&context);
+            let (disks, mut cloud) = (Disks::new(), Cloud::default());
+            disks.fault_at(operation, Fault::Fail(Errno::IO));
+            let problem = provision(&disks.store(), &mut cloud, NOW).expect_err(&context);
             assert!(problem.to_string().contains("cannot be written"), "{context}: {problem}");
-            provision(&store(&files), &mut cloud, NOW).unwrap_or_else(|error| panic!("{context}: {error}"));
-            check(&files, &cloud, &context);
-            let files = files.after_power_cut(seed);
-            provision(&store(&files), &mut cloud, NOW).unwrap_or_else(|error| panic!("{context}: {error}"));
-            check(&files, &cloud, &context);
+            provision(&disks.store(), &mut cloud, NOW).unwrap_or_else(|error| panic!("{context}: {error}"));
+            check(&disks, &cloud, &context);
+            let disks = disks.each(|files| files.after_power_cut(seed));
+            provision(&disks.store(), &mut cloud, NOW).unwrap_or_else(|error| panic!("{context}: {error}"));
+            check(&disks, &cloud, &context);
         }
     }
 }
@@ -131,8 +170,8 @@ fn a_failed_operation_is_mended_by_the_next_attempt() {
 /// that it is for.
 #[test]
 fn an_issued_certificate_is_used_while_it_can_be() {
-    let (files, mut cloud) = (SimulatedFiles::new(), Cloud::default());
-    let store = store(&files);
+    let (disks, mut cloud) = (Disks::new(), Cloud::default());
+    let store = disks.store();
     let key = store.key().unwrap();
     assert_eq!(store.progress(&key, NOW).unwrap(), Progress::Begun);
     let issued = cloud.issue(&key.signing_request("robot7").unwrap());
@@ -151,8 +190,7 @@ fn an_issued_certificate_is_used_while_it_can_be() {
 /// Files that are not ours to understand are named, with what to do, and without what is in them.
 #[test]
 fn damaged_files_are_named() {
-    let files = SimulatedFiles::new();
-    let store = store(&files);
+    let store = Disks::new().store();
     let key = store.key().unwrap();
     let put = |place: &Place, content: &[u8]| place.write(content).unwrap();
     put(&store.state, br#"{"state":"issued","ownership_token":"s3cret"#);
