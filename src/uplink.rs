@@ -150,7 +150,7 @@ impl Uplink {
         };
         let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
         let (meter, renew) = (Arc::default(), Arc::default());
-        let claim = Claim::new(&aws);
+        let claim = Claim::new(&aws, &mqtt);
         let uplink = Uplink {
             aws,
             claim,

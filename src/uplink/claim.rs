@@ -5,19 +5,18 @@
 //! state, not the end. An attempt that begins where another has stopped takes up what that one has stored.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, QoS, SubscribeFilter};
-use rumqttc::{SubscribeReasonCode, TlsConfiguration, Transport};
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::client::{Arrival, Client, Event, Failure, Message};
 use super::fault::{Fault, FaultKind, Peer, classify};
 use super::state::UplinkState;
-use super::{CONNECT_TIMEOUT, MAX_PACKET, load};
-use crate::config::{Aws, Provisioning};
+use super::{load, ticks};
+use crate::config::{Aws, Mqtt, Provisioning, Qos};
 use crate::provisioning::{
     CLIENT_ID_PREFIX, Issued, Key, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics,
     certificate_request, read_issued, read_registered, registration_request,
@@ -29,12 +28,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest wait for DISCONNECT to be sent.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Pings within an exchange of some seconds: hardly any.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// Requests that may wait for the connection: a SUBSCRIBE, a PUBLISH, DISCONNECT.
-const REQUESTS: usize = 10;
 
 /// What provisioning waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +60,8 @@ pub(super) struct Claim {
     own: Aws,
     /// The same with the claim's certificate, key and client id.
     claim: Aws,
+    /// Without last words: a claim may not speak them.
+    mqtt: Mqtt,
 }
 
 /// There is a certificate.
@@ -79,7 +74,7 @@ pub(super) struct Settled {
 
 impl Claim {
     /// The claim that `aws` names, if it does.
-    pub fn new(aws: &Aws) -> Option<Claim> {
+    pub fn new(aws: &Aws, mqtt: &Mqtt) -> Option<Claim> {
         let provisioning = aws.provisioning.clone()?;
         let claim = Aws {
             // Of its own, so that robots which are provisioned at the same time do not close each other's connections.
@@ -88,7 +83,8 @@ impl Claim {
             private_key: provisioning.claim_private_key.clone(),
             ..aws.clone()
         };
-        Some(Claim { store: Arc::new(Store::new(aws)), provisioning, own: aws.clone(), claim })
+        let mqtt = Mqtt { last_will: None, presence: None, ..mqtt.clone() };
+        Some(Claim { store: Arc::new(Store::new(aws)), provisioning, own: aws.clone(), claim, mqtt })
     }
 
     /// Gets as far as it goes, at best to the end.
@@ -160,7 +156,7 @@ impl Claim {
         step: &impl Fn(Step),
     ) -> Result<Registered, Fault> {
         let tls = load(&self.claim).await?.config;
-        let mut exchange = Exchange::open(&self.claim, tls, &self.provisioning.template).await?;
+        let mut exchange = Exchange::open(self, tls).await?;
         let fresh = issued.is_none();
         let issued = match issued {
             Some(issued) => issued,
@@ -263,51 +259,23 @@ enum Answer {
 
 /// A connection with the claim.
 struct Exchange<'a> {
-    claim: &'a Aws,
-    template: &'a str,
-    client: AsyncClient,
-    event_loop: EventLoop,
+    claim: &'a Claim,
+    client: Client,
+    ticks: tokio::time::Interval,
 }
 
 impl<'a> Exchange<'a> {
     /// Connects.
-    async fn open(claim: &'a Aws, tls: Arc<ClientConfig>, template: &'a str) -> Result<Self, Fault> {
-        let mut options = MqttOptions::new(&claim.client_id, &claim.endpoint, claim.port);
-        options
-            .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)))
-            .set_keep_alive(KEEP_ALIVE)
-            .set_clean_session(true)
-            .set_max_packet_size(MAX_PACKET, MAX_PACKET);
-        let (client, mut event_loop) = AsyncClient::new(options, REQUESTS);
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        network.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
-        event_loop.set_network_options(network);
-        // The first event is the CONNACK that accepts the connection.
-        match event_loop.poll().await {
-            Ok(_connack) => Ok(Exchange { claim, template, client, event_loop }),
-            Err(error) => Err(classify(&error, Peer { aws: claim, connected: false })),
-        }
+    async fn open(claim: &'a Claim, tls: Arc<ClientConfig>) -> Result<Self, Fault> {
+        let client = Client::connect(&claim.claim, &claim.mqtt, tls).await;
+        let client = client.map_err(|failure| classify(&failure, Peer::to(&claim.claim, &claim.mqtt)))?;
+        Ok(Exchange { claim, client, ticks: ticks() })
     }
 
     /// Sends a request, once it is sure that the answer will be heard, and waits for that.
     async fn ask(&mut self, request: Request, message: Vec<u8>) -> Result<Answer, Fault> {
-        let topics = Topics::of(request, self.template);
-        let asking = async {
-            self.subscribe(&topics).await?;
-            self.submit(self.client.try_publish(&topics.request, QoS::AtLeastOnce, false, message))?;
-            loop {
-                if let Incoming::Publish(publish) = self.next(&topics.request).await? {
-                    if publish.topic == topics.accepted {
-                        return Ok(Answer::Accepted(publish.payload));
-                    }
-                    if publish.topic == topics.rejected {
-                        return Ok(Answer::Rejected(publish.payload));
-                    }
-                }
-            }
-        };
-        timeout(ANSWER_TIMEOUT, asking).await.unwrap_or_else(|_| {
+        let topics = Topics::of(request, &self.claim.provisioning.template);
+        timeout(ANSWER_TIMEOUT, self.exchange(&topics, message.into())).await.unwrap_or_else(|_| {
             let (seconds, topic) = (ANSWER_TIMEOUT.as_secs(), &topics.request);
             Err(Fault::new(
                 FaultKind::TimedOut,
@@ -316,56 +284,83 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    async fn subscribe(&mut self, topics: &Topics) -> Result<(), Fault> {
-        let filter = |topic: &String| SubscribeFilter::new(topic.clone(), QoS::AtLeastOnce);
-        self.submit(self.client.try_subscribe_many([&topics.accepted, &topics.rejected].map(filter)))?;
+    async fn exchange(&mut self, topics: &Topics, payload: Bytes) -> Result<Answer, Fault> {
+        let Topics { request, accepted, rejected } = topics;
+        let asked = self.client.subscribe(&[accepted, rejected], Qos::AtLeastOnce);
+        asked.map_err(|failure| self.fault(&failure, accepted))?;
+        while !self.is_subscribed(accepted).await? {}
+        self.client.publish(&Message {
+            topic: request,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            payload: &payload,
+            content_type: None,
+            expires_in: None,
+        });
         loop {
-            if let Incoming::SubAck(ack) = self.next(&topics.accepted).await? {
-                return match ack.return_codes.contains(&SubscribeReasonCode::Failure) {
-                    true => Err(Fault::new(
-                        FaultKind::ProvisioningRejected,
-                        format!("the broker refuses the subscription to {}; {}", topics.accepted, self.remedy()),
-                    )),
-                    false => Ok(()),
-                };
-            }
-        }
-    }
-
-    /// There is always room, unless the client is at its end.
-    fn submit(&self, taken: Result<(), rumqttc::ClientError>) -> Result<(), Fault> {
-        taken.map_err(|error| Fault::new(FaultKind::Protocol, format!("the MQTT client takes no request ({error})")))
-    }
-
-    /// The next packet, where what the broker closes the connection over is likely `topic`.
-    async fn next(&mut self, topic: &str) -> Result<Incoming, Fault> {
-        loop {
-            match self.event_loop.poll().await {
-                Ok(Event::Incoming(packet)) => return Ok(packet),
-                Ok(Event::Outgoing(_)) => {}
-                Err(error) => {
-                    let fault = classify(&error, Peer { aws: self.claim, connected: true });
-                    return Err(match fault.kind {
-                        FaultKind::Closed => Fault::new(
-                            FaultKind::Closed,
-                            format!("the broker closed the connection over {topic}, it seems; {}", self.remedy()),
-                        ),
-                        _ => fault,
-                    });
+            match self.next(request).await? {
+                Event::Arrived(Arrival { topic, payload }) if topic == *accepted => {
+                    return Ok(Answer::Accepted(payload));
                 }
+                Event::Arrived(Arrival { topic, payload }) if topic == *rejected => {
+                    return Ok(Answer::Rejected(payload));
+                }
+                Event::Acknowledged { said, .. } if said.reason.is_failure() => {
+                    return Err(self.refused(&format!("the request on {request} ({})", said.reason)));
+                }
+                _ => {}
             }
         }
+    }
+
+    async fn is_subscribed(&mut self, topic: &str) -> Result<bool, Fault> {
+        match self.next(topic).await? {
+            Event::Subscribed { granted: true, .. } => Ok(true),
+            Event::Subscribed { granted: false, .. } => Err(self.refused(&format!("the subscription to {topic}"))),
+            _ => Ok(false),
+        }
+    }
+
+    /// What happens next, where what the broker closes the connection over is likely `topic`.
+    async fn next(&mut self, topic: &str) -> Result<Event, Fault> {
+        loop {
+            let failure = tokio::select! {
+                event = self.client.poll() => match event {
+                    Ok(event) => return Ok(event),
+                    Err(failure) => failure,
+                },
+                _ = self.ticks.tick() => match self.client.tick(Instant::now()) {
+                    Ok(()) => continue,
+                    Err(failure) => failure,
+                },
+            };
+            return Err(self.fault(&failure, topic));
+        }
+    }
+
+    fn fault(&self, failure: &Failure, topic: &str) -> Fault {
+        let fault = classify(failure, Peer::connected(&self.claim.claim, &self.claim.mqtt));
+        match fault.kind {
+            FaultKind::Closed => {
+                let sentence = format!("the broker closed the connection over {topic}, it seems; {}", self.remedy());
+                Fault::new(FaultKind::Closed, sentence)
+            }
+            _ => fault,
+        }
+    }
+
+    fn refused(&self, what: &str) -> Fault {
+        Fault::new(FaultKind::ProvisioningRejected, format!("the broker refuses {what}; {}", self.remedy()))
     }
 
     fn remedy(&self) -> String {
-        format!("the policy of the claim certificate {} has to allow it", self.claim.certificate.display())
+        format!("the policy of the claim certificate {} has to allow it", self.claim.claim.certificate.display())
     }
 
     /// Disconnects.
     async fn leave(mut self) {
-        if self.client.try_disconnect().is_ok() {
-            // Whatever comes, until the broker closes the connection.
-            let _ = timeout(FAREWELL, async { while self.event_loop.poll().await.is_ok() {} }).await;
-        }
+        self.client.disconnect();
+        // Whatever comes, until the broker closes the connection.
+        let _ = timeout(FAREWELL, async { while self.client.poll().await.is_ok() {} }).await;
     }
 }

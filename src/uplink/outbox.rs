@@ -179,6 +179,7 @@ impl Outbox {
         let done = match event {
             Event::Sent { packet_id } => self.window.sent(*packet_id, now),
             Event::Acknowledged { packet_id, .. } => self.window.acknowledge(*packet_id, now),
+            Event::Subscribed { .. } | Event::Arrived(_) => None,
         };
         if let Some(publish) = done {
             rules.pacer.arrived(publish.size, now);
