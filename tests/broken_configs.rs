@@ -138,6 +138,7 @@ const CASES: &[Case] = &[
     ("commands.toml", &[("commands[0]", "not supported yet")]),
     ("commands_faulty.toml", &[("commands[0].mqtt", "required"), ("commands[0].type", "did you mean")]),
     ("provisioning_faulty.toml", &[("aws.provisioning.template", "empty"), ("aws.provisioning.parameters.a", "text")]),
+    ("provisioning_incomplete.toml", &[("aws.provisioning.template", "1 to 36"), ("aws.provisioning.claim_certificate", "required"), ("aws.provisioning.claim_private_key", "required"), ("aws.provisioning.claim_key", "did you mean")]),
     ("many_faults.toml", &[("aws.endpoint", "scheme"), ("aws.port", "\"many\""), ("aws.certifikate", "`certificate`"), ("aws.thing", "required"), ("mqtt.version", "\"5\""), ("mqtt.keep_alive", "\"year\""), ("queue.memory", "found -1"), ("queue.colour", "known are"), ("topics[0].ros", "slash"), ("topics[0].qos", "QoS 2"), ("topics[1].mqtt", "placeholder"), ("topics[1].payload", "Int32"), ("topics[2].rate", "allowed is a rate")]),
     ("empty.json", &[("", "no valid JSON")]),
     ("trailing_comma.json", &[("", "trailing comma")]),

@@ -17,7 +17,6 @@ pub(super) struct Planned {
 
 /// Everything that is refused with "not supported yet".
 pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
-    whole("aws.provisioning"),
     unless("topics[].ros", |value| !contains(value, '*'), "allowed is the name of one topic, without `*`"),
     whole("topics[].except"),
     whole("topics[].rate"),

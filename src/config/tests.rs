@@ -76,6 +76,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             certificate: "robot1.pem".into(),
             private_key: "robot1.key".into(),
             root_ca: None,
+            provisioning: None,
         },
         mqtt: Mqtt {
             version: Version::V3_1_1,
@@ -308,6 +309,64 @@ fn printed_settings_read_back_as_the_same() {
     assert_eq!(Place::new().file("config.json", &json).settings(), settings, "{json}");
 }
 
+const FLEET: &str = r#"
+[aws]
+endpoint = "broker.example"
+[aws.provisioning]
+template = "my-fleet"
+claim_certificate = "claim.pem"
+claim_private_key = "claim.key"
+[mqtt.last_will]
+topic = "robots/{thing}/gone"
+[[topics]]
+ros = "/odom"
+"#;
+
+/// With provisioning a robot needs no name, certificate and key: it gets them. The files are where the service may
+/// write, and the name stays open in topics.
+#[test]
+fn with_provisioning_the_robots_own_may_be_left_out() {
+    let settings = Place::new().file("config.toml", FLEET).settings();
+    let aws = &settings.aws;
+    assert_eq!((aws.thing.as_str(), aws.client_id.as_str(), aws.is_named()), (UNNAMED, UNNAMED, false));
+    assert_eq!(aws.certificate, Path::new("/var/lib/iot-bridge/certs/robot.cert.pem"));
+    assert_eq!(aws.private_key, Path::new("/var/lib/iot-bridge/certs/robot.private.key"));
+    assert_eq!(settings.topics[0].mqtt, "robots/{thing}/odom");
+    assert_eq!(fill_thing(&settings.topics[0].mqtt, "robot7"), "robots/robot7/odom");
+    assert_eq!(settings.mqtt.last_will.as_ref().map(|will| will.topic.as_str()), Some("robots/{thing}/gone"));
+    let printed = settings.to_toml().expect("prints");
+    assert_eq!(Place::new().file("config.toml", &printed).settings(), settings, "{printed}");
+
+    let mut named = settings.aws.clone();
+    named.name("robot7");
+    assert_eq!((named.thing.as_str(), named.client_id.as_str()), ("robot7", "robot7"));
+    named.name("robot8");
+    assert_eq!(named.thing, "robot7", "what has a name keeps it");
+}
+
+/// What is set stays in force beside provisioning, and its parameters are as written, also from the environment.
+#[test]
+fn what_is_set_beside_provisioning_stays_in_force() {
+    let own = "[aws]\nthing = \"robot1\"\nclient_id = \"id1\"\ncertificate = \"own.pem\"\n";
+    let settings = Place::new()
+        .file("config.toml", &FLEET.replace("[aws]\n", own))
+        .file("conf.d/serial.toml", "[aws.provisioning.parameters]\nSerialNumber = \"0012\"\n")
+        .settings();
+    let aws = &settings.aws;
+    assert_eq!((aws.thing.as_str(), aws.client_id.as_str()), ("robot1", "id1"));
+    assert_eq!(aws.certificate, Path::new("own.pem"));
+    let provisioning = aws.provisioning.as_ref().expect("it is there");
+    assert_eq!(provisioning.parameters, [("SerialNumber".to_owned(), "0012".to_owned())].into());
+    let printed = settings.to_toml().expect("prints");
+    assert_eq!(Place::new().file("config.toml", &printed).settings(), settings, "{printed}");
+
+    let variable = "IOT_BRIDGE_AWS__PROVISIONING__PARAMETERS";
+    let table = Place::new().file("config.toml", FLEET).variable(variable, "{SerialNumber=\"0012\"}").settings();
+    assert_eq!(table.aws.provisioning.expect("it is there").parameters, provisioning.parameters);
+    let number = Place::new().file("config.toml", FLEET).variable(variable, "{SerialNumber=12}");
+    assert_eq!(keys(&number.load().expect_err("a number")), ["aws.provisioning.parameters.SerialNumber"]);
+}
+
 /// As the sample's template is filled in by its instructions.
 const SAMPLE: &str = r#"{
     "endpoint": "a1b2c3d4-ats.iot.us-west-2.amazonaws.com",
@@ -370,7 +429,6 @@ fn every_key_is_accepted_or_refused_as_not_supported_yet() {
         refused.insert(problem.key.as_str());
     }
     let expected = BTreeSet::from([
-        "aws.provisioning",
         "commands[0]",
         "services[0]",
         "topics[0].aggregate",

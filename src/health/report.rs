@@ -14,7 +14,7 @@ use super::latency::LatencyFigures;
 pub struct Report {
     /// Version of the program.
     pub version: String,
-    /// The thing's name.
+    /// The thing's name; `{thing}` as long as provisioning has not given it.
     pub thing: String,
     /// Host name and port of the broker.
     pub endpoint: String,
@@ -48,6 +48,12 @@ pub struct Connection {
     pub last_fault: Option<Fault>,
     /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
+    /// What the robot waits for to be provisioned; nothing, if it is or does not have to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<String>,
+    /// The thing that the certificate was provisioned for, if the configuration names another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_thing: Option<String>,
     /// Whether another client seems to have the same client id.
     pub contested: bool,
     /// Whether the broker takes fewer publishes than the quotas allow.

@@ -39,7 +39,7 @@ impl Record {
 pub struct Route {
     /// Name of the ROS topic, for log and status.
     pub ros: String,
-    /// MQTT topic, ready to publish to.
+    /// MQTT topic, ready to publish to but for the name of the thing, where that was not known.
     pub mqtt: String,
     pub qos: Qos,
     pub retain: bool,

@@ -9,6 +9,7 @@
 mod aliases;
 mod limits;
 mod reason;
+mod subscription;
 mod wire;
 
 use std::collections::{HashSet, VecDeque};
@@ -30,6 +31,7 @@ use tokio_rustls::client::TlsStream;
 
 pub(super) use limits::Limits;
 pub(super) use reason::Reason;
+pub(super) use subscription::Arrival;
 pub(super) use wire::Said;
 
 use super::CONNECT_TIMEOUT;
@@ -93,6 +95,10 @@ pub(super) enum Event {
     Sent { packet_id: Option<u16> },
     /// A PUBACK.
     Acknowledged { packet_id: u16, said: Said },
+    /// A SUBACK.
+    Subscribed { packet_id: u16, granted: bool },
+    /// Something that was subscribed to. It is acknowledged already.
+    Arrived(Arrival),
 }
 
 /// Something to publish.
@@ -230,6 +236,15 @@ impl Client {
         size
     }
 
+    /// Asks for what is published to `filters`, of which AWS IoT Core takes 8 at a time. Answers the packet identifier, which
+    /// [`Event::Subscribed`] brings back.
+    pub fn subscribe(&mut self, filters: &[&str], qos: Qos) -> Result<u16, Failure> {
+        let (packet_id, before) = (self.next_id(), self.unwritten.len());
+        subscription::write_subscribe(self.version, packet_id, filters, qos, &mut self.unwritten)?;
+        self.encoded_bytes += (self.unwritten.len() - before) as u64;
+        Ok(packet_id)
+    }
+
     /// The broker has not taken a publish to `topic`.
     pub fn was_refused(&mut self, topic: &str) {
         self.aliases.introduce_again(topic);
@@ -362,8 +377,18 @@ impl Client {
                 self.in_use.remove(&packet_id);
                 self.events.push_back(Event::Acknowledged { packet_id, said });
             }
+            (Incoming::SubAck { packet_id, granted }, true) => {
+                self.in_use.remove(&packet_id);
+                self.events.push_back(Event::Subscribed { packet_id, granted });
+            }
+            (Incoming::Arrived(arrival, packet_id), true) => {
+                if let Some(packet_id) = packet_id {
+                    self.encode_raw(&subscription::puback(packet_id));
+                }
+                self.events.push_back(Event::Arrived(arrival));
+            }
             (Incoming::Pong, true) => {}
-            (Incoming::Pong | Incoming::PubAck { .. }, false) => {
+            (Incoming::Pong | Incoming::PubAck { .. } | Incoming::SubAck { .. } | Incoming::Arrived(..), false) => {
                 return Err(Failure::Protocol("it sent something else before its CONNACK".into()));
             }
             (Incoming::Accepted(_) | Incoming::RefusedV4(_) | Incoming::Refused(_), true) => {

@@ -57,7 +57,7 @@ impl Connection {
     /// Looks the name up, connects, shakes hands and waits for the CONNACK.
     pub async fn open(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>, meter: Arc<Meter>) -> Result<Self, Failure> {
         let client = Client::connect(aws, mqtt, tls).await?;
-        let outbox = Outbox::new(mqtt, client.limits(), meter);
+        let outbox = Outbox::new(aws.thing.clone(), mqtt, client.limits(), meter);
         Ok(Connection { client, outbox })
     }
 

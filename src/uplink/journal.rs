@@ -74,16 +74,40 @@ pub(super) fn log_connected(endpoint: &str, port: u16, client_id: &str) {
     tracing::info!(endpoint, port, client_id, "Connected to {endpoint}:{port} as {client_id}.");
 }
 
+/// What a fault has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum During {
+    /// An attempt to become provisioned.
+    Provisioning,
+    /// An attempt to connect.
+    Attempt,
+    Connection,
+}
+
 /// Logs why there is no connection. Nothing is lost by it: the queue keeps what was not acknowledged.
-pub(super) fn log_fault(fault: &Fault, was_connected: bool, times: u64) {
+pub(super) fn log_fault(fault: &Fault, during: During, times: u64) {
     let (reason, sentence) = (fault.kind.label(), &fault.sentence);
-    let what = if was_connected { "Lost the connection" } else { "Cannot connect" };
+    let what = match during {
+        During::Provisioning => "The robot is not provisioned yet",
+        During::Attempt => "Cannot connect",
+        During::Connection => "Lost the connection",
+    };
     match times {
         1 if fault.kind.needs_somebody() => tracing::error!(reason, "{what}: {sentence}."),
         1 => tracing::warn!(reason, "{what}: {sentence}."),
         _ if fault.kind.needs_somebody() => tracing::error!(reason, times, "{what}, {times} times more: {sentence}."),
         _ => tracing::warn!(reason, times, "{what}, {times} times more: {sentence}."),
     }
+}
+
+/// Logs that the certificate is that of the thing `registered`, while the bridge is to be `configured`.
+pub(super) fn log_other_thing(configured: &str, registered: &str) {
+    tracing::warn!(
+        thing = configured,
+        registered,
+        "The certificate is that of the thing {registered}, while aws.thing is {configured}, which stays in force. Leave \
+         aws.thing out, or have the template give that name."
+    );
 }
 
 /// Logs that `topic` has to wait so that the others can flow.

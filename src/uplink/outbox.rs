@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::client::{Client, Event, Failure, Limits, Reason, Said};
+use super::client::{Client, Event, Failure, Limits, Message, Reason, Said};
 use super::journal;
 use super::pacer::{Pacer, Wait};
 use super::parcel::{Company, Parcel};
 use super::presence::Presence;
 use super::suspects::{Suspects, Verdict};
 use super::window::{Publish, Window};
-use crate::config::{Mqtt, Qos};
+use crate::config::{Mqtt, Qos, fill_thing};
 use crate::health::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
 use crate::queue::{Queue, Route};
 
@@ -36,6 +36,8 @@ pub(super) struct Rules {
 /// What one connection has in hand and in flight.
 #[derive(Debug)]
 pub(super) struct Outbox {
+    /// What stands for `{thing}` in topics that have it open.
+    thing: String,
     meter: Arc<Meter>,
     pub window: Window,
     presence: Option<Presence>,
@@ -53,10 +55,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(mqtt: &Mqtt, limits: &Limits, meter: Arc<Meter>) -> Self {
+    pub fn new(thing: String, mqtt: &Mqtt, limits: &Limits, meter: Arc<Meter>) -> Self {
         let capacity = mqtt.quotas.in_flight.min(limits.receive_maximum.into());
         let window = Window::new(capacity, mqtt.ack_timeout);
         Outbox {
+            thing,
             meter,
             window,
             presence: Presence::new(mqtt),
@@ -132,7 +135,7 @@ impl Outbox {
                 continue;
             }
             let now = Instant::now();
-            let size = client.size_of(&parcel.message(now));
+            let size = addressed(parcel.message(now), &self.thing, |message| client.size_of(message));
             if client.limits().packet.is_some_and(|most| size > most) {
                 parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
                 continue;
@@ -180,7 +183,7 @@ impl Outbox {
 
     /// Hands `parcel` to the MQTT client. Answers how many bytes its packet has.
     fn submit(&mut self, client: &mut Client, mut parcel: Parcel, now: Instant) -> usize {
-        let size = client.publish(&parcel.message(now));
+        let size = addressed(parcel.message(now), &self.thing, |message| client.publish(message));
         let encoding = parcel.pack().encoding;
         let Parcel { lease, route, received_ns, .. } = parcel;
         route.counters.count_published(size as u64);
@@ -195,6 +198,7 @@ impl Outbox {
         let (publish, said) = match event {
             Event::Sent { packet_id } => (self.window.sent(packet_id, now), None),
             Event::Acknowledged { packet_id, said } => (self.window.acknowledge(packet_id, now), Some(said)),
+            Event::Subscribed { .. } | Event::Arrived(_) => return Ok(()),
         };
         let Some(publish) = publish else { return Ok(()) };
         rules.pacer.arrived(publish.size, now);
@@ -202,7 +206,7 @@ impl Outbox {
             None => self.taken(&publish, rules, queue, now),
             Some(said) if said.reason == Reason::PACKET_ID_IN_USE => return Err(Failure::Disconnected(said)),
             Some(said) => {
-                client.was_refused(publish.topic());
+                client.was_refused(&fill_thing(publish.topic(), &self.thing));
                 self.refused(&publish, &said, rules, queue, now);
             }
         }
@@ -220,7 +224,7 @@ impl Outbox {
             Qos::AtLeastOnce => {
                 rules.pacer.throttle.taken(now);
                 publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
-                clear(&mut rules.suspects, topic);
+                clear(&mut rules.suspects, topic, &self.thing);
             }
             Qos::AtMostOnce => match self.doubtful.get_mut(topic) {
                 Some(last) => *last = now,
@@ -239,17 +243,21 @@ impl Outbox {
                     journal::log_slowed();
                 }
             }
-            Reason::PACKET_TOO_LARGE => return drop_refused(publish, said, DropReason::TooLarge, rules, queue, now),
+            Reason::PACKET_TOO_LARGE => {
+                return self.drop_refused(publish, said, DropReason::TooLarge, rules, queue, now);
+            }
             // The topic, or the payload, is and stays wrong.
             Reason::TOPIC_NAME_INVALID | Reason::PAYLOAD_FORMAT_INVALID => {
-                return drop_refused(publish, said, DropReason::Refused, rules, queue, now);
+                return self.drop_refused(publish, said, DropReason::Refused, rules, queue, now);
             }
             reason => {
                 let forbidden = reason == Reason::NOT_AUTHORIZED;
                 match rules.suspects.refused(&publish.route, topic, records, forbidden, now) {
-                    Some(Verdict::SetAside { topic, wait }) => journal::log_refused(&topic, said, wait),
+                    Some(Verdict::SetAside { topic, wait }) => {
+                        journal::log_refused(&fill_thing(&topic, &self.thing), said, wait)
+                    }
                     Some(Verdict::Poison) => {
-                        return drop_refused(publish, said, DropReason::Refused, rules, queue, now);
+                        return self.drop_refused(publish, said, DropReason::Refused, rules, queue, now);
                     }
                     None => {}
                 }
@@ -264,6 +272,23 @@ impl Outbox {
         if !self.returning.iter().any(|route| route.is_same_topic(&publish.route)) {
             self.returning.push(publish.route.clone());
         }
+    }
+
+    /// Drops what the broker will never take.
+    fn drop_refused(
+        &self,
+        publish: &Publish,
+        said: &Said,
+        reason: DropReason,
+        rules: &mut Rules,
+        queue: &Queue,
+        now: Instant,
+    ) {
+        let topic = fill_thing(publish.topic(), &self.thing);
+        if let Some(more) = rules.never_taken.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE) {
+            journal::log_never_taken(&topic, said, more);
+        }
+        publish.lease.inspect(|lease| _ = queue.discard(*lease, reason, now));
     }
 
     /// Gives the records back that were refused for now, in their order, once no publish of their topic is in flight.
@@ -283,7 +308,7 @@ impl Outbox {
         self.doubtful.retain(|topic, last| {
             let in_doubt = now.saturating_duration_since(*last) < QOS_0_DOUBT;
             if !in_doubt {
-                clear(suspects, topic);
+                clear(suspects, topic, &self.thing);
             }
             in_doubt
         });
@@ -300,13 +325,9 @@ impl Outbox {
     }
 }
 
-/// Drops what the broker will never take.
-fn drop_refused(publish: &Publish, said: &Said, reason: DropReason, rules: &mut Rules, queue: &Queue, now: Instant) {
-    let topic = publish.topic();
-    if let Some(more) = rules.never_taken.entry(topic.to_owned()).or_default().due(now, ONCE_A_MINUTE) {
-        journal::log_never_taken(topic, said, more);
-    }
-    publish.lease.inspect(|lease| _ = queue.discard(*lease, reason, now));
+/// Hands `message` on to `then`, with the name of the thing in its topic where that was open.
+fn addressed<T>(message: Message<'_>, thing: &str, then: impl FnOnce(&Message<'_>) -> T) -> T {
+    then(&Message { topic: &fill_thing(message.topic, thing), ..message })
 }
 
 /// How long ago `received_ns` was, nanoseconds since 1970. Nothing, if the clock was set back since.
@@ -315,9 +336,9 @@ fn time_since(received_ns: i64) -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(then)
 }
 
-/// The broker takes publishes to `topic`.
-fn clear(suspects: &mut Suspects, topic: &str) {
+/// The broker takes publishes to `topic` of `thing`.
+fn clear(suspects: &mut Suspects, topic: &str, thing: &str) {
     if suspects.acknowledged(topic) {
-        journal::log_taken_again(topic);
+        journal::log_taken_again(&fill_thing(topic, thing));
     }
 }

@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
 
 /// Signs certificates.
 pub struct Authority {
@@ -48,6 +51,12 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         Authority { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// A certificate for the key of a signing request in PEM format, or what is wrong with that.
+    pub fn sign(&self, csr: &str) -> Result<String, String> {
+        let request = CertificateSigningRequestParams::from_pem(csr).map_err(|error| error.to_string())?;
+        Ok(request.signed_by(&self.issuer).map_err(|error| error.to_string())?.pem())
     }
 
     /// A certificate for a server with these names, or for a client that is called so.

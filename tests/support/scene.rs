@@ -80,6 +80,7 @@ impl Scene {
             certificate: files.certificate.clone(),
             private_key: files.private_key.clone(),
             root_ca: Some(root_ca),
+            provisioning: None,
         };
         let mqtt = Mqtt {
             version: Version::V3_1_1,

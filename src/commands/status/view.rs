@@ -40,6 +40,12 @@ fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         Phase::Stopped => write!(f, "stopped")?,
     }
     writeln!(f, "; {} so far, {} failed attempts since", connection.connections, connection.failed_attempts)?;
+    if let Some(step) = &connection.provisioning {
+        writeln!(f, "Provisioning waiting for {step}")?;
+    }
+    if let Some(other) = &connection.other_thing {
+        writeln!(f, "Thing        the certificate is that of {other}, not of aws.thing")?;
+    }
     if connection.contested {
         writeln!(f, "Client id    another client seems to have the same")?;
     }

@@ -12,6 +12,7 @@ use rumqttc::{Connect, LastWill, QoS};
 
 use super::limits::Limits;
 use super::reason::Reason;
+use super::subscription::{self, Arrival};
 use super::{Hello, Message};
 use crate::config::{self, Encoding, Qos, Version};
 use crate::uplink::MAX_PACKET;
@@ -28,6 +29,12 @@ pub(super) enum Incoming {
         packet_id: u16,
         said: Said,
     },
+    SubAck {
+        packet_id: u16,
+        granted: bool,
+    },
+    /// A publish, and the packet identifier to acknowledge it with.
+    Arrived(Arrival, Option<u16>),
     Pong,
     /// Only in MQTT 5.
     Disconnect(Said),
@@ -179,6 +186,14 @@ pub(super) fn read(version: Version, bytes: &mut BytesMut) -> Result<Option<Inco
         (0x20, Version::V3_1_1) => connack_v4(&body)?,
         (0x20, Version::V5) => connack_v5(body)?,
         (0x40, _) => puback(body)?,
+        (0x30..=0x3f, _) => {
+            let (arrival, packet_id) = subscription::arrival(version, kind, body)?;
+            Incoming::Arrived(arrival, packet_id)
+        }
+        (0x90, _) => {
+            let (packet_id, granted) = subscription::suback(version, body)?;
+            Incoming::SubAck { packet_id, granted }
+        }
         (0xd0, _) => Incoming::Pong,
         (0xe0, Version::V5) => Incoming::Disconnect(disconnect(body)?),
         (kind, _) => return Err(Malformed(format!("it sent a packet of the kind {:#04x}", kind >> 4))),
@@ -247,14 +262,14 @@ fn take(bytes: &mut Bytes) -> Option<u8> {
     (!bytes.is_empty()).then(|| bytes.get_u8())
 }
 
-fn qos_v4(qos: Qos) -> QoS {
+pub(super) fn qos_v4(qos: Qos) -> QoS {
     match qos {
         Qos::AtMostOnce => QoS::AtMostOnce,
         Qos::AtLeastOnce => QoS::AtLeastOnce,
     }
 }
 
-fn qos_v5(qos: Qos) -> rumqttc::v5::mqttbytes::QoS {
+pub(super) fn qos_v5(qos: Qos) -> rumqttc::v5::mqttbytes::QoS {
     use rumqttc::v5::mqttbytes::QoS;
     match qos {
         Qos::AtMostOnce => QoS::AtMostOnce,

@@ -85,6 +85,7 @@ fn client(authority: &Authority, endpoint: &str, port: u16) -> (Aws, TempDir) {
         certificate: files.certificate,
         private_key: files.private_key,
         root_ca: Some(root_ca),
+        provisioning: None,
     };
     (aws, directory)
 }
