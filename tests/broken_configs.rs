@@ -74,6 +74,8 @@ const CASES: &[Case] = &[
     ("last_will_topic.toml", &[("mqtt.last_will.topic", "\"{ros}\" belongs to a ROS topic")]),
     ("last_will_qos.toml", &[("mqtt.last_will.qos", "no QoS 2")]),
     ("proxy_not_http.toml", &[("mqtt.proxy.url", "HTTP proxy")]),
+    ("retain_basic_ingest.toml", &[("mqtt.last_will.retain", "$aws/rules/"), ("topics[0].retain", "$aws/rules/")]),
+    ("presence_basic_ingest.toml", &[("mqtt.presence.topic", "$aws/rules/")]),
     ("proxy_with_path.toml", &[("mqtt.proxy.url", "without a path")]),
     ("proxy_without_user.toml", &[("mqtt.proxy.url", "user name")]),
     ("proxy_without_url.toml", &[("mqtt.proxy.url", "required")]),

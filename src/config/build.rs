@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
 
+use super::mqtt_topic::is_basic_ingest;
 use super::problem::quote;
 use super::proxy::Proxy;
 use super::ros_names;
@@ -109,18 +110,32 @@ fn mqtt(root: &Section, report: &mut Report<'_>) -> Option<Mqtt> {
     })
 }
 
+/// Basic Ingest has no message broker, which would keep the message.
+const NOT_RETAINED: &str =
+    "allowed is false: a publish to `$aws/rules/…` goes past the message broker, so nothing of it can be retained";
+
+/// Presence is retained.
+const NO_PRESENCE: &str = "allowed is a topic of the message broker, which can keep the message: not `$aws/rules/…`";
+
 fn last_will(root: &Section, report: &mut Report<'_>) -> Option<LastWill> {
     let topic = topic_of_thing("mqtt.last_will.topic", root, report)?;
+    let retain = root.bool("mqtt.last_will.retain")?;
+    if retain && is_basic_ingest(&topic) {
+        report.add(root.tag_of("mqtt.last_will.retain"), "mqtt.last_will.retain", "true".into(), NOT_RETAINED.into());
+    }
     Some(LastWill {
         topic,
         payload: root.text("mqtt.last_will.payload")?.to_owned(),
         qos: qos(root.integer("mqtt.last_will.qos")?),
-        retain: root.bool("mqtt.last_will.retain")?,
+        retain,
     })
 }
 
 fn presence(root: &Section, report: &mut Report<'_>) -> Option<Presence> {
     let topic = topic_of_thing("mqtt.presence.topic", root, report)?;
+    if is_basic_ingest(&topic) {
+        report.add(root.tag_of("mqtt.presence.topic"), "mqtt.presence.topic", quote(&topic), NO_PRESENCE.into());
+    }
     Some(Presence {
         topic,
         online: root.text("mqtt.presence.online")?.to_owned(),
@@ -220,6 +235,9 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     let names = Names { thing: thing(root), ros: &ros, type_name };
     let template = section.text("mqtt")?;
     let mqtt = expand(template, &names).map_err(|allowed| refuse("mqtt", template, allowed)).ok()?;
+    if section.bool("retain") == Some(true) && is_basic_ingest(&mqtt) {
+        report.add(section.tag_of("retain"), &section.key_of("retain"), "true".into(), NOT_RETAINED.into());
+    }
     let compression = section.text("compression").and_then(word::<Encoding>);
     let max_age = section.duration("max_age").or(root.duration("queue.max_age"))?;
     let topic = Topic {
