@@ -9,6 +9,8 @@ use crate::health::{DropReason, TopicCounters};
 
 mod batches;
 mod disk;
+mod lives;
+mod meddler;
 mod model;
 mod robot;
 

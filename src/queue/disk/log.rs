@@ -164,13 +164,12 @@ impl Log {
         self.retired.extend(surveyed.done);
         let own = &mut self.lanes[lane as usize];
         own.segments = surveyed.segments.into();
-        own.next = surveyed.next.max(ledger.done);
+        own.next = surveyed.next;
         own.given_up = ledger.given_up;
         let next = own.next;
         let pending = surveyed.pending.into_iter();
-        let records = pending
-            .filter_map(|(id, waiting)| Some((self.adopt(id, lane)?, waiting.records, ledger.done_of(id))))
-            .collect();
+        let records =
+            pending.filter_map(|(id, waiting)| Some((self.adopt(id, lane)?, waiting.records, waiting.first))).collect();
         Recovered { next, records, oldest_received_ns }
     }
 
