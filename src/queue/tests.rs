@@ -9,6 +9,7 @@ use crate::health::{DropReason, TopicCounters};
 
 mod batches;
 mod disk;
+mod faults;
 mod lives;
 mod meddler;
 mod model;

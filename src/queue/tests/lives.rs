@@ -353,7 +353,7 @@ impl Story {
     }
 
     fn live(&mut self) {
-        let steps = lock(&self.world).rng.gen_range(10..80);
+        let steps = lock(&self.world).rng.gen_range(10..60);
         for _ in 0..steps {
             let kind = lock(&self.world).rng.gen_range(0..100);
             match kind {
