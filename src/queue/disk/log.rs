@@ -12,7 +12,7 @@ use super::files::Files;
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, record_bytes};
 use super::ledger::{Entry, LEDGER, LEDGER_BYTES, LaneEntry, Ledger};
-use super::quarantine::{QUARANTINE, Quarantine};
+use super::quarantine::Quarantine;
 use super::reader::Reader;
 use super::route_table::RouteTable;
 use super::scan::{Item, Scan};
@@ -496,8 +496,12 @@ impl Log {
         while let Some(segment) = self.retired.last() {
             let path = segment.path();
             if segment.damaged {
-                let place = self.quarantine.take(&*self.files, &path, segment.bytes())?;
-                tracing::warn!(file = place, "The damaged {path} was set aside as {QUARANTINE} of the queue: {place}.");
+                match self.quarantine.take(&*self.files, &path, segment.bytes()) {
+                    Ok(place) => tracing::warn!(file = place, "The damaged {path} of the queue was set aside: {place}."),
+                    // An earlier try has moved it and failed after that.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             } else {
                 match self.files.remove(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
