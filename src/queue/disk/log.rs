@@ -497,7 +497,9 @@ impl Log {
             let path = segment.path();
             if segment.damaged {
                 match self.quarantine.take(&*self.files, &path, segment.bytes()) {
-                    Ok(place) => tracing::warn!(file = place, "The damaged {path} of the queue was set aside: {place}."),
+                    Ok(place) => {
+                        tracing::warn!(file = place, "The damaged {path} of the queue was set aside: {place}.")
+                    }
                     // An earlier try has moved it and failed after that.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(error),

@@ -273,6 +273,10 @@ impl Look<'_> {
             match header {
                 _ if begun => {
                     self.findings.truncate(findings);
+                    let place = if header.is_ok() { HEADER_BYTES as u64 } else { 0 }..length;
+                    if !place.is_empty() {
+                        self.find(file.clone(), Fault::TornTail { place });
+                    }
                     surveyed.empty.push(file);
                 }
                 Ok(_) => {}
