@@ -2,6 +2,8 @@
 //!
 //! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the keeper.
 
+#[cfg(test)]
+mod check;
 mod flow;
 mod lane;
 mod room;
@@ -16,7 +18,9 @@ use super::losses::Loss;
 use super::record::{Record, Route, TopicKey};
 use crate::config::Overflow;
 use crate::health::DropReason;
-use flow::{Flow, Gap, Place};
+#[cfg(test)]
+use flow::Place;
+use flow::{Flow, Gap};
 use lane::Lane;
 
 pub use spill::Mode;
@@ -275,14 +279,8 @@ impl Store {
         let (mut earliest, mut expired) = (None::<Instant>, Vec::new());
         for lane in &mut self.lanes {
             for flow in lane.flows.values_mut() {
-                expired.extend(flow.extract(|record, place| {
-                    // What is being written is dropped when that is done.
-                    let gone = record.expires <= now && !matches!(place, Place::Writing(_));
-                    if !gone {
-                        earliest = Some(earliest.map_or(record.expires, |earliest| earliest.min(record.expires)));
-                    }
-                    gone
-                }));
+                flow.drop_expired(now, &mut expired);
+                earliest = earliest.into_iter().chain(flow.earliest_expiry()).min();
             }
             lane.tidy_round();
         }

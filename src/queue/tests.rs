@@ -8,7 +8,11 @@ use crate::config::{self, Overflow, Priority, Qos};
 use crate::health::{DropReason, TopicCounters};
 
 mod batches;
+mod damage;
 mod disk;
+mod faults;
+mod lives;
+mod meddler;
 mod model;
 mod robot;
 
