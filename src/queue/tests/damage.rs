@@ -128,9 +128,9 @@ impl Left {
         let others = self.segments.iter().enumerate().filter(|(index, _)| *index != segment);
         let others = others.flat_map(|(_, (_, records))| records.iter().map(|(number, _)| *number));
         let missed = |number: &u64| *number != 0 && !arrived.contains(number);
-        assert_eq!(others.filter(missed).collect::<Vec<_>>(), [], "{told}: of the other segment");
+        assert_eq!(others.filter(missed).collect::<Vec<_>>(), [0u64; 0], "{told}: of the other segment");
         let wanted = records.iter().filter(|(_, frame)| !is_hit(frame)).map(|(number, _)| *number);
-        assert_eq!(wanted.filter(missed).collect::<Vec<_>>(), [], "{told}");
+        assert_eq!(wanted.filter(missed).collect::<Vec<_>>(), [0u64; 0], "{told}");
         let lost = records.iter().filter(|(number, _)| missed(number)).count();
         // Who takes away whole records at the end of the last segment leaves nothing that tells.
         let is_last = segment + 1 == self.segments.len();
