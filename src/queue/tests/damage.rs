@@ -56,12 +56,15 @@ impl Damage {
     }
 }
 
+/// The number of a record, and the place of its frame in its segment.
+type Framed = (u64, Range<u64>);
+
 /// A queue on a disk: two segments of the same lane with records of two topics, of which the first is acknowledged.
 struct Left {
     files: SimulatedFiles,
     settings: config::Queue,
     /// The numbers that wait, by segment, with the places of their frames.
-    segments: Vec<(String, Vec<(u64, Range<u64>)>)>,
+    segments: Vec<(String, Vec<Framed>)>,
 }
 
 impl Left {
@@ -153,7 +156,7 @@ impl Left {
 }
 
 /// The numbers in a segment, and where their frames are.
-fn records_of(files: &SimulatedFiles, path: &str) -> Vec<(u64, Range<u64>)> {
+fn records_of(files: &SimulatedFiles, path: &str) -> Vec<Framed> {
     let surveyed = survey(files, &mut |_| {}).unwrap();
     let lane = LANES.into_iter().position(|lane| lane == Priority::Normal).unwrap();
     let segment = surveyed.lanes[lane].segments.iter().find(|segment| segment.path() == path).unwrap();

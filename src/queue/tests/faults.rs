@@ -209,8 +209,8 @@ fn operations(durability: QueueDurability) -> Vec<Action> {
 fn an_operation_that_fails_costs_nothing_durable() {
     for durability in [Spill, Always] {
         let operations = operations(durability);
-        assert!(operations.iter().any(|action| *action == Action::Rename), "{operations:?}");
-        assert!(operations.iter().any(|action| *action == Action::Remove), "{operations:?}");
+        assert!(operations.contains(&Action::Rename), "{operations:?}");
+        assert!(operations.contains(&Action::Remove), "{operations:?}");
         for operation in 0..operations.len() as u64 {
             for errno in [Errno::IO, Errno::NOSPC] {
                 check(durability, operation, Fault::Fail(errno));
