@@ -79,9 +79,9 @@ fn main() -> anyhow::Result<()> {
     packages.sort_by_key(Package::to_string);
 
     let mut texts = Texts::new();
-    let mut page = format!(
+    let mut page = String::from(
         "The program iot-bridge links these Rust crates. Each is used under the licence that stands behind it; the\n\
-         licences follow. The Rust standard library, which is linked too, has its notices in rust-library.html.gz.\n\n"
+         licences follow. The Rust standard library, which is linked too, has its notices in rust-library.html.gz.\n\n",
     );
     for package in &packages {
         let licences = package.licences(&allowed)?;

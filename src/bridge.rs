@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -20,7 +20,7 @@ use crate::health::{self, Heartbeat, Reporter, TopicCounters, TopicHealth, Watch
 use crate::queue::disk::survey::Progress;
 use crate::queue::{KeeperThread, Queue};
 use crate::ros::{self, Node, RosThread};
-use crate::uplink::Uplink;
+use crate::uplink::{Uplink, UplinkState};
 
 pub use reception::{Reception, open, wanted};
 use reload::Configured;
@@ -51,7 +51,7 @@ pub async fn run(
     let (queue, keeper) = open_queue(&settings, &registry.configured())?;
     let (ros_pulse, uplink_pulse) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
 
-    let (uplink, uplink_state) =
+    let (uplink, mut uplink_state) =
         Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
     let mut renewal = uplink.renewal().await;
     let node = Arc::new(Node::create(&settings.ros.node_name, &settings.ros.namespace)?);
@@ -68,7 +68,7 @@ pub async fn run(
     let watched = Watched {
         topics: Arc::clone(&registry),
         queue: Arc::clone(&queue),
-        uplink: uplink_state,
+        uplink: uplink_state.clone(),
         stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
     };
     let mut watching = tokio::spawn(health::watch(watched));
@@ -88,9 +88,17 @@ pub async fn run(
     systemd::ready();
 
     let mut stop = pin!(stop);
+    let mut is_provisioning = settings.aws.provisioning.is_some();
     let asked = loop {
         tokio::select! {
             reason = &mut stop => break Ok(reason),
+            name = provisioned(&mut uplink_state), if is_provisioning => {
+                is_provisioning = false;
+                if let Some(name) = name {
+                    renewal.look(&settings.aws).await;
+                    configured.name_thing(&name, &ros);
+                }
+            }
             Some(settings) = reloads.recv() => {
                 renewal.ask_if_changed(&settings.aws).await;
                 configured.reload(settings, &ros);
@@ -172,6 +180,12 @@ fn log_left(queue: &Queue) {
         let kept = left - lost;
         tracing::info!(records = kept, "Stopped with {kept} records on the disk, which are sent after the next start.");
     }
+}
+
+/// The name of the thing, once the robot was provisioned for it by this process. Nothing, if that will not be.
+async fn provisioned(uplink: &mut watch::Receiver<UplinkState>) -> Option<String> {
+    let is_settled = |state: &UplinkState| state.provisioned.is_some() || state.is_connected();
+    uplink.wait_for(is_settled).await.ok()?.provisioned.clone()
 }
 
 /// Ends when the ROS thread has ended by itself.

@@ -22,9 +22,23 @@ pub const COMPRESSIBLE_LIMIT: usize = 1 << 20;
 /// How the records of a topic are packed. By default each is a payload as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Packing {
+    /// What a record is.
+    pub content: Content,
     /// Records are JSON values, and a payload is an array of them.
     pub batch: Option<Batch>,
     pub compression: Option<Compression>,
+}
+
+/// What a record is, and so is a payload unless it is an array of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Content {
+    /// A JSON value.
+    #[default]
+    Json,
+    /// The text of a `std_msgs/msg/String`, whatever it may be.
+    Text,
+    /// A serialized message.
+    Cdr,
 }
 
 /// How many records travel together.
@@ -90,19 +104,35 @@ impl Packing {
         let compression = topic
             .compression
             .map(|encoding| Compression::new(encoding, When::Over(over), topic.compression_suffix, mqtt));
-        Packing { batch, compression }
+        // In a batch, text is a JSON string.
+        let content = match topic.payload {
+            config::Payload::Data if batch.is_none() => Content::Text,
+            config::Payload::Cdr => Content::Cdr,
+            config::Payload::Message | config::Payload::Envelope | config::Payload::Data => Content::Json,
+        };
+        Packing { content, batch, compression }
+    }
+
+    /// What a payload is, before compression, as MQTT 5 and HTTP name it.
+    pub fn content_type(&self) -> &'static str {
+        match self.content {
+            Content::Json => "application/json",
+            Content::Text => "text/plain",
+            Content::Cdr => "application/octet-stream",
+        }
     }
 
     /// The packing of what [`pack_ahead`](Packing::pack_ahead) has made.
     pub fn ahead(&self) -> Option<Packing> {
         let compression = self.compression.clone()?;
-        Some(Packing { batch: None, compression: Some(Compression { when: When::Ahead, ..compression }) })
+        let compression = Some(Compression { when: When::Ahead, ..compression });
+        Some(Packing { content: self.content, batch: None, compression })
     }
 
     /// As it is for records that have waited long enough.
     pub fn without_linger(&self) -> Packing {
         let ripe = |batch: Batch| Batch { linger: Duration::ZERO, max_age: Duration::ZERO, ..batch };
-        Packing { batch: self.batch.map(ripe), compression: self.compression.clone() }
+        Packing { content: self.content, batch: self.batch.map(ripe), compression: self.compression.clone() }
     }
 
     /// Whether records of the one and of the other packing may be in one publish.
@@ -195,7 +225,7 @@ mod tests {
 
     fn batching(max: usize, compression: Option<Compression>) -> Packing {
         let batch = Batch { max, linger: Duration::ZERO, max_age: Duration::ZERO };
-        Packing { batch: Some(batch), compression }
+        Packing { content: Content::Json, batch: Some(batch), compression }
     }
 
     fn compressing(encoding: Encoding, over: u32) -> Option<Compression> {

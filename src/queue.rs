@@ -22,8 +22,8 @@
 //!   the newcomer is dropped. What the disk has too is not dropped, but forgotten, and read again when its turn comes.
 //! - A record past its `expires` is not leased any more. In memory it is dropped when it comes to the head of its lane
 //!   (seen at each admission and lease) and at the latest by [`Queue::tend`], which the uplink calls several times a
-//!   second and which looks at every record, but only if one can have expired. On the disk it is dropped when it is
-//!   read, or with its segment once all of that has expired.
+//!   second and which looks at every record, but only if one can have expired. What is on the disk too goes in its turn
+//!   only. What is only there is dropped when it is read, or with its segment once all of that has expired.
 //! - What is dropped is counted in its topic's counters under the same lock that changes the queue; [`Queue::account`]
 //!   sees both at one moment. Losses are logged when they begin and when they have ended.
 //!
@@ -193,6 +193,11 @@ impl Queue {
     /// Answers how many records that are.
     pub fn rewind(&self) -> usize {
         self.shared.change(Instant::now(), Store::rewind)
+    }
+
+    /// As [`Queue::rewind`], for the leases of one topic only.
+    pub fn rewind_topic(&self, route: &Route) -> usize {
+        self.shared.change(Instant::now(), |store| store.rewind_topic(route.topic()))
     }
 
     /// From now on no record waits for others to travel with: what is queued is wanted at once.

@@ -16,6 +16,7 @@
 //! - Publishes leave at the pace of `mqtt.quotas`; what has to wait for it waits in the queue.
 //! - Nothing is assumed of the order of PUBACKs; a publish whose PUBACK stays away is a fault after `mqtt.ack_timeout`.
 //! - A publish over which the broker closes the connection again and again does not block the others: see `suspects`.
+//! - Where there is no certificate yet and the configuration has a claim, an attempt begins with provisioning: see `claim`.
 //! - Certificates are read anew for each attempt, attempts keep to [`Backoff`], and no fault ends the
 //!   uplink: it is the state, told by [`UplinkState`] and logged once.
 //! - The task beats its heart at least once a second from the very loop that does the work.
@@ -27,7 +28,7 @@ pub mod tls;
 #[path = "../tests/support/certificates.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod certificates;
-#[allow(dead_code, reason = "MQTT 5 brings the rest into use")]
+mod claim;
 mod client;
 mod connection;
 mod dial;
@@ -45,8 +46,10 @@ pub mod session;
 mod shutdown;
 mod state;
 mod suspects;
+mod throttle;
 mod window;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,24 +58,28 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+pub use claim::Step;
 pub use fault::{Fault, FaultKind};
 pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
-use crate::config::{Aws, Mqtt};
+use crate::config::{Aws, Mqtt, fill_thing};
 use crate::health::{DropReason, Heartbeat, Meter};
 use crate::queue::Queue;
 use backoff::{Backoff, InvalidBackoff};
+use claim::{Claim, Settled};
+use client::{Failure, Limits, Reason};
 use connection::{Connection, End};
 use early_close::EarlyCloses;
 use expiry::ExpiryWatch;
 use fault::{Peer, classify};
-use journal::Journal;
+use journal::{During, Journal};
 use outbox::{Outbox, Rules};
 use pacer::Pacer;
 use parcel::Company;
 use shutdown::Shutdown;
 use suspects::{Close, Suspects, Verdict};
+use tls::Credentials;
 
 /// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by
 /// the socket. Generous, for cellular links.
@@ -106,6 +113,8 @@ pub enum InvalidUplink {
 #[derive(Debug)]
 pub struct Uplink {
     aws: Aws,
+    /// Until it is known that there is a certificate.
+    claim: Option<Claim>,
     mqtt: Mqtt,
     queue: Arc<Queue>,
     heartbeat: Arc<Heartbeat>,
@@ -142,11 +151,27 @@ impl Uplink {
             pacer: Pacer::new(&mqtt.quotas),
             suspects: Suspects::new(mqtt.reconnect.stable_after),
             company: Company::default(),
+            without_aliases: false,
+            never_taken: BTreeMap::new(),
         };
         let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
         let (meter, renew) = (Arc::default(), Arc::default());
-        let uplink =
-            Uplink { aws, mqtt, queue, heartbeat, meter, renew, state, backoff, early_closes, rules, expiry, journal };
+        let claim = Claim::new(&aws, &mqtt);
+        let uplink = Uplink {
+            aws,
+            claim,
+            mqtt,
+            queue,
+            heartbeat,
+            meter,
+            renew,
+            state,
+            backoff,
+            early_closes,
+            rules,
+            expiry,
+            journal,
+        };
         Ok((uplink, view))
     }
 
@@ -181,6 +206,9 @@ impl Uplink {
     async fn attempt(&mut self, shutdown: &mut Shutdown<'_>) {
         self.set_phase(Phase::Connecting);
         self.renew.store(false, Ordering::Relaxed);
+        if !self.is_provisioned(shutdown).await {
+            return;
+        }
         let connecting = async {
             let tls = load_credentials(&self.aws, &self.state).await?;
             let opened = Connection::open(&self.aws, &self.mqtt, tls, Arc::clone(&self.meter)).await;
@@ -206,11 +234,63 @@ impl Uplink {
             None => {}
             Some(Ok(connection)) => self.serve(connection, shutdown).await,
             Some(Err(fault)) => {
-                self.early_closes.attempt_failed();
+                self.early_closes.attempt_failed(fault.kind);
                 self.state.send_modify(|state| state.failed_attempts += 1);
-                self.note_fault(fault, false);
+                self.note_fault(fault, During::Attempt);
             }
         }
+    }
+
+    /// Sees to it that there is a certificate, as far as that is to be had. Answers whether there is, or nothing is known
+    /// that stands in the way of looking for it.
+    async fn is_provisioned(&mut self, shutdown: &mut Shutdown<'_>) -> bool {
+        let Some(claim) = &self.claim else { return true };
+        let outcome = attend(claim.attempt(&self.state), &self.queue, &self.heartbeat, shutdown).await;
+        match outcome {
+            None => false,
+            Some(Ok(settled)) => {
+                self.settle(settled);
+                true
+            }
+            Some(Err(fault)) => {
+                self.backoff.attempted(Instant::now());
+                self.state.send_modify(|state| state.failed_attempts += 1);
+                let is_pending = self.state.borrow().provisioning.is_some();
+                self.note_fault(fault, if is_pending { During::Provisioning } else { During::Attempt });
+                false
+            }
+        }
+    }
+
+    /// There is a certificate: the uplink goes on as the thing that it is for.
+    fn settle(&mut self, settled: Settled) {
+        self.claim = None;
+        let Settled { registered, is_new } = settled;
+        let name = registered.map(|registered| registered.thing);
+        if let Some(name) = &name {
+            self.aws.name(name);
+        }
+        let will = self.mqtt.last_will.as_mut().map(|will| &mut will.topic);
+        let presence = self.mqtt.presence.as_mut().map(|presence| &mut presence.topic);
+        for topic in will.into_iter().chain(presence) {
+            *topic = fill_thing(topic, &self.aws.thing).into_owned();
+        }
+        let other = name.clone().filter(|name| *name != self.aws.thing);
+        if let Some(other) = &other {
+            journal::log_other_thing(&self.aws.thing, other);
+        }
+        if is_new {
+            // What has failed before says nothing of the new certificate.
+            self.backoff.connection_ended(self.mqtt.reconnect.stable_after, false);
+        }
+        self.state.send_modify(|state| {
+            state.provisioning = None;
+            state.other_thing = other;
+            if is_new {
+                state.provisioned = name;
+                state.failed_attempts = 0;
+            }
+        });
     }
 
     async fn serve(&mut self, connection: Connection, shutdown: &mut Shutdown<'_>) {
@@ -226,10 +306,12 @@ impl Uplink {
         }
         let (end, course, outbox) = connection.serve(self, since, shutdown).await;
         self.queue.set_link(false);
-        let closed = matches!(&end, End::Fault(fault) if fault.kind == FaultKind::Closed);
+        let is_close = |fault: &Fault| matches!(fault.kind, FaultKind::Closed | FaultKind::Disconnected);
+        let closed = matches!(&end, End::Fault(fault) if is_close(fault));
         let explained = closed && self.judge(&outbox, course.lasted);
         self.queue.rewind();
         self.rules.pacer.connection_ended(Instant::now());
+        self.rules.suspects.connection_ended();
         match end {
             End::Disconnected => tracing::info!("Disconnected from the broker."),
             End::Fault(fault) => {
@@ -239,7 +321,8 @@ impl Uplink {
                     false => self.early_closes.connection_ended(course, fault, &self.aws.client_id),
                 };
                 self.backoff.connection_ended(course.lasted, self.early_closes.is_contested());
-                self.note_fault(fault, true);
+                self.note_remarks();
+                self.note_fault(fault, During::Connection);
             }
         }
     }
@@ -252,10 +335,33 @@ impl Uplink {
         attend(sleep, &self.queue, &self.heartbeat, shutdown).await;
     }
 
-    fn note_fault(&mut self, fault: Fault, was_connected: bool) {
+    /// What `failure` of a connection that stood means, here and for the next.
+    fn fault_of(&mut self, failure: &Failure) -> Fault {
+        let fault = classify(failure, Peer::connected(&self.aws, &self.mqtt));
+        if let Failure::Disconnected(said) = failure
+            && said.reason == Reason::TOPIC_ALIAS_INVALID
+        {
+            self.rules.without_aliases = true;
+        }
+        if fault.kind == FaultKind::QuotaExceeded && self.rules.pacer.throttle.refused(Instant::now()) {
+            journal::log_slowed();
+        }
+        fault
+    }
+
+    /// Says what the broker lacks, if that is news.
+    fn note_limits(&mut self, limits: &Limits) {
+        let lacks = limits.lacks();
+        if self.state.borrow().broker_lacks != lacks {
+            journal::log_limits(&lacks);
+            self.state.send_modify(|state| state.broker_lacks = lacks);
+        }
+    }
+
+    fn note_fault(&mut self, fault: Fault, during: During) {
         self.state.send_modify(|state| state.note_fault(&fault));
         if let Some(times) = self.journal.fault(fault.kind, Instant::now()) {
-            journal::log_fault(&fault, was_connected, times);
+            journal::log_fault(&fault, during, times);
         }
     }
 
@@ -273,7 +379,9 @@ impl Uplink {
         }
         let verdict = self.rules.suspects.closed(close, &topics, now);
         match &verdict {
-            Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(topic, *wait),
+            Some(Verdict::SetAside { topic, wait }) => {
+                journal::log_set_aside(&fill_thing(topic, &self.aws.thing), *wait);
+            }
             Some(Verdict::Poison) => {
                 for publish in outbox.window.in_flight() {
                     if let Some(lease) = publish.lease {
@@ -320,9 +428,14 @@ impl Uplink {
 
     fn note_remarks(&self) {
         let (set_aside, contested) = (self.rules.suspects.set_aside(), self.early_closes.is_contested());
+        let set_aside: Vec<_> = set_aside.iter().map(|topic| fill_thing(topic, &self.aws.thing).into_owned()).collect();
+        let slowed = self.rules.pacer.throttle.is_slow(Instant::now());
+        if self.state.borrow().slowed && !slowed {
+            journal::log_slowed_no_more();
+        }
         self.state.send_if_modified(|state| {
-            let changed = state.set_aside != set_aside || state.contested != contested;
-            (state.set_aside, state.contested) = (set_aside, contested);
+            let changed = state.set_aside != set_aside || state.contested != contested || state.slowed != slowed;
+            (state.set_aside, state.contested, state.slowed) = (set_aside, contested, slowed);
             changed
         });
     }
@@ -332,18 +445,23 @@ impl Uplink {
     }
 }
 
-/// Reads the files away from the task: they may lie on a disk that takes its time.
+/// Reads the files, and notes when the certificate expires.
 async fn load_credentials(aws: &Aws, state: &watch::Sender<UplinkState>) -> Result<Arc<rustls::ClientConfig>, Fault> {
+    let credentials = load(aws).await?;
+    state.send_modify(|state| state.certificate_expires = Some(credentials.certificate_expires));
+    Ok(credentials.config)
+}
+
+/// Reads the files away from the task: they may lie on a disk that takes its time.
+async fn load(aws: &Aws) -> Result<Credentials, Fault> {
     let loading = tokio::task::spawn_blocking({
         let aws = aws.clone();
         move || tls::load(&aws, SystemTime::now())
     });
-    let credentials = match loading.await {
-        Ok(loaded) => loaded?,
-        Err(error) => return Err(Fault::new(FaultKind::Credentials, format!("the files could not be read: {error}"))),
-    };
-    state.send_modify(|state| state.certificate_expires = Some(credentials.certificate_expires));
-    Ok(credentials.config)
+    match loading.await {
+        Ok(loaded) => Ok(loaded?),
+        Err(error) => Err(Fault::new(FaultKind::Credentials, format!("the files could not be read: {error}"))),
+    }
 }
 
 /// Runs `work` to its end while beating `heartbeat` and tending `queue`. Answers nothing if told to stop before.

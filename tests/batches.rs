@@ -100,6 +100,31 @@ async fn loses_nothing_over_a_wretched_link() {
     running.stop().await;
 }
 
+/// Mosquitto is killed and started again, twice, during a stream in batches: all arrive, first receipts in order within
+/// each topic.
+#[tokio::test(flavor = "multi_thread")]
+async fn survives_a_broker_that_is_killed() {
+    const COUNT: usize = 8000;
+    let mut scene = Scene::set().await;
+    scene.routes = scene.routes.iter().map(|route| packed(route, batches(50))).collect();
+    let mut running = scene.run();
+    running.connected(1).await;
+    let admitting = scene.admit_at(2000, COUNT);
+    for restart in 1..=2 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        scene.mosquitto.kill();
+        scene.link.shut().await;
+        scene.mosquitto.start_again();
+        scene.observer.subscribe(scene.mosquitto.port()).await;
+        scene.link.reopen().await;
+        running.connected(1 + restart).await;
+    }
+    scene.receive(COUNT).await;
+    admitting.join().unwrap();
+    scene.acknowledged(COUNT).await;
+    assert_eq!(running.stop().await, 0);
+}
+
 /// On a connection that has nothing else to do a message leaves at once, as an array of one, like each batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lone_message_is_an_array_of_one() {
@@ -122,7 +147,7 @@ async fn messages_linger_to_travel_together() {
     let (mut scene, mut broker) = before(Limits::documented()).await;
     const LINGER: Duration = Duration::from_millis(1500);
     let batch = Batch { max: 10, linger: LINGER, max_age: Duration::from_secs(3600) };
-    scene.routes[0] = packed(&scene.routes[0], Packing { batch: Some(batch), compression: None });
+    scene.routes[0] = packed(&scene.routes[0], Packing { batch: Some(batch), ..Packing::default() });
     let (lingers, other) = (&scene.routes[..1], &scene.routes[1..2]);
     let mut running = scene.run();
     running.connected(1).await;

@@ -2,6 +2,7 @@
 
 #[allow(dead_code, reason = "shared by tests that need different parts of it")]
 mod support {
+    pub mod aws_broker;
     pub mod certificates;
     pub mod domain;
     pub mod link;
@@ -14,13 +15,19 @@ mod support {
 }
 
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::aws_broker::{AwsBroker, Limits};
+use support::link::Link;
 use support::program::Program;
 use support::robot::{Publisher, Robot, Stream, number_in, numbered, publish};
 use support::stage::Stage;
+
+/// Longest wait for what has to come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// 5,000 messages of 200 bytes a second for 20 s arrive without loss and in order, and the bridge's memory does not
 /// grow while they do.
@@ -45,6 +52,95 @@ async fn five_thousand_messages_a_second_arrive() {
     let grown = program.resident_bytes().saturating_sub(settled);
     assert!(grown < 8 << 20, "the bridge grew by {grown} bytes in 15 s");
     assert_eq!(stream.join().count, COUNT);
+    assert_eq!(program.terminate().code(), Some(0));
+    program.await_log(&format!("{COUNT} received, {COUNT} acknowledged, 0 dropped"));
+}
+
+/// A publisher of `sensor_msgs/msg/Imu` on /imu, a thousand a second, with values that change and numbers in their
+/// frame ids; killed when dropped.
+struct Imu(Child);
+
+impl Imu {
+    fn start(count: usize) -> Imu {
+        let program = format!(
+            "
+import random, time, rclpy
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Imu
+rclpy.init()
+node = rclpy.create_node('imu')
+publisher = node.create_publisher(Imu, '/imu', QoSProfile(depth=20000))
+while publisher.get_subscription_count() == 0:
+    time.sleep(0.01)
+imu, start = Imu(), time.monotonic()
+for covariance in imu.orientation_covariance, imu.angular_velocity_covariance, imu.linear_acceleration_covariance:
+    covariance[0] = covariance[4] = covariance[8] = 0.01
+imu.orientation.w = 1.0
+for number in range({count}):
+    imu.header.frame_id = str(number)
+    imu.angular_velocity.x, imu.angular_velocity.y = random.gauss(0, 0.01), random.gauss(0, 0.01)
+    imu.linear_acceleration.y, imu.linear_acceleration.z = random.gauss(0, 0.1), random.gauss(9.81, 0.1)
+    publisher.publish(imu)
+    time.sleep(max(0, start + number / 1000 - time.monotonic()))
+print('done', flush=True)
+time.sleep(60)
+"
+        );
+        let mut python = Command::new("python3");
+        Imu(python.args(["-c", &program]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap())
+    }
+}
+
+impl Drop for Imu {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// For a minute a thousand `sensor_msgs/msg/Imu` a second pass through the 100 publishes and 512 KiB a second that AWS
+/// IoT Core takes: all arrive, in order, and the bridge keeps up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_imu_messages_a_second_pass_the_quotas() {
+    const COUNT: usize = 60_000;
+    let mut stage = Stage::set().await;
+    let mut broker = AwsBroker::start(&stage.authority, Limits::documented()).await;
+    stage.link = Link::open(broker.port).await;
+    let topic = "[[topics]]\nros = \"/imu\"\nbatch = { max = 100 }\ncompression = \"zstd\"\ndepth = 20000\n";
+    let config = stage.configure(topic);
+    let drop_ins = stage.directory.path().join("conf.d");
+    std::fs::create_dir(&drop_ins).unwrap();
+    let quotas = "[mqtt.quotas]\npublishes_per_second = 100\nbytes_per_second = \"512 KiB\"\n";
+    std::fs::write(drop_ins.join("quotas.toml"), quotas).unwrap();
+    let mut program = Program::start(&config);
+    let mut imu = Imu::start(COUNT);
+    let stdout = imu.0.stdout.take().unwrap();
+    let published = std::thread::spawn(move || {
+        assert_eq!(BufReader::new(stdout).lines().next().unwrap().unwrap(), "done");
+        Instant::now()
+    });
+    let (mut next, mut begun, mut last) = (0, None, Instant::now());
+    while next < COUNT {
+        let (topic, payload) = tokio::time::timeout(PATIENCE, broker.messages.recv()).await.unwrap().unwrap();
+        assert_eq!(topic, "robots/robot1/imu");
+        last = Instant::now();
+        begun.get_or_insert(last);
+        let json = match payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            true => zstd::bulk::decompress(&payload, 1 << 20).unwrap(),
+            false => payload.to_vec(),
+        };
+        for message in serde_json::from_slice::<Vec<serde_json::Value>>(&json).unwrap() {
+            assert_eq!(message["header"]["frame_id"], next.to_string());
+            next += 1;
+        }
+    }
+    let published = published.join().unwrap();
+    let (published, behind) = (published - begun.unwrap(), last.saturating_duration_since(published));
+    assert!(behind < published / 20, "{behind:?} behind after {published:?}");
+    let record = broker.record();
+    assert_eq!((record.violations(), record.delayed), (vec![], 0));
+    assert!(record.most_publishes_in_a_second() <= 100, "{}", record.most_publishes_in_a_second());
+    assert!(record.most_bytes_in_a_second() <= 512 << 10, "{}", record.most_bytes_in_a_second());
     assert_eq!(program.terminate().code(), Some(0));
     program.await_log(&format!("{COUNT} received, {COUNT} acknowledged, 0 dropped"));
 }

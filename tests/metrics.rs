@@ -123,6 +123,7 @@ async fn prometheus_reads_the_metrics() {
         ("counter", "iot_bridge_messages_dropped_total", &[("topic", "/bytes"), ("reason", "malformed")], Some(1.0)),
         ("counter", "iot_bridge_messages_dropped_total", numbers, Some(0.0)),
         ("counter", "iot_bridge_messages_lost_in_dds_total", numbers, Some(0.0)),
+        ("counter", "iot_bridge_topic_publishes_total", numbers, Some(20.0)),
         ("counter", "iot_bridge_topic_publish_bytes_total", numbers, None),
         ("gauge", "iot_bridge_topic_queued", numbers, Some(10.0)),
         ("gauge", "iot_bridge_topic_in_flight", numbers, Some(0.0)),

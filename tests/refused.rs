@@ -164,7 +164,7 @@ async fn sizes_around_the_limits_close_no_connection_compressed() {
     let compressed = [Encoding::Gzip, Encoding::Zstd].map(|encoding| {
         let route = &scene.routes[encoding as usize];
         let compression = Compression::new(encoding, When::Over(1024), false, &route.mqtt);
-        packed(route, Packing { batch: None, compression: Some(compression) })
+        packed(route, Packing { compression: Some(compression), ..Packing::default() })
     });
     for route in &compressed {
         for size in sizes {
@@ -183,7 +183,7 @@ async fn sizes_around_the_limits_close_no_connection_compressed() {
     let of_gzip = record.arrivals.iter().filter(|arrival| arrival.topic == compressed[0].mqtt);
     let lengths: Vec<usize> = of_gzip
         .map(|arrival| match arrival.payload.starts_with(&[0x1f, 0x8b]) {
-            true => flate2::read::GzDecoder::new(&*arrival.payload).bytes().count(),
+            true => flate2::read::GzDecoder::new(&*arrival.payload).read_to_end(&mut Vec::new()).unwrap(),
             false => arrival.payload.len(),
         })
         .collect();
@@ -214,14 +214,15 @@ async fn only_the_poison_of_a_batch_is_given_up() {
     let (dropped, poison) = (route.counters.dropped_in_all(), route.counters.dropped(DropReason::Poison));
     assert_eq!((route.counters.acknowledged(), dropped, poison), (199, 1, 1));
     running.stop().await;
-    let mut arrived = Vec::new();
-    let mut last = 0;
+    let (mut first_receipts, mut last) = (Vec::new(), 0);
     while let Ok((_, payload)) = broker.messages.try_recv() {
         let numbers = numbers_in(&payload);
         last = numbers.len();
-        arrived.extend(numbers);
+        // What was in flight with the poison came twice.
+        let highest = first_receipts.last().copied();
+        first_receipts.extend(numbers.into_iter().filter(|number| highest.is_none_or(|highest| *number > highest)));
     }
-    assert_eq!(arrived, (0..200).filter(|number| *number != POISON).collect::<Vec<_>>());
+    assert_eq!(first_receipts, (0..200).filter(|number| *number != POISON).collect::<Vec<_>>());
     assert!(last > 1, "batches again");
 }
 

@@ -83,6 +83,16 @@ impl Reception {
         self.topics.push(Topic::new(settings, health, start));
     }
 
+    /// The thing is called `name` from now on.
+    pub fn name_thing(&mut self, name: String) {
+        self.thing = name;
+        for topic in &mut self.topics {
+            if let Some(schema) = topic.schema.clone() {
+                topic.open(&self.thing, &schema);
+            }
+        }
+    }
+
     /// What is done with the messages of a topic changes; what ROS is asked for does not.
     pub fn change(&mut self, index: usize, settings: config::Topic, health: Arc<TopicHealth>) {
         let Some(topic) = self.topics.get_mut(index) else { return };

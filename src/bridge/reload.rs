@@ -108,6 +108,24 @@ impl Configured {
         );
     }
 
+    /// The thing has got its name: from now on messages carry it. Their MQTT topics had it open and still do, so that they
+    /// stay in order with those before; the uplink fills it in.
+    pub fn name_thing(&mut self, name: &str, ros: &RosThread<Reception>) {
+        if self.settings.aws.is_named() {
+            return;
+        }
+        self.settings.aws.name(name);
+        let name = name.to_owned();
+        let change = Change {
+            remove: Vec::new(),
+            add: Vec::new(),
+            tell: Box::new(move |reception: &mut Reception| reception.name_thing(name)),
+        };
+        if let Err(error) = ros.change(change) {
+            tracing::error!("The envelopes do not carry the name of the thing before the next start: {error}.");
+        }
+    }
+
     fn plan(&self, topics: &[config::Topic]) -> Plan {
         let mut plan = Plan::default();
         let (mut left, mut next) = (self.entries.clone(), self.next);

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{EXIT_CONFIG, fail, print};
 use crate::config::{self, CredentialFiles, Loaded, Problem, Settings};
+use crate::provisioning::{self, Standing};
 use crate::uplink::tls;
 
 /// What `check --json` prints.
@@ -20,12 +21,32 @@ struct Report<'a> {
     sources: Vec<String>,
     /// Environment variables that set something.
     variables: &'a [String],
-    /// When the client certificate expires, seconds since 1970.
+    /// How it stands with the provisioning that the configuration asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provisioning: Option<Provisioning>,
+    /// When the client certificate expires, seconds since 1970; of a robot that waits for its own, that of the claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_expires: Option<u64>,
     /// The effective configuration. There are no secrets in it: keys are named by their path.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a Settings>,
+}
+
+/// How it stands with provisioning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+enum Provisioning {
+    /// There is a certificate. The name of its thing is known if it comes from provisioning.
+    Done { thing: Option<String> },
+    /// The bridge asks for the certificate when it is started.
+    Waiting,
+}
+
+/// What a look at the files that `[aws]` names has found.
+struct Found {
+    provisioning: Option<Provisioning>,
+    /// Of the certificate that the bridge connects with next.
+    expires: Option<SystemTime>,
 }
 
 pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
@@ -34,18 +55,18 @@ pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
         Err(problems) => (problems.iter().cloned().collect(), problems.credentials.as_deref()),
         Ok(loaded) => (Vec::new(), Some(&loaded.credentials)),
     };
-    let certificate_expires = files.and_then(|files| inspect(files, &mut problems));
+    let found = files.map(|files| inspect(files, &mut problems));
     let credentials_checked = files.is_some();
     let loaded = loaded.ok();
     let printed = if json {
-        match json_report(loaded.as_ref(), &problems, certificate_expires) {
+        match json_report(loaded.as_ref(), &problems, found.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
     } else if quiet && problems.is_empty() {
         ExitCode::SUCCESS
     } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
-        match text_report(loaded, certificate_expires) {
+        match text_report(loaded, found.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
@@ -56,29 +77,44 @@ pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
     if problems.is_empty() { printed } else { ExitCode::from(EXIT_CONFIG) }
 }
 
-/// Adds what is wrong with certificate, key and authorities to `problems`; answers when the certificate expires.
-fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Option<SystemTime> {
-    let inspection = tls::inspect(&files.aws, SystemTime::now());
-    problems.extend(
-        inspection
-            .problems
-            .iter()
-            .map(|problem| files.problem(problem.key(), format!("that {problem}"), problem.remedy().to_owned())),
-    );
-    inspection.certificate_expires
+/// Adds what is wrong with certificate, key and authorities to `problems`: with those of the claim, where the robot has
+/// none of its own yet.
+fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
+    let mut aws = files.aws.clone();
+    let provisioning = provisioning::standing(&aws).map(|standing| match standing {
+        Standing::Done(registered) => Provisioning::Done { thing: registered.map(|registered| registered.thing) },
+        Standing::Waiting => Provisioning::Waiting,
+    });
+    let is_waiting = provisioning == Some(Provisioning::Waiting);
+    if let Some(claim) = aws.provisioning.as_ref().filter(|_| is_waiting) {
+        (aws.certificate, aws.private_key) = (claim.claim_certificate.clone(), claim.claim_private_key.clone());
+    }
+    if provisioning == Some(Provisioning::Done { thing: None }) && !aws.is_named() {
+        let allowed =
+            "allowed is the name of a thing: the certificate does not come from provisioning, which would say it";
+        problems.push(files.problem("aws.thing", "nothing".into(), allowed.into()));
+    }
+    let inspection = tls::inspect(&aws, SystemTime::now());
+    problems.extend(inspection.problems.iter().map(|problem| {
+        let key = match problem.key() {
+            "aws.certificate" if is_waiting => "aws.provisioning.claim_certificate",
+            "aws.private_key" if is_waiting => "aws.provisioning.claim_private_key",
+            key => key,
+        };
+        files.problem(key, format!("that {problem}"), problem.remedy().to_owned())
+    }));
+    Found { provisioning, expires: inspection.certificate_expires }
 }
 
-fn json_report(
-    loaded: Option<&Loaded>,
-    problems: &[Problem],
-    certificate_expires: Option<SystemTime>,
-) -> serde_json::Result<String> {
+fn json_report(loaded: Option<&Loaded>, problems: &[Problem], found: Option<&Found>) -> serde_json::Result<String> {
     let report = Report {
         ok: problems.is_empty(),
         problems,
         sources: loaded.iter().flat_map(|loaded| &loaded.sources).map(|path| path.display().to_string()).collect(),
         variables: loaded.map_or(&[], |loaded| &loaded.variables),
-        certificate_expires: certificate_expires
+        provisioning: found.and_then(|found| found.provisioning.clone()),
+        certificate_expires: found
+            .and_then(|found| found.expires)
             .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
             .map(|since| since.as_secs()),
         settings: loaded.map(|loaded| &loaded.settings),
@@ -99,7 +135,7 @@ fn complain(problems: &[Problem], credentials_checked: bool) {
 }
 
 /// The effective configuration, as a configuration file that says where it comes from.
-fn text_report(loaded: &Loaded, certificate_expires: Option<SystemTime>) -> anyhow::Result<String> {
+fn text_report(loaded: &Loaded, found: Option<&Found>) -> anyhow::Result<String> {
     let mut text = String::new();
     for source in &loaded.sources {
         writeln!(text, "# from {}", source.display())?;
@@ -108,8 +144,27 @@ fn text_report(loaded: &Loaded, certificate_expires: Option<SystemTime>) -> anyh
         writeln!(text, "# from the environment: {variable}")?;
     }
     writeln!(text, "\n{}", loaded.settings.to_toml()?)?;
-    if let Some(left) = certificate_expires.and_then(|at| at.duration_since(SystemTime::now()).ok()) {
-        writeln!(text, "# The client certificate is valid for another {} days.", left.as_secs() / 86_400)?;
+    let provisioning = found.and_then(|found| found.provisioning.as_ref());
+    let mut whose = "client";
+    match provisioning {
+        Some(Provisioning::Waiting) => {
+            whose = "claim";
+            writeln!(
+                text,
+                "# The robot is not provisioned yet: it asks for its certificate when the bridge is started."
+            )?;
+        }
+        Some(Provisioning::Done { thing: Some(thing) }) => {
+            writeln!(text, "# The robot is provisioned as the thing {thing}.")?;
+            let configured = &loaded.settings.aws;
+            if configured.is_named() && configured.thing != *thing {
+                writeln!(text, "# aws.thing is {}, which stays in force; better leave it out.", configured.thing)?;
+            }
+        }
+        Some(Provisioning::Done { thing: None }) | None => {}
+    }
+    if let Some(left) = found.and_then(|found| found.expires).and_then(|at| at.duration_since(SystemTime::now()).ok()) {
+        writeln!(text, "# The {whose} certificate is valid for another {} days.", left.as_secs() / 86_400)?;
     }
     writeln!(text, "# The configuration is valid.")?;
     Ok(text)

@@ -18,6 +18,7 @@ use crate::codec::Schema;
 use crate::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
 use crate::health::DropReason;
 use crate::packing::{Compression, Packing};
+use crate::provisioning;
 use crate::queue::sequence_by_clock;
 use crate::ros::{self, Node, Receiver, Sample, TopicState};
 use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
@@ -50,7 +51,8 @@ fn topics(config: Option<&Path>, topic: &str) -> Result<(String, Vec<config::Top
         eprintln!("There is no configuration yet; showing {} with the defaults.", default.ros);
         return Ok((UNKNOWN_THING.to_owned(), vec![default]));
     }
-    let settings = config::load(config, std::env::vars_os())?.settings;
+    let mut settings = config::load(config, std::env::vars_os())?.settings;
+    provisioning::identify(&mut settings.aws);
     let default = config::default_topic(&settings.aws.thing, topic)?;
     let configured: Vec<_> = settings.topics.into_iter().filter(|entry| entry.ros == default.ros).collect();
     if configured.is_empty() {

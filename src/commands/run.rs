@@ -11,24 +11,31 @@ use tokio::task::spawn_blocking;
 use super::asked_to_stop;
 use crate::config::{Problems, Settings};
 use crate::health::{logging, systemd};
-use crate::{bridge, config};
+use crate::{bridge, config, provisioning};
 
 pub fn execute(config: Option<&Path>) -> ExitCode {
     logging::start();
-    let loaded = match config::load(config, std::env::vars_os()) {
-        Ok(loaded) => loaded,
+    let settings = match load(config) {
+        Ok(settings) => settings,
         Err(problems) => {
             log(&problems);
             return ExitCode::from(super::EXIT_CONFIG);
         }
     };
-    match serve(config, loaded.settings) {
+    match serve(config, settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}.");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The configuration, with the name of the thing where it is known.
+fn load(config: Option<&Path>) -> Result<Settings, Problems> {
+    let mut settings = config::load(config, std::env::vars_os())?.settings;
+    provisioning::identify(&mut settings.aws);
+    Ok(settings)
 }
 
 fn log(problems: &Problems) {
@@ -61,10 +68,10 @@ async fn reload(mut hang_up: Signal, config: Option<PathBuf>, reloaded: mpsc::Se
     while hang_up.recv().await.is_some() {
         systemd::reloading();
         let path = config.clone();
-        let loading = spawn_blocking(move || config::load(path.as_deref(), std::env::vars_os()));
+        let loading = spawn_blocking(move || load(path.as_deref()));
         match loading.await {
-            Ok(Ok(loaded)) => {
-                if reloaded.send(loaded.settings).await.is_err() {
+            Ok(Ok(settings)) => {
+                if reloaded.send(settings).await.is_err() {
                     return;
                 }
             }

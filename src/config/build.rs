@@ -6,12 +6,13 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
 
+use super::mqtt_topic::is_basic_ingest;
 use super::problem::quote;
 use super::proxy::Proxy;
 use super::ros_names;
 use super::settings::{
-    Aws, Batch, Encoding, Health, LastWill, Mqtt, Payload, Presence, Qos, Queue, QueueDurability, Quotas, Reconnect,
-    Ros, STRING_TYPE, Settings, Topic,
+    Aws, Batch, Encoding, Health, LastWill, Mqtt, Payload, Presence, Provisioning, Qos, Queue, QueueDurability, Quotas,
+    Reconnect, Ros, STRING_TYPE, Settings, Topic, UNNAMED,
 };
 use super::template::{Names, SHORTEST_TYPE, expand, expand_for_thing};
 use super::units::{format_duration, format_size};
@@ -32,17 +33,47 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
     })
 }
 
+/// Where the daemon keeps what provisioning has given it, unless the configuration names files: the service may write
+/// to its state directory, and not below `/etc`.
+const PROVISIONED: [(&str, &str); 2] = [
+    ("aws.certificate", "/var/lib/iot-bridge/certs/robot.cert.pem"),
+    ("aws.private_key", "/var/lib/iot-bridge/certs/robot.private.key"),
+];
+
 pub(super) fn aws(root: &Section) -> Option<Aws> {
-    let thing = root.text("aws.thing")?;
+    let provisioning = provisioning(root);
+    // What may be left out with provisioning; nothing, if a wrong value is there.
+    let or = |key, default| root.text(key).or(provisioning.is_some().then_some(default));
+    let [certificate, private_key] = PROVISIONED.map(|(key, default)| or(key, default));
+    let thing = or("aws.thing", UNNAMED)?;
     Some(Aws {
         endpoint: root.text("aws.endpoint")?.to_owned(),
         port: root.integer("aws.port")?.try_into().ok()?,
         thing: thing.to_owned(),
         client_id: root.text("aws.client_id").unwrap_or(thing).to_owned(),
-        certificate: root.text("aws.certificate")?.into(),
-        private_key: root.text("aws.private_key")?.into(),
+        certificate: certificate?.into(),
+        private_key: private_key?.into(),
         root_ca: root.text("aws.root_ca").map(Into::into),
+        provisioning,
     })
+}
+
+fn provisioning(root: &Section) -> Option<Provisioning> {
+    Some(Provisioning {
+        template: root.text("aws.provisioning.template")?.to_owned(),
+        claim_certificate: root.text("aws.provisioning.claim_certificate")?.into(),
+        claim_private_key: root.text("aws.provisioning.claim_private_key")?.into(),
+        parameters: root.names("aws.provisioning.parameters").cloned().unwrap_or_default(),
+    })
+}
+
+/// The name of the thing as topics have it: what stands for it if it is not known, or not valid and reported.
+fn thing(root: &Section) -> &str {
+    match root.text("aws.thing") {
+        Some(thing) => thing,
+        None if root.is_there("aws.provisioning") => UNNAMED,
+        None => "thing",
+    }
 }
 
 fn mqtt(root: &Section, report: &mut Report<'_>) -> Option<Mqtt> {
@@ -79,18 +110,32 @@ fn mqtt(root: &Section, report: &mut Report<'_>) -> Option<Mqtt> {
     })
 }
 
+/// Basic Ingest has no message broker, which would keep the message.
+const NOT_RETAINED: &str =
+    "allowed is false: a publish to `$aws/rules/…` goes past the message broker, so nothing of it can be retained";
+
+/// Presence is retained.
+const NO_PRESENCE: &str = "allowed is a topic of the message broker, which can keep the message: not `$aws/rules/…`";
+
 fn last_will(root: &Section, report: &mut Report<'_>) -> Option<LastWill> {
     let topic = topic_of_thing("mqtt.last_will.topic", root, report)?;
+    let retain = root.bool("mqtt.last_will.retain")?;
+    if retain && is_basic_ingest(&topic) {
+        report.add(root.tag_of("mqtt.last_will.retain"), "mqtt.last_will.retain", "true".into(), NOT_RETAINED.into());
+    }
     Some(LastWill {
         topic,
         payload: root.text("mqtt.last_will.payload")?.to_owned(),
         qos: qos(root.integer("mqtt.last_will.qos")?),
-        retain: root.bool("mqtt.last_will.retain")?,
+        retain,
     })
 }
 
 fn presence(root: &Section, report: &mut Report<'_>) -> Option<Presence> {
     let topic = topic_of_thing("mqtt.presence.topic", root, report)?;
+    if is_basic_ingest(&topic) {
+        report.add(root.tag_of("mqtt.presence.topic"), "mqtt.presence.topic", quote(&topic), NO_PRESENCE.into());
+    }
     Some(Presence {
         topic,
         online: root.text("mqtt.presence.online")?.to_owned(),
@@ -101,7 +146,7 @@ fn presence(root: &Section, report: &mut Report<'_>) -> Option<Presence> {
 /// The MQTT topic that the template under `key` makes for the thing.
 fn topic_of_thing(key: &str, root: &Section, report: &mut Report<'_>) -> Option<String> {
     let template = root.text(key)?;
-    let expanded = expand_for_thing(template, root.text("aws.thing").unwrap_or("thing"));
+    let expanded = expand_for_thing(template, thing(root));
     expanded.map_err(|allowed| report.add(root.tag_of(key), key, quote(template), allowed)).ok()
 }
 
@@ -187,10 +232,12 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     let name = section.text("ros")?;
     let namespace = root.text("ros.namespace").unwrap_or_default().trim_end_matches('/');
     let ros = ros_names::resolve(name, namespace).map_err(|allowed| refuse("ros", name, allowed)).ok()?;
-    // A thing without a valid name has been reported; the rest of the template is looked at all the same.
-    let names = Names { thing: root.text("aws.thing").unwrap_or("thing"), ros: &ros, type_name };
+    let names = Names { thing: thing(root), ros: &ros, type_name };
     let template = section.text("mqtt")?;
     let mqtt = expand(template, &names).map_err(|allowed| refuse("mqtt", template, allowed)).ok()?;
+    if section.bool("retain") == Some(true) && is_basic_ingest(&mqtt) {
+        report.add(section.tag_of("retain"), &section.key_of("retain"), "true".into(), NOT_RETAINED.into());
+    }
     let compression = section.text("compression").and_then(word::<Encoding>);
     let max_age = section.duration("max_age").or(root.duration("queue.max_age"))?;
     let topic = Topic {

@@ -5,8 +5,15 @@ use super::problem::Problem;
 use super::settings::Aws;
 use super::walk::{Report, Section};
 
-/// The keys that name files.
-const KEYS: [&str; 3] = ["aws.certificate", "aws.private_key", "aws.root_ca"];
+/// The keys that name files, and the thing that the certificate is for.
+const KEYS: [&str; 6] = [
+    "aws.thing",
+    "aws.certificate",
+    "aws.private_key",
+    "aws.root_ca",
+    "aws.provisioning.claim_certificate",
+    "aws.provisioning.claim_private_key",
+];
 
 /// The files that `[aws]` names, and the places that name them.
 #[derive(Debug, Clone, PartialEq)]

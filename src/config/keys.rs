@@ -26,6 +26,8 @@ pub(super) struct Key {
 pub(super) enum Presence {
     /// That is a problem. For a table: its keys are looked at as if it were empty.
     Required,
+    /// That is a problem, unless the same table has the key of this name.
+    RequiredWithout(&'static str),
     /// This value, as it would stand in the environment.
     Default(&'static str),
     /// Nothing.
@@ -39,6 +41,10 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 impl Key {
     const fn required(self) -> Self {
         Key { presence: Presence::Required, ..self }
+    }
+
+    const fn required_without(self, other: &'static str) -> Self {
+        Key { presence: Presence::RequiredWithout(other), ..self }
     }
 
     const fn or(self, default: &'static str) -> Self {
@@ -87,16 +93,16 @@ pub(super) const ROOT: &[Key] = &[
 const AWS: &[Key] = &[
     key("endpoint", Kind::Text(check_endpoint)).required(),
     key("port", Kind::Integer(1, 65_535)).or("8883"),
-    key("thing", Kind::Text(check_thing)).required(),
+    key("thing", Kind::Text(check_thing)).required_without("provisioning"),
     key("client_id", Kind::Text(check_client_id)),
-    key("certificate", FILE).required(),
-    key("private_key", FILE).required(),
+    key("certificate", FILE).required_without("provisioning"),
+    key("private_key", FILE).required_without("provisioning"),
     key("root_ca", FILE),
     key("provisioning", Kind::Table(PROVISIONING)),
 ];
 
 const PROVISIONING: &[Key] = &[
-    key("template", TEXT).required(),
+    key("template", Kind::Text(check_template)).required(),
     key("claim_certificate", FILE).required(),
     key("claim_private_key", FILE).required(),
     key("parameters", Kind::Names),
@@ -292,6 +298,18 @@ fn check_thing(name: &str) -> Result<(), String> {
 /// Whether AWS IoT Core takes `c` in the name of a thing ("CreateThing" in its API reference).
 pub(super) fn is_thing_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-')
+}
+
+/// Longest name of a provisioning template ("CreateProvisioningTemplate" in the API reference of AWS IoT).
+const LONGEST_TEMPLATE: usize = 36;
+
+fn check_template(name: &str) -> Result<(), String> {
+    check_text(name)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if name.len() > LONGEST_TEMPLATE || !name.chars().all(allowed) {
+        return Err(format!("allowed are 1 to {LONGEST_TEMPLATE} letters, digits, `_` and `-`"));
+    }
+    Ok(())
 }
 
 fn check_address(address: &str) -> Result<(), String> {

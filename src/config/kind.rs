@@ -1,5 +1,6 @@
 //! Kinds of values: what may stand behind a key, and how it is checked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use figment::value::Value;
@@ -46,6 +47,8 @@ pub(super) enum Checked {
     Integer(u64),
     Duration(Duration),
     Size(u64),
+    /// Names of the user's own, each with its text.
+    Names(BTreeMap<String, String>),
     /// A rate, a number, a list or a table: of right kind, and so far nobody asks for more.
     Other,
 }

@@ -68,6 +68,11 @@ pub fn check_publish_topic(topic: &str) -> Result<(), TopicFault> {
     Ok(())
 }
 
+/// Whether a publish to `topic` goes to a rule past the message broker, which therefore keeps nothing of it.
+pub(super) fn is_basic_ingest(topic: &str) -> bool {
+    topic.starts_with(BASIC_INGEST)
+}
+
 /// What follows `<rule>/`. A topic may end with the rule: then the rule sees an empty topic.
 fn after_rule(rest: &str) -> Result<&str, TopicFault> {
     let (rule, topic) = rest.split_once('/').unwrap_or((rest, ""));

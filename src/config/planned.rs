@@ -17,9 +17,6 @@ pub(super) struct Planned {
 
 /// Everything that is refused with "not supported yet".
 pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
-    whole("aws.provisioning"),
-    unless("mqtt.version", |value| is(value, "3.1.1"), "allowed is \"3.1.1\""),
-    whole("mqtt.proxy"),
     unless("topics[].ros", |value| !contains(value, '*'), "allowed is the name of one topic, without `*`"),
     whole("topics[].except"),
     whole("topics[].rate"),
@@ -51,10 +48,6 @@ const fn whole(key: &'static str) -> Planned {
 
 const fn unless(key: &'static str, accepted: fn(&Checked) -> bool, instead: &'static str) -> Planned {
     Planned { key, accepted, instead }
-}
-
-fn is(value: &Checked, word: &str) -> bool {
-    matches!(value, Checked::Text(text) if text == word)
 }
 
 fn contains(value: &Checked, character: char) -> bool {

@@ -5,6 +5,8 @@
 //!
 //! They serialize to the configuration's own vocabulary, and what is printed so reads back as the same settings.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,9 +46,11 @@ pub struct Aws {
     pub endpoint: String,
     /// TCP port; on 443 ALPN `x-amzn-mqtt-ca` is offered, as AWS IoT Core asks for.
     pub port: u16,
-    /// Name of the thing; stands for `{thing}` in topics.
+    /// Name of the thing; stands for `{thing}` in topics. [`UNNAMED`] where provisioning gives the name.
+    #[serde(skip_serializing_if = "is_unnamed")]
     pub thing: String,
-    /// MQTT client id.
+    /// MQTT client id; [`UNNAMED`] if it is the thing's name and that is not known.
+    #[serde(skip_serializing_if = "is_unnamed")]
     pub client_id: String,
     /// PEM file with the client certificate chain.
     pub certificate: PathBuf,
@@ -55,6 +59,52 @@ pub struct Aws {
     /// PEM file with the authorities that may sign the broker's certificate; the system's trust store without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_ca: Option<PathBuf>,
+    /// How the robot gets `certificate` and `private_key`, if they do not come with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<Provisioning>,
+}
+
+/// Stands for the name of a thing that provisioning has to give. No thing can be called so, and in the place of
+/// `{thing}` in a topic it leaves the placeholder open, for [`fill_thing`].
+pub const UNNAMED: &str = "{thing}";
+
+fn is_unnamed(name: &str) -> bool {
+    name == UNNAMED
+}
+
+impl Aws {
+    /// Whether the name of the thing is known.
+    pub fn is_named(&self) -> bool {
+        !is_unnamed(&self.thing)
+    }
+
+    /// Gives the thing the name `thing`, and the client id too if that is to be the same. What is configured stays.
+    pub fn name(&mut self, thing: &str) {
+        for name in [&mut self.thing, &mut self.client_id] {
+            if is_unnamed(name) {
+                thing.clone_into(name);
+            }
+        }
+    }
+}
+
+/// `topic`, with `thing` in the place that was left open for it.
+pub fn fill_thing<'a>(topic: &'a str, thing: &str) -> Cow<'a, str> {
+    if topic.contains(UNNAMED) { topic.replace(UNNAMED, thing).into() } else { topic.into() }
+}
+
+/// Fleet provisioning by claim.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Provisioning {
+    /// Name of the provisioning template.
+    pub template: String,
+    /// PEM file with the certificate that may do nothing but ask for another.
+    pub claim_certificate: PathBuf,
+    /// PEM file with the private key of `claim_certificate`.
+    pub claim_private_key: PathBuf,
+    /// What the template and its hook are told of this robot.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// How the connection behaves.
@@ -89,7 +139,7 @@ pub enum Version {
 /// What the broker publishes when a connection ends without DISCONNECT.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LastWill {
-    /// Ready to publish to.
+    /// Ready to publish to, but for the name of the thing where that is not known.
     pub topic: String,
     pub payload: String,
     pub qos: Qos,
@@ -99,7 +149,7 @@ pub struct LastWill {
 /// A retained message that tells whether the bridge is connected. Takes the place of a last will.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Presence {
-    /// Ready to publish to.
+    /// Ready to publish to, but for the name of the thing where that is not known.
     pub topic: String,
     /// Published after each CONNACK.
     pub online: String,
@@ -238,7 +288,8 @@ pub struct Topic {
     /// Message type (`std_msgs/msg/String`); taken from the graph without it.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_name: Option<String>,
-    /// Template of the MQTT topic. Only `{type}` may still be open; everything else is filled in.
+    /// Template of the MQTT topic. Only `{type}` may still be open, and `{thing}` where provisioning gives the name;
+    /// everything else is filled in.
     pub mqtt: String,
     pub qos: Qos,
     pub retain: bool,
@@ -264,7 +315,8 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// The MQTT topic for messages of the type `type_name`, ready to publish to.
+    /// The MQTT topic for messages of the type `type_name`, ready to publish to but for the name of the thing, where that
+    /// is not known.
     ///
     /// # Errors
     /// If AWS IoT Core doesn't take it: that depends on the type as long as `{type}` is open.

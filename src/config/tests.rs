@@ -76,6 +76,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             certificate: "robot1.pem".into(),
             private_key: "robot1.key".into(),
             root_ca: None,
+            provisioning: None,
         },
         mqtt: Mqtt {
             version: Version::V3_1_1,
@@ -188,7 +189,7 @@ fn a_problem_with_a_variable_names_the_variable() {
         .file("config.toml", MINIMAL)
         .variable("IOT_BRIDGE_AWS__PORT", "99999")
         .variable("IOT_BRIDGE_AWS__ENDPONT", "x")
-        .variable("IOT_BRIDGE_MQTT__VERSION", "5");
+        .variable("IOT_BRIDGE_MQTT__VERSION", "4");
     let problems = place.load().expect_err("three faults");
     let said: Vec<_> = problems.iter().map(|p| (p.source.as_str(), p.key.as_str(), p.allowed.as_str())).collect();
     assert_eq!(
@@ -196,9 +197,27 @@ fn a_problem_with_a_variable_names_the_variable() {
         [
             ("IOT_BRIDGE_AWS__ENDPONT", "aws.endpont", "did you mean IOT_BRIDGE_AWS__ENDPOINT?"),
             ("IOT_BRIDGE_AWS__PORT", "aws.port", "allowed is a whole number from 1 to 65535"),
-            ("IOT_BRIDGE_MQTT__VERSION", "mqtt.version", "not supported yet; allowed is \"3.1.1\""),
+            ("IOT_BRIDGE_MQTT__VERSION", "mqtt.version", "allowed is one of \"3.1.1\", \"5\""),
         ]
     );
+}
+
+/// The password of a proxy is in no problem, however wrong the URL or the file is, and in no settings that are printed.
+#[test]
+fn the_password_of_a_proxy_stays_secret() {
+    let url = "IOT_BRIDGE_MQTT__PROXY__URL";
+    let settings = Place::new().file("config.toml", MINIMAL).variable(url, "http://robot:secret@proxy:3128").settings();
+    let proxy = settings.mqtt.proxy.clone().expect("it is there");
+    assert_eq!(proxy.credentials.as_ref().map(|found| found.password.as_str()), Some("secret"));
+    let printed = settings.to_toml().expect("serializes");
+    assert!(printed.contains("url = \"http://robot:***@proxy:3128\"") && !printed.contains("secret"), "{printed}");
+    assert!(!format!("{settings:?}").contains("secret"));
+    let wrong = Place::new().file("config.toml", MINIMAL).variable(url, "https://robot:secret@proxy:3128").load();
+    let torn = format!("{MINIMAL}[mqtt.proxy]\nurl = \"http://robot:secret@proxy:3128\n");
+    for problems in [wrong, Place::new().file("config.toml", &torn).load()] {
+        let said = problems.expect_err("it is wrong").to_string();
+        assert!(said.contains("robot:***@proxy") && !said.contains("secret"), "{said}");
+    }
 }
 
 #[test]
@@ -290,6 +309,64 @@ fn printed_settings_read_back_as_the_same() {
     assert_eq!(Place::new().file("config.json", &json).settings(), settings, "{json}");
 }
 
+const FLEET: &str = r#"
+[aws]
+endpoint = "broker.example"
+[aws.provisioning]
+template = "my-fleet"
+claim_certificate = "claim.pem"
+claim_private_key = "claim.key"
+[mqtt.last_will]
+topic = "robots/{thing}/gone"
+[[topics]]
+ros = "/odom"
+"#;
+
+/// With provisioning a robot needs no name, certificate and key: it gets them. The files are where the service may
+/// write, and the name stays open in topics.
+#[test]
+fn with_provisioning_the_robots_own_may_be_left_out() {
+    let settings = Place::new().file("config.toml", FLEET).settings();
+    let aws = &settings.aws;
+    assert_eq!((aws.thing.as_str(), aws.client_id.as_str(), aws.is_named()), (UNNAMED, UNNAMED, false));
+    assert_eq!(aws.certificate, Path::new("/var/lib/iot-bridge/certs/robot.cert.pem"));
+    assert_eq!(aws.private_key, Path::new("/var/lib/iot-bridge/certs/robot.private.key"));
+    assert_eq!(settings.topics[0].mqtt, "robots/{thing}/odom");
+    assert_eq!(fill_thing(&settings.topics[0].mqtt, "robot7"), "robots/robot7/odom");
+    assert_eq!(settings.mqtt.last_will.as_ref().map(|will| will.topic.as_str()), Some("robots/{thing}/gone"));
+    let printed = settings.to_toml().expect("prints");
+    assert_eq!(Place::new().file("config.toml", &printed).settings(), settings, "{printed}");
+
+    let mut named = settings.aws.clone();
+    named.name("robot7");
+    assert_eq!((named.thing.as_str(), named.client_id.as_str()), ("robot7", "robot7"));
+    named.name("robot8");
+    assert_eq!(named.thing, "robot7", "what has a name keeps it");
+}
+
+/// What is set stays in force beside provisioning, and its parameters are as written, also from the environment.
+#[test]
+fn what_is_set_beside_provisioning_stays_in_force() {
+    let own = "[aws]\nthing = \"robot1\"\nclient_id = \"id1\"\ncertificate = \"own.pem\"\n";
+    let settings = Place::new()
+        .file("config.toml", &FLEET.replace("[aws]\n", own))
+        .file("conf.d/serial.toml", "[aws.provisioning.parameters]\nSerialNumber = \"0012\"\n")
+        .settings();
+    let aws = &settings.aws;
+    assert_eq!((aws.thing.as_str(), aws.client_id.as_str()), ("robot1", "id1"));
+    assert_eq!(aws.certificate, Path::new("own.pem"));
+    let provisioning = aws.provisioning.as_ref().expect("it is there");
+    assert_eq!(provisioning.parameters, [("SerialNumber".to_owned(), "0012".to_owned())].into());
+    let printed = settings.to_toml().expect("prints");
+    assert_eq!(Place::new().file("config.toml", &printed).settings(), settings, "{printed}");
+
+    let variable = "IOT_BRIDGE_AWS__PROVISIONING__PARAMETERS";
+    let table = Place::new().file("config.toml", FLEET).variable(variable, "{SerialNumber=\"0012\"}").settings();
+    assert_eq!(table.aws.provisioning.expect("it is there").parameters, provisioning.parameters);
+    let number = Place::new().file("config.toml", FLEET).variable(variable, "{SerialNumber=12}");
+    assert_eq!(keys(&number.load().expect_err("a number")), ["aws.provisioning.parameters.SerialNumber"]);
+}
+
 /// As the sample's template is filled in by its instructions.
 const SAMPLE: &str = r#"{
     "endpoint": "a1b2c3d4-ats.iot.us-west-2.amazonaws.com",
@@ -352,9 +429,7 @@ fn every_key_is_accepted_or_refused_as_not_supported_yet() {
         refused.insert(problem.key.as_str());
     }
     let expected = BTreeSet::from([
-        "aws.provisioning",
         "commands[0]",
-        "mqtt.proxy",
         "services[0]",
         "topics[0].aggregate",
         "topics[0].arrays",

@@ -120,6 +120,13 @@ impl Section {
         }
     }
 
+    pub fn names(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        match self.values.get(name) {
+            Some((Checked::Names(names), _)) => Some(names),
+            _ => None,
+        }
+    }
+
     /// Whether somebody has written a table or value of this name.
     pub fn is_there(&self, name: &str) -> bool {
         self.values.contains_key(name)
@@ -161,7 +168,10 @@ impl Walker<'_, '_> {
             }
         }
         for key in keys.iter().filter(|key| !dict.contains_key(key.name)) {
-            self.absent(key, path, within, section);
+            match key.presence {
+                Presence::RequiredWithout(other) if dict.contains_key(other) => {}
+                _ => self.absent(key, path, within, section),
+            }
         }
     }
 
@@ -190,10 +200,20 @@ impl Walker<'_, '_> {
                 Some(Checked::Other)
             }
             (Kind::Names, Value::Dict(_, dict)) => {
+                let mut names = BTreeMap::new();
                 for (name, value) in dict {
-                    self.single(key, &Kind::Text(|_| Ok(())), value, &format!("{shown}.{}", key_part(name)));
+                    let shown = format!("{shown}.{}", key_part(name));
+                    // A variable that holds the whole table is not the text of what is in it.
+                    let in_table = self.report.origins.text(value.tag()).is_some_and(|text| text.starts_with('{'));
+                    if in_table && value.as_str().is_none() {
+                        self.report.add(value.tag(), &shown, describe(value), Kind::Text(|_| Ok(())).allowed());
+                        continue;
+                    }
+                    if let Some(Checked::Text(text)) = self.single(key, &Kind::Text(|_| Ok(())), value, &shown) {
+                        names.insert(name.clone(), text);
+                    }
                 }
-                Some(Checked::Other)
+                Some(Checked::Names(names))
             }
             (kind, value) => self.single(key, &kind, value, &shown),
         };
@@ -241,13 +261,14 @@ impl Walker<'_, '_> {
 
     fn absent(&mut self, key: &'static Key, path: &str, within: &str, section: &mut Section) {
         let (path, within) = (join(path, key.name), join(within, key.name));
-        if key.presence == Presence::Required && self.report.has(&join(&section.key, &within)) {
+        let required = matches!(key.presence, Presence::Required | Presence::RequiredWithout(_));
+        if required && self.report.has(&join(&section.key, &within)) {
             // It was there, in a shape that hides what it says.
             return;
         }
         match (key.presence, key.kind) {
             (Presence::Required, Kind::Table(keys)) => self.table(keys, &Dict::new(), &path, &within, section),
-            (Presence::Required, _) => {
+            (Presence::Required | Presence::RequiredWithout(_), _) => {
                 let mut allowed = "this key is required".to_owned();
                 if !path.contains('[') && !matches!(key.kind, Kind::Tables(_)) {
                     allowed += &format!(", in a file or as {}", variable_name(&path));

@@ -23,11 +23,13 @@ pub enum DropReason {
     Unsupported,
     /// The connection was closed again and again while it alone was in flight.
     Poison,
+    /// The broker, speaking MQTT 5, said that it does not take it.
+    Refused,
 }
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::Overflow,
         DropReason::Expired,
         DropReason::Damaged,
@@ -35,6 +37,7 @@ impl DropReason {
         DropReason::Malformed,
         DropReason::Unsupported,
         DropReason::Poison,
+        DropReason::Refused,
     ];
 
     /// The label in metrics, status and log.
@@ -47,6 +50,7 @@ impl DropReason {
             DropReason::Malformed => "malformed",
             DropReason::Unsupported => "unsupported",
             DropReason::Poison => "poison",
+            DropReason::Refused => "refused",
         }
     }
 }

@@ -64,13 +64,32 @@ fn statuses(report: &Report) -> Vec<Status> {
 }
 
 fn connection(report: &Report) -> Status {
-    let Connection { phase, connections, failed_attempts, failures, last_fault, set_aside, contested } =
-        &report.connection;
+    let Connection {
+        phase,
+        connections,
+        failed_attempts,
+        failures,
+        last_fault,
+        set_aside,
+        provisioning,
+        other_thing,
+        contested,
+        slowed,
+        broker_lacks: lacks,
+        refused: _,
+    } = &report.connection;
     let fault = last_fault.as_ref();
     let (level, message) = match (phase, fault) {
         _ if *contested => (Level::Error, "another client has the same client id".to_owned()),
         (Phase::Connected { .. }, _) if !set_aside.is_empty() => {
-            (Level::Error, format!("the broker closes the connection over {}", set_aside.join(", ")))
+            (Level::Error, format!("the broker refuses publishes to {}", set_aside.join(", ")))
+        }
+        (Phase::Connected { .. }, _) if !lacks.is_empty() => (Level::Warn, lacks.join(". ")),
+        (Phase::Connected { .. }, _) if *slowed => {
+            (Level::Warn, "the broker takes fewer publishes than the quotas".into())
+        }
+        (Phase::Connected { .. }, _) if let Some(other) = other_thing => {
+            (Level::Warn, format!("the certificate is that of the thing {other}"))
         }
         (Phase::Connected { .. }, _) => (Level::Ok, "connected".to_owned()),
         (Phase::Draining | Phase::Stopped, _) => (Level::Ok, "stopping".to_owned()),
@@ -86,6 +105,7 @@ fn connection(report: &Report) -> Status {
         ("publishes", report.published.publishes.to_string()),
         ("published bytes", report.published.bytes.to_string()),
     ];
+    values.extend(provisioning.as_ref().map(|step| ("provisioning waits for", step.clone())));
     values.extend(fault.map(|fault| ("last fault", fault.sentence.clone())));
     Status { level, name: "connection".into(), message, values }
 }

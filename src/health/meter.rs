@@ -1,6 +1,8 @@
 //! What the uplink has handed to its connections, all topics together.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::latency::{Latency, LatencyFigures};
@@ -11,6 +13,8 @@ pub struct Meter {
     publishes: AtomicU64,
     bytes: AtomicU64,
     latency: Latency,
+    /// By reason code.
+    refused: Mutex<BTreeMap<u8, u64>>,
 }
 
 impl Meter {
@@ -18,6 +22,16 @@ impl Meter {
     pub fn count_published(&self, bytes: u64) {
         self.publishes.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The broker refused a publish with this reason code of MQTT 5.
+    pub fn count_refused(&self, reason: u8) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    /// Publishes that the broker refused, by reason code.
+    pub fn refused(&self) -> BTreeMap<u8, u64> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A record got its PUBACK, `took` after ROS had handed it over.

@@ -59,6 +59,7 @@ struct Sum {
     in_flight: u64,
     acknowledged: u64,
     lost_in_dds: u64,
+    publishes: u64,
     published_bytes: u64,
 }
 
@@ -76,6 +77,7 @@ fn by_name(topics: &[Topic]) -> BTreeMap<&str, Sum> {
         sum.in_flight += topic.in_flight;
         sum.acknowledged += topic.acknowledged;
         sum.lost_in_dds += topic.lost_in_dds;
+        sum.publishes += topic.published.publishes;
         sum.published_bytes += topic.published.bytes;
     }
     sums
@@ -98,6 +100,9 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.gauges("iot_bridge_topic_queued", "Messages that wait to be sent.", each(|sum| sum.queued))?;
     let help = "Messages that were sent and not acknowledged yet.";
     families.gauges("iot_bridge_topic_in_flight", help, each(|sum| sum.in_flight))?;
+    let help =
+        "Publishes that were handed to connections for this ROS topic, of a message or a batch, repetitions included.";
+    families.counters("iot_bridge_topic_publishes", help, each(|sum| sum.publishes))?;
     let help = "Bytes of MQTT packets that were handed to connections for this ROS topic, repetitions included.";
     families.bytes("iot_bridge_topic_publish", help, each(|sum| sum.published_bytes))
 }
@@ -135,6 +140,9 @@ fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let failures = connection.failures.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));
     let help = "Attempts to connect and connections that ended by a fault.";
     families.counters("iot_bridge_connection_failures", help, failures)?;
+    let refused = connection.refused.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));
+    let help = "Publishes that the broker refused, by reason code of MQTT 5.";
+    families.counters("iot_bridge_publishes_refused", help, refused)?;
     report.certificate_expires.map_or(Ok(()), |at| families.certificate_expiry(at))
 }
 

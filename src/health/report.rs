@@ -14,7 +14,7 @@ use super::latency::LatencyFigures;
 pub struct Report {
     /// Version of the program.
     pub version: String,
-    /// The thing's name.
+    /// The thing's name; `{thing}` as long as provisioning has not given it.
     pub thing: String,
     /// Host name and port of the broker.
     pub endpoint: String,
@@ -46,10 +46,22 @@ pub struct Connection {
     pub failures: BTreeMap<String, u64>,
     /// Why the last attempt or connection ended. Stays when a connection stands again.
     pub last_fault: Option<Fault>,
-    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
+    /// What the robot waits for to be provisioned; nothing, if it is or does not have to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<String>,
+    /// The thing that the certificate was provisioned for, if the configuration names another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_thing: Option<String>,
     /// Whether another client seems to have the same client id.
     pub contested: bool,
+    /// Whether the broker takes fewer publishes than the quotas allow.
+    pub slowed: bool,
+    /// What the broker does not have, and what that means, each a sentence without its full stop.
+    pub broker_lacks: Vec<String>,
+    /// Publishes that the broker refused in words, by reason code of MQTT 5 (`0x87`).
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// What the uplink is doing.
@@ -125,6 +137,11 @@ impl Queue {
         self.lanes.iter().map(held).sum()
     }
 
+    /// Records, waiting or in flight, that are not on the disk: what a power cut would take.
+    pub fn memory_only(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.memory_only).sum()
+    }
+
     /// When the oldest record was received.
     pub fn oldest(&self) -> Option<u64> {
         self.lanes.iter().filter_map(|lane| lane.oldest).min()
@@ -139,6 +156,8 @@ pub struct Lane {
     /// What waits, by where it is.
     pub waiting: BTreeMap<Place, Held>,
     pub in_flight: Held,
+    /// Records, waiting or in flight, that are not on the disk: what a power cut would take.
+    pub memory_only: u64,
     /// When the oldest record, waiting or in flight, was received from DDS.
     pub oldest: Option<u64>,
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::report::{Connection, Disk, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
 use super::{DropReason, Meter, TopicHealth, Topics};
-use crate::config::{Aws, Priority};
+use crate::config::{Aws, Priority, UNNAMED, fill_thing};
 use crate::queue;
 use crate::ros::TopicState;
 use crate::uplink::{self, UplinkState};
@@ -50,24 +50,27 @@ impl Reporter {
         let now = Now { instant: Instant::now(), system: SystemTime::now() };
         let uplink = self.uplink.borrow().clone();
         let (configured, leaving) = (self.topics.configured(), self.topics.leaving());
-        let configured = configured.iter().map(|topic| self.topic(topic, state(topic.state()), now.instant));
-        let leaving = leaving.iter().map(|topic| self.topic(topic, State::Removed, now.instant));
+        let thing = uplink.provisioned.as_ref().filter(|_| self.thing == UNNAMED).unwrap_or(&self.thing).clone();
+        let one = |topic: &TopicHealth, state| self.topic(topic, &thing, state, now.instant);
+        let configured: Vec<_> = configured.iter().map(|topic| one(topic, state(topic.state()))).collect();
+        let leaving = leaving.iter().map(|topic| one(topic, State::Removed));
+        let topics = configured.into_iter().chain(leaving).collect();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            thing: self.thing.clone(),
+            thing,
             endpoint: self.endpoint.clone(),
             started: seconds(self.started),
             at: seconds(now.system),
             certificate_expires: uplink.certificate_expires.map(seconds),
-            connection: connection(uplink, now),
+            connection: connection(uplink, self.meter.refused(), now),
             queue: queue_report(&self.queue.figures()),
             published: Published { publishes: self.meter.publishes(), bytes: self.meter.bytes() },
             latency: self.meter.latency(),
-            topics: configured.chain(leaving).collect(),
+            topics,
         }
     }
 
-    fn topic(&self, topic: &TopicHealth, state: State, now: Instant) -> Topic {
+    fn topic(&self, topic: &TopicHealth, thing: &str, state: State, now: Instant) -> Topic {
         let counters = &topic.counters;
         // Read before the account, so that they are never more than it counts; what is dropped in between counts as in
         // reception for this once, and the sum holds.
@@ -78,7 +81,7 @@ impl Reporter {
         let rates = topic.rates(now);
         Topic {
             ros: topic.name.clone(),
-            mqtt: topic.mqtt.clone(),
+            mqtt: fill_thing(&topic.mqtt, thing).into_owned(),
             state,
             received: account.received,
             recovered: account.recovered,
@@ -111,7 +114,7 @@ impl Now {
     }
 }
 
-fn connection(uplink: UplinkState, now: Now) -> Connection {
+fn connection(uplink: UplinkState, refused: BTreeMap<u8, u64>, now: Now) -> Connection {
     let phase = match uplink.phase {
         uplink::Phase::Connecting => Phase::Connecting,
         uplink::Phase::Connected { since } => Phase::Connected { since: now.seconds_at(since) },
@@ -132,7 +135,12 @@ fn connection(uplink: UplinkState, now: Now) -> Connection {
         failures: uplink.failures.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
         last_fault: uplink.last_fault.map(fault),
         set_aside: uplink.set_aside,
+        provisioning: uplink.provisioning.map(|step| step.label().to_owned()),
+        other_thing: uplink.other_thing,
         contested: uplink.contested,
+        slowed: uplink.slowed,
+        broker_lacks: uplink.broker_lacks.into_iter().map(str::to_owned).collect(),
+        refused: refused.into_iter().map(|(reason, count)| (format!("{reason:#04x}"), count)).collect(),
     }
 }
 
@@ -148,6 +156,7 @@ fn queue_report(figures: &queue::Figures) -> Queue {
             lane: name.to_owned(),
             waiting,
             in_flight: Held { records: lane.in_flight, bytes: lane.in_flight_bytes },
+            memory_only: lane.memory_only,
             oldest: lane.oldest_received_ns.map(|ns| Duration::from_nanos(ns.try_into().unwrap_or(0)).as_secs()),
         }
     };

@@ -70,6 +70,11 @@ fn fit(mut line: String) -> String {
 
 fn connection(uplink: &UplinkState, now: Instant) -> String {
     let fault = uplink.last_fault.as_ref().map(|(fault, _)| fault);
+    if let (Phase::Connecting, Some(step)) = (uplink.phase, uplink.provisioning) {
+        let before = fault.map(|fault| format!("; last time: {fault}")).unwrap_or_default();
+        return format!("Not provisioned yet: waiting for {}{before}.", step.label());
+    }
+    let not = if uplink.provisioning.is_some() { "Not provisioned yet" } else { "Not connected" };
     match (uplink.phase, fault) {
         (Phase::Connected { .. }, _) => "Connected.".to_owned(),
         (Phase::Draining, _) => "Stopping: sending what is queued.".to_owned(),
@@ -82,7 +87,7 @@ fn connection(uplink: &UplinkState, now: Instant) -> String {
                 seconds => format!("in {seconds} s"),
             };
             let why = fault.map(|fault| format!(": {fault}")).unwrap_or_default();
-            format!("Not connected, next attempt {wait}{why}.")
+            format!("{not}, next attempt {wait}{why}.")
         }
     }
 }

@@ -223,7 +223,12 @@ impl Keeper {
         let Some(log) = &mut self.log else { return Ok(()) };
         for lane in LANES {
             loop {
-                let Some((numbers, bytes)) = self.shared.lock().store.wants_read(lane) else { break };
+                let wanted = {
+                    let mut inner = self.shared.lock();
+                    inner.store.unread(lane);
+                    inner.store.wants_read(lane)
+                };
+                let Some((numbers, bytes)) = wanted else { break };
                 let read = log.read(lane, numbers.clone(), bytes, now)?;
                 let range = (numbers.start, read.next);
                 self.shared.change(now, |store| store.end_read(lane, range, read.records, now));

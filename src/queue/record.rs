@@ -39,7 +39,7 @@ impl Record {
 pub struct Route {
     /// Name of the ROS topic, for log and status.
     pub ros: String,
-    /// MQTT topic, ready to publish to.
+    /// MQTT topic, ready to publish to but for the name of the thing, where that was not known.
     pub mqtt: String,
     pub qos: Qos,
     pub retain: bool,
@@ -56,6 +56,11 @@ impl Route {
         let mut hasher = DefaultHasher::new();
         (&self.ros, &self.mqtt).hash(&mut hasher);
         TopicKey(hasher.finish())
+    }
+
+    /// Whether records of this and of `other` stay in order.
+    pub fn is_same_topic(&self, other: &Route) -> bool {
+        (&self.ros, &self.mqtt) == (&other.ros, &other.mqtt)
     }
 
     /// The MQTT topic of what is compressed as `encoding` says, or not at all.

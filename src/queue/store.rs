@@ -2,6 +2,8 @@
 //!
 //! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the keeper.
 
+#[cfg(test)]
+mod check;
 mod flow;
 mod lane;
 mod room;
@@ -16,7 +18,9 @@ use super::losses::Loss;
 use super::record::{Record, Route, TopicKey};
 use crate::config::Overflow;
 use crate::health::DropReason;
-use flow::{Flow, Gap, Place};
+#[cfg(test)]
+use flow::Place;
+use flow::{Flow, Gap};
 use lane::Lane;
 
 pub use spill::Mode;
@@ -240,11 +244,22 @@ impl Store {
         ended.into_iter().map(|(record, _)| record).collect()
     }
 
+    /// Takes all leases back. Answers how many records that are.
     pub fn rewind(&mut self) -> usize {
         self.leased.clear();
+        self.take_back(|_| true)
+    }
+
+    /// Takes all leases of a topic back.
+    pub fn rewind_topic(&mut self, topic: TopicKey) -> usize {
+        self.leased.retain(|_, leased| leased.key != topic);
+        self.take_back(|key| key == topic)
+    }
+
+    fn take_back(&mut self, which: impl Fn(TopicKey) -> bool) -> usize {
         let mut taken_back = 0;
         for lane in &mut self.lanes {
-            lane.rewind(|record| {
+            lane.rewind(&which, |record| {
                 taken_back += 1;
                 record.route.counters.leave_flight();
                 record.route.counters.enter_queue();
@@ -264,14 +279,8 @@ impl Store {
         let (mut earliest, mut expired) = (None::<Instant>, Vec::new());
         for lane in &mut self.lanes {
             for flow in lane.flows.values_mut() {
-                expired.extend(flow.extract(|record, place| {
-                    // What is being written is dropped when that is done.
-                    let gone = record.expires <= now && !matches!(place, Place::Writing(_));
-                    if !gone {
-                        earliest = Some(earliest.map_or(record.expires, |earliest| earliest.min(record.expires)));
-                    }
-                    gone
-                }));
+                flow.drop_expired(now, &mut expired);
+                earliest = earliest.into_iter().chain(flow.earliest_expiry()).min();
             }
             lane.tidy_round();
         }

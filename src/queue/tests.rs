@@ -3,11 +3,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Account, Lease, Queue, RECORD_OVERHEAD, Record, Route};
+use super::{Account, Lease, LeaseId, Queue, RECORD_OVERHEAD, Record, Route};
 use crate::config::{self, Overflow, Priority, Qos};
 use crate::health::{DropReason, TopicCounters};
 
+mod batches;
+mod damage;
 mod disk;
+mod faults;
+mod lives;
+mod meddler;
 mod model;
 mod robot;
 

@@ -1,6 +1,7 @@
 //! The JSON object around a message that says where it comes from.
 
 use crate::codec::{Full, JsonBuffer};
+use crate::config::UNNAMED;
 
 /// What stands in an envelope apart from the message, times in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +11,7 @@ pub(super) struct Stamps {
     pub(super) received_ns: i64,
 }
 
-/// The envelope of one topic: `{"thing":…,"topic":…,"type":…,"seq":…,"stamp":…,"received":…,"msg":…}`.
+/// The envelope of one topic, `thing` being `null` as long as it has no name: `{"thing":…,"topic":…,"type":…,"seq":…,"stamp":…,"received":…,"msg":…}`.
 #[derive(Debug)]
 pub(super) struct Envelope {
     /// Everything before the value of `seq`, which is the same for all messages.
@@ -20,13 +21,18 @@ pub(super) struct Envelope {
 impl Envelope {
     pub(super) fn new(thing: &str, topic: &str, type_name: &str) -> Self {
         let mut head = JsonBuffer::new(usize::MAX);
-        let mut member = |before: &[u8], text: &str| -> Result<(), Full> {
+        let member = |head: &mut JsonBuffer, before: &[u8], text: &str| -> Result<(), Full> {
             head.put(before)?;
             head.put_text(text)
         };
-        member(br#"{"thing":"#, thing)
-            .and_then(|()| member(br#","topic":"#, topic))
-            .and_then(|()| member(br#","type":"#, type_name))
+        let first = match thing {
+            // A robot that is not provisioned yet does not know its name.
+            UNNAMED => head.put(br#"{"thing":null"#),
+            name => member(&mut head, br#"{"thing":"#, name),
+        };
+        first
+            .and_then(|()| member(&mut head, br#","topic":"#, topic))
+            .and_then(|()| member(&mut head, br#","type":"#, type_name))
             .and_then(|()| head.put(br#","seq":"#))
             .expect("the buffer has no limit");
         Envelope { head: head.as_bytes().to_vec() }

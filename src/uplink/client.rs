@@ -9,6 +9,7 @@
 mod aliases;
 mod limits;
 mod reason;
+mod subscription;
 mod wire;
 
 use std::collections::{HashSet, VecDeque};
@@ -30,12 +31,13 @@ use tokio_rustls::client::TlsStream;
 
 pub(super) use limits::Limits;
 pub(super) use reason::Reason;
+pub(super) use subscription::Arrival;
 pub(super) use wire::Said;
 
 use super::CONNECT_TIMEOUT;
 use super::dial::{DialFailure, dial};
 use super::presence::last_will;
-use crate::config::{self, Aws, Mqtt, Qos, Version};
+use crate::config::{self, Aws, Encoding, Mqtt, Qos, Version};
 use aliases::{Aliases, Naming};
 use wire::{Incoming, Malformed, Publish};
 
@@ -93,6 +95,10 @@ pub(super) enum Event {
     Sent { packet_id: Option<u16> },
     /// A PUBACK.
     Acknowledged { packet_id: u16, said: Said },
+    /// A SUBACK.
+    Subscribed { packet_id: u16, granted: bool },
+    /// Something that was subscribed to. It is acknowledged already.
+    Arrived(Arrival),
 }
 
 /// Something to publish.
@@ -102,8 +108,10 @@ pub(super) struct Message<'a> {
     pub qos: Qos,
     pub retain: bool,
     pub payload: &'a Bytes,
-    /// Only MQTT 5 has a word for it.
+    /// What it is before it is compressed. Only MQTT 5 has a word for it.
     pub content_type: Option<&'static str>,
+    /// How it is compressed. Only in MQTT 5.
+    pub encoding: Option<Encoding>,
     /// Seconds after which the broker keeps it for nobody any more. Only in MQTT 5.
     pub expires_in: Option<u32>,
 }
@@ -198,6 +206,12 @@ impl Client {
         self.aliases = Aliases::new(0);
     }
 
+    /// `message` as the broker takes it.
+    fn within_limits<'a>(&self, message: &Message<'a>) -> Message<'a> {
+        let qos = if self.limits.qos == Qos::AtMostOnce { Qos::AtMostOnce } else { message.qos };
+        Message { qos, retain: message.retain && self.limits.retain, ..*message }
+    }
+
     /// Most bytes that the packet of `message` can have.
     pub fn size_of(&self, message: &Message<'_>) -> usize {
         let alias = (self.limits.topic_aliases > 0).then_some(1);
@@ -206,6 +220,7 @@ impl Client {
 
     /// Takes `message` over, behind all that was submitted before. Answers how many bytes its packet has.
     pub fn publish(&mut self, message: &Message<'_>) -> usize {
+        let message = &self.within_limits(message);
         let packet_id = match message.qos {
             Qos::AtMostOnce => 0,
             Qos::AtLeastOnce => self.next_id(),
@@ -219,6 +234,15 @@ impl Client {
         let size = publish.size();
         self.submitted.push_back(publish);
         size
+    }
+
+    /// Asks for what is published to `filters`, of which AWS IoT Core takes 8 at a time. Answers the packet identifier, which
+    /// [`Event::Subscribed`] brings back.
+    pub fn subscribe(&mut self, filters: &[&str], qos: Qos) -> Result<u16, Failure> {
+        let (packet_id, before) = (self.next_id(), self.unwritten.len());
+        subscription::write_subscribe(self.version, packet_id, filters, qos, &mut self.unwritten)?;
+        self.encoded_bytes += (self.unwritten.len() - before) as u64;
+        Ok(packet_id)
     }
 
     /// The broker has not taken a publish to `topic`.
@@ -353,8 +377,18 @@ impl Client {
                 self.in_use.remove(&packet_id);
                 self.events.push_back(Event::Acknowledged { packet_id, said });
             }
+            (Incoming::SubAck { packet_id, granted }, true) => {
+                self.in_use.remove(&packet_id);
+                self.events.push_back(Event::Subscribed { packet_id, granted });
+            }
+            (Incoming::Arrived(arrival, packet_id), true) => {
+                if let Some(packet_id) = packet_id {
+                    self.encode_raw(&subscription::puback(packet_id));
+                }
+                self.events.push_back(Event::Arrived(arrival));
+            }
             (Incoming::Pong, true) => {}
-            (Incoming::Pong | Incoming::PubAck { .. }, false) => {
+            (Incoming::Pong | Incoming::PubAck { .. } | Incoming::SubAck { .. } | Incoming::Arrived(..), false) => {
                 return Err(Failure::Protocol("it sent something else before its CONNACK".into()));
             }
             (Incoming::Accepted(_) | Incoming::RefusedV4(_) | Incoming::Refused(_), true) => {

@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 
 use super::client::{Client, Failure};
 use super::early_close::Course;
-use super::fault::{Fault, FaultKind, Peer, classify};
+use super::fault::{Fault, FaultKind};
 use super::outbox::Outbox;
 use super::shutdown::Shutdown;
 use super::state::Phase;
@@ -57,7 +57,8 @@ impl Connection {
     /// Looks the name up, connects, shakes hands and waits for the CONNACK.
     pub async fn open(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>, meter: Arc<Meter>) -> Result<Self, Failure> {
         let client = Client::connect(aws, mqtt, tls).await?;
-        Ok(Connection { client, outbox: Outbox::new(mqtt, meter) })
+        let outbox = Outbox::new(aws.thing.clone(), mqtt, client.limits(), meter);
+        Ok(Connection { client, outbox })
     }
 
     /// Sends what the queue has until the connection ends or the uplink is told to stop. Answers what was in flight then.
@@ -75,6 +76,10 @@ impl Connection {
 
     async fn serve_until_end(&mut self, uplink: &mut Uplink, since: Instant, shutdown: &mut Shutdown<'_>) -> End {
         let Connection { client, outbox } = self;
+        if uplink.rules.without_aliases {
+            client.without_aliases();
+        }
+        uplink.note_limits(client.limits());
         let queue = uplink.queue.clone();
         let (mut stage, mut ticks) = (Stage::Serving, ticks());
         loop {
@@ -89,14 +94,16 @@ impl Connection {
             let resume = outbox.resume();
             tokio::select! {
                 event = client.poll() => match event {
-                    Ok(event) => outbox.note(&event, &mut uplink.rules, &queue),
-                    Err(_) if is_leaving => return End::Disconnected,
-                    Err(failure) => {
-                        return End::Fault(classify(&failure, Peer::connected(&uplink.aws, &uplink.mqtt)));
+                    Ok(event) => {
+                        if let Err(failure) = outbox.note(event, client, &mut uplink.rules, &queue) {
+                            return End::Fault(uplink.fault_of(&failure));
+                        }
                     }
+                    Err(_) if is_leaving => return End::Disconnected,
+                    Err(failure) => return End::Fault(uplink.fault_of(&failure)),
                 },
                 // Each of these is a reason to feed.
-                () = ready(&queue, &uplink.rules.suspects), if may_feed => {}
+                () = ready(&queue, outbox, &uplink.rules.suspects), if may_feed => {}
                 () = sleep_until(resume.unwrap_or(since).into()), if resume.is_some() => {}
                 () = shutdown.requested(), if stage == Stage::Serving => {
                     uplink.set_phase(Phase::Draining);
@@ -122,7 +129,7 @@ impl Connection {
                         _ => {}
                     }
                     if let Err(failure) = client.tick(now) {
-                        return End::Fault(classify(&failure, Peer::connected(&uplink.aws, &uplink.mqtt)));
+                        return End::Fault(uplink.fault_of(&failure));
                     }
                 }
             }
@@ -131,9 +138,9 @@ impl Connection {
 }
 
 /// Waits until a record may be leased. To be asked anew several times a second, because topics are set aside for a time.
-async fn ready(queue: &Queue, suspects: &Suspects) {
+async fn ready(queue: &Queue, outbox: &Outbox, suspects: &Suspects) {
     let now = Instant::now();
-    queue.ready_where(&|route| suspects.permit_route(route, now)).await;
+    queue.ready_where(&|route| outbox.permits(route, suspects, now)).await;
 }
 
 /// Takes leave of the broker; nothing follows that.

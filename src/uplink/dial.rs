@@ -137,3 +137,6 @@ pub(super) fn authority(host: &str, port: u16) -> String {
         _ => format!("{host}:{port}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

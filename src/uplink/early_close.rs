@@ -15,7 +15,7 @@ const SUSPICIOUS: u32 = 5;
 
 /// Closes in a row after which also a connection that was stable does not end the row, but only one that lasted
 /// [`CALM`] times as long: of two clients one comes to know first, backs off, and leaves the other alone for a while.
-const LIKELY: u32 = 3;
+const LIKELY: u32 = 2;
 const CALM: u32 = 10;
 
 /// How a connection went that the broker had accepted.
@@ -40,9 +40,10 @@ impl EarlyCloses {
         EarlyCloses { stable_after, unexplained: 0 }
     }
 
-    /// An attempt failed before the broker accepted it: what follows is no row of accepted connections.
-    pub fn attempt_failed(&mut self) {
-        if !self.is_contested() {
+    /// An attempt failed before the broker accepted it: what follows is no row of accepted connections. A close without a
+    /// CONNACK changes nothing: that is what the other client's CONNECT less than a second before leads to.
+    pub fn attempt_failed(&mut self, kind: FaultKind) {
+        if !self.is_contested() && kind != FaultKind::Closed {
             self.unexplained = 0;
         }
     }
@@ -71,6 +72,11 @@ impl EarlyCloses {
 
     /// A connection ended by `fault`. Answers the fault, said better if the row of closes allows.
     pub fn connection_ended(&mut self, course: Course, fault: Fault, client_id: &str) -> Fault {
+        if fault.kind == FaultKind::TakenOver {
+            // MQTT 5 has a word for it: there is nothing to guess.
+            self.unexplained = self.unexplained.max(SUSPICIOUS);
+            return fault;
+        }
         let explained = course.in_flight > 0 && course.acknowledged == 0;
         if fault.kind != FaultKind::Closed || self.is_calm(course.lasted) || explained && !self.is_contested() {
             self.unexplained = 0;
@@ -134,6 +140,19 @@ mod tests {
         );
     }
 
+    /// What the broker says in so many words is believed at once, and until a connection has lasted.
+    #[test]
+    fn a_broker_that_says_it_is_believed() {
+        let mut closes = EarlyCloses::new(Duration::from_secs(30));
+        let fault = Fault::new(FaultKind::TakenOver, "another client has connected".into());
+        assert_eq!(closes.connection_ended(CLOSED, fault.clone(), "robot1"), fault);
+        assert!(closes.is_contested());
+        closes.stands(Duration::from_secs(299));
+        assert!(closes.is_contested());
+        closes.stands(Duration::from_secs(300));
+        assert!(!closes.is_contested());
+    }
+
     /// Two clients with one client id and the default times, over five minutes: both come to say so, and connect fewer
     /// than 30 times together.
     #[test]
@@ -148,6 +167,7 @@ mod tests {
             let client = || (EarlyCloses::new(reconnect.stable_after), Backoff::try_new(&reconnect).unwrap(), start);
             let mut clients = [client(), client()];
             let (mut connects, mut connected, mut said) = (0, None::<(usize, Instant)>, [false; 2]);
+            let mut last = None::<Instant>;
             loop {
                 let next = (0..2).filter(|client| connected.is_none_or(|(holder, _)| holder != *client));
                 let next = next.min_by_key(|client| clients[*client].2).expect("at most one is connected");
@@ -157,6 +177,12 @@ mod tests {
                 }
                 connects += 1;
                 clients[next].1.attempted(now);
+                // The broker takes one CONNECT a second of a client id.
+                if last.replace(now).is_some_and(|last| now - last < Duration::from_secs(1)) {
+                    clients[next].0.attempt_failed(FaultKind::Closed);
+                    clients[next].2 = clients[next].1.next_attempt(now);
+                    continue;
+                }
                 if let Some((holder, since)) = connected.replace((next, now)) {
                     let (closes, backoff, at) = &mut clients[holder];
                     let course = Course { lasted: now - since, ..CLOSED };

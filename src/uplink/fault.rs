@@ -48,7 +48,7 @@ pub enum FaultKind {
     NotAuthorized,
     /// CONNACK: the client id is not allowed.
     BadClientId,
-    /// CONNACK: the MQTT service is not available.
+    /// CONNACK, or an answer to a request: the service is not available.
     Unavailable,
     /// The broker, or something on the way, closed the connection.
     Closed,
@@ -58,6 +58,10 @@ pub enum FaultKind {
     AckOverdue,
     /// Broker and bridge do not understand each other.
     Protocol,
+    /// AWS IoT Core refuses to provision the robot.
+    ProvisioningRejected,
+    /// What provisioning brings can't be stored.
+    ProvisioningStorage,
     /// The operating system, or the broker, reports something else.
     Network,
     /// The broker, speaking MQTT 5, closed the connection over something that it has received.
@@ -95,6 +99,8 @@ impl FaultKind {
             FaultKind::TakenOver => "taken_over",
             FaultKind::AckOverdue => "ack_overdue",
             FaultKind::Protocol => "protocol",
+            FaultKind::ProvisioningRejected => "provisioning_rejected",
+            FaultKind::ProvisioningStorage => "provisioning_storage",
             FaultKind::Network => "network",
             FaultKind::Disconnected => "disconnected",
             FaultKind::QuotaExceeded => "quota_exceeded",
@@ -117,6 +123,8 @@ impl FaultKind {
             | FaultKind::Tls
             | FaultKind::NotAuthorized
             | FaultKind::BadClientId
+            | FaultKind::ProvisioningRejected
+            | FaultKind::ProvisioningStorage
             | FaultKind::TakenOver
             | FaultKind::UseAnotherServer
             | FaultKind::ProxyAuthentication

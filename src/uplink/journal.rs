@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::client::Said;
 use super::fault::{Fault, FaultKind};
 use crate::queue::Route;
 
@@ -73,16 +74,40 @@ pub(super) fn log_connected(endpoint: &str, port: u16, client_id: &str) {
     tracing::info!(endpoint, port, client_id, "Connected to {endpoint}:{port} as {client_id}.");
 }
 
+/// What a fault has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum During {
+    /// An attempt to become provisioned.
+    Provisioning,
+    /// An attempt to connect.
+    Attempt,
+    Connection,
+}
+
 /// Logs why there is no connection. Nothing is lost by it: the queue keeps what was not acknowledged.
-pub(super) fn log_fault(fault: &Fault, was_connected: bool, times: u64) {
+pub(super) fn log_fault(fault: &Fault, during: During, times: u64) {
     let (reason, sentence) = (fault.kind.label(), &fault.sentence);
-    let what = if was_connected { "Lost the connection" } else { "Cannot connect" };
+    let what = match during {
+        During::Provisioning => "The robot is not provisioned yet",
+        During::Attempt => "Cannot connect",
+        During::Connection => "Lost the connection",
+    };
     match times {
         1 if fault.kind.needs_somebody() => tracing::error!(reason, "{what}: {sentence}."),
         1 => tracing::warn!(reason, "{what}: {sentence}."),
         _ if fault.kind.needs_somebody() => tracing::error!(reason, times, "{what}, {times} times more: {sentence}."),
         _ => tracing::warn!(reason, times, "{what}, {times} times more: {sentence}."),
     }
+}
+
+/// Logs that the certificate is that of the thing `registered`, while the bridge is to be `configured`.
+pub(super) fn log_other_thing(configured: &str, registered: &str) {
+    tracing::warn!(
+        thing = configured,
+        registered,
+        "The certificate is that of the thing {registered}, while aws.thing is {configured}, which stays in force. Leave \
+         aws.thing out, or have the template give that name."
+    );
 }
 
 /// Logs that `topic` has to wait so that the others can flow.
@@ -93,6 +118,47 @@ pub(super) fn log_set_aside(topic: &str, wait: Duration) {
          them. They wait and are tried again in {} s, the others go on.",
         wait.as_secs()
     );
+}
+
+/// Logs that `topic` has to wait because the broker refuses it, with the broker's reason.
+pub(super) fn log_refused(topic: &str, said: &Said, wait: Duration) {
+    tracing::error!(
+        topic,
+        reason = said.reason.0,
+        "The broker refuses publishes to {topic} ({said}). They wait and are tried again in {} s, the others go on.",
+        wait.as_secs()
+    );
+}
+
+/// Logs that what is published to `topic` is dropped because the broker will never take it, as `more` were since this was
+/// last said.
+pub(super) fn log_never_taken(topic: &str, said: &Said, more: u64) {
+    tracing::error!(
+        topic,
+        reason = said.reason.0,
+        more,
+        "A publish to {topic} is dropped: the broker does not take it ({said}). {more} more were since this was last said."
+    );
+}
+
+/// Logs that less is sent than the quotas allow.
+pub(super) fn log_slowed() {
+    tracing::warn!(
+        "The broker takes fewer publishes than mqtt.quotas allow (quota exceeded, 0x97); sending more slowly. What it \
+         refused is sent again."
+    );
+}
+
+/// Logs that what is sent is bounded by the quotas alone again.
+pub(super) fn log_slowed_no_more() {
+    tracing::info!("The broker takes publishes as fast as mqtt.quotas allow again.");
+}
+
+/// Logs what the broker takes less than others.
+pub(super) fn log_limits(lacks: &[&str]) {
+    for lack in lacks {
+        tracing::warn!("{lack}.");
+    }
 }
 
 /// Logs that a topic that was set aside flows again.

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::client::{Client, Event};
+use super::client::{Client, Event, Failure, Limits, Message, Reason, Said};
 use super::journal;
 use super::pacer::{Pacer, Wait};
 use super::parcel::{Company, Parcel};
 use super::presence::Presence;
-use super::suspects::Suspects;
+use super::suspects::{Suspects, Verdict};
 use super::window::{Publish, Window};
-use crate::config::{Mqtt, Qos};
-use crate::health::{DropReason, Meter};
-use crate::queue::Queue;
+use crate::config::{Mqtt, Qos, fill_thing};
+use crate::health::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
+use crate::queue::{Queue, Route};
 
 /// A QoS 0 publish has no PUBACK. If the broker has not closed the connection within this time, it was not over that.
 const QOS_0_DOUBT: Duration = Duration::from_secs(2);
@@ -27,11 +27,17 @@ pub(super) struct Rules {
     pub pacer: Pacer,
     pub suspects: Suspects,
     pub company: Company,
+    /// The broker has taken offence at a topic alias.
+    pub without_aliases: bool,
+    /// What was said of topics of which the broker will never take a publish.
+    pub never_taken: BTreeMap<String, Repeat>,
 }
 
 /// What one connection has in hand and in flight.
 #[derive(Debug)]
 pub(super) struct Outbox {
+    /// What stands for `{thing}` in topics that have it open.
+    thing: String,
     meter: Arc<Meter>,
     pub window: Window,
     presence: Option<Presence>,
@@ -43,12 +49,17 @@ pub(super) struct Outbox {
     resume: Option<Instant>,
     /// MQTT topics of QoS 0 publishes over which the broker may still close the connection, and when each was last sent.
     doubtful: BTreeMap<String, Instant>,
+    /// Topics of which the broker has refused a publish that goes back to the queue. Nothing more of them is sent before all
+    /// that is in flight is answered.
+    returning: Vec<Arc<Route>>,
 }
 
 impl Outbox {
-    pub fn new(mqtt: &Mqtt, meter: Arc<Meter>) -> Self {
-        let window = Window::new(mqtt.quotas.in_flight, mqtt.ack_timeout);
+    pub fn new(thing: String, mqtt: &Mqtt, limits: &Limits, meter: Arc<Meter>) -> Self {
+        let capacity = mqtt.quotas.in_flight.min(limits.receive_maximum.into());
+        let window = Window::new(capacity, mqtt.ack_timeout);
         Outbox {
+            thing,
             meter,
             window,
             presence: Presence::new(mqtt),
@@ -56,6 +67,7 @@ impl Outbox {
             in_hand: None,
             resume: None,
             doubtful: BTreeMap::new(),
+            returning: Vec::new(),
         }
     }
 
@@ -97,7 +109,7 @@ impl Outbox {
 
     /// Submits records while the window has room, the quotas allow it and the queue has some.
     pub fn feed(&mut self, client: &mut Client, rules: &mut Rules, queue: &Queue) {
-        let Rules { pacer, suspects, company } = rules;
+        let Rules { pacer, suspects, company, .. } = rules;
         self.resume = None;
         let begun = Instant::now();
         while self.has_room(suspects) {
@@ -122,7 +134,12 @@ impl Outbox {
                 parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
                 continue;
             }
-            let (size, now) = (client.size_of(&parcel.message()), Instant::now());
+            let now = Instant::now();
+            let size = addressed(parcel.message(now), &self.thing, |message| client.size_of(message));
+            if client.limits().packet.is_some_and(|most| size > most) {
+                parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
+                continue;
+            }
             if let Err(wait) = pacer.admits(size, now) {
                 self.hold(parcel, wait);
                 break;
@@ -130,8 +147,14 @@ impl Outbox {
             if parcel.lease.is_some() {
                 company.sent(&parcel.route, now);
             }
-            pacer.sent(self.submit(client, parcel), now);
+            suspects.sent(parcel.message(now).topic);
+            pacer.sent(self.submit(client, parcel, now), now);
         }
+    }
+
+    /// Whether records of `route` may be leased at `now`.
+    pub fn permits(&self, route: &Route, suspects: &Suspects, now: Instant) -> bool {
+        suspects.permit_route(route, now) && !self.returning.iter().any(|other| other.is_same_topic(route))
     }
 
     /// Keeps what may not be sent yet.
@@ -155,12 +178,12 @@ impl Outbox {
             self.announced = true;
             return Some(Parcel::of_message(presence.route.clone(), presence.online.clone()));
         }
-        queue.lease_where(now, &|route| suspects.permit_route(route, now)).map(Parcel::of)
+        queue.lease_where(now, &|route| self.permits(route, suspects, now)).map(Parcel::of)
     }
 
     /// Hands `parcel` to the MQTT client. Answers how many bytes its packet has.
-    fn submit(&mut self, client: &mut Client, mut parcel: Parcel) -> usize {
-        let size = client.publish(&parcel.message());
+    fn submit(&mut self, client: &mut Client, mut parcel: Parcel, now: Instant) -> usize {
+        let size = addressed(parcel.message(now), &self.thing, |message| client.publish(message));
         let encoding = parcel.pack().encoding;
         let Parcel { lease, route, received_ns, .. } = parcel;
         route.counters.count_published(size as u64);
@@ -169,31 +192,115 @@ impl Outbox {
         size
     }
 
-    /// Takes note of what the client reports.
-    pub fn note(&mut self, event: &Event, rules: &mut Rules, queue: &Queue) {
+    /// Takes note of what the client reports. Fails if that means that the two do not understand each other.
+    pub fn note(&mut self, event: Event, client: &mut Client, rules: &mut Rules, queue: &Queue) -> Result<(), Failure> {
         let now = Instant::now();
-        let done = match event {
-            Event::Sent { packet_id } => self.window.sent(*packet_id, now),
-            Event::Acknowledged { packet_id, .. } => self.window.acknowledge(*packet_id, now),
+        let (publish, said) = match event {
+            Event::Sent { packet_id } => (self.window.sent(packet_id, now), None),
+            Event::Acknowledged { packet_id, said } => (self.window.acknowledge(packet_id, now), Some(said)),
+            Event::Subscribed { .. } | Event::Arrived(_) => return Ok(()),
         };
-        if let Some(publish) = done {
-            rules.pacer.arrived(publish.size, now);
-            if let Some(lease) = publish.lease {
-                queue.acknowledge(lease);
-            }
-            let topic = publish.topic();
-            rules.suspects.has_gone(&publish.route.mqtt);
-            match publish.route.qos {
-                Qos::AtLeastOnce => {
-                    publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
-                    clear(&mut rules.suspects, topic);
-                }
-                Qos::AtMostOnce => match self.doubtful.get_mut(topic) {
-                    Some(last) => *last = now,
-                    None => _ = self.doubtful.insert(topic.to_owned(), now),
-                },
+        let Some(publish) = publish else { return Ok(()) };
+        rules.pacer.arrived(publish.size, now);
+        match said.filter(|said| said.reason.is_failure()) {
+            None => self.taken(&publish, rules, queue, now),
+            Some(said) if said.reason == Reason::PACKET_ID_IN_USE => return Err(Failure::Disconnected(said)),
+            Some(said) => {
+                client.was_refused(&fill_thing(publish.topic(), &self.thing));
+                self.refused(&publish, &said, rules, queue, now);
             }
         }
+        self.give_back(queue);
+        Ok(())
+    }
+
+    fn taken(&mut self, publish: &Publish, rules: &mut Rules, queue: &Queue, now: Instant) {
+        if let Some(lease) = publish.lease {
+            queue.acknowledge(lease);
+        }
+        let topic = publish.topic();
+        rules.suspects.has_gone(&publish.route.mqtt);
+        match publish.route.qos {
+            Qos::AtLeastOnce => {
+                rules.pacer.throttle.taken(now);
+                publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
+                clear(&mut rules.suspects, topic, &self.thing);
+            }
+            Qos::AtMostOnce => match self.doubtful.get_mut(topic) {
+                Some(last) => *last = now,
+                None => _ = self.doubtful.insert(topic.to_owned(), now),
+            },
+        }
+    }
+
+    /// The broker says in words that it does not take a publish.
+    fn refused(&mut self, publish: &Publish, said: &Said, rules: &mut Rules, queue: &Queue, now: Instant) {
+        let (topic, records) = (publish.topic(), publish.received_ns.len());
+        self.meter.count_refused(said.reason.0);
+        match said.reason {
+            Reason::QUOTA_EXCEEDED => {
+                if rules.pacer.throttle.refused(now) {
+                    journal::log_slowed();
+                }
+            }
+            Reason::PACKET_TOO_LARGE => {
+                return self.drop_refused(publish, said, DropReason::TooLarge, rules, queue, now);
+            }
+            // The topic, or the payload, is and stays wrong.
+            Reason::TOPIC_NAME_INVALID | Reason::PAYLOAD_FORMAT_INVALID => {
+                return self.drop_refused(publish, said, DropReason::Refused, rules, queue, now);
+            }
+            reason => {
+                let forbidden = reason == Reason::NOT_AUTHORIZED;
+                match rules.suspects.refused(&publish.route, topic, records, forbidden, now) {
+                    Some(Verdict::SetAside { topic, wait }) => {
+                        journal::log_refused(&fill_thing(&topic, &self.thing), said, wait)
+                    }
+                    Some(Verdict::Poison) => {
+                        return self.drop_refused(publish, said, DropReason::Refused, rules, queue, now);
+                    }
+                    None => {}
+                }
+            }
+        }
+        if publish.lease.is_none() {
+            self.announced = false;
+            return;
+        }
+        // What is in hand of the topic is newer.
+        self.in_hand.take_if(|parcel| parcel.lease.is_some() && parcel.route.is_same_topic(&publish.route));
+        if !self.returning.iter().any(|route| route.is_same_topic(&publish.route)) {
+            self.returning.push(publish.route.clone());
+        }
+    }
+
+    /// Drops what the broker will never take.
+    fn drop_refused(
+        &self,
+        publish: &Publish,
+        said: &Said,
+        reason: DropReason,
+        rules: &mut Rules,
+        queue: &Queue,
+        now: Instant,
+    ) {
+        let topic = fill_thing(publish.topic(), &self.thing);
+        if let Some(more) = rules.never_taken.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE) {
+            journal::log_never_taken(&topic, said, more);
+        }
+        publish.lease.inspect(|lease| _ = queue.discard(*lease, reason, now));
+    }
+
+    /// Gives the records back that were refused for now, in their order, once no publish of their topic is in flight.
+    fn give_back(&mut self, queue: &Queue) {
+        let window = &self.window;
+        self.returning.retain(|route| {
+            let in_flight = window.in_flight().any(|publish| publish.route.is_same_topic(route));
+            if !in_flight {
+                queue.rewind_topic(route);
+            }
+            in_flight
+        });
     }
 
     /// Takes QoS 0 publishes for taken that were sent long enough ago. To be called several times a second.
@@ -201,7 +308,7 @@ impl Outbox {
         self.doubtful.retain(|topic, last| {
             let in_doubt = now.saturating_duration_since(*last) < QOS_0_DOUBT;
             if !in_doubt {
-                clear(suspects, topic);
+                clear(suspects, topic, &self.thing);
             }
             in_doubt
         });
@@ -212,10 +319,15 @@ impl Outbox {
     pub fn leave(&mut self, client: &mut Client, suspects: &Suspects) {
         self.resume = None;
         if let Some(presence) = self.presence.take().filter(|presence| !suspects.is_trial(&presence.route.mqtt)) {
-            self.submit(client, Parcel::of_message(presence.route, presence.offline));
+            self.submit(client, Parcel::of_message(presence.route, presence.offline), Instant::now());
         }
         client.disconnect();
     }
+}
+
+/// Hands `message` on to `then`, with the name of the thing in its topic where that was open.
+fn addressed<T>(message: Message<'_>, thing: &str, then: impl FnOnce(&Message<'_>) -> T) -> T {
+    then(&Message { topic: &fill_thing(message.topic, thing), ..message })
 }
 
 /// How long ago `received_ns` was, nanoseconds since 1970. Nothing, if the clock was set back since.
@@ -224,9 +336,9 @@ fn time_since(received_ns: i64) -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(then)
 }
 
-/// The broker takes publishes to `topic`.
-fn clear(suspects: &mut Suspects, topic: &str) {
+/// The broker takes publishes to `topic` of `thing`.
+fn clear(suspects: &mut Suspects, topic: &str, thing: &str) {
     if suspects.acknowledged(topic) {
-        journal::log_taken_again(topic);
+        journal::log_taken_again(&fill_thing(topic, thing));
     }
 }

@@ -19,6 +19,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::throttle::Throttle;
 use crate::config::Quotas;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,6 +33,8 @@ const BURST: Duration = Duration::from_millis(50);
 pub(super) struct Pacer {
     publishes: Option<Meter>,
     bytes: Option<Meter>,
+    /// What the broker takes less than the quotas say.
+    pub throttle: Throttle,
 }
 
 /// Why a publish may not be sent yet.
@@ -48,6 +51,7 @@ impl Pacer {
         Pacer {
             publishes: quotas.publishes_per_second.map(|limit| Meter::new(limit.into())),
             bytes: quotas.bytes_per_second.map(Meter::new),
+            throttle: Throttle::default(),
         }
     }
 
@@ -55,15 +59,22 @@ impl Pacer {
     pub fn admits(&mut self, size: usize, now: Instant) -> Result<(), Wait> {
         let publishes = self.publishes.as_mut().map_or(Ok(()), |meter| meter.admits(1, now));
         let bytes = self.bytes.as_mut().map_or(Ok(()), |meter| meter.admits(size as u64, now));
-        match (publishes, bytes) {
+        let quotas = match (publishes, bytes) {
             (Ok(()), other) | (other, Ok(())) => other,
             (Err(Wait::Until(one)), Err(Wait::Until(other))) => Err(Wait::Until(one.max(other))),
             (Err(_), Err(_)) => Err(Wait::ForPuback),
+        };
+        match (quotas, self.throttle.wait(now)) {
+            (quotas, None) => quotas,
+            (Ok(()), Some(when)) => Err(Wait::Until(when)),
+            (Err(Wait::Until(other)), Some(when)) => Err(Wait::Until(when.max(other))),
+            (Err(Wait::ForPuback), Some(_)) => Err(Wait::ForPuback),
         }
     }
 
     /// A packet of `size` bytes is sent at `now`.
     pub fn sent(&mut self, size: usize, now: Instant) {
+        self.throttle.sent(now);
         self.each(size, |meter, amount| meter.sent(amount, now));
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Parcel {
     /// When DDS handed each record to the bridge, nanoseconds since 1970; none, if it is not of ROS.
     pub received_ns: Vec<i64>,
     records: Vec<Bytes>,
+    /// When the last of the records expires; never, if the bridge made it.
+    expires: Option<Instant>,
     packed: Option<Packed>,
 }
 
@@ -52,13 +54,14 @@ impl Parcel {
             route: record.route,
             received_ns: vec![record.received_ns],
             records: vec![record.payload],
+            expires: Some(record.expires),
             packed: None,
         }
     }
 
     /// Of a message of the bridge's own.
     pub fn of_message(route: Arc<Route>, payload: Bytes) -> Parcel {
-        Parcel { lease: None, route, received_ns: Vec::new(), records: vec![payload], packed: None }
+        Parcel { lease: None, route, received_ns: Vec::new(), records: vec![payload], expires: None, packed: None }
     }
 
     /// Takes what has come to the queue meanwhile and may travel with it.
@@ -76,6 +79,7 @@ impl Parcel {
         for record in more {
             self.received_ns.push(record.received_ns);
             self.records.push(record.payload);
+            self.expires = self.expires.max(Some(record.expires));
         }
     }
 
@@ -89,8 +93,8 @@ impl Parcel {
         self.packed.get_or_insert_with(|| self.route.packing.pack(&self.records))
     }
 
-    /// As the client takes it. From now on nothing follows.
-    pub fn message(&mut self) -> Message<'_> {
+    /// As the client takes it at `now`. From now on nothing follows.
+    pub fn message(&mut self, now: Instant) -> Message<'_> {
         let route = &self.route;
         let packed = self.packed.get_or_insert_with(|| route.packing.pack(&self.records));
         Message {
@@ -98,8 +102,9 @@ impl Parcel {
             qos: route.qos,
             retain: route.retain,
             payload: &packed.payload,
-            content_type: None,
-            expires_in: None,
+            content_type: self.lease.map(|_| route.packing.content_type()),
+            encoding: packed.encoding,
+            expires_in: self.expires.map(|expires| seconds_until(expires, now)),
         }
     }
 
@@ -118,6 +123,13 @@ impl Parcel {
         };
         packet_size(&self.route.mqtt, self.route.qos, payload)
     }
+}
+
+/// Whole seconds, so that nothing expires too early; MQTT counts up to some 136 years.
+fn seconds_until(expires: Instant, now: Instant) -> u32 {
+    let left = expires.saturating_duration_since(now).as_secs_f64().ceil();
+    // Out of range becomes the nearer end.
+    (left as u32).max(1)
 }
 
 /// Which topics have had publishes of late.

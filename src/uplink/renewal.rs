@@ -18,6 +18,11 @@ impl Renewal {
         Renewal { asked, seen: digest(aws).await }
     }
 
+    /// The files have become what they are by the bridge's own doing.
+    pub async fn look(&mut self, aws: &Aws) {
+        self.seen = digest(aws).await;
+    }
+
     /// Has the uplink disconnect and connect with the files of `aws`, if what is in them is not what was in them before.
     /// Publishes in flight are sent again. Without a connection there is nothing to do: the files are read for each
     /// attempt.

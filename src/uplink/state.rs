@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
+use super::claim::Step;
 use super::expiry;
 use super::fault::Fault;
 
@@ -20,10 +21,20 @@ pub struct UplinkState {
     pub failed_attempts: u64,
     /// When the client certificate expires; unknown until one has been read.
     pub certificate_expires: Option<SystemTime>,
-    /// MQTT topics that the broker closes the connection over. Their records wait while the others flow.
+    /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
+    /// What provisioning waits for; nothing, if the robot has a certificate or none is asked for.
+    pub provisioning: Option<Step>,
+    /// The name of the thing that this process was provisioned for.
+    pub provisioned: Option<String>,
+    /// The thing that the certificate was provisioned for, if the configuration names another.
+    pub other_thing: Option<String>,
     /// Whether another client seems to have the same client id, so that the two close each other's connections.
     pub contested: bool,
+    /// Whether the broker takes fewer publishes than the quotas allow.
+    pub slowed: bool,
+    /// What the broker does not have, and what that means, each a sentence without its full stop.
+    pub broker_lacks: Vec<&'static str>,
 }
 
 /// What the uplink is doing.
@@ -52,7 +63,12 @@ impl Default for UplinkState {
             failed_attempts: 0,
             certificate_expires: None,
             set_aside: Vec::new(),
+            provisioning: None,
+            provisioned: None,
+            other_thing: None,
             contested: false,
+            slowed: false,
+            broker_lacks: Vec::new(),
         }
     }
 }
@@ -68,7 +84,11 @@ impl UplinkState {
         let contested = self.contested.then(|| "Another client seems to have the same client id".to_owned());
         let refused = self.set_aside.iter().map(|topic| format!("The broker refuses publishes to {topic}"));
         let expiry = self.certificate_expires.and_then(|expires| expiry::days_left(expires, now)).map(expiry::remark);
-        contested.into_iter().chain(expiry).chain(refused).collect()
+        let other = self.other_thing.as_ref();
+        let other = other.map(|other| format!("The certificate is that of the thing {other}, not of aws.thing"));
+        let slowed = self.slowed.then(|| "The broker takes fewer publishes than mqtt.quotas allow".to_owned());
+        let lacks = self.broker_lacks.iter().map(|lack| (*lack).to_owned());
+        contested.into_iter().chain(other).chain(expiry).chain(refused).chain(slowed).chain(lacks).collect()
     }
 
     pub(super) fn note_fault(&mut self, fault: &Fault) {

@@ -19,6 +19,10 @@
 //! A batch counts as many records, of which one may be at fault: once the connection is closed over a batch alone, its
 //! records go one by one.
 //!
+//! In MQTT 5 a broker may refuse in words, and the connection stands. Then there is nothing to find out: the topic is set
+//! aside at once, and tried again as rarely, but beside the others. What is not said to be for want of permission may be
+//! the record's fault: it is dropped after as many refusals as it takes closes, if its topic was acknowledged before.
+//!
 //! A close proves little by itself: links break, and another client with the same client id closes connections too. So:
 //!
 //! - Topics that were acknowledged before are suspects only after [`CROWDED`] early closes in a row.
@@ -71,6 +75,8 @@ pub(super) struct Suspects {
 struct Aside {
     until: Instant,
     wait: Duration,
+    /// Since the broker refuses in words: how often it has, and whether a trial is in flight.
+    in_words: Option<(u32, bool)>,
 }
 
 /// How the broker has closed the connection.
@@ -160,17 +166,59 @@ impl Suspects {
 
     /// Whether publishes to `topic` may be sent at `now`.
     pub fn permit(&self, topic: &str, now: Instant) -> bool {
-        self.aside.get(topic).is_none_or(|aside| aside.until <= now)
+        let is_due = |aside: &Aside| aside.until <= now && !matches!(aside.in_words, Some((_, true)));
+        self.aside.get(topic).is_none_or(is_due)
     }
 
-    /// Whether `topic` was set aside: a publish to it is a trial, and has to be in flight alone.
+    /// Whether `topic` was set aside because of closes: a publish to it is a trial, and has to be in flight alone.
     pub fn is_trial(&self, topic: &str) -> bool {
-        self.aside.contains_key(topic)
+        self.aside.get(topic).is_some_and(|aside| aside.in_words.is_none())
     }
 
     /// Whether any topic is.
     pub fn has_trials(&self) -> bool {
-        !self.aside.is_empty()
+        self.aside.values().any(|aside| aside.in_words.is_none())
+    }
+
+    /// A publish to `topic` is sent.
+    pub fn sent(&mut self, topic: &str) {
+        if let Some((_, trying)) = self.aside.get_mut(topic).and_then(|aside| aside.in_words.as_mut()) {
+            *trying = true;
+        }
+    }
+
+    /// No publish is in flight any more.
+    pub fn connection_ended(&mut self) {
+        let in_words = self.aside.values_mut().filter_map(|aside| aside.in_words.as_mut());
+        in_words.for_each(|(_, trying)| *trying = false);
+    }
+
+    /// The broker refuses a publish of `records` of `route` to `topic` in words, at `now`; `forbidden` says whether for
+    /// want of permission. Nothing follows if it was sent before that was known.
+    pub fn refused(
+        &mut self,
+        route: &Route,
+        topic: &str,
+        records: usize,
+        forbidden: bool,
+        now: Instant,
+    ) -> Option<Verdict> {
+        let (wait, times) = match self.aside.get(topic) {
+            Some(Aside { in_words: Some((_, false)), .. }) => return None,
+            Some(Aside { in_words: Some((times, true)), wait, .. }) => ((*wait * 2).min(ASIDE.1), times + 1),
+            Some(Aside { in_words: None, wait, .. }) => (*wait, 1),
+            None => (ASIDE.0, 1),
+        };
+        self.suspects.remove(topic);
+        if !forbidden && records > 1 {
+            self.singly.insert(route.mqtt.clone(), records);
+        } else if !forbidden && times >= POISON && self.proven.contains(topic) && !self.spent {
+            self.spent = true;
+            self.aside.remove(topic);
+            return Some(Verdict::Poison);
+        }
+        self.aside.insert(topic.to_owned(), Aside { until: now + wait, wait, in_words: Some((times, false)) });
+        Some(Verdict::SetAside { topic: topic.to_owned(), wait })
     }
 
     /// The topics that are set aside.
@@ -239,7 +287,7 @@ impl Suspects {
                 return Some(Verdict::Poison);
             }
             let (wait, _) = ASIDE;
-            self.aside.insert(topic.to_owned(), Aside { until: now + wait, wait });
+            self.aside.insert(topic.to_owned(), Aside { until: now + wait, wait, in_words: None });
             return Some(Verdict::SetAside { topic: topic.to_owned(), wait });
         }
         self.alone.insert(topic.to_owned(), times);
@@ -291,6 +339,47 @@ mod tests {
         assert!(!suspects.one_at_a_time());
         assert!(!suspects.permit("bad", now) && suspects.permit("good", now));
         assert_eq!(suspects.set_aside(), ["bad"]);
+    }
+
+    /// A broker that refuses in words costs no search: the topic is aside at once, what was in flight with it changes
+    /// nothing, and one trial at a time follows, ever more rarely, beside the others.
+    #[test]
+    fn a_topic_that_is_refused_in_words_is_set_aside() {
+        let (mut suspects, mut now, secret) = (Suspects::new(STABLE), Instant::now(), route("secret"));
+        let refused = |suspects: &mut Suspects, now| suspects.refused(&secret, "secret", 1, true, now);
+        assert_eq!(refused(&mut suspects, now), aside("secret", ASIDE.0));
+        assert_eq!(refused(&mut suspects, now), None, "it was in flight already");
+        assert!(!suspects.one_at_a_time() && !suspects.has_trials() && !suspects.permit("secret", now));
+        for seconds in [30, 60, 120, 240, 480, 960, 1920, 3600, 3600] {
+            now += Duration::from_secs(seconds);
+            assert!(suspects.permit("secret", now));
+            suspects.sent("secret");
+            assert!(!suspects.permit("secret", now), "one at a time");
+            let wait = Duration::from_secs(seconds * 2).min(ASIDE.1);
+            assert_eq!(refused(&mut suspects, now), aside("secret", wait));
+        }
+        now += ASIDE.1;
+        suspects.sent("secret");
+        suspects.connection_ended();
+        assert!(suspects.permit("secret", now), "the trial was lost with the connection");
+        assert!(suspects.acknowledged("secret") && suspects.set_aside().is_empty());
+    }
+
+    /// A record that is refused again and again, and not for want of permission, is poison if its topic works; of a batch
+    /// that is found out one by one.
+    #[test]
+    fn what_is_refused_for_itself_is_poison() {
+        let (mut suspects, mut now, odom) = (Suspects::new(STABLE), Instant::now(), route("odom"));
+        suspects.acknowledged("odom");
+        assert_eq!(suspects.refused(&odom, "odom", 20, false, now), aside("odom", ASIDE.0));
+        assert!(suspects.goes_singly("odom"));
+        for (wait, verdict) in [(30, aside("odom", 2 * ASIDE.0)), (60, Some(Verdict::Poison))] {
+            now += Duration::from_secs(wait);
+            suspects.sent("odom");
+            assert_eq!(suspects.refused(&odom, "odom", 1, false, now), verdict);
+        }
+        assert!(suspects.permit("odom", now), "the next has its turn");
+        assert_eq!(suspects.refused(&odom, "odom", 1, false, now), aside("odom", ASIDE.0));
     }
 
     /// Several forbidden topics are found, in whatever order they close connections.

@@ -12,11 +12,13 @@
 //! | keep alive of 30 to 1200 s; silence for 1.5 times as long closes | [`Record::silent`] |
 //! | a topic that the policy forbids closes (3.1.1) or has reason 0x87 (5); retained publishes have an action of their own | [`AwsBroker::forbid`] |
 //! | 8 filters a SUBSCRIBE, 50 a connection | more closes |
+//! | fleet provisioning by claim, upon a signing request | [`AwsBroker::provision`] |
 //! | retained messages and last wills | [`AwsBroker::retained`], [`Record::wills`] |
 //!
 //! Sessions are never kept. Links that are cut or stall are the business of [`super::link`].
 
 mod limits;
+mod provisioning;
 mod record;
 mod session;
 mod wire;
@@ -42,9 +44,11 @@ use tokio::task::{JoinHandle, JoinSet};
 #[allow(unused_imports, reason = "shared by tests that need different parts of it")]
 pub use self::{
     limits::Limits,
+    provisioning::{Asked, Fleet, FleetRecord, Mishap},
     record::{Arrival, Record, Verdict},
     wire::Refusal,
 };
+use provisioning::{Desk, Principal};
 use session::Order;
 
 use super::certificates::{Authority, Valid};
@@ -99,6 +103,8 @@ struct State {
     last_connect: HashMap<String, Instant>,
     connections: usize,
     retained: BTreeMap<String, Bytes>,
+    /// Set up for provisioning.
+    desk: Option<Desk>,
     record: Record,
     messages: UnboundedSender<(String, Bytes)>,
     random: StdRng,
@@ -112,7 +118,16 @@ impl AwsBroker {
 
     /// As [`AwsBroker::start`]; with `alpn` it takes only clients that ask for MQTT as on port 443.
     pub async fn start_with(authority: &Authority, limits: Limits, alpn: bool) -> Self {
-        let acceptor = TlsAcceptor::from(Arc::new(tls(authority, alpn)));
+        Self::start_named(authority, limits, "localhost", alpn).await
+    }
+
+    /// As [`AwsBroker::start`], with a certificate for `name`.
+    pub async fn start_as(authority: &Authority, limits: Limits, name: &str) -> Self {
+        Self::start_named(authority, limits, name, false).await
+    }
+
+    async fn start_named(authority: &Authority, limits: Limits, name: &str, alpn: bool) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(tls(authority, name, alpn)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, messages) = mpsc::unbounded_channel();
@@ -127,6 +142,7 @@ impl AwsBroker {
             last_connect: HashMap::new(),
             connections: 0,
             retained: BTreeMap::new(),
+            desk: None,
             record: Record::default(),
             messages: sender,
             random: StdRng::seed_from_u64(1),
@@ -192,9 +208,9 @@ impl Drop for AwsBroker {
     }
 }
 
-fn tls(authority: &Authority, alpn: bool) -> ServerConfig {
+fn tls(authority: &Authority, name: &str, alpn: bool) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let identity = authority.issue(&["localhost"], Valid::Now);
+    let identity = authority.issue(&[name], Valid::Now);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
@@ -228,7 +244,9 @@ async fn welcome(acceptor: TlsAcceptor, stream: TcpStream, shared: Arc<Shared>, 
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let (_, tls) = stream.get_ref();
     if tls.server_name().is_some() && (!alpn || tls.alpn_protocol() == Some(ALPN)) {
-        session::serve(stream, shared).await;
+        let certificate = tls.peer_certificates().and_then(|chain| chain.first()).cloned();
+        let principal = certificate.map_or(Principal::Other, |certificate| shared.principal(&certificate));
+        session::serve(stream, shared, principal).await;
     }
 }
 
@@ -282,6 +300,15 @@ impl Shared {
             let (_, orders) = state.sessions.get(client_id).expect("it is not connected");
             let _ = orders.send(order);
         });
+    }
+
+    fn principal(&self, certificate: &CertificateDer<'_>) -> Principal {
+        self.with(|state| state.desk.as_ref().map_or(Principal::Other, |desk| desk.principal(certificate)))
+    }
+
+    /// What the policies of a fleet say; without one everything is allowed.
+    fn fleet_allows(&self, look: impl FnOnce(&mut Desk) -> bool) -> bool {
+        self.with(|state| state.desk.as_mut().is_none_or(look))
     }
 
     fn next_swallowed(&self) -> Option<usize> {

@@ -53,6 +53,12 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), pem }
     }
 
+    /// A certificate for the key of a signing request in PEM format, or what is wrong with that.
+    pub fn sign(&self, csr: &str) -> Result<String, String> {
+        let request = CertificateSigningRequestParams::from_pem(csr).map_err(|error| error.to_string())?;
+        Ok(request.signed_by(&self.issuer).map_err(|error| error.to_string())?.pem())
+    }
+
     /// A certificate for a server with these names, or for a client that is called so.
     pub fn issue(&self, names: &[&str], valid: Valid) -> Identity {
         self.issue_for(KeyPair::generate().unwrap(), names, valid)

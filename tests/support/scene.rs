@@ -80,6 +80,7 @@ impl Scene {
             certificate: files.certificate.clone(),
             private_key: files.private_key.clone(),
             root_ca: Some(root_ca),
+            provisioning: None,
         };
         let mqtt = Mqtt {
             version: Version::V3_1_1,
@@ -244,7 +245,7 @@ pub fn packed(route: &Route, packing: Packing) -> Arc<Route> {
 
 /// Batches of at most `max` records that wait for no others.
 pub fn batches(max: usize) -> Packing {
-    Packing { batch: Some(Batch { max, linger: Duration::ZERO, max_age: HOUR }), compression: None }
+    Packing { batch: Some(Batch { max, linger: Duration::ZERO, max_age: HOUR }), ..Packing::default() }
 }
 
 /// The numbers in a payload: of one record, or of a batch.

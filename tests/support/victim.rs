@@ -230,6 +230,7 @@ fn aws(port: u16, certificates: &Path) -> Aws {
         certificate: certificates.join("robot1.cert.pem"),
         private_key: certificates.join("robot1.private.key"),
         root_ca: Some(certificates.join("rootCA.crt")),
+        provisioning: None,
     }
 }
 

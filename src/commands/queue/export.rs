@@ -99,11 +99,10 @@ fn export(files: &dyn Files, survey: &Survey, out: &mut impl Write) -> io::Resul
             let mut segment = segment.clone();
             let mut reader = Reader::open(files, &segment, segment.numbers.start.max(ledger.done))?;
             while let Some((number, record)) = reader.next(&mut segment)? {
-                if ledger.is_done(record.route, number) {
-                    continue;
-                }
+                // All before the first that waits are done.
+                let waits = surveyed.pending.get(&record.route).is_some_and(|waiting| number >= waiting.first);
                 // Without a route it can't be sent either, and is among the findings.
-                let Some(route) = survey.routes.get(record.route) else { continue };
+                let Some(route) = survey.routes.get(record.route).filter(|_| waits) else { continue };
                 serde_json::to_writer(&mut *out, &Line::new(lane, number, route, &record))?;
                 out.write_all(b"\n")?;
                 records += 1;

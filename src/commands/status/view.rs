@@ -40,11 +40,28 @@ fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         Phase::Stopped => write!(f, "stopped")?,
     }
     writeln!(f, "; {} so far, {} failed attempts since", connection.connections, connection.failed_attempts)?;
+    if let Some(step) = &connection.provisioning {
+        writeln!(f, "Provisioning waiting for {step}")?;
+    }
+    if let Some(other) = &connection.other_thing {
+        writeln!(f, "Thing        the certificate is that of {other}, not of aws.thing")?;
+    }
     if connection.contested {
         writeln!(f, "Client id    another client seems to have the same")?;
     }
     for topic in &connection.set_aside {
-        writeln!(f, "Set aside    {topic}: the broker closes the connection over it")?;
+        writeln!(f, "Set aside    {topic}: the broker refuses publishes to it")?;
+    }
+    if connection.slowed {
+        writeln!(f, "Slowed       the broker takes fewer publishes than mqtt.quotas allow")?;
+    }
+    for lack in &connection.broker_lacks {
+        writeln!(f, "Broker       {lack}")?;
+    }
+    if !connection.refused.is_empty() {
+        let refused: Vec<_> =
+            connection.refused.iter().map(|(reason, count)| format!("{count} with {reason}")).collect();
+        writeln!(f, "Refused      publishes, by reason: {}", refused.join(", "))?;
     }
     if let Some(fault) = &connection.last_fault {
         writeln!(f, "Last fault   {} ago: {}", Span(report.at.saturating_sub(fault.at)), fault.sentence)?;
@@ -76,6 +93,7 @@ fn queue(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     writeln!(f)?;
     if let Some(disk) = &queue.disk {
         write!(f, "Disk         {} of {}", Bytes(disk.bytes as f64), Bytes(disk.bound as f64))?;
+        write!(f, "; a power cut would take {} records", queue.memory_only())?;
         writeln!(f, "{}", disk.trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default())?;
     }
     for lane in queue.lanes.iter().filter(|lane| lane.oldest.is_some()) {
@@ -93,8 +111,9 @@ fn published(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     let rate: f64 = report.topics.iter().map(|topic| topic.published_bytes_per_second).sum();
     write!(
         f,
-        "Published    {} publishes, {}, {}/s now",
+        "Published    {} publishes{}, {}, {}/s now",
         published.publishes,
+        messages_each(report),
         Bytes(published.bytes as f64),
         Bytes(rate)
     )?;
@@ -102,6 +121,15 @@ fn published(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "; PUBACK within {half} s for half, {most} s for 99 %")?;
     }
     writeln!(f)
+}
+
+/// How many messages travel in a publish, if it is more than one.
+fn messages_each(report: &Report) -> String {
+    let acknowledged: u64 = report.topics.iter().map(|topic| topic.acknowledged).sum();
+    match acknowledged as f64 / report.published.publishes.max(1) as f64 {
+        each if each >= 1.05 => format!(" of {each:.1} messages"),
+        _ => String::new(),
+    }
 }
 
 const HEADINGS: [&str; 9] =

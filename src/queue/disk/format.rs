@@ -10,7 +10,7 @@
 //!
 //!  frame     mark u32 · length of body u32 · CRC-32C u32 of mark, length and body · body
 //!
-//!  body      1 · id u32 · flags u8 · records a publish u32 · compressed over u32
+//!  body      1 · id u32 · flags u8 · content u8 · records a publish u32 · compressed over u32
 //!            · length of ROS topic u16 · ROS topic · MQTT topic                              a route
 //!            2 · route id u32 · number u32 · received i64 · expires i64 · payload            a record
 //! ```
@@ -25,7 +25,7 @@
 //!   each segment, and once in the file `routes`, so that damage to either costs nothing. Ids are never used again for
 //!   another route while a segment is left. Its *flags* are: 1 QoS 1, 2 retain, 4 records are JSON values that travel
 //!   in arrays, 8 payloads are compressed with gzip, 16 with zstd, 32 they are compressed already, 64 what is compressed
-//!   goes to a topic of its own.
+//!   goes to a topic of its own. Its *content* is 0 for JSON, 1 for text, 2 for CDR.
 //! - *received* and *expires* are nanoseconds since 1970. The *clock offset* is what has to be taken from *expires* for
 //!   the time of the machine's monotonic clock in the boot that *boot id* names.
 
@@ -34,7 +34,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes};
 
 use crate::config::{Encoding, Priority, Qos};
-use crate::packing::{Batch, Compression, Packing, When};
+use crate::packing::{Batch, Compression, Content, Packing, When};
 
 /// Bytes of a segment's header.
 pub const HEADER_BYTES: usize = 64;
@@ -46,7 +46,7 @@ pub const FRAME_BYTES: usize = 12;
 const RECORD_BYTES: usize = 25;
 
 /// Bytes of a route's body before its names.
-const ROUTE_BYTES: usize = 16;
+const ROUTE_BYTES: usize = 17;
 
 /// The shortest body.
 const LEAST_BODY: usize = if RECORD_BYTES < ROUTE_BYTES { RECORD_BYTES } else { ROUTE_BYTES };
@@ -202,7 +202,7 @@ impl StoredRoute {
 }
 
 /// The packing that [`put_route`] has written.
-fn packing(flags: u8, max: u32, over: u32, mqtt: &str) -> Packing {
+fn packing(flags: u8, content: Content, max: u32, over: u32, mqtt: &str) -> Packing {
     let has = |flag: u8| flags & flag != 0;
     let encoding = match () {
         () if has(FLAG_GZIP) => Some(Encoding::Gzip),
@@ -212,9 +212,19 @@ fn packing(flags: u8, max: u32, over: u32, mqtt: &str) -> Packing {
     let when = if has(FLAG_AHEAD) { When::Ahead } else { When::Over(over) };
     let batch = Batch { max: max.max(1) as usize, linger: Duration::ZERO, max_age: Duration::ZERO };
     Packing {
+        content,
         batch: has(FLAG_BATCHES).then_some(batch),
         compression: encoding.map(|encoding| Compression::new(encoding, when, has(FLAG_SUFFIX), mqtt)),
     }
+}
+
+fn content(code: u8) -> Option<Content> {
+    Some(match code {
+        0 => Content::Json,
+        1 => Content::Text,
+        2 => Content::Cdr,
+        _ => return None,
+    })
 }
 
 /// A record as it stands on the disk.
@@ -258,6 +268,11 @@ pub fn put_route(out: &mut Vec<u8>, mark: Mark, id: u32, route: &StoredRoute) {
         out.put_u8(KIND_ROUTE);
         out.put_u32_le(id);
         out.put_u8(route.flags());
+        out.put_u8(match route.packing.content {
+            Content::Json => 0,
+            Content::Text => 1,
+            Content::Cdr => 2,
+        });
         out.put_u32_le(route.packing.batch.map_or(0, |batch| u32::try_from(batch.max).unwrap_or(u32::MAX)));
         out.put_u32_le(match route.packing.compression {
             Some(Compression { when: When::Over(over), .. }) => over,
@@ -328,12 +343,12 @@ fn decode_body(body: &[u8]) -> Option<Body<'_>> {
         }
         KIND_ROUTE => {
             let (head, names) = body.split_first_chunk::<ROUTE_BYTES>()?;
-            let (ros, mqtt) = names.split_at_checked(usize::from(u16::from_le_bytes([head[14], head[15]])))?;
+            let (ros, mqtt) = names.split_at_checked(usize::from(u16::from_le_bytes([head[15], head[16]])))?;
             let mqtt = std::str::from_utf8(mqtt).ok()?;
             let route = StoredRoute {
                 ros: std::str::from_utf8(ros).ok()?.to_owned(),
                 mqtt: mqtt.to_owned(),
-                packing: packing(head[5], u32_at(head, 6), u32_at(head, 10), mqtt),
+                packing: packing(head[5], content(head[6])?, u32_at(head, 7), u32_at(head, 11), mqtt),
                 qos: if head[5] & FLAG_QOS_1 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
                 retain: head[5] & FLAG_RETAIN != 0,
             };
@@ -399,7 +414,8 @@ mod tests {
                 whens.flat_map(move |when| [false, true].map(|suffix| Compression::new(encoding, when, suffix, "a/b")))
             });
             for compression in std::iter::once(None).chain(compressions.map(Some)) {
-                let packing = Packing { batch, compression };
+                let content = if batch.is_some() { Content::Json } else { Content::Cdr };
+                let packing = Packing { content, batch, compression };
                 let (ros, mqtt, qos) = ("/odom".to_owned(), "a/b".to_owned(), Qos::AtMostOnce);
                 let route = StoredRoute { ros, mqtt, qos, retain: false, packing };
                 let mut bytes = Vec::new();

@@ -56,14 +56,17 @@ pub struct LaneEntry {
 }
 
 impl LaneEntry {
-    /// Whether the record of `route` with `number` is done.
-    pub fn is_done(&self, route: u32, number: u64) -> bool {
-        number < self.done_of(route)
-    }
-
-    /// The number below which all records of `route` are done.
+    /// The number below which all records of `route` are done, as far as its own id says it
+    /// ([`RouteTable::done_of`](super::route_table::RouteTable::done_of)).
     pub fn done_of(&self, route: u32) -> u64 {
         self.topics.get(&route).copied().unwrap_or(0).max(self.done)
+    }
+}
+
+impl LaneEntry {
+    /// No number below it may be used again, whatever is left of the segments.
+    pub fn reached(&self) -> u64 {
+        self.topics.values().copied().chain([self.done, self.given_up]).max().unwrap_or(0)
     }
 }
 

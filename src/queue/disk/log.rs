@@ -12,7 +12,7 @@ use super::files::Files;
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, record_bytes};
 use super::ledger::{Entry, LEDGER, LEDGER_BYTES, LaneEntry, Ledger};
-use super::quarantine::{QUARANTINE, Quarantine};
+use super::quarantine::Quarantine;
 use super::reader::Reader;
 use super::route_table::RouteTable;
 use super::scan::{Item, Scan};
@@ -164,13 +164,12 @@ impl Log {
         self.retired.extend(surveyed.done);
         let own = &mut self.lanes[lane as usize];
         own.segments = surveyed.segments.into();
-        own.next = surveyed.next.max(ledger.done);
+        own.next = surveyed.next;
         own.given_up = ledger.given_up;
         let next = own.next;
         let pending = surveyed.pending.into_iter();
-        let records = pending
-            .filter_map(|(id, waiting)| Some((self.adopt(id, lane)?, waiting.records, ledger.done_of(id))))
-            .collect();
+        let records =
+            pending.filter_map(|(id, waiting)| Some((self.adopt(id, lane)?, waiting.records, waiting.first))).collect();
         Recovered { next, records, oldest_received_ns }
     }
 
@@ -497,8 +496,14 @@ impl Log {
         while let Some(segment) = self.retired.last() {
             let path = segment.path();
             if segment.damaged {
-                let place = self.quarantine.take(&*self.files, &path, segment.bytes())?;
-                tracing::warn!(file = place, "The damaged {path} was set aside as {QUARANTINE} of the queue: {place}.");
+                match self.quarantine.take(&*self.files, &path, segment.bytes()) {
+                    Ok(place) => {
+                        tracing::warn!(file = place, "The damaged {path} of the queue was set aside: {place}.")
+                    }
+                    // An earlier try has moved it and failed after that.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             } else {
                 match self.files.remove(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -56,8 +56,8 @@ impl Quarantine {
         }
         let place = format!("{QUARANTINE}/{name}");
         files.rename(path, &place)?;
-        files.sync_directory(QUARANTINE)?;
         self.kept.push((name, bytes));
+        files.sync_directory(QUARANTINE)?;
         Ok(place)
     }
 

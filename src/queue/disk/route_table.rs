@@ -5,6 +5,7 @@ use std::io;
 
 use super::files::{File, Files};
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, put_route};
+use super::ledger::LaneEntry;
 use super::scan::{Item, Scan};
 
 /// The file with all routes. It has the form of a segment.
@@ -25,6 +26,15 @@ pub struct RouteTable {
 impl RouteTable {
     pub fn get(&self, id: u32) -> Option<&StoredRoute> {
         self.by_id.get(&id)
+    }
+
+    /// The number below which all records of the topic of the route `id` are done, by what `ledger` says of any of the
+    /// topic's routes: the ledger may not know yet the one that it has since its configuration has changed.
+    pub fn done_of(&self, ledger: &LaneEntry, id: u32) -> u64 {
+        let topic = |id| self.get(id).map(|route| (&route.ros, &route.mqtt));
+        let own = topic(id);
+        let others = ledger.topics.iter().filter(|(other, _)| own.is_some() && topic(**other) == own);
+        others.map(|(_, done)| *done).max().unwrap_or(0).max(ledger.done_of(id))
     }
 
     /// Learns a route from the disk.

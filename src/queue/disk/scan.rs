@@ -145,21 +145,16 @@ impl Scan {
         if self.buffer.len() - self.at >= wanted || end >= self.length {
             return Ok(false);
         }
-        self.buffer.drain(..self.at);
-        self.base += self.at as u64;
-        self.at = 0;
-        let have = self.buffer.len();
+        let rest = &self.buffer[self.at..];
+        let have = rest.len();
         let most = usize::try_from(self.length - end).unwrap_or(usize::MAX);
         let more = wanted.saturating_sub(have).max(CHUNK).min(most);
-        self.buffer.resize(have + more, 0);
-        let read = match read_around(&*self.file, end, &mut self.buffer[have..]) {
-            Ok(read) => read,
-            Err(error) => {
-                self.buffer.truncate(have);
-                return Err(error);
-            }
-        };
-        self.buffer.truncate(have + read);
+        let mut buffer = vec![0; have + more];
+        buffer[..have].copy_from_slice(rest);
+        let read = read_around(&*self.file, end, &mut buffer[have..])?;
+        buffer.truncate(have + read);
+        self.base += self.at as u64;
+        (self.buffer, self.at) = (buffer, 0);
         if read < more {
             // The file is shorter than it was.
             self.length = end + read as u64;

@@ -1,6 +1,6 @@
 //! What is in a queue's directory. Only looks: what has to be done about it is [`super::log`]'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use bytes::Bytes;
@@ -63,14 +63,17 @@ pub struct Waiting {
     pub records: u64,
     /// Of their payloads.
     pub bytes: u64,
-    /// When the first of them was received: nanoseconds since 1970.
+    /// The number of the first.
+    pub first: u64,
+    /// When the oldest of them was received: nanoseconds since 1970.
     pub oldest_received_ns: i64,
     pub newest_received_ns: i64,
 }
 
 impl Waiting {
-    fn add(&mut self, record: &StoredRecord<Bytes>) {
+    fn add(&mut self, number: u64, record: &StoredRecord<Bytes>) {
         self.records += 1;
+        self.first = self.first.min(number);
         self.bytes += record.payload.len() as u64;
         self.oldest_received_ns = self.oldest_received_ns.min(record.received_ns);
         self.newest_received_ns = self.newest_received_ns.max(record.received_ns);
@@ -79,7 +82,7 @@ impl Waiting {
 
 impl Default for Waiting {
     fn default() -> Waiting {
-        Waiting { records: 0, bytes: 0, oldest_received_ns: i64::MAX, newest_received_ns: i64::MIN }
+        Waiting { records: 0, bytes: 0, first: u64::MAX, oldest_received_ns: i64::MAX, newest_received_ns: i64::MIN }
     }
 }
 
@@ -195,7 +198,7 @@ impl Look<'_> {
     /// Looks at the segments of `lane`: first numbers and lengths, in their order.
     fn lane(&mut self, lane: Priority, list: &[(u64, u64)]) -> SurveyedLane {
         let ledger = self.entry.lanes[lane as usize].clone();
-        let mut surveyed = SurveyedLane { next: ledger.done, ..SurveyedLane::default() };
+        let mut surveyed = SurveyedLane { next: ledger.reached(), ..SurveyedLane::default() };
         // Where the numbers have come to, of files that can be read.
         let mut reached = self.ledger_is_whole.then_some(ledger.done);
         for (index, &(first, length)) in list.iter().enumerate() {
@@ -270,6 +273,10 @@ impl Look<'_> {
             match header {
                 _ if begun => {
                     self.findings.truncate(findings);
+                    let place = if header.is_ok() { HEADER_BYTES as u64 } else { 0 }..length;
+                    if !place.is_empty() {
+                        self.find(file.clone(), Fault::TornTail { place });
+                    }
                     surveyed.empty.push(file);
                 }
                 Ok(_) => {}
@@ -307,11 +314,13 @@ impl Look<'_> {
         let file = self.files.open(&segment.path())?;
         let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, length);
         let mut damage: Option<std::ops::Range<u64>> = None;
+        let mut done = HashMap::new();
         segment.length = length.min(HEADER_BYTES as u64);
         while let Some(item) = scan.advance()? {
             match item {
                 Item::Route { id, route } => {
                     self.routes.learn(id, route);
+                    done.remove(&id);
                     segment.length = scan.position();
                 }
                 Item::Record { record, place } => {
@@ -328,8 +337,10 @@ impl Look<'_> {
                     segment.numbers.end = number + 1;
                     segment.length = place.end;
                     segment.latest_expiry_ns = segment.latest_expiry_ns.max(record.expires_ns);
-                    if !ledger.is_done(record.route, number) {
-                        surveyed.pending.entry(record.route).or_default().add(&record);
+                    let routes = &self.routes;
+                    let done = done.entry(record.route).or_insert_with(|| routes.done_of(&ledger, record.route));
+                    if number >= *done {
+                        surveyed.pending.entry(record.route).or_default().add(number, &record);
                     }
                 }
                 Item::Damage { place, tail: false } => {

@@ -9,6 +9,10 @@
 //! ```
 //!
 //! Without a gap, everything is in the front. Records in memory may be on the disk too.
+//!
+//! A gap holds every record of the topic that the disk has under its numbers, so that they are all read back, and
+//! counted, alike. What has ended must not be among them. So what ended before an older record did keeps all that is
+//! older in memory, and what is on the disk ends in its turn only.
 
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
@@ -102,6 +106,8 @@ pub(super) struct Flow {
     pub on_disk_bytes: u64,
     /// Bytes of those that wait in the back.
     back_bytes: u64,
+    /// The highest admission of what has ended under a number: nothing up to there goes into a gap.
+    ended: u64,
     pub leased: u64,
     pub leased_bytes: u64,
     /// Records, waiting or leased, that are not on the disk yet, those that are being written among them.
@@ -125,6 +131,7 @@ impl Flow {
             waiting_bytes: 0,
             on_disk_bytes: 0,
             back_bytes: 0,
+            ended: 0,
             leased: 0,
             leased_bytes: 0,
             memory_only: 0,
@@ -219,6 +226,9 @@ impl Flow {
             self.leased -= 1;
             self.leased_bytes -= record.size();
             self.memory_only -= u64::from(!entry.place.is_durable());
+            if entry.place.number().is_some() {
+                self.ended = self.ended.max(entry.admission);
+            }
             finished.push((record, entry.place));
         }
         while self.front.pop_front_if(|entry| matches!(entry.state, State::Done)).is_some() {
@@ -248,6 +258,7 @@ impl Flow {
     pub fn drop_next(&mut self) -> Option<Record> {
         self.peek()?;
         let entry = self.front.remove(self.next)?;
+        self.note_end(entry.admission, entry.place);
         self.taken(entry)
     }
 
@@ -255,6 +266,13 @@ impl Flow {
     pub fn drop_expired_head(&mut self, now: Instant, dropped: &mut Vec<Record>) {
         while self.peek().is_some_and(|record| record.expires <= now) {
             dropped.extend(self.drop_next());
+        }
+    }
+
+    /// The record admitted as `admission` has ended.
+    fn note_end(&mut self, admission: u64, place: Place) {
+        if place.number().is_some() {
+            self.ended = self.ended.max(admission);
         }
     }
 
@@ -304,8 +322,32 @@ impl Flow {
         Some(record)
     }
 
+    /// Takes the records away that have expired. What is on the disk too, or on its way there, goes in its turn.
+    pub fn drop_expired(&mut self, now: Instant, dropped: &mut Vec<Record>) {
+        // What is being written is dropped when that is done.
+        while self.front.get(self.next).is_some_and(|entry| !matches!(entry.place, Place::Writing(_)))
+            && self.peek().is_some_and(|record| record.expires <= now)
+        {
+            dropped.extend(self.drop_next());
+        }
+        dropped.extend(self.extract(|record, place| place == Place::Memory && record.expires <= now));
+    }
+
+    /// When the first of the records expires that [`drop_expired`](Flow::drop_expired) would take away then.
+    pub fn earliest_expiry(&self) -> Option<Instant> {
+        let head = self.peek().map(|record| record.expires);
+        let entries = self.front.iter().skip(self.next).chain(&self.back);
+        let others = entries.filter(|entry| entry.place == Place::Memory);
+        others.filter_map(|entry| Some(entry.waiting()?.expires)).chain(head).min()
+    }
+
+    /// Takes the waiting records away that are on the disk under these `numbers`, because they are there no more.
+    pub fn drop_numbers(&mut self, numbers: &Range<u64>) -> Vec<Record> {
+        self.extract(|_, place| place.number().is_some_and(|number| numbers.contains(&number)))
+    }
+
     /// Takes all waiting records away that `gone` is true of.
-    pub fn extract(&mut self, mut gone: impl FnMut(&Record, Place) -> bool) -> Vec<Record> {
+    fn extract(&mut self, mut gone: impl FnMut(&Record, Place) -> bool) -> Vec<Record> {
         let mut extracted = Vec::new();
         for is_back in [false, true] {
             let queue = if is_back { &mut self.back } else { &mut self.front };
@@ -356,12 +398,21 @@ impl Flow {
         }
     }
 
+    /// The first of the front that may go into a gap.
+    fn loose(&self) -> usize {
+        self.next.max(self.front.partition_point(|entry| entry.admission <= self.ended))
+    }
+
     /// Bytes that [`evict`](Flow::evict) could give free.
     pub fn evictable(&self) -> u64 {
         match self.gap {
-            None => self.on_disk_bytes,
+            None => {
+                let held = self.front.range(self.next..self.loose()).filter(|entry| entry.place.is_durable());
+                let held: u64 = held.filter_map(|entry| Some(entry.waiting()?.size())).sum();
+                self.on_disk_bytes - held
+            }
             Some(_) => {
-                let written = self.back.iter().take_while(|entry| matches!(entry.place, Place::Disk(_)));
+                let written = self.back.iter().take_while(|entry| entry.place.is_durable());
                 written.filter_map(|entry| Some(entry.waiting()?.size())).sum()
             }
         }
@@ -375,7 +426,7 @@ impl Flow {
         }
         let before = self.waiting_bytes;
         while let Some(gap) = &mut self.gap
-            && let Some(entry) = self.back.pop_front_if(|entry| matches!(entry.place, Place::Disk(_)))
+            && let Some(entry) = self.back.pop_front_if(|entry| entry.place.is_durable())
         {
             gap.records += 1;
             gap.numbers.end = entry.place.number().map_or(gap.numbers.end, |number| number + 1);
@@ -386,13 +437,12 @@ impl Flow {
 
     /// Makes a gap of what is on the disk behind the first `keep` bytes that wait. Answers false if nothing is.
     fn open_gap(&mut self, keep: u64) -> bool {
-        let mut kept = 0;
-        let waiting = self.front.iter().skip(self.next);
-        let kept = waiting.take_while(|entry| {
+        let (loose, mut kept) = (self.loose(), 0);
+        let kept = self.front.range(loose..).take_while(|entry| {
             kept += entry.waiting().map_or(0, Record::size);
             kept <= keep
         });
-        let first = self.next + kept.count();
+        let first = loose + kept.count();
         let Some(Entry { place: Place::Disk(number), admission, .. }) = self.front.get(first) else { return false };
         let (number, next_admission) = (*number, *admission);
         self.back = self.front.split_off(first);
@@ -402,17 +452,38 @@ impl Flow {
         true
     }
 
-    /// `records` with these numbers were left on the disk by an earlier process. Once for each route that the topic has
-    /// had.
+    /// Puts what was read from the gap and waits back into it, because nobody wants it now. Answers how many bytes of
+    /// memory that gives free.
+    pub fn unread(&mut self) -> u64 {
+        let (before, loose) = (self.waiting_bytes, self.loose());
+        while self.front.len() > loose
+            && let Some(gap) = &mut self.gap
+            && let Some(Entry { place: Place::Disk(number), admission, .. }) = self.front.back()
+        {
+            gap.records += 1;
+            (gap.numbers.start, gap.next_admission) = (*number, *admission);
+            let entry = self.front.pop_back();
+            let record = entry.and_then(|entry| self.taken(entry));
+            if let (Some(gap), Some(record)) = (&mut self.gap, record) {
+                gap.oldest_received_ns = Some(record.received_ns);
+            }
+        }
+        before - self.waiting_bytes
+    }
+
+    /// `records` with these numbers were left on the disk by an earlier process, and perhaps more of them under
+    /// another route that the topic has had. Nothing is leased.
     pub fn recover(&mut self, numbers: Range<u64>, records: u64, oldest_received_ns: Option<i64>) {
         if let Some(gap) = &mut self.gap {
             gap.numbers = gap.numbers.start.min(numbers.start)..gap.numbers.end.max(numbers.end);
             gap.records += records;
             return;
         }
-        self.gap = Some(Gap { numbers, records, next_admission: 0, oldest_received_ns });
+        self.gap = Some(Gap { numbers, records, next_admission: 1, oldest_received_ns });
         self.back = std::mem::take(&mut self.front);
         self.back_bytes = self.waiting_bytes;
+        // Nothing has had a number yet.
+        self.ended = 0;
     }
 
     /// Puts in a record that was read from the gap.
@@ -427,9 +498,22 @@ impl Flow {
         self.front.push_back(Entry { admission, place, state: State::Waiting(record) });
     }
 
+    /// The record of the gap with `number` was read and has expired.
+    pub fn read_expired(&mut self, number: u64) {
+        let Some(gap) = &mut self.gap else { return };
+        gap.records = gap.records.saturating_sub(1);
+        gap.numbers.start = number + 1;
+        self.ended = gap.next_admission - 1;
+    }
+
     /// Whether the gap holds `number`.
     pub fn misses(&self, number: u64) -> bool {
         self.gap.as_ref().is_some_and(|gap| gap.records > 0 && gap.numbers.contains(&number))
+    }
+
+    /// Whether all of the gap is at the number `start` or behind it.
+    pub fn is_read_from(&self, start: u64) -> bool {
+        self.gap.as_ref().is_some_and(|gap| gap.numbers.start >= start)
     }
 
     /// Up to `records` of the gap are given up. Answers how many.

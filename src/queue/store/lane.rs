@@ -259,9 +259,10 @@ impl Lane {
         self.gaps = self.flows.values().filter(|flow| flow.gap.is_some()).count();
     }
 
-    /// Takes all leases back. Each record is shown to `taken_back`.
-    pub fn rewind(&mut self, mut taken_back: impl FnMut(&Record)) {
-        let keys: Vec<_> = self.flows.iter().filter(|(_, flow)| flow.leased > 0).map(|(key, _)| *key).collect();
+    /// Takes all leases back of the topics that `which` names. Each record is shown to `taken_back`.
+    pub fn rewind(&mut self, which: impl Fn(TopicKey) -> bool, mut taken_back: impl FnMut(&Record)) {
+        let leased = self.flows.iter().filter(|(key, flow)| flow.leased > 0 && which(**key));
+        let keys: Vec<_> = leased.map(|(key, _)| *key).collect();
         for key in keys {
             if let Some(flow) = self.flows.get_mut(&key) {
                 flow.rewind(&mut taken_back);

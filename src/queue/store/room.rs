@@ -31,7 +31,7 @@ impl Store {
     /// Bytes that are kept free for what is to be read from the disk.
     pub(super) fn reserved(&self) -> u64 {
         let with_gap = self.lanes.iter().filter(|lane| lane.gaps > 0);
-        with_gap.map(|lane| self.ahead().saturating_sub(read_ahead(lane))).sum()
+        with_gap.map(|lane| self.ahead().saturating_sub(read_ahead(lane, |_| true))).sum()
     }
 
     /// Makes room for `newcomer` as the overflow policy says: of the lowest lane, the topic that takes the most gives
@@ -74,10 +74,10 @@ impl Store {
     }
 }
 
-/// Bytes in memory of topics of which something is on the disk only.
-pub(super) fn read_ahead(lane: &Lane) -> u64 {
+/// Bytes in memory of the topics that are `counted` and of which something is on the disk only.
+pub(super) fn read_ahead(lane: &Lane, counted: impl Fn(&Flow) -> bool) -> u64 {
     if lane.gaps == 0 {
         return 0;
     }
-    lane.flows.values().filter(|flow| flow.gap.is_some()).map(Flow::front_bytes).sum()
+    lane.flows.values().filter(|flow| flow.gap.is_some() && counted(flow)).map(Flow::front_bytes).sum()
 }

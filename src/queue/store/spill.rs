@@ -119,7 +119,8 @@ impl Store {
             return None;
         }
         let target = self.ahead() / 2;
-        let held = read_ahead(own);
+        // What nobody wants is put back before anything is read.
+        let held = read_ahead(own, |flow| !flow.is_passed_over);
         // Not for each record by itself.
         if held > target / 2 {
             return None;
@@ -130,16 +131,25 @@ impl Store {
         Some((numbers, target - held))
     }
 
+    /// Gives the memory free of what was read of `lane` and nobody wants now.
+    pub fn unread(&mut self, lane: Priority) {
+        for flow in self.lanes[lane as usize].flows.values_mut().filter(|flow| flow.is_passed_over) {
+            self.used -= flow.unread();
+        }
+        self.lanes[lane as usize].tidy_round();
+    }
+
     /// Puts in what was read of `lane` from the number `start` on; `next` is where to go on.
     pub fn end_read(&mut self, lane: Priority, (start, next): (u64, u64), records: Vec<(u64, Record)>, now: Instant) {
         let own = &mut self.lanes[lane as usize];
         for (number, record) in records {
             let key = record.route.topic();
-            // What is in memory too, or done, is not missed.
-            let flow = own.flows.get_mut(&key).filter(|flow| flow.misses(number) && !flow.is_passed_over);
+            // What is in memory too, or done, is not missed; nor is what has older ones that were not read.
+            let flow = own.flows.get_mut(&key);
+            let flow = flow.filter(|flow| flow.misses(number) && flow.is_read_from(start) && !flow.is_passed_over);
             let Some(flow) = flow else { continue };
             if record.expires <= now {
-                flow.give_up(1);
+                flow.read_expired(number);
                 record.route.counters.leave_queue();
                 let route = record.route.clone();
                 self.lost_while_reading.push((route, 1, DropReason::Expired));
@@ -152,11 +162,7 @@ impl Store {
             own.join_round(key);
         }
         let own = &mut self.lanes[lane as usize];
-        for flow in own
-            .flows
-            .values_mut()
-            .filter(|flow| !flow.is_passed_over && flow.gap.as_ref().is_some_and(|gap| gap.numbers.start >= start))
-        {
+        for flow in own.flows.values_mut().filter(|flow| !flow.is_passed_over && flow.is_read_from(start)) {
             let lost = flow.read_up_to(next);
             if lost > 0 {
                 flow.route.counters.leave_queue_by(lost);
@@ -232,9 +238,7 @@ impl Store {
         let mut dropped = Vec::new();
         let own = &mut self.lanes[lane as usize];
         for flow in own.flows.values_mut() {
-            let in_memory =
-                flow.extract(|_, place| place.number().is_some_and(|number| gone.numbers.contains(&number)));
-            dropped.extend(in_memory);
+            dropped.extend(flow.drop_numbers(&gone.numbers));
         }
         for (route, records) in gone.counts {
             let records = own.flows.get_mut(&route.topic()).map_or(0, |flow| flow.give_up(records));

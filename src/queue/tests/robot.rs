@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::super::disk::clock::Clock;
+use super::super::disk::files::Files;
 use super::super::disk::files::simulated::SimulatedFiles;
 use super::super::keeper::Keeper;
 use super::*;
@@ -20,6 +21,7 @@ pub(super) struct Robot {
     /// By topic; they begin anew with each process.
     pub counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>>,
     boot: u8,
+    clock: Clock,
 }
 
 pub(super) fn settings(durability: QueueDurability) -> config::Queue {
@@ -35,36 +37,59 @@ pub(super) fn settings(durability: QueueDurability) -> config::Queue {
 impl Robot {
     /// The first start of a robot.
     pub fn new(settings: config::Queue) -> Robot {
-        Robot::start(SimulatedFiles::new(), settings, Instant::now(), 1)
+        Robot::on(SimulatedFiles::new(), settings)
     }
 
-    fn start(files: SimulatedFiles, settings: config::Queue, now: Instant, boot: u8) -> Robot {
+    /// As [`Robot::new`], on a disk with something on it.
+    pub fn on(files: SimulatedFiles, settings: config::Queue) -> Robot {
+        let now = Instant::now();
+        Robot::start(files.clone(), Arc::new(files), settings, WINDOW, (now, 1, Clock::of_boot(1, now)))
+    }
+
+    /// Starts a process that sees `files` as `seen`, at a time, in a boot, by a clock.
+    pub fn start(
+        files: SimulatedFiles,
+        seen: Arc<dyn Files>,
+        settings: config::Queue,
+        window: usize,
+        (now, boot, clock): (Instant, u8, Clock),
+    ) -> Robot {
         let counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>> = Arc::default();
         let find = counters.clone();
         let find = move |ros: &str| find.lock().unwrap().entry(ros.to_owned()).or_default().clone();
-        let clock = Clock::of_boot(boot, now);
-        let (queue, mut keeper) = Queue::on(Arc::new(files.clone()), &settings, WINDOW, Arc::new(find), clock);
+        let (queue, mut keeper) = Queue::on(seen, &settings, window, Arc::new(find), clock);
         keeper.open(now, &mut |_| {});
-        Robot { files, settings, queue, keeper, now, counters, boot }
+        Robot { files, settings, queue, keeper, now, counters, boot, clock }
+    }
+
+    /// The time, the boot and its clock, for the next process of the same boot, or of the next one.
+    pub fn times(&self, same_boot: bool) -> (Instant, u8, Clock) {
+        let next = self.boot.wrapping_add(1);
+        if same_boot { (self.now, self.boot, self.clock) } else { (self.now, next, Clock::of_boot(next, self.now)) }
     }
 
     /// The process is killed and starts again.
     pub fn kill(self) -> Robot {
-        Robot::start(self.files.after_kill(), self.settings, self.now, self.boot)
+        let (files, times) = (self.files.after_kill(), self.times(true));
+        Robot::start(files.clone(), Arc::new(files), self.settings, WINDOW, times)
     }
 
     /// The power goes and comes back.
     pub fn cut_power(self, seed: u64) -> Robot {
-        Robot::start(self.files.after_power_cut(seed), self.settings, self.now, self.boot.wrapping_add(1))
+        let (files, times) = (self.files.after_power_cut(seed), self.times(false));
+        Robot::start(files.clone(), Arc::new(files), self.settings, WINDOW, times)
     }
 
     /// The process is stopped as it should be, and starts again.
     pub fn restart(mut self) -> Robot {
+        self.stop();
+        self.kill()
+    }
+
+    /// The process is stopped as it should be.
+    pub fn stop(&mut self) {
         self.queue.shared.close();
         self.keeper.run();
-        self.queue.set_link(false);
-        self.files = self.files.after_kill();
-        Robot::start(self.files, self.settings, self.now, self.boot)
     }
 
     /// Lets the keeper do what is due until nothing is.
@@ -146,5 +171,9 @@ impl Robot {
 }
 
 pub(super) fn number_of(lease: &Lease) -> u64 {
-    u64::from_le_bytes(lease.record.payload[..8].try_into().unwrap())
+    number_in(&lease.record)
+}
+
+pub(super) fn number_in(record: &Record) -> u64 {
+    u64::from_le_bytes(record.payload[..8].try_into().unwrap())
 }

@@ -71,6 +71,14 @@ fn envelope_says_where_the_message_comes_from() {
     assert_eq!(payload, expected);
 }
 
+/// A robot that has no name yet says so, and not another one.
+#[test]
+fn an_envelope_of_a_robot_without_a_name_has_null() {
+    let nameless = Shaper::new(&topic(Payload::Envelope), crate::config::UNNAMED, string_schema(STRING_TYPE), FIRST);
+    let payload = shape(&mut nameless.unwrap(), &string(b"hi")).unwrap();
+    assert!(payload.starts_with(br#"{"thing":null,"topic":"/chat"#), "{payload:?}");
+}
+
 #[test]
 fn seq_counts_refused_messages_too() {
     let mut shaper = shaper(Payload::Envelope);

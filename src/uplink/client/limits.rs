@@ -22,6 +22,16 @@ pub(in crate::uplink) struct Limits {
     pub retain: bool,
 }
 
+impl Limits {
+    /// What the broker lacks, and what that means, each a sentence without its full stop.
+    pub fn lacks(&self) -> Vec<&'static str> {
+        let qos = "The broker takes QoS 0 only, so that records are done when they are sent";
+        let retain = "The broker keeps no retained messages, so that none is sent as one";
+        let lacks = [(self.qos == Qos::AtMostOnce).then_some(qos), (!self.retain).then_some(retain)];
+        lacks.into_iter().flatten().collect()
+    }
+}
+
 impl Default for Limits {
     /// What holds for a broker that says nothing (MQTT 5.0, section 3.2.2.3).
     fn default() -> Self {

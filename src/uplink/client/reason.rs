@@ -8,9 +8,6 @@ pub(in crate::uplink) struct Reason(pub u8);
 
 impl Reason {
     pub const SUCCESS: Reason = Reason(0x00);
-    pub const NO_MATCHING_SUBSCRIBERS: Reason = Reason(0x10);
-    pub const UNSPECIFIED: Reason = Reason(0x80);
-    pub const IMPLEMENTATION_SPECIFIC: Reason = Reason(0x83);
     pub const UNSUPPORTED_VERSION: Reason = Reason(0x84);
     pub const BAD_CLIENT_ID: Reason = Reason(0x85);
     pub const BAD_USER_NAME_OR_PASSWORD: Reason = Reason(0x86);
@@ -22,6 +19,7 @@ impl Reason {
     pub const BAD_AUTHENTICATION_METHOD: Reason = Reason(0x8c);
     pub const KEEP_ALIVE_TIMEOUT: Reason = Reason(0x8d);
     pub const SESSION_TAKEN_OVER: Reason = Reason(0x8e);
+    pub const TOPIC_NAME_INVALID: Reason = Reason(0x90);
     pub const PACKET_ID_IN_USE: Reason = Reason(0x91);
     pub const RECEIVE_MAXIMUM_EXCEEDED: Reason = Reason(0x93);
     pub const TOPIC_ALIAS_INVALID: Reason = Reason(0x94);
@@ -29,13 +27,14 @@ impl Reason {
     pub const MESSAGE_RATE_TOO_HIGH: Reason = Reason(0x96);
     pub const QUOTA_EXCEEDED: Reason = Reason(0x97);
     pub const ADMINISTRATIVE_ACTION: Reason = Reason(0x98);
+    pub const PAYLOAD_FORMAT_INVALID: Reason = Reason(0x99);
     pub const RETAIN_NOT_SUPPORTED: Reason = Reason(0x9a);
     pub const USE_ANOTHER_SERVER: Reason = Reason(0x9c);
     pub const SERVER_MOVED: Reason = Reason(0x9d);
     pub const CONNECTION_RATE_EXCEEDED: Reason = Reason(0x9f);
     pub const MAXIMUM_CONNECT_TIME: Reason = Reason(0xa0);
 
-    /// Codes from 0x80 on are failures.
+    /// Codes from 0x80 on are failures. Below it is also 0x10, of a publish for which nobody has a subscription.
     pub fn is_failure(self) -> bool {
         self.0 >= 0x80
     }

@@ -4,14 +4,17 @@
 //! What a broker sends to the bridge is read here: its packets are a few bytes each, and rumqttc's codec of MQTT 5 loses
 //! a DISCONNECT that ends with its reason, as Mosquitto writes it, and refuses reasons in a PUBACK that it does not know.
 
+use std::fmt;
+
 use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{Connect, LastWill, QoS};
 
 use super::limits::Limits;
 use super::reason::Reason;
+use super::subscription::{self, Arrival};
 use super::{Hello, Message};
-use crate::config::{self, Qos, Version};
+use crate::config::{self, Encoding, Qos, Version};
 use crate::uplink::MAX_PACKET;
 
 /// What the broker has sent.
@@ -26,6 +29,12 @@ pub(super) enum Incoming {
         packet_id: u16,
         said: Said,
     },
+    SubAck {
+        packet_id: u16,
+        granted: bool,
+    },
+    /// A publish, and the packet identifier to acknowledge it with.
+    Arrived(Arrival, Option<u16>),
     Pong,
     /// Only in MQTT 5.
     Disconnect(Said),
@@ -39,6 +48,14 @@ pub(in crate::uplink) struct Said {
     pub words: Option<String>,
     /// Another server that it names.
     pub server: Option<String>,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)?;
+        // In quotes, and without control characters.
+        self.words.as_ref().map_or(Ok(()), |words| write!(f, "; it says {words:?}"))
+    }
 }
 
 impl From<Reason> for Said {
@@ -77,6 +94,7 @@ impl Publish {
                     message_expiry_interval: message.expires_in,
                     topic_alias: alias,
                     content_type: message.content_type.map(str::to_owned),
+                    user_properties: message.encoding.map(encoding_property).into_iter().collect(),
                     ..Default::default()
                 };
                 Publish::V5(v5::Publish {
@@ -114,6 +132,11 @@ impl Publish {
             Publish::V5(publish) => Ok(publish.write(bytes).map(drop)?),
         }
     }
+}
+
+/// How a payload is compressed, in the words of HTTP: MQTT has none of its own.
+fn encoding_property(encoding: Encoding) -> (String, String) {
+    ("content-encoding".to_owned(), encoding.label().to_owned())
 }
 
 /// Writes CONNECT behind `bytes`.
@@ -163,6 +186,14 @@ pub(super) fn read(version: Version, bytes: &mut BytesMut) -> Result<Option<Inco
         (0x20, Version::V3_1_1) => connack_v4(&body)?,
         (0x20, Version::V5) => connack_v5(body)?,
         (0x40, _) => puback(body)?,
+        (0x30..=0x3f, _) => {
+            let (arrival, packet_id) = subscription::arrival(version, kind, body)?;
+            Incoming::Arrived(arrival, packet_id)
+        }
+        (0x90, _) => {
+            let (packet_id, granted) = subscription::suback(version, body)?;
+            Incoming::SubAck { packet_id, granted }
+        }
         (0xd0, _) => Incoming::Pong,
         (0xe0, Version::V5) => Incoming::Disconnect(disconnect(body)?),
         (kind, _) => return Err(Malformed(format!("it sent a packet of the kind {:#04x}", kind >> 4))),
@@ -231,17 +262,20 @@ fn take(bytes: &mut Bytes) -> Option<u8> {
     (!bytes.is_empty()).then(|| bytes.get_u8())
 }
 
-fn qos_v4(qos: Qos) -> QoS {
+pub(super) fn qos_v4(qos: Qos) -> QoS {
     match qos {
         Qos::AtMostOnce => QoS::AtMostOnce,
         Qos::AtLeastOnce => QoS::AtLeastOnce,
     }
 }
 
-fn qos_v5(qos: Qos) -> rumqttc::v5::mqttbytes::QoS {
+pub(super) fn qos_v5(qos: Qos) -> rumqttc::v5::mqttbytes::QoS {
     use rumqttc::v5::mqttbytes::QoS;
     match qos {
         Qos::AtMostOnce => QoS::AtMostOnce,
         Qos::AtLeastOnce => QoS::AtLeastOnce,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,9 +15,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::config::{Aws, Mqtt, Quotas, Reconnect, Version};
+use crate::config::{Aws, Mqtt, Proxy, Quotas, Reconnect, Version};
 use crate::uplink::certificates::{Authority, Identity, Valid};
-use crate::uplink::client::Client;
+use crate::uplink::client::{Client, Failure, Reason};
 use crate::uplink::tls;
 
 /// What the server does.
@@ -28,12 +28,13 @@ struct Server<'a> {
     versions: &'static [&'static SupportedProtocolVersion],
     /// What it answers to CONNECT before it closes; it closes without a word if that is empty.
     answer: &'static [u8],
+    version: Version,
 }
 
 impl<'a> Server<'a> {
     fn new(authority: &'a Authority) -> Self {
         let identity = authority.issue(&["localhost"], Valid::Now);
-        Server { identity, clients: authority, versions: rustls::ALL_VERSIONS, answer: &[] }
+        Server { identity, clients: authority, versions: rustls::ALL_VERSIONS, answer: &[], version: Version::V3_1_1 }
     }
 
     fn acceptor(&self) -> TlsAcceptor {
@@ -57,7 +58,7 @@ impl<'a> Server<'a> {
     async fn fault(self, authority: &Authority) -> Fault {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (client, _directory) = client(authority, "localhost", listener.local_addr().unwrap().port());
-        let (acceptor, answer) = (self.acceptor(), self.answer);
+        let (acceptor, answer, version) = (self.acceptor(), self.answer, self.version);
         let serving = tokio::spawn(async move {
             let (connection, _) = listener.accept().await.unwrap();
             let Ok(mut tls) = acceptor.accept(connection).await else { return };
@@ -65,7 +66,7 @@ impl<'a> Server<'a> {
             let _ = tls.write_all(answer).await;
             let _ = tls.shutdown().await;
         });
-        let fault = attempt(&client).await;
+        let fault = attempt_with(&client, version, None).await;
         serving.await.unwrap();
         fault
     }
@@ -84,25 +85,95 @@ fn client(authority: &Authority, endpoint: &str, port: u16) -> (Aws, TempDir) {
         certificate: files.certificate,
         private_key: files.private_key,
         root_ca: Some(root_ca),
+        provisioning: None,
     };
     (aws, directory)
 }
 
 async fn attempt(aws: &Aws) -> Fault {
+    attempt_with(aws, Version::V3_1_1, None).await
+}
+
+async fn attempt_with(aws: &Aws, version: Version, proxy: Option<Proxy>) -> Fault {
+    let mqtt = mqtt(version, proxy);
+    let credentials = tls::load(aws, SystemTime::now()).unwrap();
+    let failure = Client::connect(aws, &mqtt, credentials.config).await.unwrap_err();
+    classify(&failure, Peer::to(aws, &mqtt))
+}
+
+fn mqtt(version: Version, proxy: Option<Proxy>) -> Mqtt {
     let second = Duration::from_secs(1);
-    let mqtt = Mqtt {
-        version: Version::V3_1_1,
+    Mqtt {
+        version,
         keep_alive: second,
         ack_timeout: second,
         reconnect: Reconnect { initial: second, max: second, stable_after: second },
         quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 },
         last_will: None,
         presence: None,
-        proxy: None,
-    };
-    let credentials = tls::load(aws, SystemTime::now()).unwrap();
-    let failure = Client::connect(aws, &mqtt, credentials.config).await.unwrap_err();
-    classify(&failure, Peer::to(aws, &mqtt))
+        proxy,
+    }
+}
+
+/// Answers one request with `answer`. Answers itself what it was asked.
+async fn answering_proxy(answer: &'static str) -> (Proxy, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let length = connection.read(&mut request).await.unwrap();
+        let _ = connection.write_all(answer.as_bytes()).await;
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    (Proxy::parse(&format!("http://robot:s%20ecret@localhost:{port}")).unwrap(), serving)
+}
+
+/// Each thing that a proxy can have against a connection is said, and never its password.
+#[tokio::test]
+async fn a_proxy_that_makes_no_connection() {
+    let (aws, _directory) = client(&Authority::new("Test CA"), "broker.invalid", 8883);
+    for (answer, kind, words) in [
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
+            FaultKind::ProxyAuthentication,
+            "does not accept its user name and password (407)",
+        ),
+        (
+            "HTTP/1.1 403 Forbidden\r\n\r\npage",
+            FaultKind::Proxy,
+            "does not allow connections to broker.invalid:8883 (403 Forbidden)",
+        ),
+        (
+            "HTTP/1.0 502 Bad Gateway\r\n\r\n",
+            FaultKind::Unreachable,
+            "does not reach broker.invalid:8883 (502 Bad Gateway)",
+        ),
+        ("HTTP/1.1 301 Moved\r\n\r\n", FaultKind::Proxy, "makes no tunnel to broker.invalid:8883 (301 Moved)"),
+        ("SSH-2.0-OpenSSH\r\n", FaultKind::Proxy, "does not speak HTTP"),
+        ("", FaultKind::Closed, "closed the connection before there was a tunnel"),
+    ] {
+        let (proxy, serving) = answering_proxy(answer).await;
+        let place = format!("the proxy localhost:{} ", proxy.port);
+        let fault = attempt_with(&aws, Version::V5, Some(proxy)).await;
+        assert_eq!(fault.kind, kind, "{fault}");
+        assert!(fault.sentence.starts_with(&place) && fault.sentence.contains(words), "{fault}");
+        assert!(!fault.sentence.contains("ecret"), "{fault}");
+        let request = serving.await.unwrap();
+        assert!(
+            request.starts_with("CONNECT broker.invalid:8883 HTTP/1.1\r\nHost: broker.invalid:8883\r\n"),
+            "{request}"
+        );
+        // robot:s ecret
+        assert!(request.contains("\r\nProxy-Authorization: Basic cm9ib3Q6cyBlY3JldA==\r\n"), "{request}");
+    }
+    let nobody = Proxy::parse("http://localhost:9").unwrap();
+    let fault = attempt_with(&aws, Version::V3_1_1, Some(nobody)).await;
+    assert_eq!(fault, Fault::new(FaultKind::Refused, "the proxy localhost:9 refuses connections".into()));
+    let nowhere = Proxy::parse("http://proxy.invalid:3128").unwrap();
+    let fault = attempt_with(&aws, Version::V3_1_1, Some(nowhere)).await;
+    assert_eq!(fault.kind, FaultKind::NameNotFound, "{fault}");
+    assert!(fault.sentence.starts_with("the name of the proxy proxy.invalid is not found"), "{fault}");
 }
 
 #[tokio::test]
@@ -185,6 +256,56 @@ async fn a_connack_that_refuses() {
     ] {
         let fault = Server { answer, ..Server::new(&authority) }.fault(&authority).await;
         assert_eq!(fault.kind, kind, "{fault}");
+    }
+}
+
+/// Each reason of an MQTT 5 CONNACK is a fault of its own kind, in words and with its number.
+#[tokio::test]
+async fn a_connack_that_gives_a_reason() {
+    let authority = Authority::new("Test CA");
+    let answers: [(&'static [u8], FaultKind, &str); 12] = [
+        (&[0x20, 3, 0, 0x80, 0], FaultKind::Protocol, "unspecified error, 0x80"),
+        (&[0x20, 3, 0, 0x84, 0], FaultKind::Protocol, "mqtt.version"),
+        (&[0x20, 2, 0, 1], FaultKind::Protocol, "does not speak MQTT 5"),
+        (&[0x20, 3, 0, 0x85, 0], FaultKind::BadClientId, "client id robot1"),
+        (&[0x20, 3, 0, 0x86, 0], FaultKind::NotAuthorized, "bad user name or password"),
+        (&[0x20, 3, 0, 0x87, 0], FaultKind::NotAuthorized, "does not authorize robot1"),
+        (&[0x20, 3, 0, 0x89, 0], FaultKind::Unavailable, "server busy"),
+        (&[0x20, 3, 0, 0x8a, 0], FaultKind::NotAuthorized, "has banned robot1"),
+        (&[0x20, 8, 0, 0x97, 5, 0x1f, 0, 2, b'n', b'o'], FaultKind::QuotaExceeded, "0x97); it says \"no\""),
+        (&[0x20, 3, 0, 0x9a, 0], FaultKind::Protocol, "keeps no retained messages"),
+        (&[0x20, 8, 0, 0x9c, 5, 0x1c, 0, 2, b'e', b'u'], FaultKind::UseAnotherServer, "elsewhere at \"eu\""),
+        (&[0xe0, 1, 0x8b], FaultKind::Unavailable, "server shutting down"),
+    ];
+    for (answer, kind, words) in answers {
+        let fault = Server { answer, version: Version::V5, ..Server::new(&authority) }.fault(&authority).await;
+        assert_eq!(fault.kind, kind, "{fault}");
+        assert!(fault.sentence.contains(words), "{fault}");
+    }
+}
+
+/// What the broker says when it ends a connection decides what is made of it.
+#[test]
+fn a_disconnect_that_gives_a_reason() {
+    let (aws, _directory) = client(&Authority::new("Test CA"), "localhost", 8883);
+    let mqtt = mqtt(Version::V5, None);
+    for (reason, kind, words) in [
+        (0x8e, FaultKind::TakenOver, "another client has connected with the client id robot1"),
+        (0x8d, FaultKind::TimedOut, "keep alive timeout"),
+        (0x95, FaultKind::Disconnected, "packet too large"),
+        (0x87, FaultKind::Disconnected, "not authorized"),
+        (0x97, FaultKind::QuotaExceeded, "quota exceeded"),
+        (0x96, FaultKind::QuotaExceeded, "message rate too high"),
+        (0x94, FaultKind::Protocol, "topic alias invalid"),
+        (0x89, FaultKind::Unavailable, "server busy"),
+        (0x98, FaultKind::Network, "administrative action"),
+        (0x9d, FaultKind::UseAnotherServer, "server moved"),
+        (0xff, FaultKind::Disconnected, "reason 0xff"),
+    ] {
+        let failure = Failure::Disconnected(Reason(reason).into());
+        let fault = classify(&failure, Peer::connected(&aws, &mqtt));
+        assert_eq!(fault.kind, kind, "{fault}");
+        assert!(fault.sentence.contains(words), "{fault}");
     }
 }
 

@@ -26,7 +26,7 @@ fn route(topic: usize, packing: Packing) -> Arc<Route> {
 }
 
 fn batches(max: usize) -> Packing {
-    Packing { batch: Some(Batch { max, linger: Duration::ZERO, max_age: HOUR }), compression: None }
+    Packing { batch: Some(Batch { max, linger: Duration::ZERO, max_age: HOUR }), ..Packing::default() }
 }
 
 #[derive(Debug, Clone)]

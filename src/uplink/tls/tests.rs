@@ -29,6 +29,7 @@ impl Files {
             certificate: files.certificate,
             private_key: files.private_key,
             root_ca: Some(root_ca),
+            provisioning: None,
         };
         Files { directory, authority, aws }
     }

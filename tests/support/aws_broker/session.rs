@@ -16,9 +16,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::limits::{LastSecond, Limits};
+use super::provisioning::Principal;
 use super::record::{Arrival, Verdict};
 use super::wire::{Answer, Connect, Publish, Received, Will, Wire};
-use super::{AckFault, Message, Shared};
+use super::{AckFault, Message, Shared, State};
 
 /// What somebody else asks of a connection.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ struct Session {
     wire: Wire,
     limits: Limits,
     client_id: String,
+    principal: Principal,
     answers: UnboundedSender<BytesMut>,
     filters: Vec<String>,
     aliases: HashMap<u16, String>,
@@ -57,10 +59,13 @@ struct Session {
 }
 
 /// Serves a client until it leaves, breaks a rule or is told to go.
-pub async fn serve(stream: TlsStream<TcpStream>, shared: Arc<Shared>) {
+pub async fn serve(stream: TlsStream<TcpStream>, shared: Arc<Shared>, principal: Principal) {
     let (mut read, write) = tokio::io::split(stream);
     let mut unread = BytesMut::new();
     let Some((wire, connect)) = connect(&mut read, &mut unread, &shared).await else { return };
+    if !shared.fleet_allows(|desk| desk.may_connect(&principal, &connect.client_id)) {
+        return;
+    }
     let (answers, outgoing) = unbounded_channel();
     let mut writing = pin!(send(write, outgoing));
     let (orders, mut ordered) = unbounded_channel();
@@ -70,6 +75,7 @@ pub async fn serve(stream: TlsStream<TcpStream>, shared: Arc<Shared>) {
         wire,
         limits: shared.limits(),
         client_id: connect.client_id,
+        principal,
         answers,
         filters: Vec::new(),
         aliases: HashMap::new(),
@@ -187,6 +193,11 @@ impl Session {
                 if filters.len() > most || self.filters.len() + filters.len() > in_all {
                     return Err(ABRUPT);
                 }
+                let may =
+                    |filter: &String| self.shared.fleet_allows(|desk| desk.may_subscribe(&self.principal, filter));
+                if !filters.iter().all(may) {
+                    return Err(ABRUPT);
+                }
                 self.say(Answer::SubAck { packet_id, taken: filters.len() });
                 for message in self.shared.retained() {
                     if filters.iter().any(|filter| matches(&message.topic, filter)) {
@@ -257,7 +268,9 @@ impl Session {
             Verdict::Invalid("no topic to publish to")
         } else if !limits.allow_topic(&publish.topic) {
             Verdict::Invalid("topic too long or too deep")
-        } else if self.shared.is_forbidden(&publish.topic, publish.retain) {
+        } else if self.shared.is_forbidden(&publish.topic, publish.retain)
+            || !self.shared.fleet_allows(|desk| desk.may_publish(&self.principal, &publish.topic))
+        {
             Verdict::Forbidden
         } else if self.unacknowledged.load(Ordering::Relaxed) >= limits.unacknowledged {
             Verdict::OverWindow
@@ -278,6 +291,15 @@ impl Session {
             sleep_until(room.into()).await;
         }
         self.bytes.add(Instant::now(), publish.size);
+        let asked = |state: &mut State| state.desk.as_mut()?.answer(&publish.topic, &publish.payload);
+        if let Some(answer) = self.shared.with(asked) {
+            self.acknowledge(&publish, PubAckReason::Success);
+            // Wildcards do not reach topics that begin with `$`.
+            if let Some((topic, payload)) = answer.filter(|(topic, _)| self.filters.contains(topic)) {
+                self.say(Message { topic, payload, retain: false }.into());
+            }
+            return;
+        }
         let message =
             Message { topic: publish.topic.clone(), payload: publish.payload.clone(), retain: publish.retain };
         self.shared.pass_on(message);

@@ -157,11 +157,12 @@ fn write(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
         return;
     }
     let start = index(offset);
-    let end = start + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
+    if content.len() < start {
+        content.resize(start, 0);
     }
-    content[start..end].copy_from_slice(bytes);
+    let (over, new) = bytes.split_at(bytes.len().min(content.len() - start));
+    content[start..start + over.len()].copy_from_slice(over);
+    content.extend_from_slice(new);
 }
 
 /// `bytes` cut where the sectors of the file end.

@@ -1,0 +1,136 @@
+//! Records that travel together, as the queue sees them: one lease.
+
+use super::robot::{Robot, WINDOW, number_of, settings};
+use super::*;
+use crate::config::Encoding;
+use crate::config::QueueDurability::{Always, Spill};
+use crate::packing::{Batch, Compression, Packing, When};
+
+fn batches(max: usize, linger: Duration) -> Packing {
+    Packing { batch: Some(Batch { max, linger, max_age: HOUR }), ..Packing::default() }
+}
+
+fn packed(robot: &Robot, packing: Packing) -> Arc<Route> {
+    let plain = Arc::into_inner(robot.route("/odom", Priority::Normal)).unwrap();
+    Arc::new(Route { packing, ..plain })
+}
+
+/// Leases a batch of up to `max` records. Answers its numbers.
+fn lease(robot: &Robot, max: usize) -> Option<(LeaseId, Vec<u64>)> {
+    let first = robot.queue.lease(robot.now)?;
+    let mut room = max - 1;
+    let more = robot.queue.lease_more(first.id, &first.record.route, robot.now, |_| {
+        let takes = room > 0;
+        room = room.saturating_sub(1);
+        takes
+    });
+    let number = |record: Record| number_of(&Lease { id: first.id, record });
+    let numbers = std::iter::once(first.record.clone()).chain(more).map(number).collect();
+    Some((first.id, numbers))
+}
+
+/// After a restart the records of a topic come in their order, each packed as it was when it was admitted, though the
+/// topic's configuration has changed in between; only those that were may travel together.
+#[test]
+fn records_on_the_disk_know_how_they_are_packed() {
+    let mut robot = Robot::new(settings(Spill));
+    let gzip = Compression::new(Encoding::Gzip, When::Over(500), true, "robots/odom");
+    let packings = [
+        Packing::default(),
+        batches(50, Duration::from_secs(60)),
+        Packing { compression: Some(gzip.clone()), ..batches(7, Duration::ZERO) },
+        Packing { compression: Some(Compression { when: When::Ahead, ..gzip }), ..Packing::default() },
+    ];
+    for (index, packing) in packings.iter().enumerate() {
+        let route = packed(&robot, packing.clone());
+        (0..10).for_each(|number| assert!(robot.admit(&route, 10 * index as u64 + number, 200)));
+    }
+    robot.work();
+    for _ in 0..2 {
+        robot = robot.kill();
+        assert_eq!(robot.queue.figures().queued(), 40);
+        robot.work();
+        let mut leases = Vec::new();
+        while let Some((id, numbers)) = lease(&robot, 4) {
+            leases.push((id, numbers));
+        }
+        let numbers: Vec<_> = leases.iter().map(|(_, numbers)| numbers.clone()).collect();
+        let singles = |numbers: std::ops::Range<u64>| numbers.map(|number| vec![number]);
+        let fours = [vec![10, 11, 12, 13], vec![14, 15, 16, 17], vec![18, 19]];
+        let gzip = [vec![20, 21, 22, 23], vec![24, 25, 26, 27], vec![28, 29]];
+        let expected: Vec<_> = singles(0..10).chain(fours).chain(gzip).chain(singles(30..40)).collect();
+        assert_eq!(numbers, expected);
+    }
+    let leases: Vec<Lease> = {
+        robot.queue.rewind();
+        std::iter::from_fn(|| robot.queue.lease(robot.now)).collect()
+    };
+    for (lease, packing) in leases.iter().step_by(10).zip(&packings) {
+        assert_eq!(lease.record.route.packing, packing.without_linger());
+    }
+}
+
+/// Acknowledging a batch acknowledges all of it, with one lease; what is taken back comes again in order, and what was
+/// acknowledged does not come again after a power cut once the ledger knows it.
+#[test]
+fn a_batch_ends_as_one() {
+    let mut robot = Robot::new(settings(Always));
+    let route = packed(&robot, batches(50, Duration::ZERO));
+    (0..20).for_each(|number| assert!(robot.admit(&route, number, 200)));
+    robot.work();
+    let leases: Vec<_> = (0..4).filter_map(|_| lease(&robot, 5)).collect();
+    assert_eq!((robot.queue.figures().in_flight(), robot.queue.figures().queued()), (20, 0));
+    assert!(robot.queue.acknowledge(leases[0].0) && robot.queue.acknowledge(leases[2].0));
+    assert!(!robot.queue.acknowledge(leases[0].0));
+    assert_eq!(robot.queue.rewind(), 10);
+    let account = robot.queue.account(&route.counters);
+    assert_eq!((account.acknowledged, account.queued, account.in_flight), (10, 10, 0));
+    assert_eq!(lease(&robot, 50).unwrap().1, [5, 6, 7, 8, 9, 15, 16, 17, 18, 19]);
+    robot.queue.rewind();
+    robot.work();
+    let robot = robot.cut_power(1);
+    assert_eq!(robot.queue.figures().queued(), 15, "10 to 14 were done beyond what is not");
+}
+
+/// With `always`, as many publishes as the window may be in flight or done without the disk knowing it, however many
+/// records they hold: then nothing is lent until the ledger is written.
+#[test]
+fn the_window_counts_publishes() {
+    let mut robot = Robot::new(settings(Always));
+    robot.queue.set_link(true);
+    let route = packed(&robot, batches(50, Duration::ZERO));
+    (0..1000).for_each(|number| assert!(robot.admit(&route, number, 20)));
+    robot.work();
+    for batch in 0..WINDOW {
+        let (id, numbers) = lease(&robot, 5).unwrap_or_else(|| panic!("batch {batch} has to wait"));
+        assert_eq!(numbers.len(), 5);
+        assert!(robot.queue.acknowledge(id));
+    }
+    assert!(lease(&robot, 5).is_none());
+    robot.work();
+    assert_eq!(lease(&robot, 5).unwrap().1, [500, 501, 502, 503, 504]);
+}
+
+/// A record that waits for others is lent when it has waited long enough, when a batch is full, or when nothing waits any
+/// more; another topic goes past it.
+#[test]
+fn records_linger() {
+    let (mut robot, linger) = (Robot::new(settings(Spill)), Duration::from_secs(5));
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let batch = Batch { max: 3, linger, max_age: year };
+    let (lingers, other) =
+        (packed(&robot, Packing { batch: Some(batch), ..Packing::default() }), robot.route("/other", Priority::Normal));
+    (0..2).for_each(|number| assert!(robot.admit(&lingers, number, 20)));
+    assert!(robot.admit(&other, 100, 20));
+    assert_eq!(lease(&robot, 3).unwrap().1, [100]);
+    assert!(lease(&robot, 3).is_none());
+    robot.now += linger - Duration::from_millis(1);
+    assert!(lease(&robot, 3).is_none());
+    robot.now += Duration::from_millis(1);
+    assert_eq!(lease(&robot, 3).unwrap().1, [0, 1]);
+    (2..6).for_each(|number| assert!(robot.admit(&lingers, number, 20)));
+    assert_eq!(lease(&robot, 3).unwrap().1, [2, 3, 4]);
+    assert!(lease(&robot, 3).is_none());
+    robot.queue.stop_lingering();
+    assert_eq!(lease(&robot, 3).unwrap().1, [5]);
+}

@@ -1,0 +1,235 @@
+//! Damage at every place of the queue's files.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::super::disk::LANES;
+use super::super::disk::files::simulated::SimulatedFiles;
+use super::super::disk::finding::Finding;
+use super::super::disk::format::HEADER_BYTES;
+use super::super::disk::ledger::LEDGER;
+use super::super::disk::route_table::ROUTES;
+use super::super::disk::scan::{Item, Scan};
+use super::super::disk::survey::survey;
+use super::robot::{Robot, settings};
+use super::*;
+use crate::config::QueueDurability::Spill;
+use crate::queue::disk::files::Files;
+use crate::queue::disk::format::{Mark, Stream};
+
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    /// A byte that is another.
+    Flip(u64),
+    Truncate(u64),
+    /// Nothing but zeros from here to there.
+    Zero(u64, u64),
+}
+
+impl Damage {
+    fn apply(self, files: &SimulatedFiles, path: &str) {
+        match self {
+            Damage::Flip(place) => {
+                let byte = files.read(path).unwrap()[place as usize];
+                files.corrupt(path, place, &[!byte]);
+            }
+            Damage::Truncate(length) => files.truncate(path, length),
+            Damage::Zero(from, to) => files.corrupt(path, from, &vec![0; (to - from) as usize]),
+        }
+    }
+
+    fn place(self, length: u64) -> Range<u64> {
+        match self {
+            Damage::Flip(place) => place..place + 1,
+            Damage::Truncate(from) => from..length,
+            Damage::Zero(from, to) => from..to,
+        }
+    }
+
+    /// At every place of a file of so many bytes.
+    fn everywhere(length: u64) -> impl Iterator<Item = Damage> {
+        let at = move |place| [Damage::Flip(place), Damage::Truncate(place), Damage::Zero(place, length)];
+        (0..length).flat_map(at)
+    }
+}
+
+/// The number of a record, and the place of its frame in its segment.
+type Framed = (u64, Range<u64>);
+
+/// A queue on a disk: two segments of the same lane with records of two topics, of which the first is acknowledged.
+struct Left {
+    files: SimulatedFiles,
+    settings: config::Queue,
+    /// The numbers that wait, by segment, with the places of their frames.
+    segments: Vec<(String, Vec<Framed>)>,
+}
+
+impl Left {
+    fn new(records: u64, bytes: usize) -> Left {
+        let settings = settings(Spill);
+        let mut robot = Robot::new(settings);
+        for half in 0..2 {
+            for number in half * records..(half + 1) * records {
+                let route = robot.route(if number % 2 == 0 { "/even" } else { "/odd" }, Priority::Normal);
+                assert!(robot.admit(&route, number, bytes));
+            }
+            robot.work();
+            if half == 0 {
+                assert_eq!(robot.send(1), [0]);
+                robot.work();
+            }
+            robot = robot.kill();
+        }
+        let segments = robot.files.paths().into_iter().filter(|path| path.starts_with("normal/"));
+        let segments: Vec<_> = segments.map(|path| (path.clone(), records_of(&robot.files, &path))).collect();
+        assert_eq!(segments.len(), 2);
+        let numbers = segments.iter().flat_map(|(_, records)| records.iter().map(|(number, _)| *number));
+        assert!(numbers.eq(0..2 * records));
+        Left { files: robot.files, settings: robot.settings, segments }
+    }
+
+    /// Damages a file and starts. Answers what was found, what arrived, and the robot.
+    fn damage(&self, path: &str, damage: Damage) -> (Vec<Finding>, Vec<u64>, Robot) {
+        let files = self.files.after_kill();
+        damage.apply(&files, path);
+        let findings = survey(&files, &mut |_| {}).unwrap().findings;
+        let mut robot = Robot::on(files, self.settings.clone());
+        let told = || format!("{damage:?} of {path}");
+        assert_eq!(robot.queue.figures().disk.unwrap().trouble, None, "{}", told());
+        let arrived = robot.drain();
+        for parity in 0..2 {
+            let own: Vec<_> = arrived.iter().filter(|number| *number % 2 == parity).collect();
+            assert!(own.is_sorted_by(|one, other| one < other), "{}: {own:?}", told());
+        }
+        let all = 2 * self.segments[0].1.len() as u64;
+        assert!(arrived.iter().all(|number| *number < all), "{}: {arrived:?}", told());
+        robot.check_accounts();
+        robot.work();
+        // It goes on.
+        let route = robot.route("/after", Priority::Low);
+        assert!(robot.admit(&route, 1 << 32, 20));
+        robot.queue.set_link(false);
+        robot.work();
+        let figures = robot.queue.figures();
+        assert_eq!((figures.memory_only(), figures.disk.unwrap().trouble), (0, None), "{}", told());
+        (findings, arrived, robot)
+    }
+
+    /// Damages a segment, and checks that all arrives that the damage has not touched, and that it is told.
+    fn check(&self, segment: usize, damage: Damage) {
+        let (path, records) = &self.segments[segment];
+        let length = self.files.read(path).unwrap().len() as u64;
+        let told = format!("{damage:?} of {path}");
+        let (findings, arrived, robot) = self.damage(path, damage);
+        let place = damage.place(length);
+        // With the header go the clocks, not the records.
+        let is_hit = |frame: &Range<u64>| frame.start < place.end && place.start < frame.end;
+        let arrived: BTreeSet<u64> = arrived.into_iter().collect();
+        let others = self.segments.iter().enumerate().filter(|(index, _)| *index != segment);
+        let others = others.flat_map(|(_, (_, records))| records.iter().map(|(number, _)| *number));
+        let missed = |number: &u64| *number != 0 && !arrived.contains(number);
+        assert_eq!(others.filter(missed).collect::<Vec<_>>(), [0u64; 0], "{told}: of the other segment");
+        let wanted = records.iter().filter(|(_, frame)| !is_hit(frame)).map(|(number, _)| *number);
+        assert_eq!(wanted.filter(missed).collect::<Vec<_>>(), [0u64; 0], "{told}");
+        let lost = records.iter().filter(|(number, _)| missed(number)).count();
+        // Who takes away whole records at the end of the last segment leaves nothing that tells.
+        let is_last = segment + 1 == self.segments.len();
+        let cut = !records.iter().any(|(_, frame)| frame.start < place.start && place.start < frame.end);
+        if lost > 0 && !(is_last && cut && matches!(damage, Damage::Truncate(_))) {
+            let is_told = findings.iter().any(|finding| match finding.place() {
+                Some(found) => finding.file == *path && found.start <= place.start && place.start <= found.end,
+                // The numbers tell, or the header.
+                None => finding.is_loss(),
+            });
+            assert!(is_told, "{told}: {findings:?}");
+        }
+        if lost > 0 && matches!(damage, Damage::Flip(_)) && !is_last {
+            assert!(
+                robot.files.paths().iter().any(|path| path.starts_with("quarantine/")),
+                "{told}: nothing set aside"
+            );
+        }
+    }
+}
+
+/// The numbers in a segment, and where their frames are.
+fn records_of(files: &SimulatedFiles, path: &str) -> Vec<Framed> {
+    let surveyed = survey(files, &mut |_| {}).unwrap();
+    let lane = LANES.into_iter().position(|lane| lane == Priority::Normal).unwrap();
+    let segment = surveyed.lanes[lane].segments.iter().find(|segment| segment.path() == path).unwrap();
+    let mark = Mark::new(segment.queue_id, Stream::Lane(Priority::Normal), segment.numbers.start);
+    let mut scan = Scan::new(files.open(path).unwrap(), mark, HEADER_BYTES as u64, segment.length);
+    std::iter::from_fn(|| scan.advance().unwrap())
+        .filter_map(|item| match item {
+            Item::Record { record, place } => {
+                Some((u64::from_le_bytes(record.payload[..8].try_into().unwrap()), place))
+            }
+            Item::Route { .. } => None,
+            Item::Damage { .. } => panic!("{item:?}"),
+        })
+        .collect()
+}
+
+/// A segment that is corrupted, truncated or filled with zeros from any of its bytes on: the rest arrives in its order,
+/// the damage is told with its place, what could not be read is set aside, and the queue starts and goes on.
+#[test]
+fn a_small_segment_damaged_at_any_place() {
+    let left = Left::new(5, 12);
+    for segment in 0..2 {
+        let length = left.files.read(&left.segments[segment].0).unwrap().len() as u64;
+        Damage::everywhere(length).for_each(|damage| left.check(segment, damage));
+    }
+}
+
+/// The same at random places of large segments, also where a device loses whole blocks.
+#[test]
+fn a_large_segment_damaged_at_random_places() {
+    let left = Left::new(1500, 200);
+    let mut rng = StdRng::seed_from_u64(4);
+    for _ in 0..60 {
+        let segment = rng.gen_range(0..2);
+        let length = left.files.read(&left.segments[segment].0).unwrap().len() as u64;
+        let place = rng.gen_range(0..length);
+        let block = place / 4096 * 4096;
+        let damage = match rng.gen_range(0..4) {
+            0 => Damage::Flip(place),
+            1 => Damage::Truncate(place),
+            2 => Damage::Zero(place, length),
+            _ => Damage::Zero(block, (block + 4096).min(length)),
+        };
+        left.check(segment, damage);
+    }
+}
+
+/// Whatever happens to the ledger, all that was not acknowledged arrives; and if it says nothing any more, that is told
+/// and it is set aside.
+#[test]
+fn a_ledger_damaged_at_any_place() {
+    let left = Left::new(5, 12);
+    let length = left.files.read(LEDGER).unwrap().len() as u64;
+    let used = (0..length).filter(|place| place % 8192 < 140);
+    for place in used {
+        for damage in [Damage::Flip(place), Damage::Truncate(place), Damage::Zero(place, length)] {
+            let (_, arrived, _) = left.damage(LEDGER, damage);
+            assert!((1..10).all(|number| arrived.contains(&number)), "{damage:?}: {arrived:?}");
+        }
+    }
+    let (findings, arrived, robot) = left.damage(LEDGER, Damage::Zero(0, length));
+    assert!(findings.iter().any(|finding| finding.file == LEDGER), "{findings:?}");
+    assert_eq!(arrived.len(), 10);
+    assert!(robot.files.paths().iter().any(|path| path.starts_with("quarantine/") && path.ends_with(LEDGER)));
+}
+
+/// Whatever happens to the table of routes costs nothing: each segment knows its own.
+#[test]
+fn a_table_of_routes_damaged_at_any_place() {
+    let left = Left::new(5, 12);
+    let length = left.files.read(ROUTES).unwrap().len() as u64;
+    for damage in Damage::everywhere(length) {
+        let (_, arrived, _) = left.damage(ROUTES, damage);
+        assert!((1..10).all(|number| arrived.contains(&number)), "{damage:?}: {arrived:?}");
+    }
+}

@@ -1,0 +1,367 @@
+//! The step before the first connection, where the configuration asks for it: from a claim to a certificate of the
+//! robot's own. What it is and what it stores stands in [`crate::provisioning`].
+//!
+//! It is an attempt like that of a connection: it has the same back-off and the same faults, and what stops it is the
+//! state, not the end. An attempt that begins where another has stopped takes up what that one has stored.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::client::{Arrival, Client, Event, Failure, Message};
+use super::fault::{Fault, FaultKind, Peer, classify};
+use super::state::UplinkState;
+use super::{load, ticks};
+use crate::config::{Aws, Mqtt, Provisioning, Qos};
+use crate::provisioning::{
+    CLIENT_ID_PREFIX, Issued, Key, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics,
+    certificate_request, read_issued, read_registered, registration_request,
+};
+
+/// Longest wait for the answer to a request. A template's hook alone may take 5 s ("Pre-provisioning hooks" in the AWS
+/// IoT Core developer guide).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest wait for DISCONNECT to be sent.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What provisioning waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A connection with the claim.
+    Connection,
+    /// The answer to the request for a certificate.
+    Certificate,
+    /// The answer to the request for the thing.
+    Registration,
+}
+
+impl Step {
+    /// What is waited for, to stand behind "waiting for".
+    pub fn label(self) -> &'static str {
+        match self {
+            Step::Connection => "a connection with the claim certificate",
+            Step::Certificate => "the certificate",
+            Step::Registration => "the registration of the thing",
+        }
+    }
+}
+
+/// A robot that may have no certificate yet.
+#[derive(Debug)]
+pub(super) struct Claim {
+    store: Arc<Store>,
+    provisioning: Provisioning,
+    /// As the uplink has it.
+    own: Aws,
+    /// The same with the claim's certificate, key and client id.
+    claim: Aws,
+    /// Without last words: a claim may not speak them.
+    mqtt: Mqtt,
+}
+
+/// There is a certificate.
+pub(super) struct Settled {
+    /// For which thing, if it comes from provisioning.
+    pub registered: Option<Registered>,
+    /// Whether this attempt has got it.
+    pub is_new: bool,
+}
+
+impl Claim {
+    /// The claim that `aws` names, if it does.
+    pub fn new(aws: &Aws, mqtt: &Mqtt) -> Option<Claim> {
+        let provisioning = aws.provisioning.clone()?;
+        let claim = Aws {
+            // Of its own, so that robots which are provisioned at the same time do not close each other's connections.
+            client_id: format!("{CLIENT_ID_PREFIX}{:016x}", rand::random::<u64>()),
+            certificate: provisioning.claim_certificate.clone(),
+            private_key: provisioning.claim_private_key.clone(),
+            ..aws.clone()
+        };
+        let mqtt = Mqtt { last_will: None, presence: None, ..mqtt.clone() };
+        Some(Claim { store: Arc::new(Store::new(aws)), provisioning, own: aws.clone(), claim, mqtt })
+    }
+
+    /// Gets as far as it goes, at best to the end.
+    pub async fn attempt(&self, state: &watch::Sender<UplinkState>) -> Result<Settled, Fault> {
+        let is_there = self.with_store(|store| {
+            let there = store.has_certificate()?;
+            // Without a certificate it is not said yet which thing it is.
+            Ok(if there { Some(store.registered()?) } else { None })
+        });
+        if let Some(registered) = is_there.await? {
+            return self.settled_before(registered);
+        }
+        let step = |step| {
+            state.send_if_modified(|state| state.provisioning.replace(step) != Some(step));
+        };
+        if state.borrow().provisioning.is_none() {
+            let Provisioning { template, claim_certificate, .. } = &self.provisioning;
+            let claim = claim_certificate.display();
+            tracing::info!(
+                template,
+                "The robot has no certificate yet; asking for one with the claim certificate {claim} and the template \
+                 {template}."
+            );
+        }
+        step(Step::Connection);
+        let (key, progress) = self
+            .with_store(|store| {
+                let key = store.key()?;
+                let progress = store.progress(&key, seconds_since_1970())?;
+                Ok((Arc::new(key), progress))
+            })
+            .await?;
+        let registered = match progress {
+            Progress::Registered(registered) => registered,
+            Progress::Issued(issued) => self.exchange(&key, Some(issued), &step).await?,
+            Progress::Begun => self.exchange(&key, None, &step).await?,
+        };
+        let kept = registered.clone();
+        self.with_store(move |store| store.finish(&kept)).await?;
+        let Registered { thing, certificate_id, .. } = &registered;
+        let certificate = self.own.certificate.display();
+        tracing::info!(
+            thing,
+            certificate_id,
+            "The robot is provisioned as the thing {thing}; its certificate is {certificate}."
+        );
+        Ok(Settled { registered: Some(registered), is_new: true })
+    }
+
+    fn settled_before(&self, registered: Option<Registered>) -> Result<Settled, Fault> {
+        if registered.is_none() && !self.own.is_named() {
+            let certificate = self.own.certificate.display();
+            return Err(Fault::new(
+                FaultKind::Credentials,
+                format!(
+                    "the client certificate {certificate} does not come from provisioning, so the name of its thing is \
+                     not known: set aws.thing, or remove that file to have the robot provisioned"
+                ),
+            ));
+        }
+        Ok(Settled { registered, is_new: false })
+    }
+
+    /// Asks for what is missing over a connection with the claim.
+    async fn exchange(
+        &self,
+        key: &Arc<Key>,
+        issued: Option<Issued>,
+        step: &impl Fn(Step),
+    ) -> Result<Registered, Fault> {
+        let tls = load(&self.claim).await?.config;
+        let mut exchange = Exchange::open(self, tls).await?;
+        let fresh = issued.is_none();
+        let issued = match issued {
+            Some(issued) => issued,
+            None => {
+                step(Step::Certificate);
+                self.certificate(&mut exchange, key).await?
+            }
+        };
+        step(Step::Registration);
+        let registered = match self.registration(&mut exchange, &issued).await? {
+            Ok(registered) => registered,
+            Err(rejection) if rejection.is_stale_token() && !fresh => {
+                tracing::info!(
+                    "The certificate that was issued before can't be registered any more; asking for another."
+                );
+                step(Step::Certificate);
+                let issued = self.certificate(&mut exchange, key).await?;
+                step(Step::Registration);
+                let again = self.registration(&mut exchange, &issued).await?;
+                again.map_err(|rejection| self.refusal(&rejection, Request::Registration, Some(&issued)))?
+            }
+            Err(rejection) => return Err(self.refusal(&rejection, Request::Registration, Some(&issued))),
+        };
+        exchange.leave().await;
+        Ok(registered)
+    }
+
+    /// A certificate for `key`, kept.
+    async fn certificate(&self, exchange: &mut Exchange<'_>, key: &Arc<Key>) -> Result<Issued, Fault> {
+        let name = if self.own.is_named() { &self.own.thing } else { "iot-bridge" };
+        let csr = key.signing_request(name).map_err(|error| {
+            let path = self.own.private_key.display();
+            Fault::new(FaultKind::Credentials, format!("the private key {path} cannot be used ({error})"))
+        })?;
+        let answer = exchange.ask(Request::Certificate, certificate_request(&csr)).await?;
+        let issued = match answer {
+            Answer::Accepted(payload) => read_issued(&payload, seconds_since_1970()),
+            Answer::Rejected(payload) => {
+                return Err(self.refusal(&Rejection::read(&payload), Request::Certificate, None));
+            }
+        };
+        let issued = issued.ok().filter(|issued| key.fits(&issued.certificate_pem)).ok_or_else(|| {
+            Fault::new(FaultKind::Protocol, "what the broker answers is no certificate for this robot's key".into())
+        })?;
+        let kept = issued.clone();
+        self.with_store(move |store| store.keep_issued(kept)).await?;
+        Ok(issued)
+    }
+
+    /// The registration of `issued`, kept, or why there is none.
+    async fn registration(
+        &self,
+        exchange: &mut Exchange<'_>,
+        issued: &Issued,
+    ) -> Result<Result<Registered, Rejection>, Fault> {
+        let message = registration_request(&issued.ownership_token, &self.provisioning.parameters);
+        let registered = match exchange.ask(Request::Registration, message).await? {
+            Answer::Accepted(payload) => read_registered(&payload, issued, &self.provisioning.template),
+            Answer::Rejected(payload) => return Ok(Err(Rejection::read(&payload))),
+        };
+        let registered = registered
+            .map_err(|_| Fault::new(FaultKind::Protocol, "the broker's answer does not name the thing".into()))?;
+        let kept = registered.clone();
+        self.with_store(move |store| store.keep_registered(kept)).await?;
+        Ok(Ok(registered))
+    }
+
+    fn refusal(&self, rejection: &Rejection, request: Request, issued: Option<&Issued>) -> Fault {
+        let kind = if rejection.passes() { FaultKind::Unavailable } else { FaultKind::ProvisioningRejected };
+        let sentence = rejection.sentence(request, &self.provisioning);
+        // Nothing says that the answer does not repeat it.
+        Fault::new(kind, issued.map_or(sentence.clone(), |issued| issued.ownership_token.cut_from(&sentence)))
+    }
+
+    /// Does something with the files away from the task: the disk may take its time.
+    async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreProblem> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let store = Arc::clone(&self.store);
+        let working = tokio::task::spawn_blocking(move || work(&store));
+        match working.await {
+            Ok(done) => done.map_err(|problem| Fault::new(FaultKind::ProvisioningStorage, problem.to_string())),
+            Err(error) => {
+                Err(Fault::new(FaultKind::ProvisioningStorage, format!("the files could not be used: {error}")))
+            }
+        }
+    }
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// What came upon a request.
+enum Answer {
+    Accepted(Bytes),
+    Rejected(Bytes),
+}
+
+/// A connection with the claim.
+struct Exchange<'a> {
+    claim: &'a Claim,
+    client: Client,
+    ticks: tokio::time::Interval,
+}
+
+impl<'a> Exchange<'a> {
+    /// Connects.
+    async fn open(claim: &'a Claim, tls: Arc<ClientConfig>) -> Result<Self, Fault> {
+        let client = Client::connect(&claim.claim, &claim.mqtt, tls).await;
+        let client = client.map_err(|failure| classify(&failure, Peer::to(&claim.claim, &claim.mqtt)))?;
+        Ok(Exchange { claim, client, ticks: ticks() })
+    }
+
+    /// Sends a request, once it is sure that the answer will be heard, and waits for that.
+    async fn ask(&mut self, request: Request, message: Vec<u8>) -> Result<Answer, Fault> {
+        let topics = Topics::of(request, &self.claim.provisioning.template);
+        timeout(ANSWER_TIMEOUT, self.exchange(&topics, message.into())).await.unwrap_or_else(|_| {
+            let (seconds, topic) = (ANSWER_TIMEOUT.as_secs(), &topics.request);
+            Err(Fault::new(
+                FaultKind::TimedOut,
+                format!("the broker has not answered the request on {topic} within {seconds} s"),
+            ))
+        })
+    }
+
+    async fn exchange(&mut self, topics: &Topics, payload: Bytes) -> Result<Answer, Fault> {
+        let Topics { request, accepted, rejected } = topics;
+        let asked = self.client.subscribe(&[accepted, rejected], Qos::AtLeastOnce);
+        asked.map_err(|failure| self.fault(&failure, accepted))?;
+        while !self.is_subscribed(accepted).await? {}
+        self.client.publish(&Message {
+            topic: request,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            payload: &payload,
+            content_type: None,
+            encoding: None,
+            expires_in: None,
+        });
+        loop {
+            match self.next(request).await? {
+                Event::Arrived(Arrival { topic, payload }) if topic == *accepted => {
+                    return Ok(Answer::Accepted(payload));
+                }
+                Event::Arrived(Arrival { topic, payload }) if topic == *rejected => {
+                    return Ok(Answer::Rejected(payload));
+                }
+                Event::Acknowledged { said, .. } if said.reason.is_failure() => {
+                    return Err(self.refused(&format!("the request on {request} ({})", said.reason)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn is_subscribed(&mut self, topic: &str) -> Result<bool, Fault> {
+        match self.next(topic).await? {
+            Event::Subscribed { granted: true, .. } => Ok(true),
+            Event::Subscribed { granted: false, .. } => Err(self.refused(&format!("the subscription to {topic}"))),
+            _ => Ok(false),
+        }
+    }
+
+    /// What happens next, where what the broker closes the connection over is likely `topic`.
+    async fn next(&mut self, topic: &str) -> Result<Event, Fault> {
+        loop {
+            let failure = tokio::select! {
+                event = self.client.poll() => match event {
+                    Ok(event) => return Ok(event),
+                    Err(failure) => failure,
+                },
+                _ = self.ticks.tick() => match self.client.tick(Instant::now()) {
+                    Ok(()) => continue,
+                    Err(failure) => failure,
+                },
+            };
+            return Err(self.fault(&failure, topic));
+        }
+    }
+
+    fn fault(&self, failure: &Failure, topic: &str) -> Fault {
+        let fault = classify(failure, Peer::connected(&self.claim.claim, &self.claim.mqtt));
+        match fault.kind {
+            FaultKind::Closed => {
+                let sentence = format!("the broker closed the connection over {topic}, it seems; {}", self.remedy());
+                Fault::new(FaultKind::Closed, sentence)
+            }
+            _ => fault,
+        }
+    }
+
+    fn refused(&self, what: &str) -> Fault {
+        Fault::new(FaultKind::ProvisioningRejected, format!("the broker refuses {what}; {}", self.remedy()))
+    }
+
+    fn remedy(&self) -> String {
+        format!("the policy of the claim certificate {} has to allow it", self.claim.claim.certificate.display())
+    }
+
+    /// Disconnects.
+    async fn leave(mut self) {
+        self.client.disconnect();
+        // Whatever comes, until the broker closes the connection.
+        let _ = timeout(FAREWELL, async { while self.client.poll().await.is_ok() {} }).await;
+    }
+}

@@ -1,0 +1,94 @@
+//! The uplink through an HTTP proxy.
+
+#[allow(dead_code, reason = "shared by tests that need different parts of it")]
+mod support {
+    pub mod aws_broker;
+    pub mod certificates;
+    pub mod link;
+    pub mod mosquitto;
+    pub mod observer;
+    pub mod port;
+    pub mod proxy;
+    pub mod scene;
+}
+
+use iot_bridge::config::{Proxy, Version};
+use iot_bridge::uplink::FaultKind;
+use support::aws_broker::{AwsBroker, Limits};
+use support::link::Link;
+use support::port::Port;
+use support::proxy::HttpProxy;
+use support::scene::Scene;
+
+/// Of `robot:s ecret`.
+const CREDENTIALS: &str = "cm9ib3Q6cyBlY3JldA==";
+
+/// The broker's name, which nobody can look up (RFC 6761).
+const NAME: &str = "broker.invalid";
+
+/// A scene with a broker that only a proxy finds, and the proxy.
+async fn scene(version: Version) -> (Scene, AwsBroker, HttpProxy) {
+    let mut scene = Scene::set().await;
+    let mut broker = AwsBroker::start_as(&scene.authority, Limits::without_rates(), NAME).await;
+    let proxy = HttpProxy::start(CREDENTIALS).await;
+    scene.link = Link::open(broker.port).await;
+    (scene.aws.endpoint, scene.aws.port) = (NAME.into(), scene.link.port());
+    scene.mqtt.version = version;
+    scene.observer.watch(&mut broker.messages);
+    (scene, broker, proxy)
+}
+
+/// With name and password the proxy makes a tunnel to a broker whose name it alone knows; TLS goes inside it, with the
+/// broker's own certificate; what was admitted arrives, through a lost connection too.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_arrives_through_a_proxy() {
+    for version in [Version::V3_1_1, Version::V5] {
+        let (mut scene, _broker, proxy) = scene(version).await;
+        scene.mqtt.proxy = Some(Proxy::parse(&format!("http://robot:s%20ecret@localhost:{}", proxy.port)).unwrap());
+        let mut running = scene.run();
+        (0..500).for_each(|number| scene.admit(number));
+        scene.receive(500).await;
+        scene.link.cut();
+        running.connected(2).await;
+        (500..1000).for_each(|number| scene.admit(number));
+        scene.receive(1000).await;
+        scene.acknowledged(1000).await;
+        assert_eq!(proxy.requests(), vec![format!("CONNECT {NAME}:{} HTTP/1.1", scene.aws.port); 2]);
+        assert_eq!(running.stop().await, 0);
+    }
+}
+
+/// A proxy that refuses, one that wants another password, one that does not reach the broker, and one that is not there
+/// are told apart; once the proxy is as it should be, what waited arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_a_proxy_are_told_apart() {
+    let (mut scene, _broker, proxy) = scene(Version::V5).await;
+    scene.admit(0);
+    let nobody = Port::reserve();
+    for (credentials, port, kind, words) in [
+        (
+            "robot:secret@",
+            proxy.port,
+            FaultKind::ProxyAuthentication,
+            "does not accept its user name and password (407)",
+        ),
+        ("", proxy.port, FaultKind::ProxyAuthentication, "asks for a user name and a password (407)"),
+        ("", nobody.number(), FaultKind::Refused, "refuses connections"),
+    ] {
+        scene.mqtt.proxy = Some(Proxy::parse(&format!("http://{credentials}localhost:{port}")).unwrap());
+        let mut running = scene.run();
+        let sentence = running.fault(kind).await;
+        assert_eq!(sentence, format!("the proxy localhost:{port} {words}"));
+        assert_eq!(running.stop().await, 1);
+    }
+    scene.mqtt.proxy = Some(Proxy::parse(&format!("http://robot:s%20ecret@localhost:{}", proxy.port)).unwrap());
+    scene.link.shut().await;
+    let mut running = scene.run();
+    let sentence = running.fault(FaultKind::Unreachable).await;
+    let target = format!("{NAME}:{}", scene.aws.port);
+    assert_eq!(sentence, format!("the proxy localhost:{} does not reach {target} (502 Bad Gateway)", proxy.port));
+    scene.link.reopen().await;
+    scene.receive(1).await;
+    scene.acknowledged(1).await;
+    assert_eq!(running.stop().await, 0);
+}
