@@ -52,7 +52,15 @@ impl Session {
     /// If the broker refuses it, the connection ends, or there is no acknowledgement within `mqtt.ack_timeout`.
     pub async fn publish(&mut self, topic: &str, qos: Qos, payload: Bytes) -> Result<Duration, Fault> {
         let begun = Instant::now();
-        let message = Message { topic, qos, retain: false, payload: &payload, content_type: None, expires_in: None };
+        let message = Message {
+            topic,
+            qos,
+            retain: false,
+            payload: &payload,
+            content_type: None,
+            encoding: None,
+            expires_in: None,
+        };
         self.client.publish(&message);
         self.until("a publish", |event| match event {
             Event::Acknowledged { said, .. } if said.reason.is_failure() => Some(Err(Fault::new(

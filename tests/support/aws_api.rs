@@ -196,7 +196,7 @@ impl Front {
             ("GET", "/endpoint") => Ok(Message::answer(&json!({ "endpointAddress": "localhost" }))),
             ("POST", "/certificates") => {
                 let body: Value = serde_json::from_slice(&request.body)?;
-                let pem = self.authority.sign(body["certificateSigningRequest"].as_str().unwrap());
+                let pem = self.authority.sign(body["certificateSigningRequest"].as_str().unwrap()).unwrap();
                 self.register(&pem, active).map(|answer| Message::answer(&answer))
             }
             ("POST", "/keys-and-certificate") => {

@@ -64,13 +64,6 @@ impl Authority {
         self.issue_for(KeyPair::generate().unwrap(), names, valid)
     }
 
-    /// The certificate that a request in PEM format asks for.
-    pub fn sign(&self, request: &str) -> String {
-        let mut request = CertificateSigningRequestParams::from_pem(request).unwrap();
-        (request.params.not_before, request.params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2999, 1, 1));
-        request.signed_by(&self.issuer).unwrap().pem()
-    }
-
     /// As [`Authority::issue`], with a key of the caller's.
     pub fn issue_for(&self, key: KeyPair, names: &[&str], valid: Valid) -> Identity {
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
