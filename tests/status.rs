@@ -129,7 +129,8 @@ async fn the_counters_add_up_at_every_moment() {
         before = report;
         tokio::task::yield_now().await;
     }
-    let published = stream.stop().count as u64;
+    let stream = stream.stop();
+    let published = stream.count as u64;
     stage.link.reopen().await;
     let report =
         program.await_report(|report| report.topics[0].acknowledged + report.topics[0].dropped_in_all() == published);

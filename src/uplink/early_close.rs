@@ -123,16 +123,16 @@ mod tests {
         );
     }
 
-    /// A connection that was stable, or closed over what was in flight, breaks the row.
+    /// A connection that was stable breaks a row of one, one that was calm any, and one that was closed over what was in
+    /// flight as well.
     #[test]
     fn other_closes_are_not_mistaken_for_it() {
         let stable = Course { lasted: Duration::from_secs(30), ..CLOSED };
+        let calm = Course { lasted: Duration::from_secs(300), ..CLOSED };
         let forbidden = Course { in_flight: 3, ..CLOSED };
-        assert!(
-            kinds(&[CLOSED, CLOSED, stable, CLOSED, CLOSED, stable, CLOSED, CLOSED, stable])
-                .iter()
-                .all(|&kind| kind == FaultKind::Closed)
-        );
+        for row in [&[CLOSED, stable].repeat(6), &[CLOSED, CLOSED, stable, CLOSED, calm].repeat(3)] {
+            assert!(kinds(row).iter().all(|&kind| kind == FaultKind::Closed));
+        }
         assert!(
             kinds(&[CLOSED, CLOSED, CLOSED, CLOSED, forbidden, forbidden, forbidden, forbidden, forbidden])
                 .iter()
