@@ -21,10 +21,11 @@ const DENY: &str = include_str!("../deny.toml");
 const APACHE: &str = include_str!("../LICENSE");
 
 /// What tells a licence's text from that of another.
-const MARKS: [(&str, &str); 4] = [
+const MARKS: [(&str, &str); 5] = [
     ("MIT", "Permission is hereby granted, free of charge, to any person obtaining"),
     ("ISC", "Permission to use, copy, modify, and/or distribute this software"),
     ("BSD-3-Clause", "Redistribution and use in source and binary forms"),
+    ("BSD-2-Clause", "Redistribution and use in source and binary forms"),
     ("Unicode-3.0", "UNICODE LICENSE V3"),
 ];
 
