@@ -1,6 +1,6 @@
-//! Writes the licences of everything that is linked into the program, for the package's users.
+//! Writes the licences of everything that is linked into a program, for its package's users.
 //!
-//!     cargo run --example notices -- FILE
+//!     cargo run --example notices -- PROGRAM FILE
 //!
 //! What is linked is what cargo says that it links; the texts are those that the crates come with. Of licences to choose
 //! from, the first that `deny.toml` allows is taken; what a crate has taken over from others brings its own. A crate
@@ -67,10 +67,18 @@ struct Package {
 type Texts = BTreeMap<String, BTreeSet<String>>;
 
 fn main() -> anyhow::Result<()> {
-    let file = env::args_os().nth(1).context("usage: notices FILE")?;
+    let mut arguments = env::args().skip(1);
+    let (Some(program), Some(file)) = (arguments.next(), arguments.next()) else {
+        bail!("usage: notices PROGRAM FILE")
+    };
+    let features = match program.as_str() {
+        "iot-bridge" => "--features=",
+        "iot-bridge-things" => "--features=things",
+        _ => bail!("no such program: {program}"),
+    };
     let allowed = allowed()?;
-    let linked = linked()?;
-    let metadata = cargo(&["metadata", "--locked", "--format-version=1"])?;
+    let linked = linked(features)?;
+    let metadata = cargo(&["metadata", "--locked", features, "--format-version=1"])?;
     let metadata: Metadata = serde_json::from_str(&metadata)?;
     let ours = env!("CARGO_PKG_NAME");
     let mut packages: Vec<_> =
@@ -80,8 +88,8 @@ fn main() -> anyhow::Result<()> {
     packages.sort_by_key(Package::to_string);
 
     let mut texts = Texts::new();
-    let mut page = String::from(
-        "The program iot-bridge links these Rust crates. Each is used under the licence that stands behind it; the\n\
+    let mut page = format!(
+        "The program {program} links these Rust crates. Each is used under the licence that stands behind it; the\n\
          licences follow. The Rust standard library, which is linked too, has its notices in rust-library.html.gz.\n\n",
     );
     for package in &packages {
@@ -185,9 +193,9 @@ fn allowed() -> anyhow::Result<Vec<Licensee>> {
 }
 
 /// Name and version of all that is linked: neither what only builds, nor macros, nor what only tests use.
-fn linked() -> anyhow::Result<BTreeSet<String>> {
+fn linked(features: &str) -> anyhow::Result<BTreeSet<String>> {
     let edges = "--edges=normal,no-proc-macro";
-    let tree = cargo(&["tree", "--locked", edges, "--prefix=none", "--no-dedupe", "--format={p}"])?;
+    let tree = cargo(&["tree", "--locked", features, edges, "--prefix=none", "--no-dedupe", "--format={p}"])?;
     let crates = tree.lines().filter_map(|line| {
         let (name, rest) = line.split_once(" v")?;
         Some(format!("{name} {}", rest.split(' ').next()?))

@@ -1,15 +1,16 @@
-//! Writes what the package needs of the program's own knowledge into a directory: man pages and completions.
+//! Writes what a package needs of its program's own knowledge into a directory: man pages and completions.
 //!
-//!     cargo run --example pages -- DIRECTORY
+//!     cargo run --example pages -- iot-bridge DIRECTORY
+//!     cargo run --features things --example pages -- iot-bridge-things DIRECTORY
 //!
-//! `iot-bridge(1)` and a page for each command come from the command line's definition, `iot-bridge-config(5)` from the
+//! `iot-bridge(1)`, `iot-bridge-things(1)` and a page for each of their commands come from the command line's definition, `iot-bridge-config(5)` from the
 //! commented example of the configuration, which a test holds against every key that there is. `iot-bridge(8)` is written
 //! by hand; `tests/systemd` holds it against what the package installs and what the service says.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -19,17 +20,32 @@ const EXAMPLE: &str = include_str!("../etc/config.toml");
 const SERVICE: &str = include_str!("iot-bridge.8");
 
 fn main() -> anyhow::Result<()> {
-    let directory = std::env::args_os().nth(1).context("usage: pages DIRECTORY")?;
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(program), Some(directory)) = (arguments.next(), arguments.next()) else {
+        bail!("usage: pages PROGRAM DIRECTORY")
+    };
     let directory = Path::new(&directory);
     fs::create_dir_all(directory)?;
-    clap_mangen::generate_to(Cli::command(), directory)?;
-    fs::write(directory.join("iot-bridge-config.5"), configuration(EXAMPLE))?;
-    fs::write(directory.join("iot-bridge.8"), SERVICE.replace("@VERSION@", env!("CARGO_PKG_VERSION")))?;
+    match program.to_str() {
+        Some("iot-bridge") => {
+            fs::write(directory.join("iot-bridge-config.5"), configuration(EXAMPLE))?;
+            fs::write(directory.join("iot-bridge.8"), SERVICE.replace("@VERSION@", env!("CARGO_PKG_VERSION")))?;
+            of_command_line::<Cli>("iot-bridge", directory)
+        }
+        #[cfg(feature = "things")]
+        Some("iot-bridge-things") => of_command_line::<iot_bridge::things::cli::Cli>("iot-bridge-things", directory),
+        _ => bail!("no such program: {}", program.display()),
+    }
+}
+
+/// What follows from the command line of `program`.
+fn of_command_line<C: CommandFactory>(program: &str, directory: &Path) -> anyhow::Result<()> {
+    clap_mangen::generate_to(C::command(), directory)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "iot-bridge", &mut script);
+        clap_complete::generate(shell, &mut C::command(), program, &mut script);
         let name = shell.to_possible_value().context("a shell has a name")?;
-        fs::write(directory.join(format!("iot-bridge.{}", name.get_name())), script)?;
+        fs::write(directory.join(format!("{program}.{}", name.get_name())), script)?;
     }
     Ok(())
 }
