@@ -14,6 +14,7 @@ mod support {
 }
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
@@ -120,7 +121,7 @@ async fn check_names_every_problem() {
     }
 }
 
-/// `preview` prints exactly what the broker gets, for every entry of a topic.
+/// `preview` prints exactly what the broker gets, for every entry of a topic; what would be compressed, before that.
 #[tokio::test(flavor = "multi_thread")]
 async fn preview_prints_what_would_be_published() {
     let mut stage = Stage::set().await;
@@ -140,35 +141,61 @@ reliability = "reliable"
 durability = "volatile"
 mqtt = "again"
 payload = "envelope"
+
+[[topics]]
+ros = "/numbers"
+type = "std_msgs/msg/String"
+reliability = "reliable"
+durability = "volatile"
+mqtt = "packed"
+payload = "data"
+batch = { max = 10 }
+compression = "gzip"
+compress_over = "100 B"
+compression_suffix = true
 "#,
     );
     let mut program = Program::start(&path);
     let previewed = command()
-        .args(["preview", "/numbers", "--count", "60", "--config", path.to_str().unwrap()])
+        .args(["preview", "/numbers", "--count", "90", "--config", path.to_str().unwrap()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut robot = Robot::start();
     let publisher = robot.publisher("/numbers", 100);
-    // Both entries of both programs. Each then begins with one of the first messages, though not all with the same.
-    Robot::await_subscribers(&publisher, 4);
+    // All entries of both programs. Each then begins with one of the first messages, though not all with the same.
+    Robot::await_subscribers(&publisher, 6);
     let stream = Stream::start(robot, vec![publisher], 20, usize::MAX);
     let output = previewed.wait_with_output().unwrap();
     assert!(output.status.success());
     let payloads = text(&output.stdout);
     let payloads: Vec<&str> = payloads.lines().collect();
-    assert_eq!(payloads.len(), 60, "{payloads:?}");
+    assert_eq!(payloads.len(), 90, "{payloads:?}");
     let headings = text(&output.stderr);
     assert!(headings.contains("/numbers -> robots/robot1/numbers (200 bytes)"), "{headings}");
-    // The broker gets the plain text as it was printed. An envelope holds the numbers of its own process.
-    let (envelopes, plain): (Vec<&str>, Vec<&str>) = payloads.iter().partition(|payload| payload.starts_with('{'));
-    assert!(envelopes.len() > 10 && plain.len() > 10, "{payloads:?}");
+    assert!(headings.contains("/numbers -> packed/gzip (204 bytes, "), "{headings}");
+    // The broker gets the texts as they were printed. An envelope holds the numbers of its own process.
+    let (envelopes, others): (Vec<&str>, Vec<&str>) = payloads.iter().partition(|payload| payload.starts_with('{'));
+    let (batches, plain): (Vec<&str>, Vec<&str>) = others.iter().partition(|payload| payload.starts_with('['));
+    assert!(envelopes.len() > 10 && plain.len() > 10 && batches.len() > 10, "{payloads:?}");
     let envelope: Value = serde_json::from_str(envelopes[0]).unwrap();
     assert_eq!((&envelope["thing"], &envelope["topic"]), (&"robot1".into(), &"/numbers".into()));
     assert_eq!(envelope["type"], "std_msgs/msg/String");
     assert!(envelope["received"].as_i64().unwrap() >= envelope["stamp"].as_i64().unwrap() - 1_000_000_000);
-    while !plain.contains(&&*text(&stage.observer.next().await.1)) {}
+    let (mut plain_arrived, mut batch_arrived) = (false, false);
+    while !(plain_arrived && batch_arrived) {
+        let (topic, payload) = stage.observer.next().await;
+        match topic.as_str() {
+            "robots/robot1/numbers" => plain_arrived |= plain.contains(&&*text(&payload)),
+            "packed/gzip" => {
+                let mut batch = String::new();
+                flate2::read::GzDecoder::new(&*payload).read_to_string(&mut batch).unwrap();
+                batch_arrived |= batches.contains(&&*batch);
+            }
+            _ => {}
+        }
+    }
     stream.stop();
     assert_eq!(program.terminate().code(), Some(0));
 }

@@ -235,7 +235,7 @@ pub struct RuleArgs {
     /// Topics that the rule takes; + and # are wildcards
     #[arg(long, default_value = "robots/#")]
     pub topic: String,
-    /// What the rule takes of them [default: SELECT * FROM '<topic>']
+    /// What the rule takes of them [default: SELECT * FROM 'TOPIC']
     #[arg(long)]
     pub sql: Option<String>,
     /// IAM role that AWS IoT Core takes on; without it the role that is needed is printed, and nothing is made
