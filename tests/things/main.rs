@@ -4,12 +4,18 @@
 #[path = "../support"]
 mod support {
     pub mod aws_api;
+    pub mod aws_broker;
     pub mod certificates;
+    pub mod domain;
     pub mod mosquitto;
+    pub mod observer;
     pub mod port;
+    pub mod program;
+    pub mod robot;
 }
 
 mod bench;
+mod enforced;
 mod failures;
 mod others;
 mod provisioning;
