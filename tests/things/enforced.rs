@@ -115,12 +115,13 @@ impl Stage {
         let path = self.bench.path("config.toml");
         let aws = format!(
             "[aws]\nendpoint = \"localhost\"\nport = {}\nthing = {THING:?}\nclient_id = {:?}\ncertificate = {:?}\n\
-             private_key = {:?}\nroot_ca = {:?}\n",
+             private_key = {:?}\nroot_ca = {:?}\n[queue]\ndirectory = {:?}\n",
             self.broker.port,
             case.client_id,
             self.files.certificate,
             self.files.private_key,
             self.bench.path("authority.pem"),
+            self.bench.path("queue"),
         );
         fs::write(&path, format!("{}\n{aws}", case.config)).unwrap();
         let output = self.bench.program(&["policy", "--config", "config.toml", "--account", ACCOUNT]).output().unwrap();
@@ -161,7 +162,10 @@ async fn what_is_generated_is_enough() {
             publish(&publisher, format!("{number:5000}"));
         }
         let done = |topic: &iot_bridge::health::report::Topic| topic.acknowledged as usize == 2 * EACH;
-        let report = program.await_report(|report| report.topics.len() == topics && report.topics.iter().all(done));
+        let report = program.await_report(|report| {
+            assert_eq!(stage.broker.record().denied, Vec::<String>::new(), "{}", case.config);
+            report.topics.len() == topics && report.topics.iter().all(done)
+        });
         assert!(report.topics.iter().all(|topic| topic.dropped_in_all() == 0), "{}: {report:#?}", case.config);
         assert!(program.terminate().success());
         let record = stage.broker.record();
@@ -198,7 +202,8 @@ async fn what_is_generated_allows_nothing_else() {
 
         let neighbours = case.reached.iter().flat_map(|(topic, _)| {
             let parent = topic.rsplit_once('/').map_or("", |(parent, _)| parent);
-            [topic.replace("robot1", "robot2"), format!("{topic}/more"), format!("x{topic}"), parent.to_owned()]
+            let (robot2, service) = (topic.replace("robot1", "robot2"), topic.replace("/msg/", "/srv/"));
+            [robot2, service, format!("{topic}/more"), format!("x{topic}"), parent.to_owned()]
         });
         let others =
             ["elf/robot1", "robots/robot2/numbers", "robots/robot1/presence", "wills/robot2", "$aws/rules/other/a"];

@@ -17,7 +17,9 @@ mod support {
 mod bench;
 mod enforced;
 mod failures;
+mod guide;
 mod others;
+mod permissions;
 mod provisioning;
 mod traffic;
 mod words;

@@ -6,7 +6,7 @@
 //! | `*` is any combination of characters, `?` any single one; `+` and `#` are themselves | [`Token`] |
 //! | variables are replaced by values before anything is compared | [`Account::tokens`] |
 //! | the thing is the one that is called as the client id; whether it is attached to the certificate is asked for by a condition | [`Account::thing`], [`Account::meets`] |
-//! | a client with a last will needs a condition that says so, and has to be allowed to publish it | [`Account::allows_connect`] |
+//! | a client with a last will needs a condition that says so (the stricter of two pages), and has to be allowed to publish it | [`Account::allows_connect`] |
 //! | a retained publish has an action of its own beside `iot:Publish` | [`Account::allows_publish`] |
 
 use serde_json::Value;
