@@ -14,7 +14,7 @@ use rumqttc::{AsyncClient, Event, EventLoop, Incoming, LastWill, MqttOptions, Qo
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use support::aws_broker::{AckFaults, AwsBroker, Limits, Refusal, Verdict};
+use support::aws_broker::{Account, AckFaults, AwsBroker, Limits, Refusal, Verdict};
 use support::certificates::{Authority, Valid};
 use tokio::time::timeout;
 
@@ -259,4 +259,68 @@ async fn gives_reasons_in_mqtt_5() {
     let record = broker.record();
     assert!(record.arrivals[1].topic == "a" && record.arrivals[1].properties.by_alias);
     assert_eq!(record.violations(), [("secret", Verdict::Forbidden), ("b", Verdict::OverRate)]);
+}
+
+/// The sentences of the developer guide on policies, each with what it allows and what not.
+#[test]
+fn evaluates_policies_as_documented() {
+    const PREFIX: &str = "arn:aws:iot:eu-west-1:123456789012:";
+    let allow = |action: &str, resource: &str| serde_json::json!({ "Effect": "Allow", "Action": [action], "Resource": format!("{PREFIX}{resource}") });
+    let account = |statements: &[serde_json::Value]| Account {
+        prefix: PREFIX.into(),
+        documents: statements.iter().map(|statement| serde_json::json!({ "Statement": [statement] })).collect(),
+        things: vec!["robot1".into(), "robot2".into()],
+        attached: "robot1".into(),
+    };
+    let thing = "${iot:Connection.Thing.ThingName}";
+    let attached = serde_json::json!({ "Bool": { "iot:Connection.Thing.IsAttached": "true" } });
+    let mut connect = allow("iot:Connect", &format!("client/{thing}"));
+    let unconditional = connect.clone();
+    connect["Condition"] = attached;
+    let mut deny = allow("iot:Publish", "topic/a/b");
+    deny["Effect"] = "Deny".into();
+    for (statements, client_id, action, resource, allowed) in [
+        // What nothing allows is denied; policies allow together; what one denies stays denied.
+        (vec![], "robot1", "iot:Publish", "topic/a", false),
+        (
+            vec![allow("iot:Publish", "topic/a"), allow("iot:Publish", "topic/b")],
+            "robot1",
+            "iot:Publish",
+            "topic/b",
+            true,
+        ),
+        (vec![allow("iot:Publish", "topic/a")], "robot1", "iot:RetainPublish", "topic/a", false),
+        (vec![allow("iot:Publish", "topic/a")], "robot1", "iot:Receive", "topic/a", false),
+        (vec![allow("iot:Publish", "topic/*"), deny.clone()], "robot1", "iot:Publish", "topic/a/b", false),
+        (vec![deny, allow("iot:*", "*")], "robot1", "iot:Publish", "topic/a/c", true),
+        // `*` is any combination of characters, also across levels; `?` is any single one.
+        (vec![allow("iot:Publish", "topic/a/*")], "robot1", "iot:Publish", "topic/a/b/c", true),
+        (vec![allow("iot:Publish", "topic/a/*")], "robot1", "iot:Publish", "topic/a", false),
+        (vec![allow("iot:Publish", "topic/a/*/c")], "robot1", "iot:Publish", "topic/a/b/b/c", true),
+        (vec![allow("iot:Publish", "topic/a/*/c")], "robot1", "iot:Publish", "topic/a/b/d", false),
+        (vec![allow("iot:Publish", "topic/a?")], "robot1", "iot:Publish", "topic/ab", true),
+        (vec![allow("iot:Publish", "topic/a?")], "robot1", "iot:Publish", "topic/a", false),
+        // The wildcards of MQTT are ordinary characters, and a filter is no topic.
+        (vec![allow("iot:Subscribe", "topicfilter/a/#")], "robot1", "iot:Subscribe", "topicfilter/a/#", true),
+        (vec![allow("iot:Subscribe", "topicfilter/a/#")], "robot1", "iot:Subscribe", "topicfilter/a/b", false),
+        (vec![allow("iot:Subscribe", "topicfilter/a/+/c")], "robot1", "iot:Subscribe", "topicfilter/a/b/c", false),
+        (vec![allow("iot:Subscribe", "topicfilter/a/*")], "robot1", "iot:Subscribe", "topicfilter/a/+/c", true),
+        (vec![allow("iot:Receive", "topic/a/#")], "robot1", "iot:Receive", "topic/a/b", false),
+        // Variables are values, and a client id with a wildcard in it is none.
+        (vec![allow("iot:Publish", "topic/${iot:ClientId}/a")], "any", "iot:Publish", "topic/any/a", true),
+        (vec![allow("iot:Publish", "topic/${iot:ClientId}")], "*", "iot:Publish", "topic/robot2", false),
+        (vec![allow("iot:Publish", "topic/${*}")], "robot1", "iot:Publish", "topic/robot2", false),
+        (vec![allow("iot:Publish", "topic/${iot:Unknown}")], "robot1", "iot:Publish", "topic/${iot:Unknown}", false),
+        (vec![allow("iot:Publish", &format!("topic/{thing}"))], "robot1", "iot:Publish", "topic/robot1", true),
+        (vec![allow("iot:Publish", &format!("topic/{thing}"))], "robot1", "iot:Publish", "topic/robot2", false),
+        (vec![allow("iot:Publish", &format!("topic/{thing}"))], "other", "iot:Publish", "topic/robot1", false),
+        // The thing is the one that is called as the client id, attached to the certificate or not.
+        (vec![unconditional.clone()], "robot2", "iot:Connect", "client/robot2", true),
+        (vec![connect.clone()], "robot2", "iot:Connect", "client/robot2", false),
+        (vec![connect.clone()], "robot1", "iot:Connect", "client/robot1", true),
+        (vec![connect], "other", "iot:Connect", "client/other", false),
+    ] {
+        let found = account(&statements).allows(client_id, action, resource);
+        assert_eq!(found, allowed, "{statements:?}: {client_id} {action} {resource}");
+    }
 }

@@ -47,6 +47,8 @@ struct State {
     until: Option<usize>,
     /// Calls whose line contains this are denied.
     denied: Option<String>,
+    /// IAM permissions that there are; without it, all.
+    allowed: Option<BTreeSet<String>>,
 }
 
 struct Message {
@@ -110,6 +112,16 @@ impl AwsApi {
         self.front.state.lock().unwrap().denied = Some(part.to_owned()).filter(|part| !part.is_empty());
     }
 
+    /// From now on there are only these IAM permissions; without any set, all.
+    pub fn allow(&self, permissions: Option<BTreeSet<String>>) {
+        self.front.state.lock().unwrap().allowed = permissions;
+    }
+
+    /// The IAM permissions that the calls so far have needed.
+    pub fn actions(&self) -> BTreeSet<String> {
+        self.calls().iter().map(|call| action(call)).collect()
+    }
+
     /// The calls so far.
     pub fn calls(&self) -> Vec<String> {
         self.front.state.lock().unwrap().calls.clone()
@@ -159,6 +171,45 @@ fn program() -> PathBuf {
     cache.join("iot-bridge/moto/bin/moto_server")
 }
 
+/// The IAM permission that a call needs, by the request syntax of the API's reference.
+fn action(call: &str) -> String {
+    let (method, path) = call.split_once(' ').unwrap();
+    let parts: Vec<&str> = path.split('?').next().unwrap_or(path).trim_matches('/').split('/').collect();
+    let name = match (method, &parts[..]) {
+        ("GET", ["endpoint"]) => "DescribeEndpoint",
+        ("GET", ["things", _]) => "DescribeThing",
+        ("POST", ["things", _]) => "CreateThing",
+        ("DELETE", ["things", _]) => "DeleteThing",
+        ("GET", ["things", _, "principals"]) => "ListThingPrincipals",
+        ("PUT", ["things", _, "principals"]) => "AttachThingPrincipal",
+        ("DELETE", ["things", _, "principals"]) => "DetachThingPrincipal",
+        ("GET", ["principals", "things"]) => "ListPrincipalThings",
+        ("PUT", ["thing-groups", "addThingToThingGroup"]) => "AddThingToThingGroup",
+        ("PUT", ["thing-groups", "removeThingFromThingGroup"]) => "RemoveThingFromThingGroup",
+        ("GET", ["policies", _]) => "GetPolicy",
+        ("POST", ["policies", _]) => "CreatePolicy",
+        ("DELETE", ["policies", _]) => "DeletePolicy",
+        ("GET", ["policies", _, "version"]) => "ListPolicyVersions",
+        ("DELETE", ["policies", _, "version", _]) => "DeletePolicyVersion",
+        ("POST", ["policy-targets", _]) => "ListTargetsForPolicy",
+        ("PUT", ["target-policies", _]) => "AttachPolicy",
+        ("POST", ["target-policies", _]) => "DetachPolicy",
+        ("POST", ["attached-policies", ..]) => "ListAttachedPolicies",
+        ("POST", ["certificates"]) => "CreateCertificateFromCsr",
+        ("POST", ["keys-and-certificate"]) => "CreateKeysAndCertificate",
+        ("GET", ["certificates"]) => "ListCertificates",
+        ("GET", ["certificates", _]) => "DescribeCertificate",
+        ("PUT", ["certificates", _]) => "UpdateCertificate",
+        ("DELETE", ["certificates", _]) => "DeleteCertificate",
+        ("GET", ["rules", _]) => "GetTopicRule",
+        ("POST", ["rules", _]) => "CreateTopicRule",
+        ("PATCH", ["rules", _]) => "ReplaceTopicRule",
+        ("DELETE", ["rules", _]) => "DeleteTopicRule",
+        _ => panic!("a call that is not known here: {call}"),
+    };
+    format!("iot:{name}")
+}
+
 impl Front {
     fn serve(&self, mut stream: TcpStream) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -176,7 +227,8 @@ impl Front {
                 return;
             }
             state.calls.push(line.clone());
-            let denied = state.denied.as_ref().is_some_and(|part| line.contains(part));
+            let denied = state.denied.as_ref().is_some_and(|part| line.contains(part))
+                || state.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&action(&line)));
             (state.until == Some(state.calls.len()), denied)
         };
         let answer = match denied {

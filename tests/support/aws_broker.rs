@@ -11,6 +11,7 @@
 //! | one CONNECT a second of a client id; a newer connection closes the older one | [`Record::connects`] |
 //! | keep alive of 30 to 1200 s; silence for 1.5 times as long closes | [`Record::silent`] |
 //! | a topic that the policy forbids closes (3.1.1) or has reason 0x87 (5); retained publishes have an action of their own | [`AwsBroker::forbid`] |
+//! | policies, by their documents | [`AwsBroker::enforce`], [`Record::denied`] |
 //! | 8 filters a SUBSCRIBE, 50 a connection | more closes |
 //! | fleet provisioning by claim, upon a signing request | [`AwsBroker::provision`] |
 //! | retained messages and last wills | [`AwsBroker::retained`], [`Record::wills`] |
@@ -18,6 +19,7 @@
 //! Sessions are never kept. Links that are cut or stall are the business of [`super::link`].
 
 mod limits;
+mod policy;
 mod provisioning;
 mod record;
 mod session;
@@ -44,6 +46,7 @@ use tokio::task::{JoinHandle, JoinSet};
 #[allow(unused_imports, reason = "shared by tests that need different parts of it")]
 pub use self::{
     limits::Limits,
+    policy::Account,
     provisioning::{Asked, Fleet, FleetRecord, Mishap},
     record::{Arrival, Record, Verdict},
     wire::Refusal,
@@ -99,6 +102,8 @@ struct State {
     refusal: Option<Refusal>,
     forbidden: Vec<String>,
     may_retain: bool,
+    /// Whose policies are in force.
+    account: Option<Account>,
     sessions: HashMap<String, (usize, UnboundedSender<Order>)>,
     last_connect: HashMap<String, Instant>,
     connections: usize,
@@ -138,6 +143,7 @@ impl AwsBroker {
             refusal: None,
             forbidden: Vec::new(),
             may_retain: true,
+            account: None,
             sessions: HashMap::new(),
             last_connect: HashMap::new(),
             connections: 0,
@@ -309,6 +315,17 @@ impl Shared {
     /// What the policies of a fleet say; without one everything is allowed.
     fn fleet_allows(&self, look: impl FnOnce(&mut Desk) -> bool) -> bool {
         self.with(|state| state.desk.as_mut().is_none_or(look))
+    }
+
+    /// Whether the policies of the account allow it; what they do not is noted.
+    fn may(&self, client_id: &str, look: impl FnOnce(&Account) -> Result<(), String>) -> bool {
+        self.with(|state| match state.account.as_ref().map_or(Ok(()), look) {
+            Ok(()) => true,
+            Err(denied) => {
+                state.record.denied.push(format!("{client_id}: {denied}"));
+                false
+            }
+        })
     }
 
     fn next_swallowed(&self) -> Option<usize> {

@@ -20,28 +20,33 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Subscribed directly at the broker, with QoS 0: then Mosquitto writes a message to the subscriber's socket before it
 /// acknowledges it to the publisher, so that whatever is acknowledged has been observed even if the broker is killed.
 pub struct Observer {
-    tls: Arc<ClientConfig>,
+    transport: Transport,
     subscription: Option<JoinHandle<()>>,
     seen: mpsc::UnboundedSender<(String, Bytes)>,
     messages: mpsc::UnboundedReceiver<(String, Bytes)>,
 }
 
+/// TLS with a certificate that `authority` has signed, to a broker whose certificate it has signed too.
+pub fn transport(authority: &Authority) -> Transport {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let identity = authority.issue(&["observer"], Valid::Now);
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(identity.private_key.as_bytes()).unwrap();
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], key)
+        .unwrap();
+    Transport::Tls(TlsConfiguration::Rustls(Arc::new(tls)))
+}
+
 impl Observer {
     /// An observer whose certificate `authority` has signed, as it has the broker's.
     pub fn new(authority: &Authority) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
-        let identity = authority.issue(&["observer"], Valid::Now);
-        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(identity.private_key.as_bytes()).unwrap();
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(vec![certificate], key)
-            .unwrap();
         let (seen, messages) = mpsc::unbounded_channel();
-        Observer { tls: Arc::new(tls), subscription: None, seen, messages }
+        Observer { transport: transport(authority), subscription: None, seen, messages }
     }
 
     /// Subscribes to everything at the broker on `port`, and waits for the SUBACK. After a restart of the broker:
@@ -51,9 +56,7 @@ impl Observer {
             timeout(PATIENCE, before).await.expect("the broker of before still serves").unwrap();
         }
         let mut options = MqttOptions::new("observer", "localhost", port);
-        options
-            .set_transport(Transport::Tls(TlsConfiguration::Rustls(self.tls.clone())))
-            .set_max_packet_size(1 << 20, 1 << 20);
+        options.set_transport(self.transport.clone()).set_max_packet_size(1 << 20, 1 << 20);
         let (client, mut event_loop) = AsyncClient::new(options, 10);
         client.try_subscribe("#", QoS::AtMostOnce).unwrap();
         loop {

@@ -4,14 +4,22 @@
 #[path = "../support"]
 mod support {
     pub mod aws_api;
+    pub mod aws_broker;
     pub mod certificates;
+    pub mod domain;
     pub mod mosquitto;
+    pub mod observer;
     pub mod port;
+    pub mod program;
+    pub mod robot;
 }
 
 mod bench;
+mod enforced;
 mod failures;
+mod guide;
 mod others;
+mod permissions;
 mod provisioning;
 mod traffic;
 mod words;

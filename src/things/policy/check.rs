@@ -1,6 +1,6 @@
 //! An existing policy document, held against what a configuration needs.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::grant::glob_covers;
 use super::{Action, Grant, THING_NAME};
@@ -118,7 +118,7 @@ fn statements(document: &Value, not_judged: &mut Vec<String>) -> Result<Vec<Exis
             not_judged.push(format!("statement {number} denies; what it takes away is not looked at"));
             continue;
         }
-        if let Some(condition) = statement.get("Condition").filter(|condition| !is_attached(condition)) {
+        if let Some(condition) = statement.get("Condition").filter(|condition| !is_ours(condition)) {
             not_judged.push(format!("statement {number} has a condition, which is not looked at: {condition}"));
         }
         let resources = texts("Resource")?.iter().map(|arn| after_account(arn)).collect();
@@ -127,10 +127,17 @@ fn statements(document: &Value, not_judged: &mut Vec<String>) -> Result<Vec<Exis
     Ok(statements)
 }
 
-/// The condition that the bridge's own policies have.
-fn is_attached(condition: &Value) -> bool {
-    condition.pointer("/Bool/iot:Connection.Thing.IsAttached").is_some()
-        && condition.as_object().is_some_and(|all| all.len() == 1)
+/// A condition that the bridge's own policies have: the thing is attached, or there is a last will.
+fn is_ours(condition: &Value) -> bool {
+    let ours = |(operator, keys): (&String, &Value)| {
+        let is = |key: &str, value: &str| *keys == json!({ key: value }) || *keys == json!({ key: [value] });
+        match operator.as_str() {
+            "Bool" => is("iot:Connection.Thing.IsAttached", "true"),
+            "ForAllValues:StringEquals" => is("iot:ConnectAttributes", "LastWill"),
+            _ => false,
+        }
+    };
+    condition.as_object().is_some_and(|operators| operators.iter().all(ours))
 }
 
 /// `topic/a` of `arn:aws:iot:eu-west-1:123456789012:topic/a`; a pattern that reaches into the account stays whole.

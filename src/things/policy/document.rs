@@ -21,6 +21,8 @@ pub struct Statement {
     pub actions: Vec<Action>,
     /// Whole ARNs.
     pub resources: Vec<String>,
+    /// Lets a client connect that has a last will.
+    pub will: bool,
 }
 
 /// A configuration needs more than policies can say.
@@ -59,11 +61,13 @@ impl Statement {
             "Action": one_or_more(self.actions.iter().map(|action| action.name().into()).collect()),
             "Resource": one_or_more(self.resources.iter().map(|resource| resource.as_str().into()).collect()),
         });
-        if self.resources.iter().any(|resource| resource.contains(super::THING_NAME))
-            && self.actions[0] == Action::Connect
-        {
+        if self.actions == [Action::Connect] && self.resources.iter().any(|arn| arn.contains(super::THING_NAME)) {
             // A certificate that is attached to another thing, or to none, may not take this one's name.
-            statement["Condition"] = json!({ "Bool": { "iot:Connection.Thing.IsAttached": "true" } });
+            statement["Condition"]["Bool"] = json!({ "iot:Connection.Thing.IsAttached": "true" });
+        }
+        if self.will {
+            // "Policy to connect and publish retained Will messages", AWS IoT Core developer guide.
+            statement["Condition"]["ForAllValues:StringEquals"] = json!({ "iot:ConnectAttributes": ["LastWill"] });
         }
         statement
     }
@@ -76,18 +80,18 @@ impl Statement {
 pub fn documents(grants: &[Grant], place: &Place) -> Result<Vec<Document>, TooMany> {
     let mut documents: Vec<Document> = Vec::new();
     let mut open: Vec<Statement> = Vec::new();
-    for (actions, resource) in by_resource(grants) {
+    for (actions, will, resource) in by_resource(grants) {
         let resource = format!("{}{resource}", place.prefix());
         let mut longer = open.clone();
-        match longer.last_mut().filter(|last| last.actions == actions) {
+        match longer.last_mut().filter(|last| last.actions == actions && last.will == will) {
             Some(last) => last.resources.push(resource.clone()),
-            None => longer.push(Statement { actions: actions.clone(), resources: vec![resource.clone()] }),
+            None => longer.push(Statement { actions: actions.clone(), resources: vec![resource.clone()], will }),
         }
         if Document::of(&longer).fits() || open.is_empty() {
             open = longer;
         } else {
             documents.push(Document::of(&open));
-            open = vec![Statement { actions, resources: vec![resource] }];
+            open = vec![Statement { actions, resources: vec![resource], will }];
         }
     }
     if !open.is_empty() {
@@ -100,12 +104,12 @@ pub fn documents(grants: &[Grant], place: &Place) -> Result<Vec<Document>, TooMa
 }
 
 /// The resources, those with the same actions together.
-fn by_resource(grants: &[Grant]) -> Vec<(Vec<Action>, String)> {
-    let mut all: Vec<(Vec<Action>, String)> = Vec::new();
+fn by_resource(grants: &[Grant]) -> Vec<(Vec<Action>, bool, String)> {
+    let mut all: Vec<(Vec<Action>, bool, String)> = Vec::new();
     for grant in grants {
-        match all.iter_mut().find(|(_, resource)| *resource == grant.resource) {
-            Some((actions, _)) => actions.push(grant.action),
-            None => all.push((vec![grant.action], grant.resource.clone())),
+        match all.iter_mut().find(|(_, _, resource)| *resource == grant.resource) {
+            Some((actions, ..)) => actions.push(grant.action),
+            None => all.push((vec![grant.action], grant.will, grant.resource.clone())),
         }
     }
     all.sort();

@@ -43,11 +43,13 @@ pub struct Grant {
     pub action: Action,
     /// What follows the account in the ARN: `topic/robots/robot1/odom`. `*` stands for any characters.
     pub resource: String,
+    /// Of [`Action::Connect`]: the connection has a last will.
+    pub will: bool,
 }
 
 impl Grant {
     fn new(action: Action, resource: String) -> Grant {
-        Grant { action, resource }
+        Grant { action, resource, will: false }
     }
 
     /// Whether this one allows all that `other` allows.
@@ -70,7 +72,11 @@ pub fn grants(settings: &Settings, test: bool) -> Vec<Grant> {
         grants.insert(Grant::new(Action::Publish, resource));
     };
     for topic in &settings.topics {
-        publish(&topic.mqtt.replace("{type}", topic.type_name.as_deref().unwrap_or(ANY_TYPE)), topic.retain);
+        let mqtt = topic.mqtt.replace("{type}", topic.type_name.as_deref().unwrap_or(ANY_TYPE));
+        publish(&mqtt, topic.retain);
+        if let Some(suffix) = topic.suffix() {
+            publish(&format!("{mqtt}{suffix}"), topic.retain);
+        }
     }
     if let Some(will) = &settings.mqtt.last_will {
         publish(&will.topic, will.retain);
@@ -84,12 +90,13 @@ pub fn grants(settings: &Settings, test: bool) -> Vec<Grant> {
         grants.insert(Grant::new(Action::Subscribe, format!("topicfilter/{topic}")));
         grants.insert(Grant::new(Action::Receive, format!("topic/{topic}")));
     }
-    grants.insert(Grant::new(Action::Connect, format!("client/{}", settings.aws.client_id)));
+    let will = settings.mqtt.last_will.is_some() || settings.mqtt.presence.is_some();
+    grants.insert(Grant { will, ..Grant::new(Action::Connect, format!("client/{}", settings.aws.client_id)) });
     let any = settings.aws.thing == ANY_THING && fits_any_thing(settings);
     let grants: Vec<Grant> = grants
         .into_iter()
         .map(|grant| match any {
-            true => Grant::new(grant.action, grant.resource.replace(ANY_THING, THING_NAME)),
+            true => Grant { resource: grant.resource.replace(ANY_THING, THING_NAME), ..grant },
             false => grant,
         })
         .collect();

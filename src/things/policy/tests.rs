@@ -90,6 +90,18 @@ fn configurations_and_their_policies() {
             false,
             &["iot:Connect client/r1", "iot:Publish topic/robots/r1/odom", "iot:Publish topic/wills"],
         ),
+        // What is compressed may go to a topic of its own, and what is too small for that does not.
+        (
+            "[[topics]]\nros = \"/odom\"\ncompression = \"zstd\"\ncompression_suffix = true\nretain = true",
+            "r1",
+            "r1",
+            false,
+            &[
+                "iot:Connect client/r1",
+                "iot:Publish,iot:RetainPublish topic/robots/r1/odom",
+                "iot:Publish,iot:RetainPublish topic/robots/r1/odom/zstd",
+            ],
+        ),
         (
             "[[topics]]\nros = \"/odom\"\nmqtt = \"$aws/rules/logs/{thing}/odom\"",
             ANY_THING,
@@ -129,6 +141,25 @@ fn a_document_is_json_as_aws_takes_it() {
         ],
     });
     assert_eq!(documents[0].json(), expected);
+}
+
+/// A last will, that of presence too, is a condition of the connection; and `check` knows it for its own.
+#[test]
+fn a_last_will_is_a_condition() {
+    let last_will = "[mqtt.last_will]\ntopic = \"wills\"\npayload = \"gone\"";
+    for (will, thing) in [(last_will, ANY_THING), (last_will, "r1"), ("[mqtt.presence]\ntopic = \"p/{thing}\"", "r1")] {
+        let needed = grants(&settings(&format!("[[topics]]\nros = \"/odom\"\n{will}"), thing, thing), false);
+        let document = documents(&needed, &place()).expect("one document").remove(0).json();
+        let statements = document["Statement"].as_array().expect("a list");
+        let conditions: Vec<_> = statements.iter().filter_map(|statement| statement.get("Condition")).collect();
+        let expected = serde_json::json!({ "iot:ConnectAttributes": ["LastWill"] });
+        assert_eq!(conditions.len(), 1, "{document}");
+        assert_eq!(conditions[0]["ForAllValues:StringEquals"], expected);
+        let found = check(&document.to_string(), &needed, None).expect("a policy");
+        assert_eq!(found, Findings::default());
+        let other = document.to_string().replace("LastWill", "PersistentConnect");
+        assert_eq!(check(&other, &needed, None).expect("a policy").not_judged.len(), 1);
+    }
 }
 
 fn many_topics(number: usize) -> String {

@@ -66,7 +66,8 @@ async fn publish(
     latencies: &mut Vec<Duration>,
 ) -> Result<(), String> {
     let mut session = participant.connect().await?;
-    let (mut next, end) = (Instant::now(), Instant::now() + duration);
+    let mut next = Instant::now();
+    let end = next + duration;
     while next < end {
         let lost = session.idle(next).await;
         lost.map_err(|fault| participant.words("the connection is lost", &fault, true))?;

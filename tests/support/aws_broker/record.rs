@@ -64,6 +64,8 @@ pub struct Record {
     pub connects: Vec<Connect>,
     /// Wills that were published because a connection ended without DISCONNECT: topic and payload.
     pub wills: Vec<(String, Bytes)>,
+    /// What the policies of the account did not allow: client id, action, resource.
+    pub denied: Vec<String>,
     /// Publishes that had to wait, because of the bytes of a second.
     pub delayed: usize,
     /// Connections that ended because nothing came for too long.

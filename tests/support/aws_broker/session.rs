@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::limits::{LastSecond, Limits};
+use super::policy::Account;
 use super::provisioning::Principal;
 use super::record::{Arrival, Verdict};
 use super::wire::{Answer, Connect, Publish, Received, Will, Wire};
@@ -63,7 +64,9 @@ pub async fn serve(stream: TlsStream<TcpStream>, shared: Arc<Shared>, principal:
     let (mut read, write) = tokio::io::split(stream);
     let mut unread = BytesMut::new();
     let Some((wire, connect)) = connect(&mut read, &mut unread, &shared).await else { return };
-    if !shared.fleet_allows(|desk| desk.may_connect(&principal, &connect.client_id)) {
+    if !shared.fleet_allows(|desk| desk.may_connect(&principal, &connect.client_id))
+        || !shared.may(&connect.client_id, |account| account.allows_connect(&connect))
+    {
         return;
     }
     let (answers, outgoing) = unbounded_channel();
@@ -195,12 +198,12 @@ impl Session {
                 }
                 let may =
                     |filter: &String| self.shared.fleet_allows(|desk| desk.may_subscribe(&self.principal, filter));
-                if !filters.iter().all(may) {
+                if !filters.iter().all(may) || !filters.iter().all(|filter| self.may_subscribe(filter)) {
                     return Err(ABRUPT);
                 }
                 self.say(Answer::SubAck { packet_id, taken: filters.len() });
                 for message in self.shared.retained() {
-                    if filters.iter().any(|filter| matches(&message.topic, filter)) {
+                    if filters.iter().any(|filter| matches(&message.topic, filter)) && self.may_receive(&message) {
                         self.say(message.into());
                     }
                 }
@@ -270,6 +273,9 @@ impl Session {
             Verdict::Invalid("topic too long or too deep")
         } else if self.shared.is_forbidden(&publish.topic, publish.retain)
             || !self.shared.fleet_allows(|desk| desk.may_publish(&self.principal, &publish.topic))
+            || !self
+                .shared
+                .may(&self.client_id, |account| account.allows_publish(&self.client_id, &publish.topic, publish.retain))
         {
             Verdict::Forbidden
         } else if self.unacknowledged.load(Ordering::Relaxed) >= limits.unacknowledged {
@@ -332,10 +338,24 @@ impl Session {
     }
 
     fn deliver(&self, message: Message) {
-        if self.filters.iter().any(|filter| matches(&message.topic, filter)) {
+        if self.filters.iter().any(|filter| matches(&message.topic, filter)) && self.may_receive(&message) {
             // Only a subscription sees old messages as retained.
             self.say(Message { retain: false, ..message }.into());
         }
+    }
+
+    fn may_subscribe(&self, filter: &str) -> bool {
+        self.may_do("iot:Subscribe", &format!("topicfilter/{filter}"))
+    }
+
+    fn may_receive(&self, message: &Message) -> bool {
+        self.may_do("iot:Receive", &format!("topic/{}", message.topic))
+    }
+
+    fn may_do(&self, action: &str, resource: &str) -> bool {
+        let denied = || format!("{action} {resource}");
+        let allows = |account: &Account| account.allows(&self.client_id, action, resource);
+        self.shared.may(&self.client_id, |account| allows(account).then_some(()).ok_or_else(denied))
     }
 
     fn say(&self, answer: Answer) {
