@@ -153,6 +153,7 @@ impl Uplink {
             company: Company::default(),
             without_aliases: false,
             never_taken: BTreeMap::new(),
+            no_batches: BTreeMap::new(),
         };
         let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
         let (meter, renew) = (Arc::default(), Arc::default());

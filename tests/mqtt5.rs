@@ -22,7 +22,7 @@ use iot_bridge::queue::{Record, Route};
 use iot_bridge::uplink::FaultKind;
 use support::aws_broker::{AckFaults, AwsBroker, Limits, Verdict};
 use support::link::Link;
-use support::scene::{Scene, admit, packed, route};
+use support::scene::{Scene, admit, batches, packed, route};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -247,6 +247,40 @@ async fn the_limits_of_the_connack_are_kept() {
     assert_eq!(running.connected(1).await.connections, 1);
     scene.observer.rest();
     running.stop().await;
+}
+
+/// Batches are no longer than the largest packet that the CONNACK names: a backlog travels together and loses nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_fit_the_packets_of_the_connack() {
+    const COUNT: usize = 500;
+    let (mut scene, broker) = with(Limits { packet: 4096, ..Limits::without_rates() }).await;
+    scene.routes.iter_mut().for_each(|route| *route = packed(route, batches(100)));
+    (0..COUNT).for_each(|number| scene.admit(number));
+    let running = scene.run();
+    acknowledged(&scene.routes).await;
+    running.stop().await;
+    let taken: u64 = scene.routes.iter().map(|route| route.counters.acknowledged()).sum();
+    let record = broker.record();
+    assert_eq!((taken, record.violations(), record.connects.len()), (COUNT as u64, vec![], 1));
+    assert!(record.arrivals.len() < COUNT / 10, "{} publishes", record.arrivals.len());
+}
+
+/// Of batches that the broker refuses for what is in them each record is sent by itself, on the same connection: only the
+/// one that it does not take is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_records_of_a_refused_batch_go_one_by_one() {
+    const COUNT: usize = 200;
+    let (mut scene, broker) = with(Limits::without_rates()).await;
+    broker.cannot_read(" 77");
+    scene.routes.iter_mut().for_each(|route| *route = packed(route, batches(20)));
+    (0..COUNT).for_each(|number| scene.admit(number));
+    let mut running = scene.run();
+    acknowledged(&scene.routes).await;
+    assert_eq!(running.connected(1).await.connections, 1);
+    running.stop().await;
+    let taken: u64 = scene.routes.iter().map(|route| route.counters.acknowledged()).sum();
+    let dropped: u64 = scene.routes.iter().map(|route| route.counters.dropped(DropReason::Refused)).sum();
+    assert_eq!((taken, dropped), (COUNT as u64 - 1, 1));
 }
 
 /// Presence is true in MQTT 5 too, and where retained publishes are refused it is set aside while the records flow.

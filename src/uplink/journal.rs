@@ -141,6 +141,15 @@ pub(super) fn log_never_taken(topic: &str, said: &Said, more: u64) {
     );
 }
 
+/// Logs that the broker does not take a batch of `records`.
+pub(super) fn log_batch_refused(topic: &str, records: usize, said: &Said) {
+    tracing::warn!(
+        topic,
+        reason = said.reason.0,
+        "The broker does not take a batch of {records} messages on {topic} ({said}). They are sent one by one."
+    );
+}
+
 /// Logs that less is sent than the quotas allow.
 pub(super) fn log_slowed() {
     tracing::warn!(

@@ -31,6 +31,8 @@ pub(super) struct Rules {
     pub without_aliases: bool,
     /// What was said of topics of which the broker will never take a publish.
     pub never_taken: BTreeMap<String, Repeat>,
+    /// What was said of topics of which the broker does not take a batch.
+    pub no_batches: BTreeMap<String, Repeat>,
 }
 
 /// What one connection has in hand and in flight.
@@ -124,7 +126,7 @@ impl Outbox {
                 self.in_hand = Some(parcel);
                 break;
             }
-            parcel.grow(queue, company.extent(&parcel.route, suspects, now), now);
+            parcel.grow(queue, company.extent(&parcel.route, suspects, now).within(client.limits()), now);
             // Asked before the work of packing it, which ends its growing, and again when its size is known.
             if let Err(wait) = pacer.admits(parcel.least_size(), now) {
                 self.hold(parcel, wait);
@@ -241,6 +243,14 @@ impl Outbox {
             Reason::QUOTA_EXCEEDED => {
                 if rules.pacer.throttle.refused(now) {
                     journal::log_slowed();
+                }
+            }
+            // Shorter ones, or all but one of its records, may be taken.
+            Reason::PACKET_TOO_LARGE | Reason::PAYLOAD_FORMAT_INVALID if records > 1 => {
+                rules.suspects.go_singly(&publish.route, records);
+                let topic = fill_thing(topic, &self.thing);
+                if rules.no_batches.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE).is_some() {
+                    journal::log_batch_refused(&topic, records, said);
                 }
             }
             Reason::PACKET_TOO_LARGE => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::client::Message;
+use super::client::{Limits, Message};
 use super::suspects::Suspects;
 use crate::config::Qos;
 use crate::packing::Packed;
@@ -22,6 +22,9 @@ const COMPRESSED: usize = 4;
 
 /// A topic is not alone if another one had a publish within this time.
 const COMPANY: Duration = Duration::from_secs(10);
+
+/// Bytes of a PUBLISH of MQTT 5 around its payload, at most: a topic of 256, and headers and properties of fewer than 128.
+const AROUND: usize = 384;
 
 /// What is to be published next.
 #[derive(Debug)]
@@ -43,6 +46,14 @@ pub(super) struct Extent {
     pub records: usize,
     /// Of the array, before compression.
     pub bytes: usize,
+}
+
+impl Extent {
+    /// As far as a packet goes that keeps to `limits`.
+    pub fn within(self, limits: &Limits) -> Extent {
+        let most = limits.packet.map_or(usize::MAX, |packet| packet.saturating_sub(AROUND));
+        Extent { bytes: self.bytes.min(most), ..self }
+    }
 }
 
 impl Parcel {

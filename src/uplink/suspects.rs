@@ -137,6 +137,11 @@ impl Suspects {
         }
     }
 
+    /// The broker says that it does not take a batch of `records` of `route` as it is. They go one by one from now on.
+    pub fn go_singly(&mut self, route: &Route, records: usize) {
+        *self.singly.entry(route.mqtt.clone()).or_default() += records;
+    }
+
     /// The broker closed the connection while a batch of `records` of `route` was in flight alone, to `topic`. They go one
     /// by one from now on, so that no more is lost than what is poison. Answers false if that does not explain the close:
     /// the topic was never acknowledged, and may be forbidden.

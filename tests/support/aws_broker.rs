@@ -102,6 +102,8 @@ struct State {
     refusal: Option<Refusal>,
     forbidden: Vec<String>,
     may_retain: bool,
+    /// What no payload may hold.
+    unreadable: Option<&'static str>,
     /// Whose policies are in force.
     account: Option<Account>,
     sessions: HashMap<String, (usize, UnboundedSender<Order>)>,
@@ -143,6 +145,7 @@ impl AwsBroker {
             refusal: None,
             forbidden: Vec::new(),
             may_retain: true,
+            unreadable: None,
             account: None,
             sessions: HashMap::new(),
             last_connect: HashMap::new(),
@@ -180,6 +183,11 @@ impl AwsBroker {
     /// The policy allows no retained publishes any more.
     pub fn forbid_retain(&self) {
         self.shared.with(|state| state.may_retain = false);
+    }
+
+    /// In MQTT 5, publishes whose payload holds `text` are refused from now on, as not being what they say they are.
+    pub fn cannot_read(&self, text: &'static str) {
+        self.shared.with(|state| state.unreadable = Some(text));
     }
 
     /// From now on PUBACKs fare like this.
@@ -334,6 +342,11 @@ impl Shared {
 
     fn is_forbidden(&self, topic: &str, retain: bool) -> bool {
         self.with(|state| state.forbidden.iter().any(|forbidden| forbidden == topic) || retain && !state.may_retain)
+    }
+
+    fn cannot_read(&self, payload: &[u8]) -> bool {
+        let unreadable = self.with(|state| state.unreadable);
+        unreadable.is_some_and(|text| payload.windows(text.len()).any(|part| part == text.as_bytes()))
     }
 
     fn ack_fault(&self) -> AckFault {

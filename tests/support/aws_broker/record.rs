@@ -45,6 +45,8 @@ pub enum Verdict {
     OverWindow,
     /// Not allowed by the policy.
     Forbidden,
+    /// Of a payload that the broker was asked not to take. Only in MQTT 5.
+    Unreadable,
     /// Outside of another limit; the connection was closed.
     Invalid(&'static str),
 }

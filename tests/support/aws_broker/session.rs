@@ -255,6 +255,7 @@ impl Session {
             }
             (Verdict::OverRate | Verdict::OverWindow, Wire::V4) => {}
             (Verdict::Forbidden, Wire::V5) => self.acknowledge(&publish, PubAckReason::NotAuthorized),
+            (Verdict::Unreadable, _) => self.acknowledge(&publish, PubAckReason::PayloadFormatInvalid),
             (Verdict::OverRate, Wire::V5) => self.acknowledge(&publish, PubAckReason::QuotaExceeded),
             (Verdict::Accepted, _) => self.accept(publish, at).await,
         }
@@ -278,6 +279,8 @@ impl Session {
                 .may(&self.client_id, |account| account.allows_publish(&self.client_id, &publish.topic, publish.retain))
         {
             Verdict::Forbidden
+        } else if self.wire == Wire::V5 && self.shared.cannot_read(&publish.payload) {
+            Verdict::Unreadable
         } else if self.unacknowledged.load(Ordering::Relaxed) >= limits.unacknowledged {
             Verdict::OverWindow
         } else if self.publishes.sum(at) >= limits.publishes_per_second {
