@@ -13,7 +13,9 @@ mod support {
 
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use iot_bridge::config::Qos;
+use iot_bridge::queue::Record;
 use iot_bridge::uplink::{FaultKind, Phase};
 use support::aws_broker::{AckFaults, AwsBroker, Limits};
 use support::certificates::{Authority, Valid};
@@ -193,6 +195,32 @@ async fn survives_a_link_that_stalls() {
     scene.receive(1000).await;
     admitting.join().unwrap();
     scene.acknowledged(1000).await;
+    assert_eq!(running.stop().await, 0);
+}
+
+/// A link that is slower than the PUBACKs: while a long backlog is still being written, what is acknowledged is done. No
+/// publish is sent twice, and none is given up for want of its PUBACK.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_link_costs_no_connection() {
+    const COUNT: usize = 150;
+    let mut scene = Scene::set().await;
+    scene.link = Link::slow(scene.mosquitto.port(), 2 << 20).await;
+    scene.aws.port = scene.link.port();
+    scene.mqtt.ack_timeout = Duration::from_secs(1);
+    let (route, now) = (scene.routes[0].clone(), Instant::now());
+    for number in 0..COUNT {
+        let payload = Bytes::from(format!("{number:60000}"));
+        route.counters.count_received();
+        let expires = now + Duration::from_secs(3600);
+        assert!(scene.queue.admit(Record { route: route.clone(), payload, received_ns: 0, expires }, now));
+    }
+    let running = scene.run();
+    for number in 0..COUNT {
+        let (_, payload) = scene.observer.next().await;
+        assert_eq!(std::str::from_utf8(&payload).unwrap().trim().parse(), Ok(number));
+    }
+    scene.acknowledged(COUNT).await;
+    assert_eq!(running.state.borrow().connections, 1);
     assert_eq!(running.stop().await, 0);
 }
 

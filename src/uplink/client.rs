@@ -315,12 +315,13 @@ impl Client {
                 self.written_bytes += written as u64;
                 self.unflushed = true;
                 self.last_write = Instant::now();
-            } else if self.unflushed {
-                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-                self.unflushed = false;
+                // At once and not when all is written: on a slow link the PUBACKs of the first come long before that.
                 while let Some((_, id)) = self.encoded.pop_front_if(|(end, _)| *end <= self.written_bytes) {
                     self.events.push_back(Event::Sent { packet_id: (id > 0).then_some(id) });
                 }
+            } else if self.unflushed {
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                self.unflushed = false;
             } else {
                 return Poll::Ready(Ok(()));
             }

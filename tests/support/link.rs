@@ -9,8 +9,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::port::{Port, bind};
+
+/// Bytes that a slow link holds.
+const FEW: u32 = 16 * 1024;
 
 /// Forwards TCP connections from a port of its own to another.
 pub struct Link {
@@ -27,6 +31,8 @@ pub enum Cut {
 
 struct Shared {
     target: u16,
+    /// To the broker, if that is bounded.
+    bytes_per_second: Option<u32>,
     /// Whether connections are taken.
     wanted: watch::Sender<bool>,
     /// Whether the port listens.
@@ -46,10 +52,22 @@ impl Link {
         link
     }
 
+    /// An open link to `target` that takes so many bytes a second on their way to the broker, and holds few.
+    pub async fn slow(target: u16, bytes_per_second: u32) -> Self {
+        let link = Link::shut_at(target, Some(bytes_per_second));
+        link.reopen().await;
+        link
+    }
+
     /// A link to `target` on the loopback that refuses connections until it is opened.
     pub fn shut_to(target: u16) -> Self {
+        Link::shut_at(target, None)
+    }
+
+    fn shut_at(target: u16, bytes_per_second: Option<u32>) -> Self {
         let shared = Arc::new(Shared {
             target,
+            bytes_per_second,
             wanted: watch::Sender::new(false),
             listening: watch::Sender::new(false),
             paused: watch::Sender::new(false),
@@ -109,7 +127,11 @@ impl Drop for Link {
 async fn accept(port: u16, shared: Arc<Shared>) {
     let mut wanted = shared.wanted.subscribe();
     while wanted.wait_for(|wanted| *wanted).await.is_ok() {
-        let listener: TcpListener = bind(port).listen(16).unwrap();
+        let socket = bind(port);
+        if shared.bytes_per_second.is_some() {
+            socket.set_recv_buffer_size(FEW).unwrap();
+        }
+        let listener: TcpListener = socket.listen(16).unwrap();
         shared.listening.send_replace(true);
         loop {
             tokio::select! {
@@ -144,8 +166,8 @@ async fn forward(near: TcpStream, shared: Arc<Shared>) {
         }
         let both = async {
             tokio::try_join!(
-                pump(near_read, far_write, to_broker, &shared),
-                pump(far_read, near_write, from_broker, &shared)
+                pump(near_read, far_write, to_broker, shared.bytes_per_second, &shared),
+                pump(far_read, near_write, from_broker, None, &shared)
             )
         };
         tokio::select! {
@@ -164,6 +186,7 @@ async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut most: usize,
+    bytes_per_second: Option<u32>,
     shared: &Shared,
 ) -> io::Result<()> {
     let mut paused = shared.paused.subscribe();
@@ -176,6 +199,9 @@ async fn pump(
         let _ = paused.wait_for(|paused| !paused).await;
         let passing = read.min(most);
         to.write_all(&buffer[..passing]).await?;
+        if let Some(rate) = bytes_per_second {
+            sleep(Duration::from_secs(passing as u64) / rate).await;
+        }
         most -= passing;
         if most == 0 {
             return Err(io::ErrorKind::ConnectionAborted.into());
