@@ -114,7 +114,7 @@ pub struct CreateArgs {
     #[arg(long)]
     pub aws_keys: bool,
     /// Configuration that the things get, and that decides what their policy allows: TOML, JSON, or the AWS sample's
-    /// iot_config.json. [aws] in it is filled in. Without it: one topic, mock_telemetry
+    /// iot_config.json. Its table aws is filled in. Without it: one topic, mock_telemetry
     #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
@@ -226,7 +226,7 @@ pub struct RuleArgs {
     /// Name of the rule: letters, digits and _
     #[arg(value_parser = rule_name)]
     pub name: String,
-    /// Where to the telemetry goes
+    /// Where the telemetry goes to
     #[arg(long)]
     pub to: Destination,
     /// The log group, the bucket, DATABASE/TABLE of Timestream, or the topic to publish to

@@ -42,9 +42,22 @@ impl Robot {
 
     /// Waits until `publisher` has `count` subscribers.
     pub fn await_subscribers(publisher: &Publisher, count: usize) {
+        Self::await_count(publisher, |found| found >= count);
+    }
+
+    /// Waits until the subscribers of `publisher` are gone.
+    pub fn await_nobody(publisher: &Publisher) {
+        Self::await_count(publisher, |found| found == 0);
+    }
+
+    fn await_count(publisher: &Publisher, wanted: impl Fn(usize) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while publisher.get_inter_process_subscription_count().unwrap() < count {
-            assert!(Instant::now() < deadline, "fewer than {count} subscribe");
+        loop {
+            let found = publisher.get_inter_process_subscription_count().unwrap();
+            if wanted(found) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{found} subscribe");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

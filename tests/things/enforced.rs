@@ -87,6 +87,12 @@ const CASES: &[Case] = &[
         ..ORDINARY
     },
     Case {
+        config: "[mqtt]\nversion = \"5\"\n[mqtt.presence]\ntopic = \"here/{thing}\"\n[[topics]]\nros = \"/numbers\"",
+        reached: &[("robots/robot1/numbers", false), ("here/robot1", true)],
+        will: true,
+        ..ORDINARY
+    },
+    Case {
         config: "[[topics]]\nros = \"/numbers\"\nmqtt = \"$aws/rules/telemetry/{thing}{ros}\"",
         reached: &[("$aws/rules/telemetry/robot1/numbers", false)],
         ..ORDINARY
@@ -168,6 +174,7 @@ async fn what_is_generated_is_enough() {
         });
         assert!(report.topics.iter().all(|topic| topic.dropped_in_all() == 0), "{}: {report:#?}", case.config);
         assert!(program.terminate().success());
+        Robot::await_nobody(&publisher);
         let record = stage.broker.record();
         assert_eq!(record.denied, Vec::<String>::new(), "{}", case.config);
         assert_eq!(record.connects.len() - before.connects.len(), 1, "{}", case.config);

@@ -40,6 +40,33 @@ fn create_goes_on_after_a_failure_of_any_call() {
     }
 }
 
+/// The same while several things are made at a time: wherever it ends, `create` again completes them all, and `clean`
+/// instead leaves nothing.
+#[test]
+fn create_of_several_goes_on_after_a_failure() {
+    const CREATE: [&str; 4] = ["create", "3", "--config", "fleet.toml"];
+    let bench = bench();
+    let before = bench.api.everything();
+    bench.api.heal();
+    bench.succeed(&CREATE);
+    let calls = bench.api.heal();
+    assert!(calls >= 18, "{calls}");
+    bench.succeed(&["clean", "--yes"]);
+    for last in 4..calls {
+        bench.api.fail_after(last);
+        let (status, text) = bench.run(&CREATE);
+        assert!(status == 1 && text.contains("of 3 things are ready"), "call {last}: {text}");
+        bench.api.heal();
+        if last % 2 == 0 {
+            bench.succeed(&CREATE);
+            assert_eq!(bench.api.everything().len(), before.len() + 3 + 3 + 1, "call {last}");
+            assert_eq!(bench.succeed(&["list"]).matches("  ready").count(), 3, "call {last}");
+        }
+        bench.succeed(&["clean", "--yes"]);
+        assert_eq!(bench.api.everything(), before, "call {last}");
+    }
+}
+
 /// Whatever call of `clean` is the last one that AWS hears, `clean` again deletes the rest.
 #[test]
 fn clean_goes_on_after_a_failure_of_any_call() {

@@ -219,7 +219,7 @@ fn rotate_needs_what_the_guide_says() {
         bench.succeed(&["create", &name, "--config", "fleet.toml"]);
         name
     };
-    needs(&bench, &row.always, &["rotate", "{}"], &robot);
+    needs(&bench, &row.always, &["rotate", "{}"], robot);
     row.tells(&["after a failure"]);
     let (allowed, mut seen) = (row.with("after a failure"), BTreeSet::new());
     for last in 1.. {

@@ -35,6 +35,12 @@ fn what_is_missing_is_named() {
             assert!(text.contains(word), "{arguments:?}: {word:?} is missing in: {text}");
         }
     }
+    let mut command = bench.program(&["create"]);
+    let (status, text) = said(command.env("HTTP_PROXY", "http://127.0.0.1:1").output().unwrap());
+    assert!(status == 1 && text.contains("can't be reached") && text.contains("the proxy (HTTPS_PROXY)"), "{text}");
+    refused(&bench, &["create", "--thing-type", "arm"], 1, &["no thing type arm", "aws iot create-thing-type"]);
+    refused(&bench, &["create", "--group", "hall"], 1, &["no thing group hall", "aws iot create-thing-group"]);
+    bench.succeed(&["clean", "--yes"]);
     refused(&bench, &["create", "--endpoint-url", "nowhere"], 2, &["https://"]);
     refused(&bench, &["create", "a b"], 2, &["can't stand in a name"]);
     refused(&bench, &["create", "--attribute", "a b=c"], 2, &["a key has"]);
@@ -66,6 +72,11 @@ fn others_things_are_left_alone() {
     bench.succeed(&["create"]);
     let there = bench.api.everything();
     refused(&bench, &["clean", "--yes", "--region", "us-west-2"], 1, &["is of the region eu-central-1", "--region"]);
+    let register = fs::read_to_string(bench.path("things/things.json")).unwrap();
+    fs::write(bench.path("things/things.json"), register.replace("123456789012\",", "210987654321\",")).unwrap();
+    refused(&bench, &["clean", "--yes"], 1, &["of the AWS account 210987654321", "of 123456789012", "--profile"]);
+    refused(&bench, &["create"], 1, &["of the AWS account 210987654321", "of 123456789012", "--profile"]);
+    fs::write(bench.path("things/things.json"), register).unwrap();
     refused(&bench, &["clean", "stranger", "--yes"], 1, &["stranger is not in things.json", "--force"]);
     assert_eq!(bench.api.everything(), there);
 

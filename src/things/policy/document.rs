@@ -66,7 +66,8 @@ impl Statement {
             statement["Condition"]["Bool"] = json!({ "iot:Connection.Thing.IsAttached": "true" });
         }
         if self.will {
-            // "Policy to connect and publish retained Will messages", AWS IoT Core developer guide.
+            // "Policy to connect and publish retained Will messages" of the AWS IoT Core developer guide asks for it.
+            // "Connect policy examples" reads as if nothing were needed; this does for both, and lets no session persist.
             statement["Condition"]["ForAllValues:StringEquals"] = json!({ "iot:ConnectAttributes": ["LastWill"] });
         }
         statement

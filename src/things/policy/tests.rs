@@ -180,6 +180,13 @@ fn long_policies_are_split() {
     all.sort();
     all.dedup();
     assert_eq!((all.len(), before), (81, 81));
+    for number in (1..120).step_by(7) {
+        let documents = documents(&grants_of(number), &place()).expect("documents");
+        let texts = documents.iter().map(|document| document.text());
+        assert!(texts.clone().all(|text| text.chars().filter(|c| !c.is_whitespace()).count() <= 2048), "{number}");
+        let statements = documents.iter().flat_map(|document| &document.statements);
+        assert_eq!(statements.map(|statement| statement.resources.len()).sum::<usize>(), number + 1);
+    }
     assert!(documents(&grants_of(400), &place()).is_err_and(|TooMany(number)| number > 10));
 }
 

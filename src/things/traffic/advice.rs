@@ -19,7 +19,10 @@ pub fn advice(kind: FaultKind, topic: Option<&str>) -> String {
                 .to_owned()
         }
         (K::Closed | K::NotAuthorized | K::AckOverdue, Some(topic)) => {
-            format!("The thing's policy may not allow {topic}; `iot-bridge-things policy` prints what it has to allow")
+            format!(
+                "The thing's policy may not allow {topic}; `iot-bridge-things policy` prints what it has to allow. Or the \
+                 thing is connected elsewhere too, as the robot itself or by another command"
+            )
         }
         (K::Closed | K::NotAuthorized | K::BadClientId, None) => {
             "`iot-bridge-things create` attaches the policy that allows it; right after that AWS takes some seconds"
