@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rumqttc::{AsyncClient, ClientError, Event, Incoming, LastWill, MqttOptions, QoS};
@@ -16,7 +16,7 @@ use crate::support::certificates::{IdentityFiles, Valid};
 use crate::support::domain;
 use crate::support::observer::transport;
 use crate::support::program::Program;
-use crate::support::robot::{Robot, numbered, publish};
+use crate::support::robot::{Publisher, Robot, numbered, publish};
 
 const THING: &str = "robot1";
 /// Messages that are published of each size.
@@ -116,8 +116,8 @@ impl Stage {
         Stage { bench, broker, files }
     }
 
-    /// Writes the configuration of `case`, and has the broker enforce what `policy` prints for it.
-    fn enforce(&self, case: &Case) -> PathBuf {
+    /// Writes the configuration of `case`.
+    fn configure(&self, case: &Case) -> PathBuf {
         let path = self.bench.path("config.toml");
         let aws = format!(
             "[aws]\nendpoint = \"localhost\"\nport = {}\nthing = {THING:?}\nclient_id = {:?}\ncertificate = {:?}\n\
@@ -130,6 +130,12 @@ impl Stage {
             self.bench.path("queue"),
         );
         fs::write(&path, format!("{}\n{aws}", case.config)).unwrap();
+        path
+    }
+
+    /// Writes the configuration of `case`, and has the broker enforce what `policy` prints for it.
+    fn enforce(&self, case: &Case) -> PathBuf {
+        let path = self.configure(case);
         let output = self.bench.program(&["policy", "--config", "config.toml", "--account", ACCOUNT]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let documents: Vec<Value> =
@@ -159,31 +165,59 @@ async fn what_is_generated_is_enough() {
     let publisher = robot.publisher("/numbers", 1000);
     for case in CASES {
         let config = stage.enforce(case);
-        let before = stage.broker.record();
-        let mut program = Program::start(&config);
-        let topics = case.config.matches("ros =").count();
-        Robot::await_subscribers(&publisher, topics);
-        for number in 0..EACH {
-            publish(&publisher, numbered(number));
-            publish(&publisher, format!("{number:5000}"));
-        }
-        let done = |topic: &iot_bridge::health::report::Topic| topic.acknowledged as usize == 2 * EACH;
-        let report = program.await_report(|report| {
-            assert_eq!(stage.broker.record().denied, Vec::<String>::new(), "{}", case.config);
-            report.topics.len() == topics && report.topics.iter().all(done)
-        });
-        assert!(report.topics.iter().all(|topic| topic.dropped_in_all() == 0), "{}: {report:#?}", case.config);
-        assert!(program.terminate().success());
-        Robot::await_nobody(&publisher);
-        let record = stage.broker.record();
-        assert_eq!(record.denied, Vec::<String>::new(), "{}", case.config);
-        assert_eq!(record.connects.len() - before.connects.len(), 1, "{}", case.config);
-        let arrivals = &record.arrivals[before.arrivals.len()..];
-        assert!(arrivals.iter().all(|arrival| arrival.verdict == Verdict::Accepted));
-        let reached: BTreeSet<_> = arrivals.iter().map(|arrival| (arrival.topic.as_str(), arrival.retain)).collect();
-        assert_eq!(reached, case.reached.iter().copied().collect(), "{}", case.config);
-        assert!(arrivals.iter().all(|arrival| arrival.client_id == case.client_id));
+        works(&stage, case, &config, &publisher).await;
     }
+}
+
+/// The policy that the package brings as an example is enough for a robot whose topics are below `robots/{thing}`, with
+/// all that needs a permission of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_the_package_is_enough() {
+    let case = Case {
+        config: "[[topics]]\nros = \"/numbers\"\nretain = true\ncompression = \"zstd\"\ncompression_suffix = true\n\
+                 [mqtt.presence]\ntopic = \"robots/{thing}/presence\"",
+        reached: &[
+            ("robots/robot1/numbers", true),
+            ("robots/robot1/numbers/zstd", true),
+            ("robots/robot1/presence", true),
+        ],
+        ..ORDINARY
+    };
+    let stage = Stage::set().await;
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/numbers", 1000);
+    let example = include_str!("../../packaging/policy.json").replace("REGION", REGION).replace("ACCOUNT", ACCOUNT);
+    stage.broker.enforce(account(vec![serde_json::from_str(&example).unwrap()], THING));
+    let config = stage.configure(&case);
+    works(&stage, &case, &config, &publisher).await;
+}
+
+/// The bridge runs with `config`: everything is acknowledged over one connection, on the topics that `case` says.
+async fn works(stage: &Stage, case: &Case, config: &Path, publisher: &Publisher) {
+    let before = stage.broker.record();
+    let mut program = Program::start(config);
+    let topics = case.config.matches("ros =").count();
+    Robot::await_subscribers(publisher, topics);
+    for number in 0..EACH {
+        publish(publisher, numbered(number));
+        publish(publisher, format!("{number:5000}"));
+    }
+    let done = |topic: &iot_bridge::health::report::Topic| topic.acknowledged as usize == 2 * EACH;
+    let report = program.await_report(|report| {
+        assert_eq!(stage.broker.record().denied, Vec::<String>::new(), "{}", case.config);
+        report.topics.len() == topics && report.topics.iter().all(done)
+    });
+    assert!(report.topics.iter().all(|topic| topic.dropped_in_all() == 0), "{}: {report:#?}", case.config);
+    assert!(program.terminate().success());
+    Robot::await_nobody(publisher);
+    let record = stage.broker.record();
+    assert_eq!(record.denied, Vec::<String>::new(), "{}", case.config);
+    assert_eq!(record.connects.len() - before.connects.len(), 1, "{}", case.config);
+    let arrivals = &record.arrivals[before.arrivals.len()..];
+    assert!(arrivals.iter().all(|arrival| arrival.verdict == Verdict::Accepted));
+    let reached: BTreeSet<_> = arrivals.iter().map(|arrival| (arrival.topic.as_str(), arrival.retain)).collect();
+    assert_eq!(reached, case.reached.iter().copied().collect(), "{}", case.config);
+    assert!(arrivals.iter().all(|arrival| arrival.client_id == case.client_id));
 }
 
 /// The policy that is generated for a configuration allows nothing else: no other client id, no neighbour's topic, no
