@@ -42,9 +42,10 @@
 //!   quarantine takes a sixteenth of `queue.disk`; beyond that its oldest file goes, which is said.
 //!
 //! **After a start.** Every segment that is not done is read and checked. A torn tail, what a power cut leaves of the
-//! last write, is cut off. Behind damage the next whole record is looked for. What is wrong is said with its file and
-//! place, and nothing of it keeps the bridge from starting; a directory that can't be used at all leaves the queue in
-//! memory, and is tried again every few seconds. So is a disk that fails later.
+//! last write, is cut off; what the device does not give is none, and is kept. A file without any record counts as none.
+//! Behind damage the next whole record is looked for. What is wrong is said with its file and place, and nothing of it
+//! keeps the bridge from starting; a directory that can't be used at all leaves the queue in memory, and is tried again
+//! every few seconds. So is a disk that fails later.
 
 pub mod clock;
 pub mod files;

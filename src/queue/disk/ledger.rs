@@ -23,6 +23,7 @@ use std::io;
 use bytes::{Buf, BufMut};
 
 use super::files::{File, Files};
+use super::format::NO_NUMBER;
 
 pub const LEDGER: &str = "ledger";
 
@@ -205,6 +206,10 @@ fn decode(bytes: &[u8]) -> Result<(u64, Entry), Option<u16>> {
         if let Some(lane) = lanes.get_mut(usize::from(lane)) {
             lane.topics.insert(route, done);
         }
+    }
+    let reached = lanes.iter().map(LaneEntry::reached).max().unwrap_or(0);
+    if generation.max(sequence_ceiling).max(reached) >= NO_NUMBER {
+        return Err(None);
     }
     Ok((generation, Entry { queue_id, sequence_ceiling, lanes }))
 }
