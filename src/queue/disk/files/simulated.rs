@@ -123,6 +123,11 @@ impl SimulatedFiles {
         self.edit(path, |content| content.damage(Edit::SetLength(length)));
     }
 
+    /// The longest buffer that something was read into.
+    pub fn longest_read(&self) -> usize {
+        self.disk().longest_read
+    }
+
     /// All files, in the order of their paths.
     pub fn paths(&self) -> Vec<String> {
         let disk = self.disk();
@@ -302,8 +307,9 @@ impl File for SimulatedFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let disk = self.files.disk();
+        let mut disk = self.files.disk();
         disk.faults.check_alive()?;
+        disk.longest_read = disk.longest_read.max(buffer.len());
         disk.content(self.id).read(offset, buffer)
     }
 

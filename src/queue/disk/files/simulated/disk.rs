@@ -20,6 +20,8 @@ pub struct Disk {
     /// Bytes that all files together may have.
     pub limit: Option<u64>,
     pub locks: BTreeSet<String>,
+    /// Of the buffers that something was read into.
+    pub longest_read: usize,
     contents: BTreeMap<FileId, Content>,
     /// How often each is open.
     open: BTreeMap<FileId, usize>,
