@@ -136,8 +136,9 @@ fn with_something_set_aside(robot: Robot) -> SimulatedFiles {
     let segment = files.paths().into_iter().find(|path| path.starts_with("low/")).expect("a segment");
     files.corrupt(&segment, 200, b"####");
     let mut robot = Robot::on(files, robot.settings);
-    robot.send(20);
+    robot.send(32);
     robot.work();
+    assert!(robot.files.paths().iter().any(|path| path.starts_with(QUARANTINE)), "nothing is set aside");
     robot.files.after_kill()
 }
 
@@ -184,7 +185,8 @@ fn check_kept(before: &Content, after: &Content, disk: u64) {
         });
         let Some((lane, segment)) = lane else { panic!("{path} is gone, and is not the queue's") };
         let name = format!("-{}", path.replace('/', "-"));
-        let aside = after.iter().find(|(other, _)| other.starts_with(QUARANTINE) && other.ends_with(&name));
+        let is_new = |other: &str| other.starts_with(QUARANTINE) && !before.contains_key(other);
+        let aside = after.iter().find(|(other, _)| is_new(other) && other.ends_with(&name));
         let Some(left) = after.get(path).or(aside.map(|(_, kept)| kept)) else {
             let all_done = segment.before.is_some_and(|before| before <= done[lane as usize])
                 || segment.records.iter().all(|record| record.number < done[lane as usize]);

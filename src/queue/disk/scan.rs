@@ -51,7 +51,7 @@ pub struct Scan {
     /// How far `buffer` is done with.
     at: usize,
     /// The number that the next record has at least.
-    next_number: u32,
+    next_number: u64,
     /// The first error of the device.
     error: Option<io::Error>,
 }
@@ -99,7 +99,7 @@ impl Scan {
                     Some(item) => {
                         self.at += bytes;
                         if let Item::Record { record, .. } = &item {
-                            self.next_number = record.number.saturating_add(1);
+                            self.next_number = u64::from(record.number) + 1;
                         }
                         return Ok(Some(item));
                     }
@@ -120,7 +120,7 @@ impl Scan {
     fn accept(&self, body: Body<'_>, bytes: usize) -> Option<Item> {
         match body {
             Body::Route { id, route } => Some(Item::Route { id, route }),
-            Body::Record(record) => (record.number >= self.next_number).then(|| Item::Record {
+            Body::Record(record) => (u64::from(record.number) >= self.next_number).then(|| Item::Record {
                 record: StoredRecord {
                     route: record.route,
                     number: record.number,

@@ -159,6 +159,8 @@ fn make(kind: u8, files: &SimulatedFiles, recipe: &mut Recipe, edited: &mut Edit
             let bytes = files.read(from).unwrap_or_default();
             put(files, &recipe.path(), &bytes);
         }
+        // Of one that can't be read, an older one would be made.
+        12 if edited.is_unreadable => {}
         12 => {
             edited.is_forged = true;
             forge_ledger(files, recipe);

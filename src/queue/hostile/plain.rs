@@ -180,11 +180,11 @@ impl PlainSegment {
                 continue;
             };
             if let Frame::Record { route, number, received, payload } = frame {
-                if number < next {
+                if u64::from(number) < next {
                     at += 1;
                     continue;
                 }
-                next = number.saturating_add(1);
+                next = u64::from(number) + 1;
                 self.is_void = false;
                 let number = first.saturating_add(u64::from(number));
                 if self.before.is_some_and(|before| number >= before) {

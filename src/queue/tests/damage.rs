@@ -305,6 +305,25 @@ fn what_is_set_aside_lasts() {
     }
 }
 
+/// The highest number that a segment can hold comes once, however often it stands there.
+#[test]
+fn the_highest_number_of_a_segment_comes_once() {
+    let left = Left::new(5, 12);
+    let stream = Stream::Lane(Priority::Normal);
+    let mark = Mark::new(1, stream, 10);
+    let header = Header { stream, first: 10, queue_id: 1, boot_id: [1; 16], clock_offset: 0 };
+    let mut bytes = header.encode().to_vec();
+    let payload: bytes::Bytes = 77u64.to_le_bytes().to_vec().into();
+    for _ in 0..3 {
+        let (expires_ns, payload) = (i64::MAX, payload.clone());
+        put_record(&mut bytes, mark, &StoredRecord { route: 0, number: u32::MAX, received_ns: 0, expires_ns, payload });
+    }
+    let (_, mut first, mut second) = twice(&left, |files| put(files, &path(Priority::Normal, 10), &bytes));
+    for robot in [&mut first, &mut second] {
+        assert_eq!(robot.drain().into_iter().filter(|number| *number == 77).count(), 1);
+    }
+}
+
 /// A number that the queue can't have come to is none of its own: the file is left alone, and the ledger is damaged.
 #[test]
 fn numbers_that_can_not_be_are_none() {
