@@ -11,6 +11,7 @@ mod batches;
 mod damage;
 mod disk;
 mod faults;
+mod gone;
 mod hostile;
 mod lives;
 mod meddler;

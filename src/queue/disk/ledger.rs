@@ -134,6 +134,11 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// As [`Named::check_name`](super::files::Named::check_name).
+    pub fn check_name(&self) -> io::Result<()> {
+        self.file.check_name()
+    }
+
     /// Rises with each success.
     pub fn generation(&self) -> u64 {
         self.generation

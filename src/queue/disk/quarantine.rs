@@ -44,11 +44,7 @@ impl Quarantine {
     /// Sets the file at `path`, which takes `bytes` of the disk, aside. Answers its new place. The oldest files go when
     /// they are too many; one that alone is over the bound stays until the next one comes.
     pub fn take(&mut self, files: &dyn Files, path: &str, bytes: u64) -> io::Result<String> {
-        if !self.is_made {
-            files.make_directory(QUARANTINE)?;
-            files.sync_directory("")?;
-            self.is_made = true;
-        }
+        self.make(files)?;
         let name = format!("{:020}-{}", self.next_number(), path.replace('/', "-"));
         while !self.kept.is_empty() && self.bytes() + bytes > self.bound {
             let (oldest, bytes) = self.kept.remove(0);
@@ -61,10 +57,27 @@ impl Quarantine {
             }
         }
         let place = format!("{QUARANTINE}/{name}");
-        files.rename(path, &place)?;
+        match files.rename(path, &place) {
+            // The directory, unless it is the file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.is_made = false;
+                self.make(files)?;
+                files.rename(path, &place)?;
+            }
+            other => other?,
+        }
         self.kept.push((name, bytes));
         files.sync_directory(QUARANTINE)?;
         Ok(place)
+    }
+
+    fn make(&mut self, files: &dyn Files) -> io::Result<()> {
+        if !self.is_made {
+            files.make_directory(QUARANTINE)?;
+            files.sync_directory("")?;
+            self.is_made = true;
+        }
+        Ok(())
     }
 
     /// Files are numbered in the order in which they come.

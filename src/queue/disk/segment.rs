@@ -104,6 +104,11 @@ impl Writer {
         Ok(Writer { file, header, written, mark, declared: HashSet::new(), buffer: Vec::new() })
     }
 
+    /// As [`Named::check_name`](super::files::Named::check_name).
+    pub fn check_name(&self) -> io::Result<()> {
+        self.file.check_name()
+    }
+
     /// The clocks in its header.
     pub fn written(&self) -> Written {
         self.written
