@@ -130,6 +130,7 @@ pub fn apply(files: &SimulatedFiles, recipe: &mut Recipe) -> Edited {
             7 => _ = new.drain(place..(place + usize::from(recipe.byte())).min(old.len())),
             8 => {
                 _ = files.remove(path);
+                _ = files.sync_directory(above(path));
                 continue;
             }
             _ => {
@@ -180,15 +181,18 @@ fn make(kind: u8, files: &SimulatedFiles, recipe: &mut Recipe, edited: &mut Edit
     }
 }
 
+/// The directory in which `path` is.
+fn above(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(above, _)| above)
+}
+
 /// A file of that content, as if it had been there for long.
 fn put(files: &SimulatedFiles, path: &str, bytes: &[u8]) {
-    if let Some((above, _)) = path.rsplit_once('/') {
-        _ = files.make_directory(above);
-        _ = files.sync_directory("");
-    }
+    _ = files.make_directory(above(path));
+    _ = files.sync_directory("");
     if files.read(path).is_none() {
         drop(files.create(path));
-        _ = files.sync_directory(path.rsplit_once('/').map_or("", |(above, _)| above));
+        _ = files.sync_directory(above(path));
     }
     if files.read(path).is_some() {
         files.truncate(path, 0);
