@@ -33,9 +33,13 @@
 
 pub mod disk;
 mod figures;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 mod keeper;
 mod losses;
 mod record;
+#[cfg(any(test, fuzzing))]
+mod robot;
 mod shared;
 mod store;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The whole program on a disk that is full, read-only, somebody else's or no directory at all, and on one with a large
-//! queue: it starts, says so, forwards, and uses the disk once that can be used.
+//! The whole program on a disk that is full, read-only, exchanged, somebody else's or no directory at all, and on one with
+//! a large queue: it starts, says so, forwards, and uses the disk once that can be used.
 
 #[allow(dead_code, reason = "shared by tests that need different parts of it")]
 mod support {
@@ -173,6 +173,69 @@ async fn comes_back(stage: &mut Stage, program: &mut Program) {
     program.await_note(" 500 queued");
     assert_eq!(program.terminate().code(), Some(0));
     program.await_log("Stopped with 500 records on the disk");
+}
+
+/// When the disk under the queue's directory is taken away and another one is mounted in its place, the bridge goes on in
+/// memory, says so once, and uses the new one by itself, with its lock; what was in memory is on it, and nothing of that
+/// is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_exchanged_is_used() {
+    if !own_mounts::enter("a_disk_that_is_exchanged_is_used") {
+        return;
+    }
+    let mut stage = Stage::set().await;
+    std::fs::create_dir(stage.queue()).unwrap();
+    own_mounts::mount(&["-t", "tmpfs"], Path::new("first"), &stage.queue());
+    stage.link.shut().await;
+    let config = stage.configure(CONFIGURATION);
+    let program = Program::start(&config);
+    let (_robot, publisher) = robot();
+    publish_all(&publisher, 0..500);
+    await_written(&program, 500);
+    own_mounts::unmount_lazily(&stage.queue());
+    own_mounts::mount(&["-t", "tmpfs"], Path::new("second"), &stage.queue());
+    goes_on_in(&mut stage, program, publisher, &config).await;
+    own_mounts::unmount(&stage.queue());
+}
+
+/// The same, when the directory is renamed: the bridge makes it anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_renamed_is_made_anew() {
+    let mut stage = Stage::set().await;
+    stage.link.shut().await;
+    let config = stage.configure(CONFIGURATION);
+    let program = Program::start(&config);
+    let (_robot, publisher) = robot();
+    publish_all(&publisher, 0..500);
+    await_written(&program, 500);
+    let away = stage.directory.path().join("away");
+    std::fs::rename(stage.queue(), away).unwrap();
+    goes_on_in(&mut stage, program, publisher, &config).await;
+}
+/// Waits until so many records are queued and all of them are on the disk.
+fn await_written(program: &Program, records: u64) {
+    program.await_report(|report| report.queue.waiting() == records && report.queue.memory_only() == 0);
+}
+
+/// The directory that a program with 500 records has written to is another one: it takes all that is in memory. A second
+/// program does not get it as long as the first has it, and has all of it afterwards.
+async fn goes_on_in(stage: &mut Stage, program: Program, publisher: Publisher, config: &Path) {
+    let line = trouble(&program);
+    assert!(line.contains("its directory, or a file in it, was removed or replaced"), "{line}");
+    publish_all(&publisher, 500..1000);
+    program.await_log(WORKS_AGAIN);
+    await_written(&program, 1000);
+    let lock = std::fs::File::open(stage.queue().join("lock")).unwrap();
+    assert!(matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)), "nobody holds the lock");
+    assert_eq!(program.log_lines("The queue's disk does not work").len(), 1, "once a change");
+    // It is killed.
+    drop(program);
+    let mut program = Program::start(config);
+    program.await_log("1000 records of an earlier process are in the queue");
+    stage.link.reopen().await;
+    receive(stage, 0..1000).await;
+    program.await_note(" 0 queued");
+    assert_eq!(program.terminate().code(), Some(0));
 }
 
 /// Of two bridges with one directory the second says that it is another's, forwards from memory, and takes the directory

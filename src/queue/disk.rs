@@ -42,9 +42,18 @@
 //!   quarantine takes a sixteenth of `queue.disk`; beyond that its oldest file goes, which is said.
 //!
 //! **After a start.** Every segment that is not done is read and checked. A torn tail, what a power cut leaves of the
-//! last write, is cut off. Behind damage the next whole record is looked for. What is wrong is said with its file and
-//! place, and nothing of it keeps the bridge from starting; a directory that can't be used at all leaves the queue in
-//! memory, and is tried again every few seconds. So is a disk that fails later.
+//! last write, is cut off; what the device does not give is none, and is kept. A file without any record counts as none.
+//! Behind damage the next whole record is looked for. What is wrong is said with its file and place, and nothing of it
+//! keeps the bridge from starting; a directory that can't be used at all leaves the queue in memory, and is tried again
+//! every few seconds. So is a disk that fails later.
+//!
+//! **While it runs** somebody may take the directory away, or a file in it, or mount another disk in its place. Each turn
+//! of the keeper looks whether the lock, the ledger and the segments that are written to are still what their names lead
+//! to. If not, or if a file that is to be read is not there, all is closed and a few seconds later the directory is taken
+//! over as at a start, made anew if need be. If it is the same queue's, what is missing at the end of a lane is written
+//! again from memory; if it is another's, or new, everything is. What was on the disk only and is not there any more is
+//! counted as lost. Records that another process has left there are sent first, so such a directory is taken once nothing
+//! is in flight.
 
 pub mod clock;
 pub mod files;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::disk::LANES;
 use super::disk::files::Files;
+use super::disk::ledger::Entry;
 use super::disk::log::{Log, Options};
 use super::disk::segment::Segment;
 use super::disk::survey::Progress;
@@ -61,12 +62,26 @@ pub(super) struct Keeper {
     policy: Policy,
     /// Nothing until the directory could be taken over.
     log: Option<Log>,
+    /// How often that was.
+    openings: u64,
+    /// What is known of the directory that was taken over last.
+    taken_over: Option<TakenOver>,
     trouble: Option<Trouble>,
     committed: Instant,
     /// What [`Store::finished`](super::store::Store::finished) said before it was last looked what is done.
     finished: u64,
     looked_for_expiry: Instant,
     reserved_sequence: Instant,
+}
+
+/// The store has the numbers of this queue.
+#[derive(Debug, Clone, Copy)]
+struct TakenOver {
+    queue_id: u64,
+    /// No sequence number at or above it was given.
+    ceiling: u64,
+    /// The next number of each lane.
+    next: [u64; 3],
 }
 
 struct Trouble {
@@ -84,6 +99,8 @@ impl Keeper {
             options,
             policy,
             log: None,
+            openings: 0,
+            taken_over: None,
             trouble: None,
             committed: now,
             finished: 0,
@@ -95,32 +112,66 @@ impl Keeper {
     /// Takes the directory over, with what an earlier process has left there. Trouble with that is said, and tried to
     /// get over at later turns.
     pub fn open(&mut self, now: Instant, progress: &mut dyn FnMut(Progress)) {
-        let opened = self.try_open(progress);
+        let opened = self.try_open(now, progress);
         self.note(opened, now);
         self.publish();
     }
 
-    fn try_open(&mut self, progress: &mut dyn FnMut(Progress)) -> io::Result<()> {
+    fn try_open(&mut self, now: Instant, progress: &mut dyn FnMut(Progress)) -> io::Result<()> {
         let (mut log, recovered, findings) = Log::open(self.files.clone(), self.options.clone(), progress)?;
         for finding in &findings {
             finding.log();
         }
-        let start = self.shared.sequence_start.load(Ordering::Relaxed).max(log.ledger().sequence_ceiling);
-        log.raise_ceiling(start.saturating_add(SEQUENCE_RESERVE))?;
-        self.shared.sequence_start.store(start, Ordering::Relaxed);
-        let mut records = 0;
-        {
-            let mut inner = self.shared.lock();
-            for (lane, recovered) in LANES.into_iter().zip(recovered) {
-                records += recovered.records.iter().map(|(_, count, _)| count).sum::<u64>();
-                inner.store.recover(lane, recovered.next, recovered.records, recovered.oldest_received_ns);
+        let records: u64 = recovered.iter().flat_map(|lane| &lane.records).map(|(_, count, _)| count).sum();
+        let found = log.ledger().sequence_ceiling;
+        match self.taken_over {
+            None => {
+                let start = self.shared.sequence_start.load(Ordering::Relaxed).max(found);
+                log.raise_ceiling(start.saturating_add(SEQUENCE_RESERVE))?;
+                self.shared.sequence_start.store(start, Ordering::Relaxed);
+            }
+            Some(before) => log.raise_ceiling(before.ceiling.max(found))?,
+        }
+        match self.taken_over.filter(|before| before.queue_id == log.ledger().queue_id) {
+            // The same one: all that has not gone with a file is as the store knows it.
+            Some(before) => {
+                for (lane, next) in LANES.into_iter().zip(before.next) {
+                    self.shared.change(now, |store| store.forget(lane, log.end(lane), now));
+                    log.go_on_from(lane, next);
+                }
+            }
+            None => {
+                let is_taken = self.shared.change(now, |store| {
+                    if records > 0 && !store.nothing_leased() {
+                        return false;
+                    }
+                    for (lane, recovered) in LANES.into_iter().zip(recovered) {
+                        store.forget(lane, 0, now);
+                        store.recover(lane, recovered.next, recovered.records, recovered.oldest_received_ns);
+                    }
+                    true
+                });
+                if !is_taken {
+                    // What is leased is younger.
+                    return Err(io::Error::other("it holds records of an earlier process while others are in flight"));
+                }
+                if records > 0 {
+                    tracing::info!(records, "{records} records of an earlier process are in the queue.");
+                }
             }
         }
-        if records > 0 {
-            tracing::info!(records, "{records} records of an earlier process are in the queue.");
-        }
         self.log = Some(log);
+        self.openings += 1;
+        self.remember();
         Ok(())
+    }
+
+    /// Notes what has to go on in another directory, should this one go away.
+    fn remember(&mut self) {
+        if let Some(log) = &self.log {
+            let Entry { queue_id, sequence_ceiling: ceiling, .. } = *log.ledger();
+            self.taken_over = Some(TakenOver { queue_id, ceiling, next: LANES.map(|lane| log.next(lane)) });
+        }
     }
 
     /// Runs until the queue is closed, and everything that should be on the disk is there.
@@ -131,13 +182,15 @@ impl Keeper {
                 let inner = self.shared.lock();
                 (inner.closing, inner.store.figures().memory_only())
             };
+            let openings = self.openings;
             let sleep = self.turn(now);
             let mut inner = self.shared.lock();
             // What came in meanwhile is seen in the next turn.
             if inner.closing {
                 let unwritten = inner.store.to_write_since(true).is_some();
                 // Nor does a disk that is full or does not work keep the process from ending.
-                let stuck = closing && inner.store.figures().memory_only() >= before;
+                let is_no_less = inner.store.figures().memory_only() >= before;
+                let stuck = closing && is_no_less && self.openings == openings;
                 if !unwritten || stuck {
                     break;
                 }
@@ -169,8 +222,8 @@ impl Keeper {
             return Some((Sleep::Deaf, trouble.retry.saturating_duration_since(now)));
         }
         if self.log.is_none() {
-            // What is leased now is younger than what is on the disk.
-            if self.shared.lock().store.nothing_leased() {
+            // What is leased now is younger than what an earlier process may have left.
+            if self.taken_over.is_some() || self.shared.lock().store.nothing_leased() {
                 self.open(now, &mut |_| {});
             }
             return self.log.is_none().then_some((Sleep::Deaf, NAP));
@@ -178,7 +231,15 @@ impl Keeper {
         self.shared.lock().disk_busy_since = Some(now);
         let worked = self.work(now);
         self.shared.lock().disk_busy_since = None;
+        self.remember();
+        if worked.as_ref().is_err_and(is_gone) {
+            // Nothing more is written to what nothing leads to, and the lock goes with it.
+            self.log = None;
+        }
         self.note(worked, now);
+        if self.log.is_none() && closing {
+            self.open(now, &mut |_| {});
+        }
         self.publish();
         let inner = self.shared.lock();
         match inner.store.to_write_since(inner.closing) {
@@ -191,6 +252,9 @@ impl Keeper {
     }
 
     fn work(&mut self, now: Instant) -> io::Result<()> {
+        if let Some(log) = &self.log {
+            log.check_names()?;
+        }
         self.read(now)?;
         let due = {
             let inner = self.shared.lock();
@@ -395,8 +459,17 @@ impl Keeper {
     }
 }
 
+/// Whether the directory, or a file in it, is not there any more: then it is looked at anew.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::StaleNetworkFileHandle
+    )
+}
+
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
+        _ if is_gone(error) => "its directory, or a file in it, was removed or replaced".to_owned(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the file system is full".to_owned(),
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
         io::ErrorKind::WouldBlock => "another process has the queue's directory".to_owned(),

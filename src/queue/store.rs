@@ -2,7 +2,7 @@
 //!
 //! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the keeper.
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod check;
 mod flow;
 mod lane;
@@ -18,7 +18,7 @@ use super::losses::Loss;
 use super::record::{Record, Route, TopicKey};
 use crate::config::Overflow;
 use crate::health::DropReason;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use flow::Place;
 use flow::{Flow, Gap};
 use lane::Lane;

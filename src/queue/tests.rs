@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Account, Lease, LeaseId, Queue, RECORD_OVERHEAD, Record, Route};
+use super::{Account, Lease, LeaseId, Queue, RECORD_OVERHEAD, Record, Route, robot};
 use crate::config::{self, Overflow, Priority, Qos};
 use crate::health::{DropReason, TopicCounters};
 
@@ -11,10 +11,11 @@ mod batches;
 mod damage;
 mod disk;
 mod faults;
+mod gone;
+mod hostile;
 mod lives;
 mod meddler;
 mod model;
-mod robot;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -113,3 +113,9 @@ pub fn unmount(path: &Path) {
     let unmounted = Command::new("umount").arg(path).status().unwrap();
     assert!(unmounted.success(), "umount {path:?}: {unmounted}");
 }
+
+/// Takes away what is mounted at `path`; who has something open there keeps that.
+pub fn unmount_lazily(path: &Path) {
+    let unmounted = Command::new("umount").arg("--lazy").arg(path).status().unwrap();
+    assert!(unmounted.success(), "umount {path:?}: {unmounted}");
+}

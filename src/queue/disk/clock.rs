@@ -34,7 +34,7 @@ impl Clock {
         Clock { boot_id: boot_id(), anchor: (Instant::now(), nanoseconds) }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn of_boot(boot: u8, now: Instant) -> Clock {
         Clock { boot_id: [boot; 16], anchor: (now, i64::from(boot) * 1_000_000_000) }
     }

@@ -3,7 +3,7 @@
 //! Paths are relative to the queue's directory, with `/` between their parts.
 
 mod os;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub mod simulated;
 
 use std::fmt::Debug;
@@ -42,11 +42,18 @@ pub trait Files: Debug + Send + Sync {
 
     /// Takes the lock at `path`, making the file if need be, until the answer is dropped. An error of the kind
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if another process holds it.
-    fn lock(&self, path: &str) -> io::Result<Box<dyn Debug + Send>>;
+    fn lock(&self, path: &str) -> io::Result<Box<dyn Named>>;
+}
+
+/// Something that was opened by its path.
+pub trait Named: Debug + Send {
+    /// An error of the kind [`NotFound`](io::ErrorKind::NotFound) if its path does not lead to it any more: somebody has
+    /// removed or replaced it, or a directory above it.
+    fn check_name(&self) -> io::Result<()>;
 }
 
 /// An open file.
-pub trait File: Debug + Send {
+pub trait File: Named {
     /// Length in bytes.
     fn length(&self) -> io::Result<u64>;
 

@@ -57,6 +57,10 @@ pub const RECORD_OVERHEAD_ON_DISK: usize = FRAME_BYTES + RECORD_BYTES;
 /// Longest body that is believed: more than any payload that AWS IoT Core takes, small enough for any robot's memory.
 pub const LONGEST_BODY: usize = 1 << 20;
 
+/// Neither a record nor anything else that is counted comes to this number, in a hundred thousand years of a million a second:
+/// what says it does was not written by the queue.
+pub const NO_NUMBER: u64 = 1 << 63;
+
 /// The only version so far. Another one is not read, but set aside.
 pub const VERSION: u16 = 1;
 

@@ -23,6 +23,7 @@ use std::io;
 use bytes::{Buf, BufMut};
 
 use super::files::{File, Files};
+use super::format::NO_NUMBER;
 
 pub const LEDGER: &str = "ledger";
 
@@ -133,6 +134,11 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// As [`Named::check_name`](super::files::Named::check_name).
+    pub fn check_name(&self) -> io::Result<()> {
+        self.file.check_name()
+    }
+
     /// Rises with each success.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -205,6 +211,10 @@ fn decode(bytes: &[u8]) -> Result<(u64, Entry), Option<u16>> {
         if let Some(lane) = lanes.get_mut(usize::from(lane)) {
             lane.topics.insert(route, done);
         }
+    }
+    let reached = lanes.iter().map(LaneEntry::reached).max().unwrap_or(0);
+    if generation.max(sequence_ceiling).max(reached) >= NO_NUMBER {
+        return Err(None);
     }
     Ok((generation, Entry { queue_id, sequence_ceiling, lanes }))
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
-use super::files::Files;
+use super::files::{Files, Named};
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, record_bytes};
 use super::ledger::{Entry, LEDGER, LEDGER_BYTES, LaneEntry, Ledger};
@@ -66,7 +66,7 @@ pub struct Log {
     ids: HashMap<usize, (Arc<Route>, u32)>,
     /// All ids of a topic of a lane: it has another one after a change of its configuration.
     topic_ids: HashMap<(Priority, TopicKey), BTreeSet<u32>>,
-    _lock: Box<dyn std::fmt::Debug + Send>,
+    lock: Box<dyn Named>,
 }
 
 #[derive(Debug, Default)]
@@ -133,7 +133,7 @@ impl Log {
             topic_ids: HashMap::new(),
             files,
             options,
-            _lock: lock,
+            lock,
         };
         let mut recovered: [Recovered; 3] = Default::default();
         for (index, lane) in surveyed.lanes.into_iter().enumerate() {
@@ -141,6 +141,28 @@ impl Log {
         }
         log.remove_retired()?;
         Ok((log, recovered, surveyed.findings))
+    }
+
+    /// An error of the kind [`NotFound`](io::ErrorKind::NotFound) if what is open is not what is in the directory: it was
+    /// removed, or another one is in its place.
+    pub fn check_names(&self) -> io::Result<()> {
+        self.lock.check_name()?;
+        self.ledger.check_name()?;
+        self.lanes.iter().filter_map(|lane| lane.writer.as_ref()).try_for_each(|(writer, _)| writer.check_name())
+    }
+
+    /// The number behind the last that a file of `lane` holds; 0 if there is none.
+    pub fn end(&self, lane: Priority) -> u64 {
+        self.lanes[lane as usize].segments.back().map_or(0, |segment| segment.numbers.end)
+    }
+
+    /// Records of `lane` get no number below `next`.
+    pub fn go_on_from(&mut self, lane: Priority, next: u64) {
+        let own = &mut self.lanes[lane as usize];
+        if own.next < next {
+            // Those between were never used, or are gone and told.
+            (own.next, own.given_up) = (next, next);
+        }
     }
 
     /// Does for one lane what its survey asks for. What can't be done is said, and tried again at the next start.

@@ -16,6 +16,8 @@ pub struct Quarantine {
     bound: u64,
     /// Names and bytes on the disk, in the order of their names, which is the order in which they came.
     kept: Vec<(String, u64)>,
+    /// Its own name lasts.
+    is_made: bool,
 }
 
 impl Quarantine {
@@ -31,7 +33,7 @@ impl Quarantine {
             })
             .collect();
         kept.sort();
-        Quarantine { bound: disk / SHARE, kept }
+        Quarantine { bound: disk / SHARE, kept, is_made: false }
     }
 
     /// Bytes on the disk.
@@ -42,7 +44,7 @@ impl Quarantine {
     /// Sets the file at `path`, which takes `bytes` of the disk, aside. Answers its new place. The oldest files go when
     /// they are too many; one that alone is over the bound stays until the next one comes.
     pub fn take(&mut self, files: &dyn Files, path: &str, bytes: u64) -> io::Result<String> {
-        files.make_directory(QUARANTINE)?;
+        self.make(files)?;
         let name = format!("{:020}-{}", self.next_number(), path.replace('/', "-"));
         while !self.kept.is_empty() && self.bytes() + bytes > self.bound {
             let (oldest, bytes) = self.kept.remove(0);
@@ -55,10 +57,27 @@ impl Quarantine {
             }
         }
         let place = format!("{QUARANTINE}/{name}");
-        files.rename(path, &place)?;
+        match files.rename(path, &place) {
+            // The directory, unless it is the file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.is_made = false;
+                self.make(files)?;
+                files.rename(path, &place)?;
+            }
+            other => other?,
+        }
         self.kept.push((name, bytes));
         files.sync_directory(QUARANTINE)?;
         Ok(place)
+    }
+
+    fn make(&mut self, files: &dyn Files) -> io::Result<()> {
+        if !self.is_made {
+            files.make_directory(QUARANTINE)?;
+            files.sync_directory("")?;
+            self.is_made = true;
+        }
+        Ok(())
     }
 
     /// Files are numbered in the order in which they come.

@@ -51,18 +51,25 @@ pub struct Scan {
     /// How far `buffer` is done with.
     at: usize,
     /// The number that the next record has at least.
-    next_number: u32,
+    next_number: u64,
+    /// The first error of the device.
+    error: Option<io::Error>,
 }
 
 impl Scan {
     /// Reads the frames with `mark` in the first `length` bytes of `file`, from the byte `start` on.
     pub fn new(file: Box<dyn File>, mark: Mark, start: u64, length: u64) -> Scan {
-        Scan { file, mark, length, base: start, buffer: Vec::new(), at: 0, next_number: 0 }
+        Scan { file, mark, length, base: start, buffer: Vec::new(), at: 0, next_number: 0, error: None }
     }
 
     /// Where in the file the next item begins.
     pub fn position(&self) -> u64 {
         self.base + self.at as u64
+    }
+
+    /// The first error over which it has read on: what it says is damage may be whole.
+    pub fn error(&self) -> Option<&io::Error> {
+        self.error.as_ref()
     }
 
     /// The file has grown to `length` bytes.
@@ -92,7 +99,7 @@ impl Scan {
                     Some(item) => {
                         self.at += bytes;
                         if let Item::Record { record, .. } = &item {
-                            self.next_number = record.number.saturating_add(1);
+                            self.next_number = u64::from(record.number) + 1;
                         }
                         return Ok(Some(item));
                     }
@@ -113,7 +120,7 @@ impl Scan {
     fn accept(&self, body: Body<'_>, bytes: usize) -> Option<Item> {
         match body {
             Body::Route { id, route } => Some(Item::Route { id, route }),
-            Body::Record(record) => (record.number >= self.next_number).then(|| Item::Record {
+            Body::Record(record) => (u64::from(record.number) >= self.next_number).then(|| Item::Record {
                 record: StoredRecord {
                     route: record.route,
                     number: record.number,
@@ -151,7 +158,8 @@ impl Scan {
         let more = wanted.saturating_sub(have).max(CHUNK).min(most);
         let mut buffer = vec![0; have + more];
         buffer[..have].copy_from_slice(rest);
-        let read = read_around(&*self.file, end, &mut buffer[have..])?;
+        let (read, error) = read_around(&*self.file, end, &mut buffer[have..])?;
+        self.error = self.error.take().or(error);
         buffer.truncate(have + read);
         self.base += self.at as u64;
         (self.buffer, self.at) = (buffer, 0);
@@ -163,10 +171,11 @@ impl Scan {
     }
 }
 
-/// Reads as [`File::read_at`] does; blocks that can't be read are zeros, unless none of several can.
-fn read_around(file: &dyn File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+/// Reads as [`File::read_at`] does; blocks that can't be read are zeros, unless none of several can. Answers also what
+/// was wrong with them.
+fn read_around(file: &dyn File, offset: u64, buffer: &mut [u8]) -> io::Result<(usize, Option<io::Error>)> {
     let error = match file.read_at(offset, buffer) {
-        Ok(read) => return Ok(read),
+        Ok(read) => return Ok((read, None)),
         Err(error) => error,
     };
     let (mut read, mut failed, mut good) = (0, 0, 0);
@@ -187,5 +196,5 @@ fn read_around(file: &dyn File, offset: u64, buffer: &mut [u8]) -> io::Result<us
         }
     }
     // One block that fails is a bad sector; several without a good one are a device that is gone.
-    if good == 0 && failed > 1 { Err(error) } else { Ok(read) }
+    if good == 0 && failed > 1 { Err(error) } else { Ok((read, (failed > 0).then_some(error))) }
 }

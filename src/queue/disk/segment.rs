@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::clock::Written;
 use super::files::{File, Files};
-use super::format::{Header, Mark, StoredRecord, Stream, put_record, put_route};
+use super::format::{Header, Mark, NO_NUMBER, StoredRecord, Stream, put_record, put_route};
 use super::route_table::RouteTable;
 use crate::config::Priority;
 use crate::queue::Record;
@@ -59,7 +59,8 @@ pub fn path(lane: Priority, first: u64) -> String {
 /// The first number of the segment with the file name `name`; nothing, if that is no name of a segment.
 pub fn first_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
-    (digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok())?
+    let is_ours = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    digits.parse().ok().filter(|number| is_ours && *number < NO_NUMBER)
 }
 
 /// What `length` bytes take of a file system with blocks of 4 KiB.
@@ -101,6 +102,11 @@ impl Writer {
         let header = Header { stream, first, queue_id, boot_id: written.boot_id, clock_offset: written.offset };
         let mark = Mark::new(queue_id, stream, first);
         Ok(Writer { file, header, written, mark, declared: HashSet::new(), buffer: Vec::new() })
+    }
+
+    /// As [`Named::check_name`](super::files::Named::check_name).
+    pub fn check_name(&self) -> io::Result<()> {
+        self.file.check_name()
     }
 
     /// The clocks in its header.

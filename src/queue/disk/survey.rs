@@ -1,6 +1,6 @@
 //! What is in a queue's directory. Only looks: what has to be done about it is [`super::log`]'s.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use bytes::Bytes;
@@ -84,6 +84,14 @@ impl Default for Waiting {
     fn default() -> Waiting {
         Waiting { records: 0, bytes: 0, first: u64::MAX, oldest_received_ns: i64::MAX, newest_received_ns: i64::MIN }
     }
+}
+
+/// What a walk through a segment has come to.
+struct Walked {
+    /// What stands behind the last record is what a power cut leaves of a write.
+    is_torn: bool,
+    /// Of the device, if there is something that it did not give.
+    error: Option<String>,
 }
 
 /// How far a survey is, in bytes.
@@ -201,8 +209,9 @@ impl Look<'_> {
         let mut surveyed = SurveyedLane { next: ledger.reached(), ..SurveyedLane::default() };
         // Where the numbers have come to, of files that can be read.
         let mut reached = self.ledger_is_whole.then_some(ledger.done);
-        for (index, &(first, length)) in list.iter().enumerate() {
-            let before = list.get(index + 1).map(|(next, _)| *next);
+        let bounds = self.bounds(lane, list, ledger.done);
+        for &(first, length) in list {
+            let before = bounds.range(first + 1..).next().copied();
             if let Some(reached) = reached.filter(|&reached| first > reached) {
                 let lost = reached.max(ledger.done).max(ledger.given_up)..first;
                 if !lost.is_empty() {
@@ -210,13 +219,48 @@ impl Look<'_> {
                 }
             }
             let end = self.segment(lane, (first, length), before, &mut surveyed);
-            reached = end.or(before.or(reached));
-            let end = end.unwrap_or_else(|| first.saturating_add(MOST_NUMBERS));
-            surveyed.next = surveyed.next.max(before.map_or(end, |before| end.min(before)));
+            reached = end.or(before).max(reached);
+            let next = end.unwrap_or_else(|| first.saturating_add(MOST_NUMBERS));
+            surveyed.next = surveyed.next.max(before.map_or(next, |before| next.min(before)));
+            if end.is_none() && before.is_none() {
+                // The numbers that are left out are no loss.
+                let entry = &mut self.entry.lanes[lane as usize];
+                entry.given_up = entry.given_up.max(surveyed.next);
+            }
             self.read += length;
             (self.progress)(Progress { read: self.read, of: self.of });
         }
         surveyed
+    }
+
+    /// The first numbers of the segments that bound the one before: those with a record, or that may have one. What
+    /// has none will be gone after this start, and the next one has to find the same.
+    fn bounds(&self, lane: Priority, list: &[(u64, u64)], done: u64) -> BTreeSet<u64> {
+        let nexts = list.iter().skip(1).map(|(first, _)| Some(*first)).chain([None]);
+        let segments = list.iter().zip(nexts).filter(|((first, length), next)| {
+            let is_done = next.is_some_and(|next| next <= done);
+            is_done || !self.holds_nothing(lane, *first, *length)
+        });
+        segments.map(|((first, _), _)| *first).collect()
+    }
+
+    /// Whether a segment has no record that can be read, and goes at this start.
+    fn holds_nothing(&self, lane: Priority, first: u64, length: u64) -> bool {
+        let Some(Ok(header)) = self.headers.0.get(&(lane, first)) else { return false };
+        if matches!(header, Err(HeaderFault::UnknownVersion(_))) {
+            return true;
+        }
+        let queue_id = header.map_or(self.entry.queue_id, |header| header.queue_id);
+        let Ok(file) = self.files.open(&path(lane, first)) else { return false };
+        let mark = Mark::new(queue_id, Stream::Lane(lane), first);
+        let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, length);
+        loop {
+            match scan.advance() {
+                Ok(Some(Item::Route { .. } | Item::Damage { .. })) => {}
+                Ok(None) => return true,
+                Ok(Some(Item::Record { .. })) | Err(_) => return false,
+            }
+        }
     }
 
     /// Looks at one segment. Answers where its numbers end, unless it can't be read.
@@ -259,14 +303,24 @@ impl Look<'_> {
             return before;
         }
         let findings = self.findings.len();
-        let whole = match self.walk(&mut segment, length, before, surveyed) {
-            Ok(whole) => whole,
+        let walked = match self.walk(&mut segment, length, before, surveyed) {
+            Ok(walked) => walked,
             Err(error) => {
                 self.find(file, Fault::Unreadable(error.to_string()));
                 return None;
             }
         };
         segment.torn = length - segment.length;
+        let is_unreadable = walked.error.is_some();
+        if let Some(error) = walked.error {
+            // Whatever the device does not give may be whole.
+            segment.damaged = true;
+            self.find(file.clone(), Fault::Unreadable(error));
+            if segment.numbers.is_empty() {
+                surveyed.set_aside.push((file, length));
+                return None;
+            }
+        }
         if segment.numbers.is_empty() {
             // A file that was just begun when the power went has no header, or nothing but that.
             let begun = header.is_ok() || length < HEADER_BYTES as u64 || self.is_zeros(&file, length);
@@ -290,23 +344,23 @@ impl Look<'_> {
         if header.is_err() {
             self.find(file, Fault::Damage { place: 0..HEADER_BYTES as u64, lost: 0 });
         }
-        if !whole {
+        if walked.is_torn {
             surveyed.torn.push(segment.clone());
         }
         let end = segment.numbers.end;
         let list = if end <= done { &mut surveyed.done } else { &mut surveyed.segments };
         list.push(segment);
-        Some(end)
+        (!is_unreadable).then_some(end)
     }
 
-    /// Reads all of a segment. Answers whether its end is whole.
+    /// Reads all of a segment.
     fn walk(
         &mut self,
         segment: &mut Segment,
         length: u64,
         before: Option<u64>,
         surveyed: &mut SurveyedLane,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Walked> {
         let lane = segment.lane;
         let first = segment.numbers.start;
         let ledger = self.entry.lanes[lane as usize].clone();
@@ -325,9 +379,16 @@ impl Look<'_> {
                 }
                 Item::Record { record, place } => {
                     let number = first + u64::from(record.number);
-                    if before.is_some_and(|before| number >= before) {
-                        // Written again, in the next segment.
-                        return Ok(true);
+                    if let Some(before) = before.filter(|before| number >= *before) {
+                        // Written again, in the next segment; all below should be here.
+                        let lost = before - segment.numbers.end;
+                        if lost > 0 {
+                            let start = damage.map_or(segment.length, |damage| damage.start);
+                            let place = start..place.start;
+                            (segment.damaged, segment.numbers.end) = (true, before);
+                            self.find(segment.path(), Fault::Damage { place, lost });
+                        }
+                        return Ok(Walked { is_torn: false, error: scan.error().map(io::Error::to_string) });
                     }
                     let lost = number - segment.numbers.end;
                     if let Some(place) = damage.take() {
@@ -347,8 +408,10 @@ impl Look<'_> {
                     damage = Some(damage.map_or(place.start, |damage| damage.start)..place.end);
                 }
                 Item::Damage { place, tail: true } => {
-                    let lost = before.map_or(0, |before| before - segment.numbers.end);
+                    let lost =
+                        before.map_or(0, |before| before.saturating_sub(segment.numbers.end.max(ledger.given_up)));
                     let place = damage.take().map_or(place.start, |damage| damage.start)..place.end;
+                    let error = scan.error().map(io::Error::to_string);
                     match before {
                         Some(_) if lost > 0 => {
                             // Told as missing, too, if the next segment does not follow; here is where they were.
@@ -358,13 +421,14 @@ impl Look<'_> {
                                 segment.numbers.end = before;
                             }
                         }
+                        _ if error.is_some() => {}
                         _ => self.find(segment.path(), Fault::TornTail { place }),
                     }
-                    return Ok(lost > 0);
+                    return Ok(Walked { is_torn: lost == 0 && error.is_none(), error });
                 }
             }
         }
-        Ok(true)
+        Ok(Walked { is_torn: false, error: scan.error().map(io::Error::to_string) })
     }
 
     fn is_zeros(&self, path: &str, length: u64) -> bool {
@@ -373,7 +437,8 @@ impl Look<'_> {
         let mut at = 0;
         while at < length {
             match file.read_at(at, &mut buffer) {
-                Ok(0) | Err(_) => break,
+                Ok(0) => break,
+                Err(_) => return false,
                 Ok(read) if buffer[..read].iter().any(|&byte| byte != 0) => return false,
                 Ok(read) => at += read as u64,
             }

@@ -398,6 +398,34 @@ impl Flow {
         }
     }
 
+    /// What has the number `from` or a higher one is not on the disk any more. Answers how much was only there; of a gap
+    /// that begins before, that is seen when it is read.
+    pub fn forget(&mut self, from: u64) -> u64 {
+        for entry in self.front.iter_mut().chain(&mut self.back) {
+            if entry.place.number().is_none_or(|number| number < from) {
+                continue;
+            }
+            if let (Some(record), true) = (entry.record(), entry.place.is_durable()) {
+                self.memory_only += 1;
+                self.on_disk_bytes -= if entry.waiting().is_some() { record.size() } else { 0 };
+            }
+            entry.place = Place::Memory;
+        }
+        match &mut self.gap {
+            Some(gap) if gap.numbers.start >= from => {
+                gap.numbers.start = gap.numbers.end;
+                self.read_up_to(0)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The admissions of the records that are in memory only.
+    pub fn unwritten(&self) -> impl Iterator<Item = u64> {
+        let entries = self.front.iter().chain(&self.back);
+        entries.filter(|entry| entry.place == Place::Memory && entry.record().is_some()).map(|entry| entry.admission)
+    }
+
     /// The first of the front that may go into a gap.
     fn loose(&self) -> usize {
         self.next.max(self.front.partition_point(|entry| entry.admission <= self.ended))

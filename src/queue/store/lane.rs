@@ -254,6 +254,17 @@ impl Lane {
         }
     }
 
+    /// What has the number `from` or a higher one is not on the disk any more. Answers, by topic, what was only there.
+    pub fn forget(&mut self, from: u64) -> Vec<(Arc<Route>, u64)> {
+        let flows = self.flows.values_mut();
+        let lost = flows.map(|flow| (flow.route.clone(), flow.forget(from))).filter(|(_, lost)| *lost > 0).collect();
+        let entries = self.flows.iter().flat_map(|(key, flow)| flow.unwritten().map(|admission| (*key, admission)));
+        let mut unwritten: Vec<_> = entries.collect();
+        unwritten.sort_unstable_by_key(|(_, admission)| *admission);
+        self.unwritten = unwritten.into();
+        lost
+    }
+
     /// Counts the topics of which something is on the disk only.
     pub fn count_gaps(&mut self) {
         self.gaps = self.flows.values().filter(|flow| flow.gap.is_some()).count();

@@ -197,6 +197,20 @@ impl Store {
         own.tidy_round();
     }
 
+    /// What of `lane` has the number `from` or a higher one is not on the disk any more: what is in memory too will be
+    /// written again, the rest is lost, and counted.
+    pub fn forget(&mut self, lane: Priority, from: u64, now: Instant) {
+        for (route, lost) in self.lanes[lane as usize].forget(from) {
+            route.counters.leave_queue_by(lost);
+            self.lost_while_reading.push((route, lost, DropReason::Damaged));
+        }
+        self.retain_unrecorded(lane, |number, _| number < from);
+        if self.memory_only() > 0 {
+            self.unwritten_since.get_or_insert(now);
+        }
+        self.after_gaps_changed(lane);
+    }
+
     /// What of `lane` is done, if the next number is `next`.
     pub fn done(&self, lane: Priority, next: u64) -> Done {
         let own = &self.lanes[lane as usize];

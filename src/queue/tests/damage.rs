@@ -8,11 +8,12 @@ use rand::{Rng, SeedableRng};
 
 use super::super::disk::LANES;
 use super::super::disk::files::simulated::SimulatedFiles;
-use super::super::disk::finding::Finding;
-use super::super::disk::format::HEADER_BYTES;
-use super::super::disk::ledger::LEDGER;
+use super::super::disk::finding::{Fault, Finding};
+use super::super::disk::format::{HEADER_BYTES, Header, StoredRecord, put_record};
+use super::super::disk::ledger::{Entry, LEDGER, Ledger};
 use super::super::disk::route_table::ROUTES;
 use super::super::disk::scan::{Item, Scan};
+use super::super::disk::segment::path;
 use super::super::disk::survey::survey;
 use super::robot::{Robot, settings};
 use super::*;
@@ -232,4 +233,120 @@ fn a_table_of_routes_damaged_at_any_place() {
         let (_, arrived, _) = left.damage(ROUTES, damage);
         assert!((1..10).all(|number| arrived.contains(&number)), "{damage:?}: {arrived:?}");
     }
+}
+
+/// A disk with this and that in place of files, or beside them: what a start finds, and what the next one does.
+fn twice(left: &Left, spoil: impl Fn(&SimulatedFiles)) -> (Vec<Finding>, Robot, Robot) {
+    let files = left.files.after_kill();
+    spoil(&files);
+    let findings = survey(&files, &mut |_| {}).unwrap().findings;
+    let first = Robot::on(files, left.settings.clone());
+    let second = Robot::on(first.files.after_power_cut(3), left.settings.clone());
+    (findings, first, second)
+}
+
+fn put(files: &SimulatedFiles, path: &str, bytes: &[u8]) {
+    drop(files.create(path).unwrap());
+    files.sync_directory(path.rsplit_once('/').map_or("", |(above, _)| above)).unwrap();
+    files.corrupt(path, 0, bytes);
+}
+
+/// A file with the name of a segment and no record in it hides none of the segment before it: neither an empty one, nor
+/// a begun one, nor something else. A second start finds the same records as the first.
+#[test]
+fn a_file_without_records_hides_none() {
+    let left = Left::new(5, 12);
+    let header = &left.files.read(&left.segments[0].0).unwrap()[..HEADER_BYTES];
+    for bytes in [&b""[..], &[0; 300], header, &[7; 10], &[7; 300]] {
+        let (_, mut first, mut second) = twice(&left, |files| put(files, &path(Priority::Normal, 7), bytes));
+        for robot in [&mut first, &mut second] {
+            let mut arrived = robot.drain();
+            arrived.sort_unstable();
+            assert!(arrived.into_iter().filter(|number| *number > 0).eq(1..10), "{bytes:?}");
+        }
+    }
+}
+
+/// What a block that can't be read may hold is neither deleted nor cut off, though nothing whole is behind it: the file
+/// is told, and set aside once the rest of it is done. What comes after it takes no number that may be in there.
+#[test]
+fn what_the_device_does_not_give_is_kept() {
+    let left = Left::new(5, 12);
+    let (name, records) = &left.segments[1];
+    let content = left.files.read(name).unwrap();
+    for start in [0, HEADER_BYTES as u64, records[2].1.start] {
+        let spoil = |files: &SimulatedFiles| files.fail_reads(name, start..u64::MAX);
+        let (findings, mut first, _) = twice(&left, spoil);
+        assert!(findings.iter().any(|finding| finding.file == *name && finding.is_loss()), "{start}: {findings:?}");
+        let route = first.route("/after", Priority::Normal);
+        assert!(first.admit(&route, 11, 20));
+        first.work();
+        let kept =
+            |robot: &Robot| robot.files.paths().iter().any(|path| robot.files.read(path) == Some(content.clone()));
+        assert!(kept(&first), "{start}: {:?}", first.files.paths());
+        let findings = survey(&first.files.after_kill(), &mut |_| {}).unwrap().findings;
+        assert!(!findings.iter().any(|finding| finding.is_loss() && finding.file != *name), "{start}: {findings:?}");
+        let mut next = first.kill();
+        assert!(next.drain().contains(&11), "{start}");
+        next.work();
+        assert!(kept(&next), "{start}: {:?}", next.files.paths());
+    }
+}
+
+/// What is set aside is there after the power has gone.
+#[test]
+fn what_is_set_aside_lasts() {
+    let left = Left::new(5, 12);
+    let junk = path(Priority::High, 3);
+    for seed in 0..20 {
+        let (_, first, _) = twice(&left, |files| put(files, &junk, &[7; 300]));
+        let files = first.files.after_power_cut(seed);
+        assert!(files.paths().iter().any(|path| files.read(path) == Some(vec![7; 300])), "{seed}: {:?}", files.paths());
+    }
+}
+
+/// The highest number that a segment can hold comes once, however often it stands there.
+#[test]
+fn the_highest_number_of_a_segment_comes_once() {
+    let left = Left::new(5, 12);
+    let stream = Stream::Lane(Priority::Normal);
+    let mark = Mark::new(1, stream, 10);
+    let header = Header { stream, first: 10, queue_id: 1, boot_id: [1; 16], clock_offset: 0 };
+    let mut bytes = header.encode().to_vec();
+    let payload: bytes::Bytes = 77u64.to_le_bytes().to_vec().into();
+    for _ in 0..3 {
+        let (expires_ns, payload) = (i64::MAX, payload.clone());
+        put_record(&mut bytes, mark, &StoredRecord { route: 0, number: u32::MAX, received_ns: 0, expires_ns, payload });
+    }
+    let (_, mut first, mut second) = twice(&left, |files| put(files, &path(Priority::Normal, 10), &bytes));
+    for robot in [&mut first, &mut second] {
+        assert_eq!(robot.drain().into_iter().filter(|number| *number == 77).count(), 1);
+    }
+}
+
+/// A number that the queue can't have come to is none of its own: the file is left alone, and the ledger is damaged.
+#[test]
+fn numbers_that_can_not_be_are_none() {
+    let left = Left::new(5, 12);
+    let far = path(Priority::Normal, u64::MAX - 1);
+    let mark = Mark::new(1, Stream::Lane(Priority::Normal), u64::MAX - 1);
+    let stream = Stream::Lane(Priority::Normal);
+    let header = Header { stream, first: u64::MAX - 1, queue_id: 1, boot_id: [1; 16], clock_offset: 0 };
+    let mut bytes = header.encode().to_vec();
+    for number in [1, u32::MAX] {
+        let payload = vec![0; 8].into();
+        put_record(&mut bytes, mark, &StoredRecord { route: 0, number, received_ns: 0, expires_ns: 0, payload });
+    }
+    let (findings, mut first, _) = twice(&left, |files| put(files, &far, &bytes));
+    assert!(findings.iter().any(|finding| finding.file == far && finding.fault == Fault::Foreign), "{findings:?}");
+    assert_eq!(first.drain().len(), 9);
+    assert_eq!(first.files.read(&far), Some(bytes));
+    let (findings, mut first, _) = twice(&left, |files| {
+        let entry = Entry { queue_id: 1, sequence_ceiling: u64::MAX - 1, ..Entry::default() };
+        // Both slots.
+        Ledger::open(files, entry.clone()).unwrap().write(entry).unwrap();
+    });
+    assert!(findings.iter().any(|finding| finding.file == LEDGER), "{findings:?}");
+    assert!(first.queue.sequence_start() < 1 << 62);
+    assert_eq!(first.drain().len(), 10);
 }

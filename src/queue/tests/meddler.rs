@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::queue::disk::files::{Entry, File, Files};
+use crate::queue::disk::files::{Entry, File, Files, Named};
 
 /// What happens. It is called before the operation, and may not work on the files itself.
 pub(super) type Meddle = dyn FnMut() + Send;
@@ -79,7 +79,7 @@ impl Files for Meddler {
         self.files.sync_directory(path)
     }
 
-    fn lock(&self, path: &str) -> io::Result<Box<dyn Debug + Send>> {
+    fn lock(&self, path: &str) -> io::Result<Box<dyn Named>> {
         self.files.lock(path)
     }
 }
@@ -88,6 +88,12 @@ impl Files for Meddler {
 struct MeddledFile {
     file: Box<dyn File>,
     meddler: Meddler,
+}
+
+impl Named for MeddledFile {
+    fn check_name(&self) -> io::Result<()> {
+        self.file.check_name()
+    }
 }
 
 impl File for MeddledFile {

@@ -3,12 +3,12 @@
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::{Entry, EntryKind, File, Files};
+use super::{Entry, EntryKind, File, Files, Named};
 
 /// The files below a directory. The directory itself may be a link; a link in it is listed as
 /// [`Other`](EntryKind::Other), and opening it is an error.
@@ -96,10 +96,11 @@ impl Files for OsFiles {
         sync_directory(&self.path(path))
     }
 
-    fn lock(&self, path: &str) -> io::Result<Box<dyn Debug + Send>> {
-        let file = options(OpenOptions::new().read(true).write(true).create(true)).open(self.path(path))?;
+    fn lock(&self, path: &str) -> io::Result<Box<dyn Named>> {
+        let path = self.path(path);
+        let file = options(OpenOptions::new().read(true).write(true).create(true)).open(&path)?;
         file.try_lock()?;
-        Ok(Box::new(file))
+        Ok(Box::new(OsFile { file, path }))
     }
 }
 
@@ -110,7 +111,7 @@ fn options(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 fn open(how: &mut OpenOptions, path: &Path) -> io::Result<Box<dyn File>> {
-    Ok(Box::new(OsFile { file: options(how).open(path)? }))
+    Ok(Box::new(OsFile { file: options(how).open(path)?, path: path.to_owned() }))
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
@@ -121,6 +122,14 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 #[derive(Debug)]
 struct OsFile {
     file: fs::File,
+    path: PathBuf,
+}
+
+impl Named for OsFile {
+    fn check_name(&self) -> io::Result<()> {
+        let (own, named) = (self.file.metadata()?, fs::symlink_metadata(&self.path)?);
+        if (own.dev(), own.ino()) == (named.dev(), named.ino()) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
 }
 
 impl File for OsFile {

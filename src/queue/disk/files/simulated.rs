@@ -36,18 +36,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use super::{Entry, EntryKind, File, Files};
+use super::{Entry, EntryKind, File, Files, Named};
 use content::Edit;
 use disk::Disk;
 use faults::Done;
 pub use faults::{Action, Fault, Operation};
-use names::{Change, FileId, Node, name, parent};
+use names::{Change, FileId, Names, Node, name, parent};
 
 /// Clones are the same file system, as seen from the same process.
 #[derive(Clone, Default)]
 pub struct SimulatedFiles {
     disk: Arc<Mutex<Disk>>,
 }
+
+/// A file system that nothing leads to.
+#[derive(Debug, Default)]
+pub struct Unmounted(Names);
 
 /// How much of what was not synced a power cut leaves: the extremes are cases of their own, or they would hardly occur.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +101,17 @@ impl SimulatedFiles {
         SimulatedFiles::of(self.disk().after_kill())
     }
 
+    /// Another file system, with nothing on it, is mounted in its place. Answers how to get the first one back: as
+    /// [`mount`](SimulatedFiles::mount) does.
+    pub fn mount_empty(&self) -> Unmounted {
+        self.mount(Unmounted::default())
+    }
+
+    /// Mounts what was unmounted before. Answers what was mounted until now. What is open stays what it was.
+    pub fn mount(&self, mounted: Unmounted) -> Unmounted {
+        Unmounted(self.disk().mount(mounted.0))
+    }
+
     /// How many operations there were; the next one has this number.
     pub fn operations(&self) -> u64 {
         self.disk().faults.log().len() as u64
@@ -121,6 +136,11 @@ impl SimulatedFiles {
     /// Changes a file's length on the disk.
     pub fn truncate(&self, path: &str, length: u64) {
         self.edit(path, |content| content.damage(Edit::SetLength(length)));
+    }
+
+    /// The longest buffer that something was read into.
+    pub fn longest_read(&self) -> usize {
+        self.disk().longest_read
     }
 
     /// All files, in the order of their paths.
@@ -248,29 +268,38 @@ impl Files for SimulatedFiles {
         Ok(())
     }
 
-    fn lock(&self, path: &str) -> io::Result<Box<dyn Debug + Send>> {
+    fn lock(&self, path: &str) -> io::Result<Box<dyn Named>> {
         let mut disk = self.disk();
         disk.faults.check_writable()?;
         match disk.add_file(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        if !disk.locks.insert(path.to_owned()) {
+        let id = disk.file(path)?;
+        if !disk.locks.insert(id) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(SimulatedLock { files: self.clone(), path: path.to_owned() }))
+        let file = self.opened(&mut disk, path, id, false);
+        Ok(Box::new(SimulatedLock { files: self.clone(), id, file }))
     }
 }
 
 #[derive(Debug)]
 struct SimulatedLock {
     files: SimulatedFiles,
-    path: String,
+    id: FileId,
+    file: Box<dyn File>,
+}
+
+impl Named for SimulatedLock {
+    fn check_name(&self) -> io::Result<()> {
+        self.file.check_name()
+    }
 }
 
 impl Drop for SimulatedLock {
     fn drop(&mut self) {
-        self.files.disk().locks.remove(&self.path);
+        self.files.disk().locks.remove(&self.id);
     }
 }
 
@@ -294,6 +323,14 @@ impl SimulatedFile {
     }
 }
 
+impl Named for SimulatedFile {
+    fn check_name(&self) -> io::Result<()> {
+        let disk = self.files.disk();
+        disk.faults.check_alive()?;
+        if disk.file(&self.path)? == self.id { Ok(()) } else { Err(Errno::NOENT.into()) }
+    }
+}
+
 impl File for SimulatedFile {
     fn length(&self) -> io::Result<u64> {
         let disk = self.files.disk();
@@ -302,8 +339,9 @@ impl File for SimulatedFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let disk = self.files.disk();
+        let mut disk = self.files.disk();
         disk.faults.check_alive()?;
+        disk.longest_read = disk.longest_read.max(buffer.len());
         disk.content(self.id).read(offset, buffer)
     }
 

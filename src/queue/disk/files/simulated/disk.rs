@@ -19,7 +19,11 @@ pub struct Disk {
     pub faults: Faults,
     /// Bytes that all files together may have.
     pub limit: Option<u64>,
-    pub locks: BTreeSet<String>,
+    pub locks: BTreeSet<FileId>,
+    /// Of file systems that are not mounted.
+    unmounted: BTreeSet<FileId>,
+    /// Of the buffers that something was read into.
+    pub longest_read: usize,
     contents: BTreeMap<FileId, Content>,
     /// How often each is open.
     open: BTreeMap<FileId, usize>,
@@ -78,6 +82,13 @@ impl Disk {
         Ok(())
     }
 
+    /// Mounts the file system with these names. Answers those of the one before.
+    pub fn mount(&mut self, names: Names) -> Names {
+        let before = std::mem::replace(&mut self.names, names);
+        self.unmounted.extend(before.files());
+        before
+    }
+
     pub fn opened(&mut self, id: FileId) {
         *self.open.entry(id).or_default() += 1;
     }
@@ -95,7 +106,8 @@ impl Disk {
     /// Frees the content that nobody can reach any more.
     pub fn forget(&mut self) {
         let named = self.names.files();
-        self.contents.retain(|id, _| named.contains(id) || self.open.contains_key(id));
+        let Disk { unmounted, open, .. } = self;
+        self.contents.retain(|id, _| named.contains(id) || open.contains_key(id) || unmounted.contains(id));
     }
 
     /// What all files take that have a name or are open.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use super::super::disk::clock::Clock;
-use super::super::disk::files::Files;
-use super::super::disk::files::simulated::SimulatedFiles;
-use super::super::keeper::Keeper;
-use super::*;
-use crate::config::QueueDurability;
+use super::disk::clock::Clock;
+use super::disk::files::Files;
+use super::disk::files::simulated::SimulatedFiles;
+use super::keeper::Keeper;
+use super::{Lease, Queue, Record, Route};
+use crate::config::{self, Overflow, Priority, Qos, QueueDurability};
+use crate::health::TopicCounters;
 
 pub(super) const WINDOW: usize = 100;
 
