@@ -42,11 +42,13 @@ impl Damage {
         }
     }
 
-    fn place(self, length: u64) -> Range<u64> {
+    /// Where it makes a difference to a file that holds `bytes`.
+    fn place(self, bytes: &[u8]) -> Range<u64> {
         match self {
             Damage::Flip(place) => place..place + 1,
-            Damage::Truncate(from) => from..length,
-            Damage::Zero(from, to) => from..to,
+            Damage::Truncate(from) => from..bytes.len() as u64,
+            // It may have been zeros before.
+            Damage::Zero(from, to) => (from..to).find(|place| bytes[*place as usize] != 0).unwrap_or(to)..to,
         }
     }
 
@@ -122,10 +124,9 @@ impl Left {
     /// Damages a segment, and checks that all arrives that the damage has not touched, and that it is told.
     fn check(&self, segment: usize, damage: Damage) {
         let (path, records) = &self.segments[segment];
-        let length = self.files.read(path).unwrap().len() as u64;
         let told = format!("{damage:?} of {path}");
         let (findings, arrived, robot) = self.damage(path, damage);
-        let place = damage.place(length);
+        let place = damage.place(&self.files.read(path).unwrap());
         // With the header go the clocks, not the records.
         let is_hit = |frame: &Range<u64>| frame.start < place.end && place.start < frame.end;
         let arrived: BTreeSet<u64> = arrived.into_iter().collect();
