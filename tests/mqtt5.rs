@@ -241,6 +241,30 @@ async fn what_is_over_a_quota_is_sent_again_and_more_slowly() {
     running.stop().await;
 }
 
+/// What is refused waits for the answers to what is in flight of its topic, however late these come, and nothing of the topic
+/// is sent meanwhile: at most a window of later records arrives before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_overtaken_by_a_window_at_most() {
+    const WINDOW: usize = 10;
+    let (mut scene, broker) = with(Limits { publishes_per_second: 5, ..Limits::without_rates() }).await;
+    broker.ack_faults(AckFaults { lost: 0.0, late: 1.0, late_by: Duration::from_secs(3) });
+    scene.mqtt.quotas.in_flight = WINDOW;
+    scene.routes.truncate(1);
+    let running = scene.run();
+    (0..60).for_each(|number| scene.admit(number));
+    acknowledged(&scene.routes).await;
+    let arrivals = broker.record().arrivals;
+    let refused = arrivals.iter().enumerate().filter(|(_, found)| found.verdict == Verdict::OverRate);
+    let overtaken = refused.map(|(index, refused)| {
+        let before_it = arrivals[index + 1..].iter().take_while(|found| found.payload != refused.payload);
+        before_it.filter(|found| number_of(&found.payload) > number_of(&refused.payload)).count()
+    });
+    let most = overtaken.max().expect("some are refused");
+    assert!(most < WINDOW, "{most}");
+    scene.observer.rest();
+    running.stop().await;
+}
+
 fn number_of(payload: &Bytes) -> usize {
     std::str::from_utf8(payload).unwrap().trim().parse().unwrap()
 }
