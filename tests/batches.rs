@@ -132,11 +132,13 @@ async fn a_lone_message_is_an_array_of_one() {
     let route = packed(&scene.routes[0], batches(50));
     let mut running = scene.run();
     running.connected(1).await;
+    let begun = Instant::now();
     for number in 0..20 {
         admit(&scene.queue, std::slice::from_ref(&route), number);
         let (_, payload) = broker.messages.recv().await.unwrap();
         assert_eq!((payload[0], numbers_in(&payload)), (b'[', vec![number]));
     }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}, a tenth of a second each", begun.elapsed());
     running.stop().await;
 }
 

@@ -105,9 +105,16 @@ async fn aliases_content_type_and_expiry_arrive() {
     scene.routes[1] = packed(&scene.routes[1], Packing { compression: Some(compression), ..Packing::default() });
     scene.routes[2] = packed(&scene.routes[2], Packing { content: Content::Cdr, ..Packing::default() });
     scene.routes[3] = packed(&scene.routes[3], Packing { content: Content::Text, ..Packing::default() });
-    scene.routes[4] = route(4, Qos::AtMostOnce);
+    let compression = Compression::new(Encoding::Zstd, When::Over(100), false, "");
+    let in_batches = Packing { compression: Some(compression), ..batches(5) };
+    scene.routes[4] = packed(&route(4, Qos::AtMostOnce), in_batches);
     let mut running = scene.run();
     running.connected(1).await;
+    // Too short to be compressed.
+    for route in [&scene.routes[1], &scene.routes[4]] {
+        let (payload, expires) = (Bytes::from_static(b"-1"), Instant::now() + HOUR);
+        assert!(scene.queue.admit(Record { route: route.clone(), payload, received_ns: 0, expires }, Instant::now()));
+    }
     let admitting = scene.admit_at(500, 1000);
     acknowledged_at_least(&scene.routes, 300).await;
     scene.link.cut();
@@ -126,15 +133,21 @@ async fn aliases_content_type_and_expiry_arrive() {
             let names: Vec<bool> = of_topic(connection).map(|arrival| arrival.properties.by_alias).collect();
             assert!(names.len() > 10 && !names[0] && names[1..].iter().all(|by_alias| *by_alias), "{names:?}");
         }
-        let (kind, encoding) = match topic {
-            1 => ("application/json", vec![("content-encoding".to_owned(), "gzip".to_owned())]),
-            2 => ("application/octet-stream", vec![]),
-            3 => ("text/plain", vec![]),
-            _ => ("application/json", vec![]),
+        let kind = match topic {
+            2 => "application/octet-stream",
+            3 => "text/plain",
+            _ => "application/json",
         };
         for arrival in of_topic(0).chain(of_topic(1)) {
             assert_eq!(arrival.properties.content_type.as_deref(), Some(kind));
-            assert_eq!(arrival.properties.user, encoding);
+            let encoding = match (topic, &arrival.payload[..]) {
+                (1, b"-1") | (4, b"[-1]") | (0 | 2 | 3, _) => None,
+                (1, payload) => payload.starts_with(&[0x1f, 0x8b]).then_some("gzip"),
+                (_, payload) => payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]).then_some("zstd"),
+            };
+            assert_eq!(encoding.is_some(), matches!(topic, 1 | 4) && arrival.payload.len() > 4, "{arrival:?}");
+            let expected = encoding.map(|encoding| ("content-encoding".to_owned(), encoding.to_owned()));
+            assert_eq!(arrival.properties.user, Vec::from_iter(expected));
             let expiry = arrival.properties.message_expiry.map(u64::from).unwrap();
             assert!((HOUR.as_secs() - 120..=HOUR.as_secs()).contains(&expiry), "{expiry}");
         }
@@ -196,7 +209,8 @@ async fn one_forbidden_topic_among_twenty() {
 }
 
 /// A broker that takes fewer publishes than the quotas say refuses some: the uplink slows down, says so, and sends what
-/// was refused again; the connection stands, each record arrives once, and few more are refused than were under way.
+/// was refused again; the connection stands, each record arrives once, after none of its topic that was not under way behind
+/// it, and few more are refused than were under way.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_over_a_quota_is_sent_again_and_more_slowly() {
     const COUNT: usize = 300;
@@ -212,9 +226,42 @@ async fn what_is_over_a_quota_is_sent_again_and_more_slowly() {
     let record = broker.record();
     let refused = record.violations().iter().filter(|(_, verdict)| *verdict == Verdict::OverRate).count();
     assert!(refused > 0 && refused <= 150, "{refused}");
+    for (index, refused) in record.arrivals.iter().enumerate().filter(|(_, found)| found.verdict == Verdict::OverRate) {
+        let of_topic = record.arrivals[index + 1..].iter().filter(|found| found.topic == refused.topic);
+        let before_it = of_topic.take_while(|found| found.payload != refused.payload);
+        // What was under way comes at once, and everything else after the wait of a second.
+        let others = before_it.filter(|found| found.at - refused.at > Duration::from_millis(500));
+        let overtaken =
+            others.map(|found| number_of(&found.payload)).find(|other| *other > number_of(&refused.payload));
+        assert_eq!(overtaken, None, "before {:?}", refused.payload);
+    }
     let mut numbers: Vec<usize> = scene.observer.rest().iter().map(|(_, payload)| number_of(payload)).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
+    running.stop().await;
+}
+
+/// What is refused waits for the answers to what is in flight of its topic, however late these come, and nothing of the topic
+/// is sent meanwhile: at most a window of later records arrives before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_overtaken_by_a_window_at_most() {
+    const WINDOW: usize = 10;
+    let (mut scene, broker) = with(Limits { publishes_per_second: 5, ..Limits::without_rates() }).await;
+    broker.ack_faults(AckFaults { lost: 0.0, late: 1.0, late_by: Duration::from_secs(3) });
+    scene.mqtt.quotas.in_flight = WINDOW;
+    scene.routes.truncate(1);
+    let running = scene.run();
+    (0..60).for_each(|number| scene.admit(number));
+    acknowledged(&scene.routes).await;
+    let arrivals = broker.record().arrivals;
+    let refused = arrivals.iter().enumerate().filter(|(_, found)| found.verdict == Verdict::OverRate);
+    let overtaken = refused.map(|(index, refused)| {
+        let before_it = arrivals[index + 1..].iter().take_while(|found| found.payload != refused.payload);
+        before_it.filter(|found| number_of(&found.payload) > number_of(&refused.payload)).count()
+    });
+    let most = overtaken.max().expect("some are refused");
+    assert!(most < WINDOW, "{most}");
+    scene.observer.rest();
     running.stop().await;
 }
 
@@ -222,30 +269,48 @@ fn number_of(payload: &Bytes) -> usize {
     std::str::from_utf8(payload).unwrap().trim().parse().unwrap()
 }
 
-/// What the CONNACK says is kept to: no more without PUBACK than the receive maximum, no higher alias, no larger packet:
-/// a record that would be one is dropped with a count, and the broker has nothing to object to.
+/// What the CONNACK says is kept to: no more without PUBACK than the receive maximum, no higher alias, and none where none
+/// is taken, no larger packet: a record that would be one is dropped with a count, and the broker has nothing to object to.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limits_of_the_connack_are_kept() {
-    let limits = Limits { unacknowledged: 7, topic_aliases: 2, packet: 1000, ..Limits::without_rates() };
-    let (mut scene, broker) = with(limits).await;
-    // Publishes wait at the broker, so that there would be more.
-    broker.ack_faults(AckFaults { lost: 0.0, late: 1.0, late_by: Duration::from_millis(20) });
-    let mut running = scene.run();
-    let (route, now) = (scene.routes[0].clone(), Instant::now());
-    for size in [900, 1000] {
-        let payload = Bytes::from(format!("{:size$}", 0));
-        route.counters.count_received();
-        assert!(scene.queue.admit(Record { route: route.clone(), payload, received_ns: 0, expires: now + HOUR }, now));
+    for (topic_aliases, by_alias) in [(2, 150..250), (0, 0..1)] {
+        let limits = Limits { unacknowledged: 7, topic_aliases, packet: 1000, ..Limits::without_rates() };
+        let (mut scene, broker) = with(limits).await;
+        // Publishes wait at the broker, so that there would be more.
+        broker.ack_faults(AckFaults { lost: 0.0, late: 1.0, late_by: Duration::from_millis(20) });
+        let mut running = scene.run();
+        let (route, now) = (scene.routes[0].clone(), Instant::now());
+        for size in [900, 1000] {
+            let payload = Bytes::from(format!("{:size$}", 0));
+            route.counters.count_received();
+            let record = Record { route: route.clone(), payload, received_ns: 0, expires: now + HOUR };
+            assert!(scene.queue.admit(record, now));
+        }
+        (0..500).for_each(|number| scene.admit(number));
+        acknowledged(&scene.routes).await;
+        assert_eq!((route.counters.acknowledged(), route.counters.dropped(DropReason::TooLarge)), (101, 1));
+        let record = broker.record();
+        assert_eq!((record.violations(), record.connects.len()), (vec![], 1));
+        let found = record.arrivals.iter().filter(|arrival| arrival.properties.by_alias).count();
+        assert!(by_alias.contains(&found), "{found} of 501 are by one of {topic_aliases} aliases");
+        assert_eq!(running.connected(1).await.connections, 1);
+        scene.observer.rest();
+        running.stop().await;
     }
-    (0..500).for_each(|number| scene.admit(number));
-    acknowledged(&scene.routes).await;
-    assert_eq!((route.counters.acknowledged(), route.counters.dropped(DropReason::TooLarge)), (101, 1));
-    let record = broker.record();
-    assert_eq!((record.violations(), record.connects.len()), (vec![], 1));
-    let by_alias = record.arrivals.iter().filter(|arrival| arrival.properties.by_alias).count();
-    assert!((150..250).contains(&by_alias), "{by_alias} of 501 are of the two topics with an alias");
-    assert_eq!(running.connected(1).await.connections, 1);
-    scene.observer.rest();
+}
+
+/// A broker that wants a shorter keep-alive time than the bridge's own gets it: a link on which nothing comes back is found
+/// dead within that.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keep_alive_time_of_the_broker_holds() {
+    let shorter = Duration::from_secs(4);
+    let (scene, broker) = with(Limits { keep_alive: Duration::ZERO..=shorter, ..Limits::without_rates() }).await;
+    let mut running = scene.run();
+    running.connected(1).await;
+    broker.freeze("robot1");
+    let frozen = Instant::now();
+    running.fault(FaultKind::TimedOut).await;
+    assert!(frozen.elapsed() < shorter.mul_f64(1.5), "{:?}", frozen.elapsed());
     running.stop().await;
 }
 

@@ -9,6 +9,7 @@ mod support {
     pub mod observer;
     pub mod port;
     pub mod program;
+    pub mod proxy;
     pub mod robot;
     pub mod stage;
 }
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use support::certificates::{Authority, Valid};
 use support::program::Program;
+use support::proxy::HttpProxy;
 use support::robot::{Robot, number_in, numbered, publish};
 use support::stage::Stage;
 
@@ -155,6 +157,45 @@ async fn wrong_credentials_are_a_status_and_heal() {
         program.await_note("STATUS=Connected.");
     }
     assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// A certificate that expires soon is warned of in the log, once and not with each connection, and in the status.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_expires_soon_is_said_in_the_log() {
+    let stage = Stage::set().await;
+    stage.authority.issue(&["robot1"], Valid::ForDays(10)).write(stage.directory.path(), "robot1");
+    let mut program = Program::start(&stage.configure(QUICK));
+    let remark = "The client certificate expires in 9 days";
+    let status = program.await_note("STATUS=Connected.");
+    assert!(status.contains(remark), "{status}");
+    assert!(program.await_log(remark).contains("WARN"));
+    stage.link.shut().await;
+    program.await_note("STATUS=Not connected");
+    stage.link.reopen().await;
+    program.await_note("STATUS=Connected.");
+    assert_eq!(program.terminate().code(), Some(0));
+    assert_eq!(program.log_lines(remark).len(), 1);
+}
+
+/// The password of a proxy is in no line of the log, however much of it is asked for, in no note to systemd and in no
+/// status, neither as it is, nor as the URL has it, nor as the proxy is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_of_a_proxy_is_in_no_log() {
+    let stage = Stage::set().await;
+    let proxy = HttpProxy::start("of another").await;
+    let url = format!("[mqtt.proxy]\nurl = \"http://robot:s%20ecret@localhost:{}\"\n", proxy.port);
+    let mut program = Program::start_with(&stage.configure(&(url + QUICK)), &[("RUST_LOG", "trace")]);
+    let told = program.await_note("does not accept its user name and password");
+    program.await_log("does not accept its user name and password");
+    let status = program.status().output().unwrap().stdout;
+    let json = program.status().arg("--json").output().unwrap().stdout;
+    let told = [told, String::from_utf8(status).unwrap(), String::from_utf8(json).unwrap()];
+    assert!(told.iter().all(|text| text.contains("(407)")), "{told:?}");
+    assert_eq!(program.terminate().code(), Some(0));
+    for password in ["s ecret", "s%20ecret", "cm9ib3Q6cyBlY3JldA=="] {
+        assert_eq!(program.log_lines(password), Vec::<String>::new());
+        assert!(told.iter().all(|text| !text.contains(password)), "{told:?}");
+    }
 }
 
 /// Without `root_ca` the system's trust store decides, which SSL_CERT_FILE replaces here.

@@ -202,7 +202,8 @@ mod tests {
         (0..sent.len()).map(window).max().unwrap_or(0)
     }
 
-    /// 1000 publishes at once leave one after the other at an even pace and, apart from the round trip, at the full rate.
+    /// 1000 publishes at once leave one after the other at an even pace and, apart from the round trip, at the full rate; so do
+    /// as many bytes.
     #[test]
     fn publishes_leave_evenly_and_at_the_full_rate() {
         let (mut pacer, start, round_trip) = (pacer(100, u64::MAX), Instant::now(), Duration::from_millis(10));
@@ -211,6 +212,11 @@ mod tests {
         assert!(took < Duration::from_millis(10_200), "{took:?}");
         let most = sent.windows(12).map(|twelve| twelve[11] - twelve[0]).min().unwrap();
         assert!(most >= BURST, "12 publishes within {most:?}");
+
+        let mut pacer = self::pacer(u32::MAX, 500_000);
+        let sent = send(&mut pacer, &[5000; 1000], round_trip, start);
+        let took = *sent.last().unwrap() - start;
+        assert!(took < Duration::from_millis(10_200), "{took:?}");
     }
 
     /// Without a backlog nothing waits.

@@ -111,8 +111,24 @@ fn the_window_counts_publishes() {
     assert_eq!(lease(&robot, 5).unwrap().1, [500, 501, 502, 503, 504]);
 }
 
+/// A batch costs its topic as many turns as it has bytes: another topic's records, which go one by one, have them.
+#[test]
+fn a_batch_costs_its_bytes() {
+    let robot = Robot::new(settings(Spill));
+    let (flood, calm) = (packed(&robot, batches(50, Duration::ZERO)), robot.route("/calm", Priority::Normal));
+    (0..100).for_each(|number| assert!(robot.admit(&flood, number, 1000)));
+    (1000..1100).for_each(|number| assert!(robot.admit(&calm, number, 100)));
+    for _ in 0..2 {
+        assert_eq!(lease(&robot, 50).unwrap().1.len(), 50);
+        if robot.queue.figures().queued() > 100 {
+            // 50,000 bytes are nearly ten turns of 5 KiB, of which one was the batch's own.
+            (0..9).for_each(|turn| assert_eq!(lease(&robot, 50).unwrap().1.len(), 1, "turn {turn}"));
+        }
+    }
+}
+
 /// A record that waits for others is lent when it has waited long enough, when a batch is full, or when nothing waits any
-/// more; another topic goes past it.
+/// more; other topics go past it, one that makes batches without waiting among them.
 #[test]
 fn records_linger() {
     let (mut robot, linger) = (Robot::new(settings(Spill)), Duration::from_secs(5));
@@ -120,9 +136,12 @@ fn records_linger() {
     let batch = Batch { max: 3, linger, max_age: year };
     let (lingers, other) =
         (packed(&robot, Packing { batch: Some(batch), ..Packing::default() }), robot.route("/other", Priority::Normal));
+    let at_once = Packing { batch: Some(Batch { linger: Duration::ZERO, ..batch }), ..Packing::default() };
+    let third = Arc::into_inner(robot.route("/third", Priority::Normal)).unwrap();
+    let third = Arc::new(Route { packing: at_once, ..third });
     (0..2).for_each(|number| assert!(robot.admit(&lingers, number, 20)));
-    assert!(robot.admit(&other, 100, 20));
-    assert_eq!(lease(&robot, 3).unwrap().1, [100]);
+    assert!(robot.admit(&other, 100, 20) && robot.admit(&third, 200, 20));
+    assert_eq!([(); 2].map(|()| lease(&robot, 3).unwrap().1), [[100], [200]]);
     assert!(lease(&robot, 3).is_none());
     robot.now += linger - Duration::from_millis(1);
     assert!(lease(&robot, 3).is_none());
