@@ -209,7 +209,7 @@ impl Look<'_> {
         let mut surveyed = SurveyedLane { next: ledger.reached(), ..SurveyedLane::default() };
         // Where the numbers have come to, of files that can be read.
         let mut reached = self.ledger_is_whole.then_some(ledger.done);
-        let bounds = self.bounds(lane, list, ledger.done);
+        let bounds = self.bounds(lane, list);
         for &(first, length) in list {
             let before = bounds.range(first + 1..).next().copied();
             if let Some(reached) = reached.filter(|&reached| first > reached) {
@@ -235,13 +235,9 @@ impl Look<'_> {
 
     /// The first numbers of the segments that bound the one before: those with a record, or that may have one. What
     /// has none will be gone after this start, and the next one has to find the same.
-    fn bounds(&self, lane: Priority, list: &[(u64, u64)], done: u64) -> BTreeSet<u64> {
-        let nexts = list.iter().skip(1).map(|(first, _)| Some(*first)).chain([None]);
-        let segments = list.iter().zip(nexts).filter(|((first, length), next)| {
-            let is_done = next.is_some_and(|next| next <= done);
-            is_done || !self.holds_nothing(lane, *first, *length)
-        });
-        segments.map(|((first, _), _)| *first).collect()
+    fn bounds(&self, lane: Priority, list: &[(u64, u64)]) -> BTreeSet<u64> {
+        let segments = list.iter().filter(|(first, length)| !self.holds_nothing(lane, *first, *length));
+        segments.map(|(first, _)| *first).collect()
     }
 
     /// Whether a segment has no record that can be read, and goes at this start.
