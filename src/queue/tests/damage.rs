@@ -267,6 +267,24 @@ fn a_file_without_records_hides_none() {
     }
 }
 
+/// Nor does it name the queue, when the ledger is lost: the table of routes is that of the records.
+#[test]
+fn a_file_without_records_does_not_name_the_queue() {
+    let left = Left::new(5, 12);
+    let queue_id = survey(&left.files, &mut |_| {}).unwrap().entry.queue_id;
+    let files = left.files.after_kill();
+    let header = Header {
+        stream: Stream::Lane(Priority::High),
+        first: 0,
+        queue_id: !queue_id,
+        boot_id: [1; 16],
+        clock_offset: 0,
+    };
+    put(&files, &path(Priority::High, 0), &header.encode());
+    files.remove(LEDGER).unwrap();
+    assert_eq!(survey(&files, &mut |_| {}).unwrap().entry.queue_id, queue_id);
+}
+
 /// Nor do several such files make one look done that is not.
 #[test]
 fn files_without_records_make_none_look_done() {
