@@ -139,7 +139,7 @@ pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Resu
     };
     let headers = Headers::read(files, &listed);
     if entry.queue_id == 0 {
-        entry.queue_id = headers.any_queue_id().unwrap_or_else(|| rand::random::<u64>().max(1));
+        entry.queue_id = headers.queue_id_of_records(files, &listed).unwrap_or_else(|| rand::random::<u64>().max(1));
     }
     let mut routes = RouteTable::default();
     match routes.read(files, entry.queue_id) {
@@ -176,8 +176,14 @@ impl Headers {
         Headers(headers)
     }
 
-    fn any_queue_id(&self) -> Option<u64> {
-        self.0.values().find_map(|header| Some(header.as_ref().ok()?.as_ref().ok()?.queue_id))
+    /// Of the first segment with a record: others are gone after this start.
+    fn queue_id_of_records(&self, files: &dyn Files, listed: &[Vec<(u64, u64)>; 3]) -> Option<u64> {
+        let segments = LANES.into_iter().zip(listed).flat_map(|(lane, list)| list.iter().map(move |own| (lane, *own)));
+        let mut ids = segments.filter_map(|(lane, (first, length))| {
+            let id = self.0.get(&(lane, first))?.as_ref().ok()?.as_ref().ok()?.queue_id;
+            (id != 0 && !holds_nothing(files, lane, (first, length), id)).then_some(id)
+        });
+        ids.next()
     }
 }
 
@@ -209,7 +215,7 @@ impl Look<'_> {
         let mut surveyed = SurveyedLane { next: ledger.reached(), ..SurveyedLane::default() };
         // Where the numbers have come to, of files that can be read.
         let mut reached = self.ledger_is_whole.then_some(ledger.done);
-        let bounds = self.bounds(lane, list, ledger.done);
+        let bounds = self.bounds(lane, list);
         for &(first, length) in list {
             let before = bounds.range(first + 1..).next().copied();
             if let Some(reached) = reached.filter(|&reached| first > reached) {
@@ -235,13 +241,9 @@ impl Look<'_> {
 
     /// The first numbers of the segments that bound the one before: those with a record, or that may have one. What
     /// has none will be gone after this start, and the next one has to find the same.
-    fn bounds(&self, lane: Priority, list: &[(u64, u64)], done: u64) -> BTreeSet<u64> {
-        let nexts = list.iter().skip(1).map(|(first, _)| Some(*first)).chain([None]);
-        let segments = list.iter().zip(nexts).filter(|((first, length), next)| {
-            let is_done = next.is_some_and(|next| next <= done);
-            is_done || !self.holds_nothing(lane, *first, *length)
-        });
-        segments.map(|((first, _), _)| *first).collect()
+    fn bounds(&self, lane: Priority, list: &[(u64, u64)]) -> BTreeSet<u64> {
+        let segments = list.iter().filter(|(first, length)| !self.holds_nothing(lane, *first, *length));
+        segments.map(|(first, _)| *first).collect()
     }
 
     /// Whether a segment has no record that can be read, and goes at this start.
@@ -251,16 +253,7 @@ impl Look<'_> {
             return true;
         }
         let queue_id = header.map_or(self.entry.queue_id, |header| header.queue_id);
-        let Ok(file) = self.files.open(&path(lane, first)) else { return false };
-        let mark = Mark::new(queue_id, Stream::Lane(lane), first);
-        let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, length);
-        loop {
-            match scan.advance() {
-                Ok(Some(Item::Route { .. } | Item::Damage { .. })) => {}
-                Ok(None) => return true,
-                Ok(Some(Item::Record { .. })) | Err(_) => return false,
-            }
-        }
+        holds_nothing(self.files, lane, (first, length), queue_id)
     }
 
     /// Looks at one segment. Answers where its numbers end, unless it can't be read.
@@ -448,6 +441,20 @@ impl Look<'_> {
 
     fn find(&mut self, file: String, fault: Fault) {
         self.findings.push(Finding { file, fault });
+    }
+}
+
+/// Whether a segment of the queue with this id can be read and has no record.
+fn holds_nothing(files: &dyn Files, lane: Priority, (first, length): (u64, u64), queue_id: u64) -> bool {
+    let Ok(file) = files.open(&path(lane, first)) else { return false };
+    let mark = Mark::new(queue_id, Stream::Lane(lane), first);
+    let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, length);
+    loop {
+        match scan.advance() {
+            Ok(Some(Item::Route { .. } | Item::Damage { .. })) => {}
+            Ok(None) => return true,
+            Ok(Some(Item::Record { .. })) | Err(_) => return false,
+        }
     }
 }
 

@@ -169,6 +169,10 @@ fn make(kind: u8, files: &SimulatedFiles, recipe: &mut Recipe, edited: &mut Edit
         13 => {
             let paths = files.paths();
             let Some(path) = paths.get(usize::from(recipe.byte()) % paths.len().max(1)) else { return };
+            // Nor does an older one say that more is done, but for a forged one.
+            if path == LEDGER && edited.is_forged {
+                return;
+            }
             edited.is_unreadable = true;
             let length = files.read(path).unwrap_or_default().len();
             let start = recipe.place(length) as u64;

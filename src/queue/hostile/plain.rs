@@ -229,7 +229,12 @@ fn queue_id(content: &Content) -> u64 {
             })
             .collect();
         files.sort_unstable();
-        files.into_iter().filter_map(move |(first, bytes)| Some(header(bytes, lane, first).ok()?.queue_id))
+        files.into_iter().filter_map(move |(first, bytes)| {
+            let id = header(bytes, lane, first).ok()?.queue_id;
+            let mark = Mark::new(id, Stream::Lane(lane), first);
+            let mut frames = (HEADER..bytes.len()).filter_map(|at| frame(&bytes[at..], Some(mark)));
+            (id != 0 && frames.any(|(frame, _)| matches!(frame, Frame::Record { .. }))).then_some(id)
+        })
     });
     ids.next().unwrap_or(0)
 }

@@ -268,6 +268,40 @@ fn a_file_without_records_hides_none() {
     }
 }
 
+/// Nor does it name the queue, when the ledger is lost: the table of routes is that of the records.
+#[test]
+fn a_file_without_records_does_not_name_the_queue() {
+    let left = Left::new(5, 12);
+    let queue_id = survey(&left.files, &mut |_| {}).unwrap().entry.queue_id;
+    let files = left.files.after_kill();
+    let header = Header {
+        stream: Stream::Lane(Priority::High),
+        first: 0,
+        queue_id: !queue_id,
+        boot_id: [1; 16],
+        clock_offset: 0,
+    };
+    put(&files, &path(Priority::High, 0), &header.encode());
+    files.remove(LEDGER).unwrap();
+    assert_eq!(survey(&files, &mut |_| {}).unwrap().entry.queue_id, queue_id);
+}
+
+/// Nor do several such files make one look done that is not.
+#[test]
+fn files_without_records_make_none_look_done() {
+    let left = Left::new(5, 12);
+    let mut robot = Robot::on(left.files.after_kill(), left.settings.clone());
+    // The ledger is in the middle of the second segment.
+    assert_eq!(robot.send(6).len(), 6);
+    robot.work();
+    let sent = Left { files: robot.files.after_kill(), settings: left.settings.clone(), segments: left.segments };
+    let junk = |files: &SimulatedFiles| {
+        (6..9).for_each(|first| put(files, &path(Priority::Normal, first), b"junk"));
+    };
+    let (_, mut first, _) = twice(&sent, junk);
+    assert_eq!(first.drain().len(), 3);
+}
+
 /// What a block that can't be read may hold is neither deleted nor cut off, though nothing whole is behind it: the file
 /// is told, and set aside once the rest of it is done. What comes after it takes no number that may be in there.
 #[test]

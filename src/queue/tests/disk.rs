@@ -1,8 +1,12 @@
 //! The queue on a disk: what is written when, and what comes back.
 
+use super::meddler::Meddler;
 use super::robot::{Robot, number_of, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
+use crate::queue::SLOW;
+use crate::queue::disk::clock::Clock;
+use crate::queue::disk::files::simulated::SimulatedFiles;
 
 /// What is being written counts as in memory only until the disk has answered, also when it is leased or taken back
 /// meanwhile; what is acknowledged meanwhile counts no more.
@@ -341,4 +345,55 @@ fn a_flood_on_the_disk_delays_only_itself() {
     small.dedup();
     assert_eq!(small.len(), 400);
     robot.check_accounts();
+}
+
+/// A disk that does not answer holds nothing up: records are admitted, sent and acknowledged meanwhile, it is known to be
+/// slow, and once it answers, all that is left is written.
+#[test]
+fn a_disk_that_hangs_holds_nothing_up() {
+    for durability in [Spill, Always] {
+        let files = SimulatedFiles::new();
+        let (reached, reaches) = std::sync::mpsc::channel();
+        let gate = Arc::new(std::sync::Mutex::new(()));
+        let meddle = {
+            let gate = gate.clone();
+            move || {
+                // Nobody may listen any more.
+                let _ = reached.send(());
+                drop(gate.lock());
+            }
+        };
+        let seen = Meddler::new(Arc::new(files.clone()), Box::new(meddle));
+        let now = Instant::now();
+        let times = (now, 1, Clock::of_boot(1, now));
+        let Robot { queue, mut keeper, .. } =
+            Robot::start(files.clone(), Arc::new(seen), settings(durability), 100, times);
+        let route = Robot::on(SimulatedFiles::new(), settings(durability)).route("/odom", Priority::Normal);
+        let admit = |number: u64| {
+            let payload = number.to_le_bytes().to_vec().into();
+            let record = Record { route: route.clone(), payload, received_ns: number as i64, expires: now + HOUR };
+            assert!(queue.admit(record, Instant::now()), "{number}");
+        };
+        let shut = gate.lock().unwrap();
+        reaches.try_iter().for_each(drop);
+        admit(0);
+        let thread = std::thread::spawn(move || keeper.run());
+        reaches.recv().unwrap();
+        (1..2000).for_each(admit);
+        for number in 0..50 {
+            let lease = queue.lease(Instant::now()).unwrap();
+            assert_eq!(number_of(&lease), number);
+            assert!(queue.acknowledge(lease.id));
+        }
+        queue.tend(Instant::now() + SLOW);
+        assert!(queue.shared.lock().disk_is_slow);
+        assert_eq!(queue.figures().memory_only(), 1950);
+        drop(shut);
+        queue.shared.close();
+        thread.join().unwrap();
+        queue.tend(Instant::now());
+        assert!(!queue.shared.lock().disk_is_slow);
+        let mut next = Robot::on(files.after_power_cut(1), settings(durability));
+        assert!(next.drain().into_iter().filter(|number| *number >= 50).eq(50..2000), "{durability:?}");
+    }
 }
