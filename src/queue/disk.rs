@@ -44,8 +44,8 @@
 //! **After a start.** Every segment that is not done is read and checked. A torn tail, what a power cut leaves of the
 //! last write, is cut off; what the device does not give is none, and is kept. A file without any record counts as none.
 //! Behind damage the next whole record is looked for. What is wrong is said with its file and place, and nothing of it
-//! keeps the bridge from starting; a directory that can't be used at all leaves the queue in memory, and is tried again
-//! every few seconds. So is a disk that fails later.
+//! keeps the bridge from starting. A directory that can't be used at all, or with a file that may not be opened, leaves the
+//! queue in memory, and is tried again every few seconds. So is a disk that fails later.
 //!
 //! **While it runs** somebody may take the directory away, or a file in it, or mount another disk in its place. Each turn
 //! of the keeper looks whether the lock, the ledger and the segments that are written to are still what their names lead

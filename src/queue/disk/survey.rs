@@ -104,7 +104,8 @@ pub struct Progress {
 /// Looks at everything in the directory.
 ///
 /// # Errors
-/// If the directory itself can't be read. Whatever is wrong with a file is a finding.
+/// If the directory itself can't be read, or a file of the queue's may not be: that is mended from outside, and what would
+/// be written meanwhile would make the file look done. Whatever else is wrong with a file is a finding.
 pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Result<Survey> {
     let mut findings = Vec::new();
     foreigners(files, &mut findings)?;
@@ -112,7 +113,7 @@ pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Resu
     for (lane, list) in LANES.into_iter().zip(&mut listed) {
         *list = segments_of(files, lane, &mut findings)?;
     }
-    let found = ledger::read(files);
+    let found = unless_forbidden(LEDGER, ledger::read(files))?;
     let lost = |fault| Finding { file: LEDGER.to_owned(), fault };
     let any_segment = listed.iter().any(|list| !list.is_empty());
     let ledger_is_whole = matches!(found, Ok(Found::Whole(_)));
@@ -137,12 +138,12 @@ pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Resu
             (Entry::default(), true)
         }
     };
-    let headers = Headers::read(files, &listed);
+    let headers = Headers::read(files, &listed)?;
     if entry.queue_id == 0 {
         entry.queue_id = headers.queue_id_of_records(files, &listed).unwrap_or_else(|| rand::random::<u64>().max(1));
     }
     let mut routes = RouteTable::default();
-    match routes.read(files, entry.queue_id) {
+    match unless_forbidden(ROUTES, routes.read(files, entry.queue_id))? {
         Ok(true) => {}
         Ok(false) => {
             tracing::debug!("{ROUTES} is damaged; the segments hold their routes themselves.");
@@ -165,15 +166,17 @@ pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Resu
 struct Headers(BTreeMap<(Priority, u64), io::Result<Result<Header, HeaderFault>>>);
 
 impl Headers {
-    fn read(files: &dyn Files, listed: &[Vec<(u64, u64)>; 3]) -> Headers {
+    /// # Errors
+    /// If one of them may not be opened.
+    fn read(files: &dyn Files, listed: &[Vec<(u64, u64)>; 3]) -> io::Result<Headers> {
         let mut headers = BTreeMap::new();
         for (lane, list) in LANES.into_iter().zip(listed) {
             for &(first, _) in list {
-                let header = read_header(files, lane, first);
+                let header = unless_forbidden(&path(lane, first), read_header(files, lane, first))?;
                 headers.insert((lane, first), header);
             }
         }
-        Headers(headers)
+        Ok(Headers(headers))
     }
 
     /// Of the first segment with a record: others are gone after this start.
@@ -184,6 +187,16 @@ impl Headers {
             (id != 0 && !holds_nothing(files, lane, (first, length), id)).then_some(id)
         });
         ids.next()
+    }
+}
+
+/// What came of reading the file at `path`, unless that is not allowed.
+fn unless_forbidden<T>(path: &str, read: io::Result<T>) -> io::Result<io::Result<T>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(io::Error::new(error.kind(), format!("{path}: {error}")))
+        }
+        other => Ok(other),
     }
 }
 

@@ -385,3 +385,29 @@ fn numbers_that_can_not_be_are_none() {
     assert!(first.queue.sequence_start() < 1 << 62);
     assert_eq!(first.drain().len(), 10);
 }
+
+/// A file of the queue that may not be opened, by its mode or its owner, is said with its name, and the queue goes on in
+/// memory. Once it may be opened, all that is on the disk arrives: nothing has made it look done meanwhile.
+#[test]
+fn what_may_not_be_opened_waits_for_it() {
+    let left = Left::new(5, 12);
+    for path in [&left.segments[0].0, &left.segments[1].0, LEDGER, ROUTES] {
+        let files = left.files.after_kill();
+        files.forbid(path);
+        let mut robot = Robot::on(files, left.settings.clone());
+        for number in 100..103 {
+            let trouble = robot.queue.figures().disk.unwrap().trouble;
+            assert!(trouble.as_ref().is_some_and(|trouble| trouble.contains(path)), "{path}: {trouble:?}");
+            assert!(robot.admit(&robot.route("/even", Priority::Normal), number, 12));
+            assert_eq!(robot.drain(), [number], "{path}");
+            robot.work();
+        }
+        robot.files.heal();
+        robot.work();
+        assert_eq!(robot.queue.figures().disk.unwrap().trouble, None, "{path}");
+        let mut arrived = robot.drain();
+        arrived.sort_unstable();
+        assert!(arrived.iter().copied().filter(|number| *number > 0).eq(1..10), "{path}: {arrived:?}");
+        robot.check_accounts();
+    }
+}

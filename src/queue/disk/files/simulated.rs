@@ -20,7 +20,7 @@
 //! - **Faults.** Each operation that changes something has a number, from 0, and a [`Fault`] may wait for it. Reading,
 //!   listing, opening and locking have none. Nothing is random but what a power cut leaves, and that by its seed.
 //!
-//! The root is there from the beginning. There are no links, and no file modes.
+//! The root is there from the beginning. There are no links, and of file modes only what may not be opened at all.
 
 mod content;
 mod disk;
@@ -72,6 +72,11 @@ impl SimulatedFiles {
         self.disk().faults.plan(operation, fault);
     }
 
+    /// Opening what is at `path` fails with `EACCES` from now on.
+    pub fn forbid(&self, path: &str) {
+        self.disk().forbidden.insert(path.to_owned());
+    }
+
     /// Reads that touch `range` of the file fail with `EIO`, whatever its name becomes.
     pub fn fail_reads(&self, path: &str, range: Range<u64>) {
         self.edit(path, |content| content.spoil(range));
@@ -81,6 +86,7 @@ impl SimulatedFiles {
     pub fn heal(&self) {
         let mut disk = self.disk();
         disk.faults.heal();
+        disk.forbidden.clear();
         disk.contents_mut().for_each(content::Content::mend);
     }
 
@@ -230,6 +236,7 @@ impl Files for SimulatedFiles {
         let mut disk = self.disk();
         disk.faults.check_alive()?;
         let id = disk.file(path)?;
+        disk.check_allowed(path)?;
         Ok(self.opened(&mut disk, path, id, false))
     }
 
@@ -237,6 +244,7 @@ impl Files for SimulatedFiles {
         let mut disk = self.disk();
         disk.faults.check_writable()?;
         let id = disk.file(path)?;
+        disk.check_allowed(path)?;
         Ok(self.opened(&mut disk, path, id, true))
     }
 

@@ -20,6 +20,8 @@ pub struct Disk {
     /// Bytes that all files together may have.
     pub limit: Option<u64>,
     pub locks: BTreeSet<FileId>,
+    /// Paths of what may not be opened.
+    pub forbidden: BTreeSet<String>,
     /// Of file systems that are not mounted.
     unmounted: BTreeSet<FileId>,
     /// Of the buffers that something was read into.
@@ -46,6 +48,10 @@ impl Disk {
             Some(Node::Directory) => Err(Errno::ISDIR.into()),
             None => Err(Errno::NOENT.into()),
         }
+    }
+
+    pub fn check_allowed(&self, path: &str) -> io::Result<()> {
+        if self.forbidden.contains(path) { Err(Errno::ACCESS.into()) } else { Ok(()) }
     }
 
     pub fn content(&self, id: FileId) -> &Content {
@@ -158,7 +164,8 @@ impl Disk {
         let named = names.files();
         let held = self.contents.iter().filter(|(id, _)| named.contains(id));
         let contents = held.map(|(id, content)| (*id, content.after_power_cut(contents, &mut rng))).collect();
-        Disk { names, contents, limit: self.limit, last_id: self.last_id, ..Disk::default() }
+        let forbidden = self.forbidden.clone();
+        Disk { names, contents, limit: self.limit, forbidden, last_id: self.last_id, ..Disk::default() }
     }
 
     pub fn after_kill(&self) -> Disk {
