@@ -23,6 +23,14 @@ pub struct RouteTable {
     bytes: u64,
 }
 
+/// Which queue the file with all routes is of, as its header says.
+pub fn queue_id(files: &dyn Files) -> Option<u64> {
+    let mut bytes = [0; HEADER_BYTES];
+    let read = files.open(ROUTES).and_then(|file| file.read_at(0, &mut bytes)).ok()?;
+    let header = (read == HEADER_BYTES).then(|| Header::decode(&bytes, Stream::Routes, 0))?.ok()?;
+    (header.queue_id != 0).then_some(header.queue_id)
+}
+
 impl RouteTable {
     pub fn get(&self, id: u32) -> Option<&StoredRoute> {
         self.by_id.get(&id)

@@ -10,7 +10,7 @@ use super::files::{EntryKind, Files};
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, HeaderFault, Mark, StoredRecord, Stream};
 use super::ledger::{self, Entry, Found, LEDGER};
-use super::route_table::{ROUTES, RouteTable};
+use super::route_table::{self, ROUTES, RouteTable};
 use super::scan::{Item, Scan};
 use super::segment::{Segment, directory, first_number, path};
 use super::{LANES, LOCK, QUARANTINE};
@@ -140,7 +140,8 @@ pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Resu
     };
     let headers = Headers::read(files, &listed)?;
     if entry.queue_id == 0 {
-        entry.queue_id = headers.queue_id_of_records(files, &listed).unwrap_or_else(|| rand::random::<u64>().max(1));
+        let known = route_table::queue_id(files).or_else(|| headers.queue_id_of_records(files, &listed));
+        entry.queue_id = known.unwrap_or_else(|| rand::random::<u64>().max(1));
     }
     let mut routes = RouteTable::default();
     match unless_forbidden(ROUTES, routes.read(files, entry.queue_id))? {

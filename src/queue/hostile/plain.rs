@@ -220,6 +220,10 @@ fn queue_id(content: &Content) -> u64 {
     {
         return entry.queue_id;
     }
+    let of_routes = content.get(ROUTES).and_then(|bytes| Header::decode(bytes.first_chunk()?, Stream::Routes, 0).ok());
+    if let Some(header) = of_routes.filter(|header| header.queue_id != 0) {
+        return header.queue_id;
+    }
     let mut ids = LANES.into_iter().flat_map(|lane| {
         let mut files: Vec<_> = content
             .iter()

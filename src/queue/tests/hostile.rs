@@ -22,3 +22,16 @@ fn hostile_files_do_no_harm() {
         }
     }
 }
+
+/// An input that once failed: with the ledger gone, a segment of another queue, which is sent first, made the table of
+/// routes another's; after the file that named a route was deleted for holding no record, nothing did.
+#[test]
+fn another_queue_s_segment_hides_no_routes() {
+    let input = "\
+        2b8b1e30650d0d036e6f726c6f772f30306d650d0d6c6564672f6666666666ffffffffffffffffffffffffffffffffffffff\
+        ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\
+        ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff6666\
+        066f5dfa5bffffe72c5b6e6f726dffffff3a38383838ffffffa100000000";
+    let bytes = (0..input.len()).step_by(2).map(|at| u8::from_str_radix(&input[at..at + 2], 16).unwrap());
+    recover(&bytes.collect::<Vec<_>>());
+}
