@@ -1,13 +1,15 @@
 //! From rosidl's introspection to a [`Schema`].
 
+use std::collections::HashMap;
 use std::ffi::{CStr, c_char};
+use std::slice;
 use std::sync::Arc;
 
 use r2r_rcl::rosidl_typesupport_introspection_c__MessageMember as Member;
 use r2r_rcl::rosidl_typesupport_introspection_c__MessageMembers as Members;
 use r2r_rcl::rosidl_typesupport_introspection_c_field_types as FieldType;
 
-use crate::codec::{Count, Field, Kind, Schema};
+use crate::codec::{Count, Field, Kind, Schema, SchemaError};
 
 /// rosidl's type ids (rosidl_typesupport_introspection_c/field_types.h), under their short names.
 macro_rules! type_ids {
@@ -38,58 +40,93 @@ type_ids! {
 /// What a C structure without fields is given, because C has none; not part of the message.
 const PLACEHOLDER: &str = "structure_needs_at_least_one_member";
 
-/// A field that the bridge can't carry.
+/// A message that the bridge can't carry.
 #[derive(Debug, thiserror::Error)]
-#[error("field `{field}` of {message} has a type that is not supported (rosidl type id {type_id})")]
-pub struct UnsupportedField {
-    message: String,
-    field: String,
-    type_id: u8,
+pub enum UnsupportedShape {
+    #[error("field `{field}` of {message} has a type that is not supported (rosidl type id {type_id})")]
+    Field { message: String, field: String, type_id: u8 },
+    #[error(transparent)]
+    Depth(#[from] SchemaError),
 }
 
-/// Reads the shape of a message.
+/// Reads the shape of a message. A type that is used in several places of it is read once, and shared.
 ///
 /// # Safety
 /// `members` has to be the data of a type support of `rosidl_typesupport_introspection_c` whose library stays loaded.
-pub(super) unsafe fn schema(members: *const Members) -> Result<Arc<Schema>, UnsupportedField> {
-    // SAFETY: the caller's promise; rosidl's tables are static and complete.
-    unsafe {
-        let members = &*members;
-        let name = format!("{}/{}", text(members.message_namespace_).replace("__", "/"), text(members.message_name_));
-        let fields = std::slice::from_raw_parts(members.members_, members.member_count_ as usize);
-        let fields = fields
-            .iter()
-            .filter(|member| text(member.name_) != PLACEHOLDER)
-            .map(|member| field(&name, member))
-            .collect::<Result<_, _>>()?;
-        Ok(Arc::new(Schema { name, fields }))
-    }
+pub(super) unsafe fn schema(members: *const Members) -> Result<Arc<Schema>, UnsupportedShape> {
+    // SAFETY: the caller's promise.
+    unsafe { Reader::default().schema(members, 1) }
 }
 
-/// # Safety
-/// As for [`schema`].
-unsafe fn field(message: &str, member: &Member) -> Result<Field, UnsupportedField> {
-    // SAFETY: the caller's promise; `members_` points to an introspection type support where the type is a message.
-    unsafe {
-        let name = text(member.name_);
+/// Reads each type once.
+#[derive(Default)]
+struct Reader {
+    read: HashMap<*const Members, Arc<Schema>>,
+}
+
+impl Reader {
+    /// The shape of a message that is `depth` deep in another; 1 for the outermost.
+    ///
+    /// # Safety
+    /// As for [`schema`].
+    unsafe fn schema(&mut self, members: *const Members, depth: usize) -> Result<Arc<Schema>, UnsupportedShape> {
+        if let Some(known) = self.read.get(&members) {
+            return Ok(Arc::clone(known));
+        }
+        // SAFETY: the caller's promise; rosidl's tables are static and complete.
+        let schema = unsafe {
+            let table = &*members;
+            let name = format!("{}/{}", text(table.message_namespace_).replace("__", "/"), text(table.message_name_));
+            // A table that leads back to itself would be read for ever. The plan of the decoder checks the rest.
+            if depth > SchemaError::MAX_DEPTH {
+                return Err(SchemaError::TooDeep { name }.into());
+            }
+            let fields = match table.member_count_ {
+                0 => &[][..],
+                count => slice::from_raw_parts(table.members_, count as usize),
+            };
+            let fields = fields
+                .iter()
+                .filter(|member| text(member.name_) != PLACEHOLDER)
+                .map(|member| self.field(&name, member, depth))
+                .collect::<Result<_, _>>()?;
+            Arc::new(Schema { name, fields })
+        };
+        self.read.insert(members, Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    /// A field of a message that is `depth` deep.
+    ///
+    /// # Safety
+    /// As for [`schema`].
+    unsafe fn field(&mut self, message: &str, member: &Member, depth: usize) -> Result<Field, UnsupportedShape> {
+        // SAFETY: the caller's promise; `members_` points to an introspection type support where the type is a message.
+        let (name, nested) = unsafe {
+            let nested = match member.type_id_ {
+                MESSAGE => Some(self.schema((*member.members_).data.cast(), depth + 1)?),
+                _ => None,
+            };
+            (text(member.name_), nested)
+        };
         let string_bound = (member.string_upper_bound_ > 0).then_some(member.string_upper_bound_);
-        let kind = match member.type_id_ {
-            MESSAGE => Kind::Message(schema((*member.members_).data.cast())?),
-            STRING => Kind::String { bound: string_bound },
-            WSTRING => Kind::WString { bound: string_bound },
-            FLOAT => Kind::F32,
-            DOUBLE => Kind::F64,
-            BOOLEAN => Kind::Bool,
-            OCTET => Kind::Byte,
-            CHAR | UINT8 => Kind::U8,
-            INT8 => Kind::I8,
-            UINT16 => Kind::U16,
-            INT16 => Kind::I16,
-            UINT32 => Kind::U32,
-            INT32 => Kind::I32,
-            UINT64 => Kind::U64,
-            INT64 => Kind::I64,
-            type_id => return Err(UnsupportedField { message: message.to_owned(), field: name, type_id }),
+        let kind = match (member.type_id_, nested) {
+            (_, Some(nested)) => Kind::Message(nested),
+            (STRING, _) => Kind::String { bound: string_bound },
+            (WSTRING, _) => Kind::WString { bound: string_bound },
+            (FLOAT, _) => Kind::F32,
+            (DOUBLE, _) => Kind::F64,
+            (BOOLEAN, _) => Kind::Bool,
+            (OCTET, _) => Kind::Byte,
+            (CHAR | UINT8, _) => Kind::U8,
+            (INT8, _) => Kind::I8,
+            (UINT16, _) => Kind::U16,
+            (INT16, _) => Kind::I16,
+            (UINT32, _) => Kind::U32,
+            (INT32, _) => Kind::I32,
+            (UINT64, _) => Kind::U64,
+            (INT64, _) => Kind::I64,
+            (type_id, _) => return Err(UnsupportedShape::Field { message: message.to_owned(), field: name, type_id }),
         };
         let count = match (member.is_array_, member.array_size_, member.is_upper_bound_) {
             (false, ..) => Count::One,
@@ -106,4 +143,83 @@ unsafe fn field(message: &str, member: &Member) -> Result<Field, UnsupportedFiel
 unsafe fn text(pointer: *const c_char) -> String {
     // SAFETY: the caller's promise.
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use r2r_rcl::rosidl_message_type_support_t;
+
+    use super::*;
+    use crate::codec::Decoder;
+
+    /// rosidl's tables as its generators write them; leaked, as theirs are static.
+    fn message(name: &'static CStr, fields: Vec<Member>) -> &'static mut Members {
+        // SAFETY: zeros are null pointers, numbers, `false`, and no function.
+        let mut members: Members = unsafe { std::mem::zeroed() };
+        members.message_namespace_ = c"test__msg".as_ptr();
+        members.message_name_ = name.as_ptr();
+        members.member_count_ = u32::try_from(fields.len()).unwrap();
+        if !fields.is_empty() {
+            members.members_ = fields.leak().as_ptr();
+        }
+        Box::leak(Box::new(members))
+    }
+
+    fn octet(name: &'static CStr) -> Member {
+        // SAFETY: as above.
+        let mut member: Member = unsafe { std::mem::zeroed() };
+        member.name_ = name.as_ptr();
+        member.type_id_ = UINT8;
+        member
+    }
+
+    fn nested(name: &'static CStr, members: *const Members) -> Member {
+        // SAFETY: as above.
+        let mut support: rosidl_message_type_support_t = unsafe { std::mem::zeroed() };
+        support.data = members.cast();
+        Member { type_id_: MESSAGE, members_: Box::leak(Box::new(support)), ..octet(name) }
+    }
+
+    fn read(members: *const Members) -> Result<Arc<Schema>, UnsupportedShape> {
+        // SAFETY: the tables are as rosidl's are.
+        unsafe { schema(members) }
+    }
+
+    /// A type that is used in several places is one schema, so that a plan has it once: laid out flat, this one would have
+    /// 2^40 fields.
+    #[test]
+    fn a_type_is_read_once() {
+        let wide = (0..40).fold(message(c"Leaf", vec![octet(c"n")]), |inner, _| {
+            message(c"Wide", vec![nested(c"l", inner), nested(c"r", inner)])
+        });
+        let schema = read(wide).unwrap();
+        let [Kind::Message(left), Kind::Message(right)] = [&schema.fields[0].kind, &schema.fields[1].kind] else {
+            panic!("no messages")
+        };
+        assert!(Arc::ptr_eq(left, right));
+        assert!(Decoder::new(schema).is_ok());
+    }
+
+    /// A table that leads back to itself, and one that is deeper than any message, is an error and no end of the stack.
+    #[test]
+    fn nesting_is_bounded_where_it_is_read() {
+        let endless = message(c"Endless", vec![octet(c"n")]);
+        let field = vec![nested(c"again", endless)].leak();
+        endless.members_ = field.as_ptr();
+        let error = read(endless).unwrap_err();
+        assert_eq!(error.to_string(), "type test__msg/Endless nests messages deeper than 64".replace("__", "/"));
+        let deep = (0..100_000)
+            .fold(message(c"Leaf", vec![octet(c"n")]), |inner, _| message(c"Deep", vec![nested(c"m", inner)]));
+        assert!(matches!(read(deep), Err(UnsupportedShape::Depth(SchemaError::TooDeep { .. }))));
+    }
+
+    /// A message without fields may have a table of nothing at no address.
+    #[test]
+    fn a_table_of_nothing_is_not_read() {
+        let empty = message(c"Empty", vec![]);
+        assert_eq!(empty.members_, ptr::null());
+        assert_eq!(read(empty).unwrap().fields, []);
+    }
 }

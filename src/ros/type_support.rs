@@ -9,7 +9,7 @@ use std::sync::Arc;
 use libloading::Library;
 use r2r_rcl::rosidl_message_type_support_t;
 
-use super::introspection::{self, UnsupportedField};
+use super::introspection::{self, UnsupportedShape};
 use crate::codec::Schema;
 
 /// A message type that can be subscribed to and decoded.
@@ -38,9 +38,9 @@ pub enum TypeSupportError {
     /// The dynamic linker refused.
     #[error("{library} could not be loaded: {reason}")]
     Load { library: PathBuf, reason: String },
-    /// A field has a type that the bridge can't carry.
+    /// The bridge can't carry messages of this shape.
     #[error(transparent)]
-    Field(#[from] UnsupportedField),
+    Shape(#[from] UnsupportedShape),
 }
 
 impl TypeSupport {
@@ -105,13 +105,14 @@ fn is_identifier(part: &str) -> bool {
 /// The library of `package` with type supports of `kind`, in the first prefix that has it.
 fn find(package: &str, kind: &str, prefixes: &OsStr) -> Result<PathBuf, TypeSupportError> {
     let file = format!("lib{package}__{kind}.so");
-    env::split_paths(prefixes).map(|prefix| prefix.join("lib").join(&file)).find(|path| path.is_file()).ok_or_else(
-        || TypeSupportError::PackageMissing {
-            package: package.to_owned(),
-            library: file,
-            searched: prefixes.to_string_lossy().into_owned(),
-        },
-    )
+    // An empty or relative prefix would mean the working directory, where anybody may have put a library.
+    let mut candidates =
+        env::split_paths(prefixes).filter(|prefix| prefix.is_absolute()).map(|prefix| prefix.join("lib").join(&file));
+    candidates.find(|path| path.is_file()).ok_or_else(|| TypeSupportError::PackageMissing {
+        package: package.to_owned(),
+        library: file.clone(),
+        searched: prefixes.to_string_lossy().into_owned(),
+    })
 }
 
 fn open_library(path: &Path) -> Result<Library, TypeSupportError> {
@@ -168,6 +169,24 @@ mod tests {
     #[test]
     fn a_message_without_fields_has_none() {
         assert!(TypeSupport::load("std_msgs/msg/Empty").unwrap().schema().fields.is_empty());
+    }
+
+    /// Nothing is loaded from the working directory, which an empty or relative prefix would mean.
+    #[test]
+    fn only_absolute_prefixes_are_searched() {
+        let directory = tempfile::tempdir().unwrap();
+        let prefix = directory.path().join("prefix");
+        std::fs::create_dir_all(prefix.join("lib")).unwrap();
+        std::fs::write(prefix.join("lib/liba_msgs__kind.so"), "").unwrap();
+        // Each test is a process of its own.
+        env::set_current_dir(&prefix).unwrap();
+        for prefixes in ["", ":", ".", "./", "../prefix", ":../prefix:."] {
+            let found = find("a_msgs", "kind", OsStr::new(prefixes));
+            assert!(matches!(found, Err(TypeSupportError::PackageMissing { .. })), "{prefixes:?} finds {found:?}");
+        }
+        let path = prefix.join("lib/liba_msgs__kind.so");
+        let prefixes = env::join_paths(["", "../prefix", prefix.to_str().unwrap()]).unwrap();
+        assert_eq!(find("a_msgs", "kind", &prefixes).unwrap(), path);
     }
 
     #[test]
