@@ -2,7 +2,9 @@
 
 use std::ffi::{CString, OsStr};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use r2r_rcl::{
     rcl_context_fini, rcl_context_t, rcl_get_zero_initialized_context, rcl_get_zero_initialized_init_options,
@@ -63,10 +65,43 @@ pub struct Node {
 
 // SAFETY: nothing of a node belongs to the thread that created it.
 unsafe impl Send for Node {}
-// SAFETY: after its creation rcl only reads a node's structure, and what creating subscriptions and publishers or asking
-// the graph changes behind it is guarded by the RMW, as rclcpp relies on too. It ends when its last `Arc` goes, after
-// everything that was created from it.
+// SAFETY: asking the graph only reads a node, and the RMW guards what is behind it. Making and ending subscriptions and
+// publishers changes the node without a lock of rcl's own, so that is done by one thread at a time
+// (`with_exclusive_rcl`). A node ends when its last `Arc` goes, after everything that was created from it.
 unsafe impl Sync for Node {}
+
+/// Held while subscriptions and publishers are made and ended.
+///
+/// Both enter and leave their type in a hash map of their node, which rcl does not lock (rcl/node_type_cache.h), and
+/// rcl's functions for default options write to a static variable of the process. So there is one lock for the process.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// How long a thread that ends something waits for one that does not come back from rcl.
+const MAKING_HANGS: Duration = Duration::from_secs(1);
+
+/// Runs `make`, which makes a subscription or publisher, while no other thread makes or ends one.
+pub(super) fn with_exclusive_rcl<T>(make: impl FnOnce() -> T) -> T {
+    // Poison means that a thread has panicked beside rcl, not in it.
+    let _held = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    make()
+}
+
+/// Runs `end`, which ends a subscription or publisher, while no other thread makes or ends one. Returns `false`, without
+/// having run it, when another thread hangs in rcl: what it was to end has to be leaked then, so that the process can
+/// stop all the same.
+pub(super) fn ended_exclusively(end: impl FnOnce()) -> bool {
+    let deadline = Instant::now() + MAKING_HANGS;
+    let _held = loop {
+        match MAKING.try_lock() {
+            Ok(held) => break held,
+            Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return false,
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    end();
+    true
+}
 
 impl Node {
     /// Starts ROS in this process and joins the graph as `namespace`/`name`.

@@ -10,7 +10,7 @@ use r2r_rcl::{
     rcutils_uint8_array_t,
 };
 
-use super::context::{Node, c_string};
+use super::context::{Node, c_string, ended_exclusively, with_exclusive_rcl};
 use super::error::{RosError, check};
 use super::type_support::{TypeSupport, TypeSupportError};
 
@@ -19,7 +19,7 @@ pub struct Publisher {
     handle: Box<rcl_publisher_t>,
     node: Arc<Node>,
     /// Holds the type support that `handle` points to.
-    _type_support: TypeSupport,
+    type_support: Arc<TypeSupport>,
 }
 
 // SAFETY: rcl allows a publisher to be used from any thread; it is initialised before it is shared, and ended once.
@@ -44,19 +44,18 @@ impl Publisher {
     /// # Errors
     /// When the environment has no such type, or rcl refuses the name.
     pub fn create(node: &Arc<Node>, topic: &str, type_name: &str) -> Result<Publisher, NoPublisher> {
-        let type_support = TypeSupport::load(type_name)?;
+        let type_support = Arc::new(TypeSupport::load(type_name)?);
         let topic: CString = c_string("The topic name", topic)?;
         // SAFETY: zero-initialised by rcl, then filled in; boxed so that its address stays; node and type support are
         // kept beside it.
-        unsafe {
+        let handle = with_exclusive_rcl(|| unsafe {
             let options = rcl_publisher_get_default_options();
             let mut handle = Box::new(rcl_get_zero_initialized_publisher());
-            check(
-                "Creating a publisher",
-                rcl_publisher_init(handle.as_mut(), node.as_ptr(), type_support.handle(), topic.as_ptr(), &options),
-            )?;
-            Ok(Publisher { handle, node: Arc::clone(node), _type_support: type_support })
-        }
+            let code =
+                rcl_publisher_init(handle.as_mut(), node.as_ptr(), type_support.handle(), topic.as_ptr(), &options);
+            check("Creating a publisher", code).map(|()| handle)
+        })?;
+        Ok(Publisher { handle, node: Arc::clone(node), type_support })
     }
 
     /// Publishes the serialized message `cdr`, encapsulation header included. May wait for slow subscribers, as DDS
@@ -80,9 +79,13 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        // SAFETY: initialised in `create`, ended once; rcl takes the node mutably but only reads it here.
-        unsafe {
+        // SAFETY: initialised in `create`, ended once; nobody else changes the node meanwhile.
+        let ended = ended_exclusively(|| unsafe {
             rcl_publisher_fini(self.handle.as_mut(), self.node.as_ptr().cast_mut());
+        });
+        if !ended {
+            // DDS goes on using both.
+            std::mem::forget((Arc::clone(&self.node), Arc::clone(&self.type_support)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A generic subscription: any message type, as CDR bytes.
 
 use std::ffi::{CStr, c_void};
+use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
 use std::ptr;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use r2r_rcl::{
     rmw_qos_history_policy_e, rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
 };
 
-use super::context::Node;
+use super::context::{Node, ended_exclusively, with_exclusive_rcl};
 use super::error::{RosError, check, take_error_text};
 use super::qos::Qos;
 use super::type_support::TypeSupport;
@@ -78,7 +79,7 @@ pub(super) struct Subscription {
     lost: Option<Event>,
     node: Arc<Node>,
     /// Holds the type support that `handle` points to.
-    _type_support: Arc<TypeSupport>,
+    type_support: Arc<TypeSupport>,
 }
 
 // SAFETY: used by one thread at a time, the ROS thread, to which it may be moved.
@@ -93,7 +94,7 @@ impl Subscription {
     ) -> Result<Subscription, RosError> {
         // SAFETY: zero-initialised by rcl, then filled in; boxed so that its address stays; node and type support
         // are kept beside it.
-        unsafe {
+        let handle = with_exclusive_rcl(|| unsafe {
             let mut options = rcl_subscription_get_default_options();
             options.qos.history = rmw_qos_history_policy_e::RMW_QOS_POLICY_HISTORY_KEEP_LAST;
             options.qos.depth = qos.depth;
@@ -108,17 +109,19 @@ impl Subscription {
                 rmw_qos_durability_policy_e::RMW_QOS_POLICY_DURABILITY_VOLATILE
             };
             let mut handle = Box::new(rcl_get_zero_initialized_subscription());
-            check(
-                "Subscribing",
-                rcl_subscription_init(handle.as_mut(), node.as_ptr(), type_support.handle(), topic.as_ptr(), &options),
-            )?;
-            let mut subscription = Subscription {
-                handle,
-                incompatible: None,
-                lost: None,
-                node: Arc::clone(node),
-                _type_support: Arc::clone(type_support),
-            };
+            let code =
+                rcl_subscription_init(handle.as_mut(), node.as_ptr(), type_support.handle(), topic.as_ptr(), &options);
+            check("Subscribing", code).map(|()| handle)
+        })?;
+        let mut subscription = Subscription {
+            handle,
+            incompatible: None,
+            lost: None,
+            node: Arc::clone(node),
+            type_support: Arc::clone(type_support),
+        };
+        // SAFETY: events are dropped before the subscription.
+        unsafe {
             subscription.incompatible = Event::create(
                 &subscription.handle,
                 rcl_subscription_event_type_e::RCL_SUBSCRIPTION_REQUESTED_INCOMPATIBLE_QOS,
@@ -164,27 +167,33 @@ impl Subscription {
 
     /// How many publishers DDS has refused since the last call, and the policy for which it refused the last.
     pub(super) fn newly_incompatible(&self) -> Result<Option<(&'static str, u64)>, RosError> {
-        let mut status = rmw_qos_incompatible_event_status_t {
-            total_count: 0,
-            total_count_change: 0,
-            last_policy_kind: rmw_qos_policy_kind_e::RMW_QOS_POLICY_INVALID,
-        };
+        let mut status = MaybeUninit::<rmw_qos_incompatible_event_status_t>::zeroed();
         let Some(event) = &self.incompatible else { return Ok(None) };
         // SAFETY: this event's status is of this type.
-        let taken = unsafe { event.take(ptr::from_mut(&mut status).cast()) }?;
-        let count = u64::try_from(status.total_count_change).unwrap_or(0);
-        if !taken || count == 0 {
+        if !unsafe { event.take(status.as_mut_ptr().cast()) }? {
             return Ok(None);
         }
-        let policy = match status.last_policy_kind {
-            rmw_qos_policy_kind_e::RMW_QOS_POLICY_RELIABILITY => "reliability",
-            rmw_qos_policy_kind_e::RMW_QOS_POLICY_DURABILITY => "durability",
-            rmw_qos_policy_kind_e::RMW_QOS_POLICY_DEADLINE => "deadline",
-            rmw_qos_policy_kind_e::RMW_QOS_POLICY_LIVELINESS => "liveliness",
-            _ => "another policy",
+        // SAFETY: both fields were zeros or are what the RMW wrote. The policy is an enum in the bindings, but C may have
+        // written any number, so it is read as one.
+        let (count, policy) = unsafe {
+            let status = status.as_ptr();
+            ((*status).total_count_change, (&raw const (*status).last_policy_kind).cast::<u32>().read())
         };
-        Ok(Some((policy, count)))
+        let count = u64::try_from(count).unwrap_or(0);
+        Ok((count > 0).then(|| (policy_name(policy), count)))
     }
+}
+
+/// How people call the QoS policy `kind`, an `rmw_qos_policy_kind_t`.
+fn policy_name(kind: u32) -> &'static str {
+    use rmw_qos_policy_kind_e as Policy;
+    const NAMES: [(Policy, &str); 4] = [
+        (Policy::RMW_QOS_POLICY_RELIABILITY, "reliability"),
+        (Policy::RMW_QOS_POLICY_DURABILITY, "durability"),
+        (Policy::RMW_QOS_POLICY_DEADLINE, "deadline"),
+        (Policy::RMW_QOS_POLICY_LIVELINESS, "liveliness"),
+    ];
+    NAMES.iter().find(|(policy, _)| *policy as u32 == kind).map_or("another policy", |(_, name)| name)
 }
 
 impl Drop for Subscription {
@@ -192,9 +201,13 @@ impl Drop for Subscription {
         // Events have to go before what they watch.
         self.incompatible = None;
         self.lost = None;
-        // SAFETY: initialised in `create`, ended once; rcl takes the node mutably but only reads it here.
-        unsafe {
+        // SAFETY: initialised in `create`, ended once; nobody else changes the node meanwhile.
+        let ended = ended_exclusively(|| unsafe {
             rcl_subscription_fini(self.handle.as_mut(), self.node.as_ptr().cast_mut());
+        });
+        if !ended {
+            // DDS goes on using both.
+            std::mem::forget((Arc::clone(&self.node), Arc::clone(&self.type_support)));
         }
     }
 }
