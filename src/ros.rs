@@ -14,10 +14,12 @@ mod guard_condition;
 mod introspection;
 mod publisher;
 mod qos;
+mod rest;
 mod seen;
 mod subscription;
 mod thread;
 mod topic;
+mod turns;
 mod type_support;
 mod wait_set;
 
@@ -86,6 +88,7 @@ pub trait Receiver: Send {
     fn refused(&mut self, topic: usize, policy: &'static str, count: u64);
     /// The state of `topic` is another one than before.
     fn changed(&mut self, topic: usize, state: TopicState);
-    /// The thread came round once more: it lives. At least twice a second.
+    /// The thread came round once more, or from one topic to the next: it lives. At least twice a second, unless one
+    /// call takes longer.
     fn turned(&mut self);
 }

@@ -11,8 +11,10 @@ use super::context::Node;
 use super::error::RosError;
 use super::graph;
 use super::guard_condition::GuardCondition;
+use super::rest::Rest;
 use super::subscription::Buffer;
 use super::topic::{SUBSCRIPTIONS, Topic};
+use super::turns::Turns;
 use super::type_support::{TypeSupports, rmw_name};
 use super::wait_set::{Ready, WaitSet};
 use super::{Receiver, Wanted};
@@ -27,11 +29,23 @@ const GRAPH_SETTLES: Duration = Duration::from_millis(50);
 /// A missing package or a lost graph event heals within this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Messages of one topic that are taken before the others get their turn.
-const TAKEN_IN_A_ROW: usize = 256;
+/// How long messages of one topic are taken before another gets its turn; one message may take longer.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// How long messages are taken before the thread looks at everything else again.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// How long messages that have arrived are taken when the thread stops. Shorter than the bridge waits for its end.
+const LAST_ROUND: Duration = Duration::from_secs(3);
+
+/// How long they are taken of topics that are wanted no more, while the others wait.
+const LAST_ROUND_OF_SOME: Duration = Duration::from_secs(1);
 
 /// How often DDS is asked for lost messages and refused publishers.
 const ASK_EVENTS: Duration = Duration::from_secs(1);
+
+/// How soon it is asked again when a wait has ended for nothing, of which such an event is the usual cause.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The running ROS thread, which hands what it receives to an `R`. It ends when this is dropped, at the latest.
 pub struct RosThread<R> {
@@ -81,6 +95,7 @@ pub fn spawn<R: Receiver + 'static>(
         stop: Arc::clone(&stop),
         changes,
         receiver,
+        turns: Turns::default(),
         node,
     };
     let thread = thread::Builder::new()
@@ -151,6 +166,7 @@ struct Reception<R> {
     stop: Arc<AtomicBool>,
     changes: mpsc::Receiver<(Change<R>, Vec<CString>)>,
     receiver: R,
+    turns: Turns,
     node: Arc<Node>,
 }
 
@@ -159,7 +175,9 @@ impl<R: Receiver> Reception<R> {
         let mut ready = Ready::default();
         let mut trouble = Repeat::default();
         let mut look_at = Instant::now();
-        let mut ask_at = Instant::now() + ASK_EVENTS;
+        let mut asked = Instant::now();
+        let mut ask_at = asked + ASK_EVENTS;
+        let mut rest = Rest::default();
         while !self.stop.load(Ordering::Acquire) {
             let now = Instant::now();
             while let Ok((change, names)) = self.changes.try_recv() {
@@ -168,23 +186,24 @@ impl<R: Receiver> Reception<R> {
             }
             if now >= look_at {
                 for topic in &mut self.topics {
-                    topic.follow(&self.node, &mut self.types, &mut self.receiver);
+                    topic.follow(&self.node, &mut self.types, &mut self.buffer, &mut self.receiver);
                 }
                 look_at = now + LOOK_AGAIN;
             }
             if now >= ask_at {
                 for topic in &mut self.topics {
-                    topic.retire(now);
+                    topic.retire(now, &mut self.buffer, &mut self.receiver);
                     topic.ask_events(&mut self.receiver);
                 }
-                ask_at = now + ASK_EVENTS;
+                (asked, ask_at) = (now, now + ASK_EVENTS);
             }
-            let timeout = TURN.min(look_at.saturating_duration_since(now)).min(ask_at.saturating_duration_since(now));
+            let rested = self.topics.iter().filter_map(|topic| topic.rest.until(now));
+            let until = rested.chain([now + TURN, look_at, ask_at]).min().unwrap_or(now);
             let waited = self.wait_set.wait(
                 &self.node,
                 &self.wake,
-                self.topics.iter().flat_map(Topic::subscriptions),
-                timeout,
+                self.topics.iter().flat_map(|topic| topic.waited_for(now)),
+                until.saturating_duration_since(now),
                 &mut ready,
             );
             if let Err(error) = waited {
@@ -199,21 +218,74 @@ impl<R: Receiver> Reception<R> {
             if ready.graph {
                 look_at = look_at.min(Instant::now() + GRAPH_SETTLES);
             }
-            for &position in &ready.subscriptions {
-                self.topics[position / SUBSCRIPTIONS].take(TAKEN_IN_A_ROW, &mut self.buffer, &mut self.receiver);
+            if ready.timed_out {
+                rest.forget();
+            } else if ready.is_for_nothing() {
+                // With Fast DDS a lost message ends each wait until it is asked for; that costs less than waiting for it.
+                ask_at = ask_at.min(asked + ASK_AGAIN);
+                if asked.elapsed() < ASK_AGAIN {
+                    // Something else: not a busy loop either.
+                    let now = Instant::now();
+                    rest.begin(now);
+                    thread::sleep(rest.until(now).unwrap_or(now) - now);
+                }
+                continue;
+            }
+            let mut topics: Vec<usize> = ready.subscriptions.iter().map(|position| position / SUBSCRIPTIONS).collect();
+            topics.dedup();
+            self.serve(&topics, Instant::now() + ROUND);
+            rest.forget();
+        }
+        let all: Vec<usize> = (0..self.topics.len()).collect();
+        self.serve_last(&all, LAST_ROUND);
+    }
+
+    /// Gives `topics` their turns, until nothing is left of what has arrived, or until `end`. Returns those of which
+    /// something may be left.
+    fn serve(&mut self, topics: &[usize], end: Instant) -> Vec<usize> {
+        for &index in topics {
+            self.topics[index].begin_round();
+            self.turns.wait(index);
+        }
+        let mut now = Instant::now();
+        while now < end
+            && let Some(index) = self.turns.next()
+        {
+            let topic = &mut self.topics[index];
+            let taken = topic.take(now + SLICE, &mut self.buffer, &mut self.receiver);
+            let start = std::mem::replace(&mut now, Instant::now());
+            self.turns.charge(index, now - start);
+            self.receiver.turned();
+            if taken.count > 0 {
+                topic.rest.forget();
+            } else {
+                topic.rest.begin(now);
+            }
+            if !taken.is_all {
+                self.turns.wait(index);
             }
         }
-        for topic in &mut self.topics {
-            topic.take_all(&mut self.buffer, &mut self.receiver);
+        self.turns.clear().collect()
+    }
+
+    /// Hands on what has arrived of `topics`, which end then, for `time` at the most.
+    fn serve_last(&mut self, topics: &[usize], time: Duration) {
+        for index in self.serve(topics, Instant::now() + time) {
+            let topic = self.topics[index].name();
+            tracing::error!(
+                topic,
+                "Not everything that has arrived of {topic} could be taken within {} s; what is left is lost.",
+                time.as_secs()
+            );
         }
     }
 
     fn apply(&mut self, change: Change<R>, names: Vec<CString>) {
-        for index in change.remove {
-            if let Some(topic) = self.topics.get_mut(index) {
-                topic.take_all(&mut self.buffer, &mut self.receiver);
-                topic.end();
-            }
+        let mut removed = change.remove;
+        removed.retain(|index| *index < self.topics.len());
+        self.serve_last(&removed, LAST_ROUND_OF_SOME);
+        for index in removed {
+            self.topics[index].end();
         }
         (change.tell)(&mut self.receiver);
         for (wanted, name) in change.add.into_iter().zip(names) {

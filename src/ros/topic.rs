@@ -8,6 +8,7 @@ use super::context::Node;
 use super::error::RosError;
 use super::graph;
 use super::qos::Qos;
+use super::rest::Rest;
 use super::seen::{Judgement, Seen};
 use super::subscription::{Buffer, Info, Subscription};
 use super::type_support::TypeSupports;
@@ -19,6 +20,18 @@ pub(super) const SUBSCRIPTIONS: usize = 2;
 
 /// How long a replaced subscription goes on delivering: until its successor is matched with the publishers.
 const OVERLAP: Duration = Duration::from_secs(1);
+
+/// How long what has arrived is taken before its subscription ends, while other topics wait.
+const LAST_TAKE: Duration = Duration::from_secs(1);
+
+/// What a topic's turn has brought.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    /// Messages.
+    pub(super) count: usize,
+    /// Nothing that is due is left.
+    pub(super) is_all: bool,
+}
 
 /// What is open for a topic.
 struct Open {
@@ -38,6 +51,10 @@ pub(super) struct Topic {
     state: TopicState,
     seen: Seen,
     failed: Repeat,
+    /// After it was called ready and had no message.
+    pub(super) rest: Rest,
+    /// Messages that may be taken in this round of turns.
+    due: usize,
     /// It is wanted no more.
     ended: bool,
 }
@@ -54,6 +71,8 @@ impl Topic {
             state: TopicState::Unknown,
             seen: Seen::default(),
             failed: Repeat::default(),
+            rest: Rest::default(),
+            due: 0,
             ended: false,
         }
     }
@@ -65,8 +84,13 @@ impl Topic {
         self.ended = true;
     }
 
-    /// What to wait for.
-    pub(super) fn subscriptions(&self) -> [Option<&Subscription>; SUBSCRIPTIONS] {
+    /// What to wait for at `now`.
+    pub(super) fn waited_for(&self, now: Instant) -> [Option<&Subscription>; SUBSCRIPTIONS] {
+        if self.rest.until(now).is_some() { [None; SUBSCRIPTIONS] } else { self.subscriptions() }
+    }
+
+    /// What is open.
+    fn subscriptions(&self) -> [Option<&Subscription>; SUBSCRIPTIONS] {
         [
             self.retiring.as_ref().map(|(subscription, _)| subscription),
             self.open.as_ref().map(|open| &open.subscription),
@@ -74,11 +98,19 @@ impl Topic {
     }
 
     /// Looks at the graph, and opens, changes or keeps the subscription accordingly.
-    pub(super) fn follow(&mut self, node: &Arc<Node>, types: &mut TypeSupports, receiver: &mut dyn Receiver) {
+    ///
+    /// `buffer` is for what has arrived of what is closed.
+    pub(super) fn follow(
+        &mut self,
+        node: &Arc<Node>,
+        types: &mut TypeSupports,
+        buffer: &mut Buffer,
+        receiver: &mut dyn Receiver,
+    ) {
         if self.ended {
             return;
         }
-        let state = match self.try_follow(node, types, receiver) {
+        let state = match self.try_follow(node, types, buffer, receiver) {
             Ok(state) => state,
             Err(trouble) => TopicState::Trouble(match &self.open {
                 None => trouble,
@@ -123,6 +155,7 @@ impl Topic {
         &mut self,
         node: &Arc<Node>,
         types: &mut TypeSupports,
+        buffer: &mut Buffer,
         receiver: &mut dyn Receiver,
     ) -> Result<TopicState, String> {
         let publishers = graph::publishers(node, &self.name).map_err(|error| error.to_string())?;
@@ -148,7 +181,7 @@ impl Topic {
         };
         let qos = Qos::choose(&self.wanted, self.open.as_ref().map(|open| open.qos), &publishers);
         if self.open.as_ref().is_none_or(|open| open.type_name != type_name || open.qos != qos) {
-            self.open(node, types, receiver, &type_name, qos)?;
+            self.open(node, types, (buffer, receiver), &type_name, qos)?;
         }
         let delivering = publishers.iter().filter(|publisher| qos.accepts(publisher)).count();
         let incompatible = publishers.len() - delivering;
@@ -159,7 +192,7 @@ impl Topic {
         &mut self,
         node: &Arc<Node>,
         types: &mut TypeSupports,
-        receiver: &mut dyn Receiver,
+        (buffer, receiver): (&mut Buffer, &mut dyn Receiver),
         type_name: &str,
         qos: Qos,
     ) -> Result<(), String> {
@@ -167,6 +200,8 @@ impl Topic {
         let support = types.get(type_name).map_err(|error| error.to_string())?;
         if !known {
             // DDS takes no second type for a topic while a subscription with the first is there.
+            self.begin_round();
+            self.take(Instant::now() + LAST_TAKE, buffer, receiver);
             self.open = None;
             self.end_retiring();
         }
@@ -189,9 +224,11 @@ impl Topic {
         Ok(())
     }
 
-    /// Ends a replaced subscription whose time is over.
-    pub(super) fn retire(&mut self, now: Instant) {
+    /// Ends a replaced subscription whose time is over. What has arrived there is handed on before.
+    pub(super) fn retire(&mut self, now: Instant, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
         if self.retiring.as_ref().is_some_and(|(_, until)| *until <= now) {
+            self.begin_round();
+            self.take(now + LAST_TAKE, buffer, receiver);
             self.end_retiring();
         }
     }
@@ -201,12 +238,18 @@ impl Topic {
         self.seen.overlap_ends();
     }
 
-    /// Takes what is ready, `most` messages at the most, and hands it on. Answers whether there may be more.
-    pub(super) fn take(&mut self, most: usize, buffer: &mut Buffer, receiver: &mut dyn Receiver) -> bool {
-        for _ in 0..most {
+    /// From now on [`take`](Self::take) has to do with what has arrived until now: at most what DDS keeps.
+    pub(super) fn begin_round(&mut self) {
+        self.due = self.wanted.depth.saturating_mul(SUBSCRIPTIONS);
+    }
+
+    /// Takes what is due and hands it on, no further message after `end`.
+    pub(super) fn take(&mut self, end: Instant, buffer: &mut Buffer, receiver: &mut dyn Receiver) -> Taken {
+        let mut count = 0;
+        while self.due > 0 {
             let info = match self.take_next(buffer) {
                 Ok(Some(info)) => info,
-                Ok(None) => return false,
+                Ok(None) => return Taken { count, is_all: true },
                 Err(error) => {
                     // Fast DDS has taken the message out of its history all the same.
                     receiver.lost(self.index, 1);
@@ -214,9 +257,11 @@ impl Topic {
                         let topic = self.wanted.topic.as_str();
                         tracing::error!(topic, "A message of {topic} could not be taken: {error}.");
                     }
-                    return false;
+                    return Taken { count, is_all: true };
                 }
             };
+            count += 1;
+            self.due -= 1;
             match self.seen.judge(&info) {
                 Judgement::Repeat => continue,
                 Judgement::New { missing: 0 } => {}
@@ -226,8 +271,11 @@ impl Topic {
             let received_ns = if info.received_ns > 0 { info.received_ns } else { now_ns() };
             let sample = Sample { cdr: buffer.bytes(), source_ns: info.source_ns, received_ns };
             receiver.received(self.index, &sample);
+            if Instant::now() >= end {
+                break;
+            }
         }
-        true
+        Taken { count, is_all: self.due == 0 }
     }
 
     /// The next message, of a subscription that is being replaced first.
@@ -240,26 +288,29 @@ impl Topic {
         Ok(None)
     }
 
-    /// Takes everything that has arrived, which is at most what DDS keeps.
-    pub(super) fn take_all(&mut self, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
-        self.take(self.wanted.depth.saturating_mul(SUBSCRIPTIONS), buffer, receiver);
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.wanted.topic
     }
 
     /// Asks DDS what it lost or refused since the last time.
+    ///
+    /// Of all that is open: with Fast DDS, what is not asked for ends each wait for its subscription at once.
     pub(super) fn ask_events(&mut self, receiver: &mut dyn Receiver) {
-        let Some(open) = &self.open else { return };
         let topic = self.wanted.topic.as_str();
-        match open.subscription.newly_lost() {
-            // Numbered messages tell by themselves, and also of what was overwritten here before it could be taken.
-            Ok(0) => {}
-            Ok(_) if self.seen.are_numbered() => {}
-            Ok(count) => receiver.lost(self.index, count),
-            Err(error) => tracing::debug!(topic, "{error}."),
-        }
-        match open.subscription.newly_incompatible() {
-            Ok(None) => {}
-            Ok(Some((policy, count))) => receiver.refused(self.index, policy, count),
-            Err(error) => tracing::debug!(topic, "{error}."),
+        for subscription in self.subscriptions().into_iter().flatten() {
+            match subscription.newly_lost() {
+                // Numbered messages tell by themselves, and also of what was overwritten here before it could be taken.
+                Ok(0) => {}
+                Ok(_) if self.seen.are_numbered() => {}
+                Ok(count) => receiver.lost(self.index, count),
+                Err(error) => tracing::debug!(topic, "{error}."),
+            }
+            match subscription.newly_incompatible() {
+                Ok(None) => {}
+                Ok(Some((policy, count))) => receiver.refused(self.index, policy, count),
+                Err(error) => tracing::debug!(topic, "{error}."),
+            }
         }
     }
 }

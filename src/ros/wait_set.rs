@@ -17,10 +17,21 @@ use super::subscription::Subscription;
 /// What a wait ended with.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
+    /// The time was over.
+    pub(super) timed_out: bool,
     /// Something in the graph changed.
     pub(super) graph: bool,
+    /// Somebody triggered the guard condition.
+    pub(super) woken: bool,
     /// Positions, in what was waited for, of subscriptions with messages.
     pub(super) subscriptions: Vec<usize>,
+}
+
+impl Ready {
+    /// Whether the wait ended before its time and does not say why.
+    pub(super) fn is_for_nothing(&self) -> bool {
+        !self.timed_out && !self.graph && !self.woken && self.subscriptions.is_empty()
+    }
 }
 
 /// rcl's wait set.
@@ -66,7 +77,7 @@ impl WaitSet {
         timeout: Duration,
         ready: &mut Ready,
     ) -> Result<(), RosError> {
-        ready.graph = false;
+        (ready.timed_out, ready.graph, ready.woken) = (false, false, false);
         ready.subscriptions.clear();
         let doing = "Filling the wait set";
         // SAFETY: everything that is added is borrowed for the whole call, and the set is cleared before the next
@@ -79,9 +90,9 @@ impl WaitSet {
             }
             check(doing, rcl_wait_set_clear(&mut self.handle))?;
             let graph = rcl_node_get_graph_guard_condition(node.as_ptr());
-            let mut graph_index = 0;
+            let (mut graph_index, mut wake_index) = (0, 0);
             check(doing, rcl_wait_set_add_guard_condition(&mut self.handle, graph, &mut graph_index))?;
-            check(doing, rcl_wait_set_add_guard_condition(&mut self.handle, wake.as_ptr(), ptr::null_mut()))?;
+            check(doing, rcl_wait_set_add_guard_condition(&mut self.handle, wake.as_ptr(), &mut wake_index))?;
             let mut waited_for = Vec::with_capacity(self.room);
             for (index, subscription) in subscriptions.enumerate() {
                 if let Some(subscription) = subscription {
@@ -96,10 +107,12 @@ impl WaitSet {
             let code = rcl_wait(&mut self.handle, timeout);
             if code == RCL_RET_TIMEOUT as rcl_ret_t {
                 take_error_text();
+                ready.timed_out = true;
                 return Ok(());
             }
             check("Waiting for messages", code)?;
             ready.graph = !(*self.handle.guard_conditions.add(graph_index)).is_null();
+            ready.woken = !(*self.handle.guard_conditions.add(wake_index)).is_null();
             for (position, index) in waited_for.into_iter().enumerate() {
                 if !(*self.handle.subscriptions.add(position)).is_null() {
                     ready.subscriptions.push(index);
