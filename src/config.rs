@@ -46,9 +46,9 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use credentials::CredentialFiles;
+pub use credentials::{CREDENTIALS_DIRECTORY, CredentialFiles, Secret};
 pub use load::{DEFAULT_DIRECTORY, Loaded, default_topic, is_there, load, load_directory, load_file};
 pub use mqtt_topic::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, TopicFault, check_publish_topic};
 pub use problem::{Problem, Problems};
-pub use proxy::{Proxy, ProxyCredentials};
+pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;

@@ -9,6 +9,7 @@
 //!
 //! `docs/architecture.md` tells the whole.
 
+pub mod accounts;
 pub mod bridge;
 pub mod cli;
 pub mod codec;

@@ -213,7 +213,7 @@ impl Uplink {
         let connecting = async {
             let tls = load_credentials(&self.aws, &self.state).await?;
             let opened = Connection::open(&self.aws, &self.mqtt, tls, Arc::clone(&self.meter)).await;
-            opened.map_err(|failure| classify(&failure, Peer::to(&self.aws, &self.mqtt)))
+            opened.map_err(|failure| classify(&failure, Peer::to(&self.aws)))
         };
         let outcome = {
             let mut connecting = pin!(connecting);
@@ -338,7 +338,7 @@ impl Uplink {
 
     /// What `failure` of a connection that stood means, here and for the next.
     fn fault_of(&mut self, failure: &Failure) -> Fault {
-        let fault = classify(failure, Peer::connected(&self.aws, &self.mqtt));
+        let fault = classify(failure, Peer::connected(&self.aws));
         if let Failure::Disconnected(said) = failure
             && said.reason == Reason::TOPIC_ALIAS_INVALID
         {

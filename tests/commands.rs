@@ -121,6 +121,83 @@ async fn check_names_every_problem() {
     }
 }
 
+/// A file with a secret that others can read is a problem, whichever it is, at the key that names or holds it; what is in
+/// it is printed nowhere. Closed files are none.
+#[tokio::test]
+async fn check_refuses_open_secrets() {
+    let stage = Stage::set().await;
+    let place = stage.directory.path();
+    let mode = |name: &str, mode| fs::set_permissions(place.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    let path = stage.configure("[[topics]]\nros = \"/a\"\n[mqtt.proxy]\nurl_file = \"PLACE/proxy\"\n");
+    let config = fs::read_to_string(&path).unwrap().replace("PLACE", place.to_str().unwrap());
+    fs::write(&path, config).unwrap();
+    fs::write(place.join("proxy"), "http://robot:hunter2@localhost:3128\n").unwrap();
+    let provisioning = format!(
+        "[aws.provisioning]\ntemplate = \"t\"\nclaim_certificate = {:?}\nclaim_private_key = {:?}\n\
+         parameters = {{ Serial = \"hunter2\" }}\n",
+        stage.files.certificate, stage.files.private_key
+    );
+    fs::create_dir(place.join("conf.d")).unwrap();
+    fs::write(place.join("conf.d/serial.toml"), provisioning).unwrap();
+    let check = || {
+        let output = run(&["check", "--json", "--config", path.to_str().unwrap()]);
+        let printed = text(&output.stdout);
+        assert!(!printed.contains("hunter2"), "{printed}");
+        let report: Value = serde_json::from_str(&printed).unwrap();
+        let problems = report["problems"].as_array().unwrap();
+        let problems = problems.iter().map(|problem| {
+            assert!(problem["allowed"].as_str().unwrap().contains("chmod"), "{problem}");
+            let source = problem["source"].as_str().unwrap();
+            (problem["key"].as_str().unwrap().to_owned(), source.rsplit('/').next().unwrap().to_owned())
+        });
+        let status = output.status.code();
+        (status, problems.collect::<Vec<_>>(), report["settings"]["aws"]["provisioning"]["parameters"].clone())
+    };
+    let of = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
+    for (name, is) in [("proxy", 0o644), ("robot1.private.key", 0o644), ("conf.d/serial.toml", 0o644)] {
+        mode(name, is);
+    }
+    let (status, problems, parameters) = check();
+    let expected = of(&[
+        ("aws.private_key", "config.toml"),
+        ("aws.provisioning.claim_private_key", "serial.toml"),
+        ("mqtt.proxy.url_file", "config.toml"),
+        ("aws.provisioning.parameters.Serial", "serial.toml"),
+    ]);
+    assert_eq!((status, problems), (Some(78), expected));
+    assert_eq!(parameters, serde_json::json!({ "Serial": "***" }));
+    mode("robot1.private.key", 0o640);
+    mode("proxy", 0o640);
+    mode("conf.d/serial.toml", 0o640);
+    assert_eq!((check().0, check().1), (Some(0), Vec::new()));
+
+    // A password in the main file, which is open as it is installed.
+    fs::write(place.join("proxy"), "").unwrap();
+    let config = fs::read_to_string(&path).unwrap();
+    let (before, _) = config.split_once("[mqtt.proxy]").unwrap();
+    fs::write(&path, format!("{before}[mqtt.proxy]\nurl = \"http://robot:hunter2@localhost:3128\"\n")).unwrap();
+    mode("config.toml", 0o644);
+    assert_eq!(check().1, of(&[("mqtt.proxy.url", "config.toml")]));
+    mode("config.toml", 0o600);
+    assert_eq!(check().0, Some(0));
+
+    // Without a password there is nothing to hide.
+    fs::write(&path, format!("{before}[mqtt.proxy]\nurl = \"http://localhost:3128\"\n")).unwrap();
+    mode("config.toml", 0o644);
+    assert_eq!(check().0, Some(0));
+
+    // What only the service sees is not looked at, and that is said.
+    let hidden =
+        before.replace(stage.files.private_key.to_str().unwrap(), "${CREDENTIALS_DIRECTORY}/robot1.private.key");
+    fs::write(&path, hidden).unwrap();
+    let output = run(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("# Not looked at: aws.private_key"), "{}", text(&output.stdout));
+    let mut command = command();
+    let output = command.args(["check", "--config"]).arg(&path).env("CREDENTIALS_DIRECTORY", place).output().unwrap();
+    assert!(output.status.success() && !text(&output.stdout).contains("Not looked at"), "{}", text(&output.stderr));
+}
+
 /// `preview` prints exactly what the broker gets, for every entry of a topic; what would be compressed, before that.
 #[tokio::test(flavor = "multi_thread")]
 async fn preview_prints_what_would_be_published() {

@@ -12,7 +12,7 @@ mod support {
     pub mod scene;
 }
 
-use iot_bridge::config::{Proxy, Version};
+use iot_bridge::config::{Proxy, ProxySource, Version};
 use iot_bridge::uplink::FaultKind;
 use support::aws_broker::{AwsBroker, Limits};
 use support::link::Link;
@@ -38,13 +38,17 @@ async fn scene(version: Version) -> (Scene, AwsBroker, HttpProxy) {
     (scene, broker, proxy)
 }
 
+fn url(url: &str) -> Option<ProxySource> {
+    Some(ProxySource::Url(Proxy::parse(url).unwrap()))
+}
+
 /// With name and password the proxy makes a tunnel to a broker whose name it alone knows; TLS goes inside it, with the
 /// broker's own certificate; what was admitted arrives, through a lost connection too.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_arrives_through_a_proxy() {
     for version in [Version::V3_1_1, Version::V5] {
         let (mut scene, _broker, proxy) = scene(version).await;
-        scene.mqtt.proxy = Some(Proxy::parse(&format!("http://robot:s%20ecret@localhost:{}", proxy.port)).unwrap());
+        scene.mqtt.proxy = url(&format!("http://robot:s%20ecret@localhost:{}", proxy.port));
         let mut running = scene.run();
         (0..500).for_each(|number| scene.admit(number));
         scene.receive(500).await;
@@ -75,19 +79,36 @@ async fn faults_of_a_proxy_are_told_apart() {
         ("", proxy.port, FaultKind::ProxyAuthentication, "asks for a user name and a password (407)"),
         ("", nobody.number(), FaultKind::Refused, "refuses connections"),
     ] {
-        scene.mqtt.proxy = Some(Proxy::parse(&format!("http://{credentials}localhost:{port}")).unwrap());
+        scene.mqtt.proxy = url(&format!("http://{credentials}localhost:{port}"));
         let mut running = scene.run();
         let sentence = running.fault(kind).await;
         assert_eq!(sentence, format!("the proxy localhost:{port} {words}"));
         assert_eq!(running.stop().await, 1);
     }
-    scene.mqtt.proxy = Some(Proxy::parse(&format!("http://robot:s%20ecret@localhost:{}", proxy.port)).unwrap());
+    scene.mqtt.proxy = url(&format!("http://robot:s%20ecret@localhost:{}", proxy.port));
     scene.link.shut().await;
     let mut running = scene.run();
     let sentence = running.fault(FaultKind::Unreachable).await;
     let target = format!("{NAME}:{}", scene.aws.port);
     assert_eq!(sentence, format!("the proxy localhost:{} does not reach {target} (502 Bad Gateway)", proxy.port));
     scene.link.reopen().await;
+    scene.receive(1).await;
+    scene.acknowledged(1).await;
+    assert_eq!(running.stop().await, 0);
+}
+
+/// With the URL in a file, the file is read for each attempt: what is wrong with it is said without its content, and heals.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_url_comes_from_a_file() {
+    let (mut scene, _broker, proxy) = scene(Version::V3_1_1).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "robot:s%20ecret@localhost").unwrap();
+    scene.mqtt.proxy = Some(ProxySource::File { url_file: file.path().to_owned() });
+    let mut running = scene.run();
+    scene.admit(0);
+    let sentence = running.fault(FaultKind::Credentials).await;
+    assert!(sentence.contains("holds no URL of a proxy") && !sentence.contains("ecret"), "{sentence}");
+    std::fs::write(&file, format!("http://robot:s%20ecret@localhost:{}\n", proxy.port)).unwrap();
     scene.receive(1).await;
     scene.acknowledged(1).await;
     assert_eq!(running.stop().await, 0);

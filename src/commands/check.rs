@@ -1,5 +1,7 @@
 //! `iot-bridge check`: everything that is wrong before it is run, or what the configuration amounts to.
 
+mod secrets;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,9 +10,9 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::{EXIT_CONFIG, fail, print};
-use crate::config::{self, CredentialFiles, Loaded, Problem, Settings};
+use crate::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
 use crate::provisioning::{self, Standing};
-use crate::uplink::tls;
+use crate::uplink::tls::{self, CredentialProblem};
 
 /// What `check --json` prints.
 #[derive(Serialize)]
@@ -27,7 +29,10 @@ struct Report<'a> {
     /// When the client certificate expires, seconds since 1970; of a robot that waits for its own, that of the claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_expires: Option<u64>,
-    /// The effective configuration. There are no secrets in it: keys are named by their path.
+    /// Keys whose files only the service sees, and that therefore were not looked at.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unseen: &'a [&'static str],
+    /// The effective configuration, without secrets: keys are named by their path.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a Settings>,
 }
@@ -47,6 +52,8 @@ struct Found {
     provisioning: Option<Provisioning>,
     /// Of the certificate that the bridge connects with next.
     expires: Option<SystemTime>,
+    /// Keys whose files only the service sees.
+    unseen: Vec<&'static str>,
 }
 
 pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
@@ -95,15 +102,48 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
         problems.push(files.problem("aws.thing", "nothing".into(), allowed.into()));
     }
     let inspection = tls::inspect(&aws, SystemTime::now());
-    problems.extend(inspection.problems.iter().map(|problem| {
+    let unseen = unseen(files, is_waiting);
+    // How open files are is looked at below, for every secret.
+    let of_content =
+        inspection.problems.iter().filter(|problem| !matches!(problem, CredentialProblem::ExposedKey { .. }));
+    let found = of_content.map(|problem| {
         let key = match problem.key() {
             "aws.certificate" if is_waiting => "aws.provisioning.claim_certificate",
             "aws.private_key" if is_waiting => "aws.provisioning.claim_private_key",
             key => key,
         };
         files.problem(key, format!("that {problem}"), problem.remedy().to_owned())
-    }));
-    Found { provisioning, expires: inspection.certificate_expires }
+    });
+    problems.extend(found.filter(|problem| !unseen.contains(&problem.key.as_str())));
+    if let Some(url_file) = files.proxy_file.as_ref().filter(|_| !unseen.contains(&PROXY_FILE))
+        && let Err(problem) = (ProxySource::File { url_file: url_file.clone() }).proxy()
+    {
+        let allowed = "allowed is a file that the service can read, with a URL such as \"http://proxy:3128\"";
+        problems.push(files.problem(PROXY_FILE, format!("that {problem}"), allowed.into()));
+    }
+    problems.extend(secrets::inspect(files));
+    Found { provisioning, expires: inspection.certificate_expires, unseen }
+}
+
+const PROXY_FILE: &str = "mqtt.proxy.url_file";
+
+/// The keys that name credentials of systemd's, where it has told nobody of their directory.
+fn unseen(files: &CredentialFiles, is_waiting: bool) -> Vec<&'static str> {
+    let CredentialFiles { aws, proxy_file, .. } = files;
+    let claim = aws.provisioning.as_ref().filter(|_| is_waiting);
+    let own = Some(aws).filter(|_| !is_waiting);
+    [
+        ("aws.certificate", own.map(|aws| &aws.certificate)),
+        ("aws.private_key", own.map(|aws| &aws.private_key)),
+        ("aws.root_ca", aws.root_ca.as_ref()),
+        ("aws.provisioning.claim_certificate", claim.map(|claim| &claim.claim_certificate)),
+        ("aws.provisioning.claim_private_key", claim.map(|claim| &claim.claim_private_key)),
+        (PROXY_FILE, proxy_file.as_ref()),
+    ]
+    .into_iter()
+    .filter(|(_, path)| path.is_some_and(|path| path.starts_with(CREDENTIALS_DIRECTORY)))
+    .map(|(key, _)| key)
+    .collect()
 }
 
 fn json_report(loaded: Option<&Loaded>, problems: &[Problem], found: Option<&Found>) -> serde_json::Result<String> {
@@ -117,6 +157,7 @@ fn json_report(loaded: Option<&Loaded>, problems: &[Problem], found: Option<&Fou
             .and_then(|found| found.expires)
             .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
             .map(|since| since.as_secs()),
+        unseen: found.map_or(&[], |found| &found.unseen),
         settings: loaded.map(|loaded| &loaded.settings),
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")
@@ -165,6 +206,9 @@ fn text_report(loaded: &Loaded, found: Option<&Found>) -> anyhow::Result<String>
     }
     if let Some(left) = found.and_then(|found| found.expires).and_then(|at| at.duration_since(SystemTime::now()).ok()) {
         writeln!(text, "# The {whose} certificate is valid for another {} days.", left.as_secs() / 86_400)?;
+    }
+    for key in found.iter().flat_map(|found| &found.unseen) {
+        writeln!(text, "# Not looked at: {key}, which systemd shows to the service alone (LoadCredential=).")?;
     }
     writeln!(text, "# The configuration is valid.")?;
     Ok(text)

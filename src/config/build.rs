@@ -8,7 +8,7 @@ use serde::de::value::{Error, StrDeserializer};
 
 use super::mqtt_topic::is_basic_ingest;
 use super::problem::quote;
-use super::proxy::Proxy;
+use super::proxy::{Proxy, ProxySource};
 use super::ros_names;
 use super::settings::{
     Aws, Batch, Encoding, Health, LastWill, Mqtt, Payload, Presence, Provisioning, Qos, Queue, QueueDurability, Quotas,
@@ -106,8 +106,20 @@ fn mqtt(root: &Section, report: &mut Report<'_>) -> Option<Mqtt> {
         quotas: quotas(root)?,
         last_will,
         presence,
-        proxy: root.text("mqtt.proxy.url").map(Proxy::parse).transpose().ok()?,
+        proxy: proxy(root, report)?,
     })
+}
+
+/// The proxy, if there is one; `None` if what is said of it is reported.
+fn proxy(root: &Section, report: &mut Report<'_>) -> Option<Option<ProxySource>> {
+    let url = root.text("mqtt.proxy.url").map(Proxy::parse).transpose().ok()?;
+    let file = root.text("mqtt.proxy.url_file");
+    if url.is_some() && file.is_some() {
+        let allowed = "allowed is one of the two: `url`, or `url_file`, which names a file that holds it".to_owned();
+        report.add(root.tag_of("mqtt.proxy.url_file"), "mqtt.proxy.url_file", "a file beside `url`".into(), allowed);
+    }
+    let file = file.map(|file| ProxySource::File { url_file: file.into() });
+    Some(url.map(ProxySource::Url).or(file))
 }
 
 /// Basic Ingest has no message broker, which would keep the message.

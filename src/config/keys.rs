@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 
+use super::credentials::CREDENTIALS_DIRECTORY;
 use super::kind::Kind;
 use super::proxy::Proxy;
 use super::ros_names;
@@ -64,7 +65,9 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 /// Ages and deadlines: a clock can count a year ahead, and below 100 ms nothing would ever be young enough.
 const AGE: Kind = Kind::Duration(Duration::from_millis(100), YEAR);
 const TEXT: Kind = Kind::Text(check_text);
+/// A file that is only read; a credential of systemd's may stand there.
 const FILE: Kind = Kind::Text(check_file);
+const DIRECTORY: Kind = Kind::Text(check_path);
 const ROS_TOPIC: Kind = Kind::Text(ros_names::check_topic);
 const ROS_TYPE: Kind = Kind::Text(ros_names::check_type);
 /// An MQTT topic with placeholders; judged when they are filled in.
@@ -145,7 +148,12 @@ const LAST_WILL: &[Key] = &[
 const PRESENCE: &[Key] =
     &[key("topic", TEMPLATE).required(), key("online", MESSAGE).or("online"), key("offline", MESSAGE).or("offline")];
 
-const PROXY: &[Key] = &[key("url", Kind::Text(|url| Proxy::parse(url).map(drop))).required()];
+const PROXY: &[Key] = &[
+    key("url", Kind::Text(|url| Proxy::parse(url).map(drop)))
+        .required_without("url_file")
+        .note("or `url_file` names a file that holds it"),
+    key("url_file", FILE),
+];
 
 const ROS: &[Key] = &[
     key("node_name", Kind::Text(ros_names::check_node)).or("iot_bridge"),
@@ -155,7 +163,7 @@ const ROS: &[Key] = &[
 const QUEUE: &[Key] = &[
     key("memory", Kind::Size(MIB, TIB)).or("32 MiB"),
     key("disk", Kind::Size(0, 1 << 50)).or("1 GiB"),
-    key("directory", FILE).or("/var/lib/iot-bridge/queue"),
+    key("directory", DIRECTORY).or("/var/lib/iot-bridge/queue"),
     key("durability", Kind::Choice(&["memory", "spill", "always"])).or("spill"),
     key("sync", Kind::WordOr("each", &Kind::Duration(Duration::from_millis(1), MINUTE))).or("100 ms"),
     key("overflow", Kind::Choice(&["drop-oldest", "drop-newest"])).or("drop-oldest"),
@@ -250,12 +258,23 @@ fn check_message(text: &str) -> Result<(), String> {
 }
 
 fn check_file(path: &str) -> Result<(), String> {
+    match path.strip_prefix(CREDENTIALS_DIRECTORY) {
+        Some("" | "/") => Err(format!("the name of a credential has to follow `{CREDENTIALS_DIRECTORY}/`")),
+        Some(name) if name.starts_with('/') => check_path(name),
+        _ => check_path(path),
+    }
+}
+
+fn check_path(path: &str) -> Result<(), String> {
     check_text(path)?;
     if path.contains('\0') {
         return Err("a path can't contain the NUL character".into());
     }
     if path.starts_with('~') || path.contains('$') {
-        return Err("a path is taken as it stands, `~` and variables are not replaced; write it in full".into());
+        return Err(format!(
+            "a path is taken as it stands, `~` and variables are not replaced, but for `{CREDENTIALS_DIRECTORY}/` at the \
+             start of a certificate's, a key's and `url_file`'s; write it in full"
+        ));
     }
     Ok(())
 }
@@ -356,5 +375,22 @@ mod tests {
         assert!(check_file("~/certs/robot1.pem").is_err());
         assert!(check_file("$HOME/robot1.pem").is_err());
         assert!(check_file(" ").is_err());
+        assert!(check_path("${CREDENTIALS_DIRECTORY}/queue").is_err());
+    }
+
+    /// systemd's directory of credentials may begin a path, and nothing else of the kind.
+    #[test]
+    fn a_path_may_begin_with_systemds_credentials() {
+        assert_eq!(check_file("${CREDENTIALS_DIRECTORY}/robot.key"), Ok(()));
+        for wrong in [
+            "${CREDENTIALS_DIRECTORY}",
+            "${CREDENTIALS_DIRECTORY}/",
+            "${CREDENTIALS_DIRECTORY}x",
+            "$CREDENTIALS_DIRECTORY/robot.key",
+            "/a/${CREDENTIALS_DIRECTORY}/robot.key",
+            "${CREDENTIALS_DIRECTORY}/$HOME",
+        ] {
+            assert!(check_file(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -36,7 +36,8 @@ pub struct Loaded {
 
 /// Loads the configuration from `path`, or from [`DEFAULT_DIRECTORY`].
 ///
-/// `environment` is [`std::env::vars_os`]. Nothing but the configuration's own files is looked at: whether certificates
+/// `environment` is [`std::env::vars_os`]; CREDENTIALS_DIRECTORY in it is where paths that begin with
+/// [`CREDENTIALS_DIRECTORY`](super::CREDENTIALS_DIRECTORY) lead, without it they stay as they are. Nothing but the configuration's own files is looked at: whether certificates
 /// exist is for whoever uses them.
 ///
 /// # Errors
@@ -94,6 +95,24 @@ fn main_file(directory: &Path) -> Option<PathBuf> {
 /// # Errors
 /// As [`load`].
 pub fn load_file(path: &Path, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Problems> {
+    let environment: Vec<_> = environment.into_iter().collect();
+    let credentials = environment.iter().find(|(name, _)| name == "CREDENTIALS_DIRECTORY");
+    let credentials = credentials.map(|(_, directory)| PathBuf::from(directory));
+    let mut loaded = load_sources(path, environment);
+    if let Some(directory) = credentials {
+        match &mut loaded {
+            Ok(loaded) => {
+                loaded.settings.find_credentials(&directory);
+                loaded.credentials.find_credentials(&directory);
+            }
+            Err(Problems { credentials: Some(credentials), .. }) => credentials.find_credentials(&directory),
+            Err(_) => {}
+        }
+    }
+    loaded
+}
+
+fn load_sources(path: &Path, environment: Vec<(OsString, OsString)>) -> Result<Loaded, Problems> {
     let (variables, mut problems) = environment::read(environment);
     let main = Document::read(path);
     let is_sample = main.as_ref().is_ok_and(|main| main.is_json && sample::is_sample(&main.values));

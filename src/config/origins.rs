@@ -37,6 +37,11 @@ impl Origin {
         Origin { source: Source::Custom(name.to_owned()), kind: OriginKind::Variable { text } }
     }
 
+    /// Its path, if it is a file.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        self.source.file_path()
+    }
+
     /// Path or name, for people.
     pub fn name(&self) -> String {
         match &self.source {
@@ -116,7 +121,7 @@ impl Origins {
 
     /// Files that were read, the main one first.
     pub fn files(&self) -> impl Iterator<Item = &std::path::Path> {
-        self.all.iter().filter_map(|origin| origin.source.file_path())
+        self.all.iter().filter_map(Origin::path)
     }
 
     /// Names of the environment variables that were taken.

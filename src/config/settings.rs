@@ -3,18 +3,21 @@
 //! A value of these types is known to be usable: limits are checked, templates are expanded as far as the
 //! configuration can, paths are absolute or relative to the working directory as written.
 //!
-//! They serialize to the configuration's own vocabulary, and what is printed so reads back as the same settings.
+//! They serialize to the configuration's own vocabulary, and what is printed so reads back as the same settings, but for
+//! secrets, which are not printed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::credentials::expand;
 use super::mqtt_topic::{TopicFault, check_publish_topic};
-use super::proxy::Proxy;
+use super::proxy::ProxySource;
 use super::template::fill_type;
 use super::units::{serialize_duration, serialize_size};
 
@@ -33,9 +36,36 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings as a configuration file would say them, defaults included. They hold paths of keys, no secrets.
+    /// The settings as a configuration file would say them, defaults included, with `***` in the place of secrets.
     pub fn to_toml(&self) -> Result<String, toml_edit::ser::Error> {
         toml_edit::ser::to_string_pretty(self)
+    }
+
+    /// The same with the secrets: for a file that only its owner reads.
+    pub fn to_secret_toml(&self) -> Result<String, toml_edit::TomlError> {
+        let mut document: toml_edit::DocumentMut = self.to_toml().unwrap_or_default().parse()?;
+        if let Some(ProxySource::Url(proxy)) = &self.mqtt.proxy {
+            document["mqtt"]["proxy"]["url"] = toml_edit::value(proxy.secret_url());
+        }
+        for (name, value) in self.aws.provisioning.iter().flat_map(|provisioning| &provisioning.parameters) {
+            document["aws"]["provisioning"]["parameters"][name] = toml_edit::value(value);
+        }
+        Ok(document.to_string())
+    }
+
+    /// Whether they hold what others must not read: a proxy's password, or what provisioning is told of the robot, which
+    /// a template's hook may take as a proof.
+    pub fn hold_secrets(&self) -> bool {
+        let told = self.aws.provisioning.as_ref().is_some_and(|provisioning| !provisioning.parameters.is_empty());
+        told || self.mqtt.proxy.as_ref().is_some_and(ProxySource::holds_password)
+    }
+
+    /// Puts `directory` in the place of `${CREDENTIALS_DIRECTORY}` in paths.
+    pub(super) fn find_credentials(&mut self, directory: &Path) {
+        self.aws.find_credentials(directory);
+        if let Some(ProxySource::File { url_file }) = &mut self.mqtt.proxy {
+            expand(url_file, directory);
+        }
     }
 }
 
@@ -78,6 +108,19 @@ impl Aws {
         !is_unnamed(&self.thing)
     }
 
+    /// Puts `directory` in the place of `${CREDENTIALS_DIRECTORY}` in paths.
+    pub(super) fn find_credentials(&mut self, directory: &Path) {
+        expand(&mut self.certificate, directory);
+        expand(&mut self.private_key, directory);
+        if let Some(root_ca) = &mut self.root_ca {
+            expand(root_ca, directory);
+        }
+        if let Some(claim) = &mut self.provisioning {
+            expand(&mut claim.claim_certificate, directory);
+            expand(&mut claim.claim_private_key, directory);
+        }
+    }
+
     /// Gives the thing the name `thing`, and the client id too if that is to be the same. What is configured stays.
     pub fn name(&mut self, thing: &str) {
         for name in [&mut self.thing, &mut self.client_id] {
@@ -93,8 +136,8 @@ pub fn fill_thing<'a>(topic: &'a str, thing: &str) -> Cow<'a, str> {
     if topic.contains(UNNAMED) { topic.replace(UNNAMED, thing).into() } else { topic.into() }
 }
 
-/// Fleet provisioning by claim.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Fleet provisioning by claim. Its parameters are printed by name only.
+#[derive(Clone, PartialEq, Serialize)]
 pub struct Provisioning {
     /// Name of the provisioning template.
     pub template: String,
@@ -102,9 +145,27 @@ pub struct Provisioning {
     pub claim_certificate: PathBuf,
     /// PEM file with the private key of `claim_certificate`.
     pub claim_private_key: PathBuf,
-    /// What the template and its hook are told of this robot.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// What the template and its hook are told of this robot. The hook may take it as a proof of who asks.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "serialize_names")]
     pub parameters: BTreeMap<String, String>,
+}
+
+/// In the place of what must not be printed.
+const HIDDEN: &str = "***";
+
+fn serialize_names<S: Serializer>(parameters: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(parameters.keys().map(|name| (name, HIDDEN)))
+}
+
+impl fmt::Debug for Provisioning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provisioning")
+            .field("template", &self.template)
+            .field("claim_certificate", &self.claim_certificate)
+            .field("claim_private_key", &self.claim_private_key)
+            .field("parameters", &self.parameters.keys())
+            .finish()
+    }
 }
 
 /// How the connection behaves.
@@ -124,7 +185,7 @@ pub struct Mqtt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence: Option<Presence>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<ProxySource>,
 }
 
 /// Version of MQTT.

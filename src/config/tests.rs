@@ -208,6 +208,7 @@ fn the_password_of_a_proxy_stays_secret() {
     let url = "IOT_BRIDGE_MQTT__PROXY__URL";
     let settings = Place::new().file("config.toml", MINIMAL).variable(url, "http://robot:secret@proxy:3128").settings();
     let proxy = settings.mqtt.proxy.clone().expect("it is there");
+    let proxy = proxy.proxy().expect("no file is needed");
     assert_eq!(proxy.credentials.as_ref().map(|found| found.password.as_str()), Some("secret"));
     let printed = settings.to_toml().expect("serializes");
     assert!(printed.contains("url = \"http://robot:***@proxy:3128\"") && !printed.contains("secret"), "{printed}");
@@ -357,8 +358,12 @@ fn what_is_set_beside_provisioning_stays_in_force() {
     assert_eq!(aws.certificate, Path::new("own.pem"));
     let provisioning = aws.provisioning.as_ref().expect("it is there");
     assert_eq!(provisioning.parameters, [("SerialNumber".to_owned(), "0012".to_owned())].into());
+    // They may be a proof of who asks: printed by name only, whatever way, and written whole where that is meant.
     let printed = settings.to_toml().expect("prints");
-    assert_eq!(Place::new().file("config.toml", &printed).settings(), settings, "{printed}");
+    assert!(printed.contains("SerialNumber = \"***\"") && !printed.contains("0012"), "{printed}");
+    assert!(!format!("{settings:?}").contains("0012") && format!("{settings:?}").contains("SerialNumber"));
+    let written = settings.to_secret_toml().expect("prints");
+    assert_eq!(Place::new().file("config.toml", &written).settings(), settings, "{written}");
 
     let variable = "IOT_BRIDGE_AWS__PROVISIONING__PARAMETERS";
     let table = Place::new().file("config.toml", FLEET).variable(variable, "{SerialNumber=\"0012\"}").settings();
@@ -422,9 +427,9 @@ fn problems_of_the_sample_are_told_in_its_own_words() {
 #[test]
 fn every_key_is_accepted_or_refused_as_not_supported_yet() {
     let problems = Place::new().file("config.toml", EVERY_KEY).load().expect_err("much isn't built yet");
-    // The file has both, which no connection can.
-    let (mut refused, both) = (BTreeSet::new(), "mqtt.last_will");
-    for problem in problems.iter().filter(|problem| problem.key != both) {
+    // The file has both of two that stand for each other.
+    let (mut refused, both) = (BTreeSet::new(), ["mqtt.last_will", "mqtt.proxy.url_file"]);
+    for problem in problems.iter().filter(|problem| !both.contains(&problem.key.as_str())) {
         assert!(problem.allowed.starts_with("not supported yet"), "{problem}");
         refused.insert(problem.key.as_str());
     }
@@ -486,8 +491,8 @@ fn the_example_for_operators_loads_and_names_every_key_that_is_built() {
     let within = |path: &str, table: &str| path.strip_prefix(table).is_some_and(|rest| rest.starts_with(['.', '[']));
     let paths = super::keys::paths();
     for path in &paths {
-        if within(path, "mqtt.presence") || path == "mqtt.presence" {
-            // It can't be in force beside [mqtt.last_will].
+        if within(path, "mqtt.presence") || ["mqtt.presence", "mqtt.proxy.url_file"].contains(&path.as_str()) {
+            // It can't be in force beside [mqtt.last_will] or `url`.
             let name = path.rsplit('.').next().expect("a name");
             assert!(example.contains(&format!("# {name} = ")) || example.contains(&format!("# [{path}]")), "{path}");
             continue;
@@ -511,4 +516,32 @@ fn the_example_for_operators_loads_and_names_every_key_that_is_built() {
             assert_eq!(shown.trim().trim_matches('"'), default, "etc/config.toml shows another default of {path}");
         }
     }
+}
+
+/// What systemd hands to the service is found where the environment says, and stays as it is written where it does not.
+#[test]
+fn credentials_of_systemd_are_found_by_their_name() {
+    let text = format!(
+        "{}\n[mqtt.proxy]\nurl_file = \"${{CREDENTIALS_DIRECTORY}}/proxy\"\n",
+        MINIMAL.replace("robot1.key", "${CREDENTIALS_DIRECTORY}/robot1.key")
+    );
+    let place = Place::new().file("config.toml", &text);
+    let settings = place.settings();
+    assert_eq!(settings.aws.private_key, Path::new("${CREDENTIALS_DIRECTORY}/robot1.key"));
+    let loaded = place.variable("CREDENTIALS_DIRECTORY", "/run/credentials/iot-bridge.service").load().unwrap();
+    assert_eq!(loaded.settings.aws.private_key, Path::new("/run/credentials/iot-bridge.service/robot1.key"));
+    assert_eq!(loaded.credentials.aws.private_key, loaded.settings.aws.private_key);
+    let file = PathBuf::from("/run/credentials/iot-bridge.service/proxy");
+    assert_eq!(loaded.credentials.proxy_file.as_ref(), Some(&file));
+    assert_eq!(loaded.settings.mqtt.proxy, Some(ProxySource::File { url_file: file }));
+    assert_eq!(loaded.settings.aws.certificate, Path::new("robot1.pem"));
+}
+
+/// The URL of a proxy stands in one place.
+#[test]
+fn a_proxy_has_one_url() {
+    let both = format!("{MINIMAL}\n[mqtt.proxy]\nurl = \"http://proxy\"\nurl_file = \"/proxy\"\n");
+    let problems = Place::new().file("config.toml", &both).load().expect_err("two");
+    assert_eq!(keys(&problems), ["mqtt.proxy.url_file"]);
+    assert!(problems.iter().all(|problem| problem.allowed.contains("one of the two")), "{problems}");
 }

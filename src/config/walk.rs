@@ -1,6 +1,7 @@
 //! The walk over what was read: every key is known, of the right kind, within its bounds, and built already.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use figment::value::{Dict, Tag, Value};
@@ -51,6 +52,11 @@ impl<'a> Report<'a> {
     /// Whether any source has a problem with `key`.
     fn has(&self, key: &str) -> bool {
         self.keys.contains(key)
+    }
+
+    /// The file behind `tag`, if it is one.
+    pub fn file(&self, tag: Tag) -> Option<&Path> {
+        self.origins.get(tag).path()
     }
 
     /// Path or name of the source behind `tag`.
@@ -210,7 +216,10 @@ impl Walker<'_, '_> {
                         continue;
                     }
                     if let Some(Checked::Text(text)) = self.single(key, &Kind::Text(|_| Ok(())), value, &shown) {
-                        names.insert(name.clone(), text);
+                        names.insert(name.clone(), text.clone());
+                        // Each may come from a source of its own.
+                        let within = join(&within, &key_part(name));
+                        section.values.insert(within, (Checked::Text(text), value.tag()));
                     }
                 }
                 Some(Checked::Names(names))

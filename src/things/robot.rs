@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::files::{self, PROGRAM, PUBLIC};
+use super::files::{self, PROGRAM, PUBLIC, SECRET};
 use super::stop::Stop;
 use super::template::verify;
 use crate::config::Settings;
@@ -83,8 +83,12 @@ impl RobotFiles {
         };
         self.make_directories()?;
         write(&self.root_ca, root_ca, PUBLIC)?;
-        write(&self.config, config, PUBLIC)?;
+        // What it holds shows when it is read.
+        write(&self.config, config, SECRET)?;
         let settings = verify(&self.config)?;
+        if !settings.hold_secrets() {
+            write(&self.config, config, PUBLIC)?;
+        }
         write(&self.sample, &sample(&settings), PUBLIC)?;
         write(&self.installer, &self.installer_text(), PROGRAM)
     }

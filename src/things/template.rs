@@ -93,7 +93,7 @@ impl Template {
             Some(toml) => toml.parse().map_err(|error| broken(&error))?,
             None => {
                 let loaded = config::load_file(&self.path, overlay(endpoint, thing, self.is_sample))?;
-                let toml = loaded.settings.to_toml().map_err(|error| broken(&error))?;
+                let toml = loaded.settings.to_secret_toml().map_err(|error| broken(&error))?;
                 toml.parse().map_err(|error| broken(&error))?
             }
         };

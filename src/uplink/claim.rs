@@ -268,7 +268,7 @@ impl<'a> Exchange<'a> {
     /// Connects.
     async fn open(claim: &'a Claim, tls: Arc<ClientConfig>) -> Result<Self, Fault> {
         let client = Client::connect(&claim.claim, &claim.mqtt, tls).await;
-        let client = client.map_err(|failure| classify(&failure, Peer::to(&claim.claim, &claim.mqtt)))?;
+        let client = client.map_err(|failure| classify(&failure, Peer::to(&claim.claim)))?;
         Ok(Exchange { claim, client, ticks: ticks() })
     }
 
@@ -340,7 +340,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn fault(&self, failure: &Failure, topic: &str) -> Fault {
-        let fault = classify(failure, Peer::connected(&self.claim.claim, &self.claim.mqtt));
+        let fault = classify(failure, Peer::connected(&self.claim.claim));
         match fault.kind {
             FaultKind::Closed => {
                 let sentence = format!("the broker closed the connection over {topic}, it seems; {}", self.remedy());

@@ -22,7 +22,7 @@ use tokio::time::sleep;
 
 pub(super) use proxy::ProxyFailure;
 
-use crate::config::Proxy;
+use crate::config::{Proxy, ProxyFileProblem, ProxySource};
 
 /// RFC 8305, section 5: "Connection Attempt Delay".
 const NEXT_AFTER: Duration = Duration::from_millis(250);
@@ -36,12 +36,23 @@ pub(super) enum DialFailure {
     /// None of the addresses can be connected to. This is what the last one said.
     #[error("no address can be connected to ({0})")]
     Connect(#[source] io::Error),
-    /// The same for the proxy.
-    #[error("the proxy cannot be connected to ({0})")]
-    NoProxy(#[source] Box<DialFailure>),
+    /// The file with the proxy's URL can't be used.
+    #[error(transparent)]
+    ProxyFile(#[from] ProxyFileProblem),
+    /// The proxy's name has no address, or none of its addresses can be connected to.
+    #[error("the proxy cannot be connected to ({failure})")]
+    NoProxy {
+        proxy: Box<Proxy>,
+        #[source]
+        failure: Box<DialFailure>,
+    },
     /// The proxy makes no connection.
-    #[error("the proxy makes no connection: {0}")]
-    Proxy(#[from] ProxyFailure),
+    #[error("the proxy makes no connection: {failure}")]
+    Proxy {
+        proxy: Box<Proxy>,
+        #[source]
+        failure: ProxyFailure,
+    },
 }
 
 /// Connects to `host`, through `proxy` if there is one, which then looks the name up. `patience` is how long the
@@ -49,16 +60,26 @@ pub(super) enum DialFailure {
 pub(super) async fn dial(
     host: &str,
     port: u16,
-    proxy: Option<&Proxy>,
+    proxy: Option<&ProxySource>,
     patience: Duration,
 ) -> Result<TcpStream, DialFailure> {
-    match proxy {
-        None => connect(host, port, patience).await,
-        Some(proxy) => {
-            let stream = connect(&proxy.host, proxy.port, patience).await;
-            let stream = stream.map_err(|failure| DialFailure::NoProxy(Box::new(failure)))?;
-            Ok(proxy::tunnel(stream, host, port, proxy).await?)
+    let Some(source) = proxy else { return connect(host, port, patience).await };
+    let proxy = Box::new(read(source).await?);
+    match connect(&proxy.host, proxy.port, patience).await {
+        Ok(stream) => {
+            let tunnel = proxy::tunnel(stream, host, port, &proxy).await;
+            tunnel.map_err(|failure| DialFailure::Proxy { proxy, failure })
         }
+        Err(failure) => Err(DialFailure::NoProxy { proxy, failure: Box::new(failure) }),
+    }
+}
+
+/// The proxy that `source` tells of. A file is read away from the task: the disk may take its time.
+async fn read(source: &ProxySource) -> Result<Proxy, DialFailure> {
+    let source = source.clone();
+    match tokio::task::spawn_blocking(move || source.proxy()).await {
+        Ok(read) => Ok(read?),
+        Err(error) => Err(DialFailure::Name(error.into())),
     }
 }
 

@@ -41,7 +41,7 @@ impl Session {
         let loaded = tokio::task::spawn_blocking(move || tls::load(&files, SystemTime::now())).await;
         let credentials = loaded.map_err(|error| Fault::new(FaultKind::Credentials, error.to_string()))??;
         let connected = Client::connect(aws, &mqtt, credentials.config).await;
-        let client = connected.map_err(|failure| classify(&failure, Peer::to(aws, &mqtt)))?;
+        let client = connected.map_err(|failure| classify(&failure, Peer::to(aws)))?;
         Ok(Session { client, aws: aws.clone(), mqtt, ticks: ticks() })
     }
 
@@ -81,7 +81,7 @@ impl Session {
     /// If it does not, or the connection ends.
     pub async fn subscribe(&mut self, filter: &str, qos: Qos) -> Result<(), Fault> {
         let asked = self.client.subscribe(&[filter], qos);
-        asked.map_err(|failure| classify(&failure, Peer::connected(&self.aws, &self.mqtt)))?;
+        asked.map_err(|failure| classify(&failure, Peer::connected(&self.aws)))?;
         self.until("a subscription", |event| match event {
             Event::Subscribed { granted: true, .. } => Some(Ok(())),
             Event::Subscribed { .. } => {
@@ -156,7 +156,7 @@ impl Session {
                     Err(failure) => failure,
                 },
             };
-            return Err(classify(&failure, Peer::connected(&self.aws, &self.mqtt)));
+            return Err(classify(&failure, Peer::connected(&self.aws)));
         }
     }
 }

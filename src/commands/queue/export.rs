@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::bar::Bar;
 use super::{files, held, look};
+use crate::accounts;
 use crate::config::{Priority, Qos};
 use crate::queue::disk::files::Files;
 use crate::queue::disk::format::{StoredRecord, StoredRoute};
@@ -67,7 +68,13 @@ pub fn execute(directory: &Path, output: Option<&Path>) -> anyhow::Result<ExitCo
     let records = match output {
         Some(path) => {
             let cannot = || format!("can't write {}", path.display());
-            let mut out = BufWriter::new(create(path).with_context(cannot)?);
+            let created = create(path).map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    anyhow!("{} can't be written by the user {}", path.display(), accounts::own_name())
+                }
+                _ => anyhow::Error::new(error).context(cannot()),
+            });
+            let mut out = BufWriter::new(created?);
             let records = export(&files, &survey, &mut out).with_context(cannot)?;
             // Somebody may purge the queue next.
             out.get_ref().sync_all().with_context(cannot)?;

@@ -5,11 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::RobotFiles;
+use crate::accounts::{SERVICE, group_id};
 use crate::things::files::{self, PUBLIC, SECRET};
 use crate::things::stop::Stop;
 
-/// The group of the service, as the package makes it.
-const GROUP: &str = "iot-bridge";
 /// Mode of a private key that the service's group may read.
 const FOR_GROUP: u32 = 0o640;
 
@@ -45,17 +44,10 @@ pub fn install(from: &RobotFiles, thing: &str, to: &Path) -> Result<Vec<PathBuf>
 /// Lets the service's group read a private key, if there is such a group and this process may.
 fn open_to_service(key: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    let Some(group) = group_id(GROUP)? else { return Ok(()) };
+    let Some(group) = group_id(SERVICE)? else { return Ok(()) };
     match std::os::unix::fs::chown(key, None, Some(group)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
         other => other?,
     }
     fs::set_permissions(key, fs::Permissions::from_mode(FOR_GROUP))
-}
-
-/// The number of a group of this machine (group(5)).
-fn group_id(name: &str) -> io::Result<Option<u32>> {
-    let groups = fs::read_to_string("/etc/group")?;
-    let line = groups.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    Ok(line.and_then(|rest| rest.split(':').nth(1)).and_then(|number| number.parse().ok()))
 }

@@ -10,7 +10,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError};
 
 use super::{Fault, FaultKind, reasons};
-use crate::config::{Aws, Mqtt};
+use crate::config::{Aws, Proxy};
 use crate::uplink::CONNECT_TIMEOUT;
 use crate::uplink::client::Failure;
 use crate::uplink::dial::{DialFailure, ProxyFailure, authority};
@@ -19,20 +19,19 @@ use crate::uplink::dial::{DialFailure, ProxyFailure, authority};
 #[derive(Debug, Clone, Copy)]
 pub(in crate::uplink) struct Peer<'a> {
     pub aws: &'a Aws,
-    pub mqtt: &'a Mqtt,
     /// Whether the broker had accepted the connection.
     pub connected: bool,
 }
 
 impl<'a> Peer<'a> {
     /// A peer that is being connected to.
-    pub fn to(aws: &'a Aws, mqtt: &'a Mqtt) -> Self {
-        Peer { aws, mqtt, connected: false }
+    pub fn to(aws: &'a Aws) -> Self {
+        Peer { aws, connected: false }
     }
 
     /// A peer that has accepted the connection.
-    pub fn connected(aws: &'a Aws, mqtt: &'a Mqtt) -> Self {
-        Peer { aws, mqtt, connected: true }
+    pub fn connected(aws: &'a Aws) -> Self {
+        Peer { aws, connected: true }
     }
 }
 
@@ -86,29 +85,29 @@ fn dial_fault(failure: &DialFailure, peer: Peer<'_>) -> Fault {
             Fault::new(FaultKind::NameNotFound, format!("the name {endpoint} is not found ({error})"))
         }
         DialFailure::Connect(error) => connect_fault(error, &format!("{endpoint}:{port}")),
-        DialFailure::NoProxy(failure) => match failure.as_ref() {
-            DialFailure::Name(error) => {
-                let host = peer.mqtt.proxy.as_ref().map(|proxy| proxy.host.as_str()).unwrap_or_default();
-                Fault::new(FaultKind::NameNotFound, format!("the name of the proxy {host} is not found ({error})"))
-            }
-            DialFailure::Connect(error) => connect_fault(error, &proxy_name(peer)),
+        DialFailure::ProxyFile(problem) => Fault::new(FaultKind::Credentials, problem.to_string()),
+        DialFailure::NoProxy { proxy, failure } => match failure.as_ref() {
+            DialFailure::Name(error) => Fault::new(
+                FaultKind::NameNotFound,
+                format!("the name of the proxy {} is not found ({error})", proxy.host),
+            ),
+            DialFailure::Connect(error) => connect_fault(error, &proxy_name(proxy)),
             other => dial_fault(other, peer),
         },
-        DialFailure::Proxy(failure) => proxy_fault(failure, peer),
+        DialFailure::Proxy { proxy, failure } => proxy_fault(failure, proxy, peer),
     }
 }
 
-fn proxy_name(peer: Peer<'_>) -> String {
-    let place = peer.mqtt.proxy.as_ref().map(|proxy| authority(&proxy.host, proxy.port));
-    format!("the proxy {}", place.unwrap_or_default())
+fn proxy_name(proxy: &Proxy) -> String {
+    format!("the proxy {}", authority(&proxy.host, proxy.port))
 }
 
-fn proxy_fault(failure: &ProxyFailure, peer: Peer<'_>) -> Fault {
+fn proxy_fault(failure: &ProxyFailure, proxy: &Proxy, peer: Peer<'_>) -> Fault {
     let Aws { endpoint, port, .. } = peer.aws;
-    let proxy = proxy_name(peer);
+    let has = proxy.credentials.is_some();
+    let proxy = proxy_name(proxy);
     let (kind, sentence) = match failure {
         ProxyFailure::Status { code: 407, .. } => {
-            let has = peer.mqtt.proxy.as_ref().is_some_and(|proxy| proxy.credentials.is_some());
             let why =
                 if has { "does not accept its user name and password" } else { "asks for a user name and a password" };
             (FaultKind::ProxyAuthentication, format!("{proxy} {why} (407)"))

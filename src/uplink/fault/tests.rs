@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::config::{Aws, Mqtt, Proxy, Quotas, Reconnect, Version};
+use crate::config::{Aws, Mqtt, Proxy, ProxySource, Quotas, Reconnect, Version};
 use crate::uplink::certificates::{Authority, Identity, Valid};
 use crate::uplink::client::{Client, Failure, Reason};
 use crate::uplink::tls;
@@ -94,14 +94,14 @@ async fn attempt(aws: &Aws) -> Fault {
     attempt_with(aws, Version::V3_1_1, None).await
 }
 
-async fn attempt_with(aws: &Aws, version: Version, proxy: Option<Proxy>) -> Fault {
+async fn attempt_with(aws: &Aws, version: Version, proxy: Option<ProxySource>) -> Fault {
     let mqtt = mqtt(version, proxy);
     let credentials = tls::load(aws, SystemTime::now()).unwrap();
     let failure = Client::connect(aws, &mqtt, credentials.config).await.unwrap_err();
-    classify(&failure, Peer::to(aws, &mqtt))
+    classify(&failure, Peer::to(aws))
 }
 
-fn mqtt(version: Version, proxy: Option<Proxy>) -> Mqtt {
+fn mqtt(version: Version, proxy: Option<ProxySource>) -> Mqtt {
     let second = Duration::from_secs(1);
     Mqtt {
         version,
@@ -155,7 +155,7 @@ async fn a_proxy_that_makes_no_connection() {
     ] {
         let (proxy, serving) = answering_proxy(answer).await;
         let place = format!("the proxy localhost:{} ", proxy.port);
-        let fault = attempt_with(&aws, Version::V5, Some(proxy)).await;
+        let fault = attempt_with(&aws, Version::V5, Some(ProxySource::Url(proxy))).await;
         assert_eq!(fault.kind, kind, "{fault}");
         assert!(fault.sentence.starts_with(&place) && fault.sentence.contains(words), "{fault}");
         assert!(!fault.sentence.contains("ecret"), "{fault}");
@@ -168,12 +168,18 @@ async fn a_proxy_that_makes_no_connection() {
         assert!(request.contains("\r\nProxy-Authorization: Basic cm9ib3Q6cyBlY3JldA==\r\n"), "{request}");
     }
     let nobody = Proxy::parse("http://localhost:9").unwrap();
-    let fault = attempt_with(&aws, Version::V3_1_1, Some(nobody)).await;
+    let fault = attempt_with(&aws, Version::V3_1_1, Some(ProxySource::Url(nobody))).await;
     assert_eq!(fault, Fault::new(FaultKind::Refused, "the proxy localhost:9 refuses connections".into()));
     let nowhere = Proxy::parse("http://proxy.invalid:3128").unwrap();
-    let fault = attempt_with(&aws, Version::V3_1_1, Some(nowhere)).await;
+    let fault = attempt_with(&aws, Version::V3_1_1, Some(ProxySource::Url(nowhere))).await;
     assert_eq!(fault.kind, FaultKind::NameNotFound, "{fault}");
     assert!(fault.sentence.starts_with("the name of the proxy proxy.invalid is not found"), "{fault}");
+    let no_url = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&no_url, "robot:s ecret@localhost").unwrap();
+    let file = ProxySource::File { url_file: no_url.path().to_owned() };
+    let fault = attempt_with(&aws, Version::V5, Some(file)).await;
+    assert_eq!(fault.kind, FaultKind::Credentials, "{fault}");
+    assert!(fault.sentence.contains("holds no URL of a proxy") && !fault.sentence.contains("ecret"), "{fault}");
 }
 
 #[tokio::test]
@@ -303,7 +309,7 @@ fn a_disconnect_that_gives_a_reason() {
         (0xff, FaultKind::Disconnected, "reason 0xff"),
     ] {
         let failure = Failure::Disconnected(Reason(reason).into());
-        let fault = classify(&failure, Peer::connected(&aws, &mqtt));
+        let fault = classify(&failure, Peer::connected(&aws));
         assert_eq!(fault.kind, kind, "{fault}");
         assert!(fault.sentence.contains(words), "{fault}");
     }
