@@ -15,7 +15,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::health::status_socket::StatusSocket;
 use crate::health::{self, Heartbeat, Reporter, TopicCounters, TopicHealth, Watched, metrics, status_socket, systemd};
 use crate::queue::disk::survey::Progress;
 use crate::queue::{KeeperThread, Queue};
@@ -73,7 +72,7 @@ pub async fn run(
     };
     let mut watching = tokio::spawn(health::watch(watched));
     let mut telling = JoinSet::new();
-    telling.spawn(tell_status(Arc::clone(&reporter)));
+    telling.spawn(status_socket::serve(status_socket::path(), Arc::clone(&reporter)));
     if let Some(address) = settings.health.metrics {
         telling.spawn(metrics::serve(address, Arc::clone(&reporter)));
     }
@@ -135,18 +134,6 @@ pub async fn run(
     let ros_ended = ros_ended.map_err(|_| anyhow!("the ROS thread does not stop"))?;
     ros_ended?.map_err(|_| anyhow!("the ROS thread died"))?;
     asked.map(|_| ())
-}
-
-/// Answers `iot-bridge status`. A bridge that can't be asked bridges all the same.
-async fn tell_status(reporter: Arc<Reporter>) {
-    let path = status_socket::path();
-    match StatusSocket::open(path.clone()) {
-        Ok(socket) => socket.serve(reporter).await,
-        Err(error) => {
-            let socket = path.display();
-            tracing::warn!("`iot-bridge status` will not reach this bridge: {socket} cannot be opened: {error}.");
-        }
-    }
 }
 
 /// Opens the queue, and tells systemd how far that is.

@@ -5,7 +5,7 @@ mod mock;
 mod preview;
 mod queue;
 mod run;
-mod status;
+pub mod status;
 
 use std::io::Write;
 use std::process::ExitCode;

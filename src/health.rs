@@ -7,6 +7,7 @@
 //!  heartbeats ─► watch ─► systemd: watchdog and status line
 //! ```
 
+mod clients;
 mod counters;
 pub mod diagnostics;
 mod latency;

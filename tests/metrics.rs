@@ -16,11 +16,13 @@ mod support {
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 use support::port::Port;
-use support::program::Program;
+use support::program::{PATIENCE, Program};
 use support::robot::{Robot, numbered, publish};
 use support::stage::Stage;
 
@@ -43,10 +45,20 @@ struct Sample {
     value: f64,
 }
 
+/// What Prometheus 2 says that it takes.
+const PROMETHEUS: &str = "Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;\
+                          version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n";
+
 /// Sends `request` to `port`; answers head and body.
 fn http(port: u16, request: &str) -> (String, String) {
+    http_with(port, request, "Host: localhost\r\n")
+}
+
+/// As [`http`], with these header lines.
+fn http_with(port: u16, request: &str, headers: &str) -> (String, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(stream, "{request} HTTP/1.1\r\nHost: robot1\r\nConnection: close\r\n\r\n").unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\n{headers}\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -54,7 +66,7 @@ fn http(port: u16, request: &str) -> (String, String) {
 }
 
 fn scrape(port: u16) -> Vec<Sample> {
-    let (head, body) = http(port, "GET /metrics");
+    let (head, body) = http_with(port, "GET /metrics", &format!("Host: 127.0.0.1:{port}\r\n{PROMETHEUS}"));
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("application/openmetrics-text; version=1.0.0"), "{head}");
     let mut parser = Command::new("/usr/bin/python3")
         .args(["-c", PARSER])
@@ -157,6 +169,68 @@ async fn prometheus_reads_the_metrics() {
     }
     assert!(http(port.number(), "GET /").0.starts_with("HTTP/1.1 404"));
     assert!(http(port.number(), "POST /metrics").0.starts_with("HTTP/1.1 405"));
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// Clients that ask again and again, and those that send half a request, keep nobody else from the metrics; a
+/// connection serves one request. A request for another machine's name is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_keeps_others_from_the_metrics() {
+    let stage = Stage::set().await;
+    let port = Port::reserve();
+    let health = format!("[health]\nmetrics = \"0.0.0.0:{}\"\n[[topics]]\nros = \"/numbers\"\n", port.number());
+    let mut program = Program::start(&stage.configure(&health));
+    assert!(program.await_log("for everybody who reaches this address").contains("WARN"));
+    let port = port.number();
+
+    let goes_on = Arc::new(AtomicBool::new(true));
+    let askers: Vec<_> = (0..16)
+        .map(|_| {
+            let goes_on = Arc::clone(&goes_on);
+            std::thread::spawn(move || {
+                let mut answered = 0;
+                while goes_on.load(Ordering::Relaxed) {
+                    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                    // As long as the connection is kept, this asks again.
+                    while write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").is_ok()
+                        && stream.read(&mut [0; 1 << 16]).is_ok_and(|length| length > 0)
+                        && goes_on.load(Ordering::Relaxed)
+                    {
+                        answered += 1;
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    let half_way: Vec<_> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            write!(stream, "GET /metrics HTTP/1.1\r\nHo").unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..5 {
+        let (head, body) = http(port, "GET /metrics");
+        assert!(head.starts_with("HTTP/1.1 200") && body.contains("\niot_bridge_connected "), "{head}\n{body}");
+    }
+    goes_on.store(false, Ordering::Relaxed);
+    drop(half_way);
+    assert!(askers.into_iter().map(|asker| asker.join().unwrap()).sum::<u32>() > 0);
+
+    let machine = rustix::system::uname().nodename().to_str().unwrap().to_owned();
+    for (host, status) in [
+        (format!("127.0.0.1:{port}"), 200),
+        ("[::1]".to_owned(), 200),
+        (format!("{machine}:{port}"), 200),
+        ("attacker.example".to_owned(), 421),
+        (format!("{machine}.attacker.example:{port}"), 421),
+    ] {
+        let (head, body) = http_with(port, "GET /metrics", &format!("Host: {host}\r\n"));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {head}");
+        assert_eq!(body.contains("iot_bridge"), status == 200, "{host}: {body}");
+    }
     assert_eq!(program.terminate().code(), Some(0));
 }
 

@@ -14,13 +14,17 @@ mod support {
 }
 
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use iot_bridge::health::Report;
 use iot_bridge::health::report::{Phase, State, Topic};
-use support::program::{Program, command};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use support::program::{PATIENCE, Program, command};
 use support::robot::{Robot, Stream, numbered, publish};
 use support::stage::Stage;
 
@@ -177,6 +181,124 @@ async fn without_a_bridge_status_says_so() {
     program.await_note("STATUS=Connected.");
     let output = command().arg("status").env("RUNTIME_DIRECTORY", directory.path()).output().unwrap();
     assert!(text(&output).contains("connected for"));
+}
+
+/// A socket that is taken away comes again, one that could not be opened is opened once it can be, and a bridge that
+/// ends leaves the socket of its successor alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_socket_comes_again() {
+    let stage = Stage::set().await;
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = directory.path().join("later");
+    let socket = runtime.join("status.sock");
+    let environment = [("RUNTIME_DIRECTORY", runtime.to_str().unwrap())];
+    let config = stage.configure(&format!("disk = 0\n{TOPICS}"));
+    let mut program = Program::start_with(&config, &environment);
+    assert!(program.await_log("status.sock cannot be opened: ").contains("WARN"));
+    std::fs::create_dir(&runtime).unwrap();
+    program.await_log("`iot-bridge status` reaches this bridge again.");
+    let started = || -> Option<u64> {
+        let output = command().args(["status", "--json"]).env("RUNTIME_DIRECTORY", &runtime).output().unwrap();
+        output.status.success().then(|| serde_json::from_slice::<Report>(&output.stdout).unwrap().started)
+    };
+    let first = started().expect("an answer");
+    std::fs::remove_file(&socket).unwrap();
+    await_that(|| started() == Some(first));
+
+    // The clock of `started` counts seconds.
+    await_that(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() > first);
+    std::fs::remove_file(&socket).unwrap();
+    let mut successor = Program::start_with(&config, &environment);
+    await_that(|| started().is_some());
+    if started() == Some(first) {
+        // The first was the faster one.
+        assert_eq!(program.terminate().code(), Some(0));
+        await_that(|| started().is_some());
+    } else {
+        assert_eq!(program.terminate().code(), Some(0));
+    }
+    assert!(started().is_some_and(|second| second > first) && socket.exists());
+    assert_eq!(successor.terminate().code(), Some(0));
+    assert!(!socket.exists());
+}
+
+fn await_that(mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "it never holds");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Of a bridge that does not answer, `status` says so and ends; `--watch` goes on and shows when it answers again.
+/// Readers that take nothing keep nobody from asking.
+#[tokio::test(flavor = "multi_thread")]
+async fn status_never_hangs() {
+    let stage = Stage::set().await;
+    // More than a socket holds, so that whoever does not read keeps the bridge writing.
+    let topics: String =
+        (0..1000).map(|number| format!("[[topics]]\nros = \"/nobody_publishes_{number}\"\n")).collect();
+    let mut program = Program::start(&stage.configure(&topics));
+    let socket = program.runtime_directory().join("status.sock");
+    program.await_report(|report| report.connection.phase.is_connected());
+    let idle: Vec<_> = (0..48).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    assert_eq!(program.report().topics.len(), 1000);
+    drop(idle);
+
+    let mut watch = program.status();
+    let mut watch = watch.args(["--watch", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut reports = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut complaints = BufReader::new(watch.stderr.take().unwrap()).lines();
+    reports.next().unwrap().unwrap();
+    program.signal("STOP");
+    let stopped = program.status().stderr(Stdio::piped()).spawn().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let busy = full_listener(&directory.path().join("status.sock"));
+    let mut full = command();
+    let full = full.arg("status").env("RUNTIME_DIRECTORY", directory.path()).stderr(Stdio::piped()).spawn().unwrap();
+    for (output, whose) in [
+        (
+            stopped.wait_with_output().unwrap(),
+            format!("the bridge with pid {} does not answer within 5 s", program.id()),
+        ),
+        (
+            full.wait_with_output().unwrap(),
+            format!("the bridge behind {}/status.sock does not answer", directory.path().display()),
+        ),
+    ] {
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(complaint.contains(&whose) && complaint.contains("systemctl restart iot-bridge"), "{complaint}");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    }
+    drop(busy);
+    // What was asked before it stopped may still be answered.
+    assert!(complaints.next().unwrap().unwrap().contains("does not answer within 5 s"));
+    program.signal("CONT");
+    let report: Report = serde_json::from_str(&reports.next().unwrap().unwrap()).unwrap();
+    assert_eq!(report.topics.len(), 1000);
+    drop(reports);
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// A listener at `path` that takes no connection and has no place for one that waits.
+fn full_listener(path: &Path) -> (OwnedFd, Vec<OwnedFd>) {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = || socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+    let (listener, address) = (socket(), SocketAddrUnix::new(path).unwrap());
+    rustix::net::bind(&listener, &address).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let client = socket();
+        match rustix::net::connect(&client, &address) {
+            Ok(()) => waiting.push(client),
+            Err(error) => {
+                assert_eq!(error, rustix::io::Errno::AGAIN);
+                return (listener, waiting);
+            }
+        }
+    }
 }
 
 /// `--watch` shows the status again and again, and a reader that goes ends it with status 0.

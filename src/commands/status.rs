@@ -1,5 +1,6 @@
 //! `iot-bridge status`: how the running bridge is.
 
+mod printable;
 mod view;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -8,9 +9,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::{fail, print};
-use crate::health::{Report, status_socket};
+use crate::health::Report;
+use crate::health::status_socket::{self, PATIENCE, Unasked};
 use view::View;
 
 /// How often `--watch` looks.
@@ -30,40 +35,93 @@ pub fn execute(json: bool, watch: bool) -> ExitCode {
     }
 }
 
-/// Shows the status again and again, until the reader has gone or Ctrl-C ends the process. A bridge that stops or
-/// starts again in between is shown as that.
+/// Shows the status again and again, until the reader has gone or Ctrl-C ends the process. A bridge that can't be asked
+/// in between is told: in the place of the status on a terminal, else on standard error, once as long as it lasts.
 fn follow(path: &Path, json: bool) -> ExitCode {
     let mut stdout = io::stdout();
     let redraw = stdout.is_terminal() && !json;
+    let mut told = None;
     loop {
-        let text = match look(path, json) {
-            Ok(text) => text,
-            Err(error) if redraw => format!("iot-bridge: {error:#}\n"),
-            Err(error) => return fail(&format!("{error:#}")),
+        let shown = match look(path, json) {
+            Ok(text) => {
+                told = None;
+                write!(stdout, "{}{text}", if redraw { CLEAR } else { "" })
+            }
+            Err(error) if redraw => write!(stdout, "{CLEAR}iot-bridge: {error:#}\n"),
+            Err(error) => {
+                let sentence = format!("{error:#}");
+                if told.as_ref() != Some(&sentence) {
+                    eprintln!("iot-bridge: {sentence}");
+                }
+                told = Some(sentence);
+                Ok(())
+            }
         };
-        let shown = write!(stdout, "{}{text}", if redraw { CLEAR } else { "" }).and_then(|()| stdout.flush());
-        match shown {
-            Ok(()) => std::thread::sleep(LOOK),
+        match shown.and_then(|()| stdout.flush()) {
+            Ok(()) if reader_leaves_within(LOOK) => return ExitCode::SUCCESS,
+            Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
             Err(error) => return fail(&error),
         }
     }
 }
 
+/// Waits for as long as `time`; less if who reads standard output has gone, which is what it returns.
+fn reader_leaves_within(time: Duration) -> bool {
+    let stdout = io::stdout();
+    // No event is asked for: errors are always told.
+    let mut look = [PollFd::new(&stdout, PollFlags::empty())];
+    let time = Timespec::try_from(time).ok();
+    match poll(&mut look, time.as_ref()) {
+        Ok(gone) => gone > 0,
+        Err(_) => {
+            std::thread::sleep(LOOK);
+            false
+        }
+    }
+}
+
 /// What is to be printed, its last line feed included.
 fn look(path: &Path, json: bool) -> anyhow::Result<String> {
-    let text = status_socket::ask(path).map_err(|error| explain(path, &error))?;
-    if json {
-        return Ok(text);
-    }
-    let report: Report = serde_json::from_str(&text).with_context(|| {
+    let answer = status_socket::ask(path).map_err(|error| explain(path, &error))?;
+    show(&answer, json).with_context(|| {
         format!("what {} tells is not understood; is the running bridge of another version?", path.display())
-    })?;
+    })
+}
+
+/// What is printed of a bridge's answer: with `json` the same JSON, else text for people. Whatever the answer holds, it
+/// has no control characters but line feeds, and nothing else that a terminal obeys.
+///
+/// # Errors
+/// When it is not JSON, or, for text, not a [`Report`].
+pub fn show(answer: &str, json: bool) -> serde_json::Result<String> {
+    if json {
+        let IgnoredAny = serde_json::from_str(answer)?;
+        return Ok(printable::json(answer) + "\n");
+    }
+    let mut answer: Value = serde_json::from_str(answer)?;
+    printable::clean(&mut answer);
+    let report: Report = serde_json::from_value(answer)?;
     Ok(View(&report).to_string())
 }
 
-fn explain(path: &Path, error: &io::Error) -> anyhow::Error {
+fn explain(path: &Path, error: &Unasked) -> anyhow::Error {
     let socket = path.display();
+    let error = match error {
+        Unasked::Unreachable(error) => error,
+        Unasked::Silent { pid } => {
+            let patience = PATIENCE.as_secs();
+            let (whose, stack) = match pid {
+                Some(pid) => (format!("with pid {pid}"), format!("; `ps -o stat= {pid}` shows T for a stopped one")),
+                None => (format!("behind {socket}"), String::new()),
+            };
+            return anyhow!(
+                "the bridge {whose} does not answer within {patience} s; it is stopped (SIGSTOP), hangs or has no \
+                 processor time{stack}. `journalctl -u iot-bridge` tells its last words, `systemctl restart iot-bridge` \
+                 starts it anew"
+            );
+        }
+    };
     match error.kind() {
         ErrorKind::NotFound => anyhow!(
             "no bridge runs here: there is no {socket}. `systemctl start iot-bridge` starts it; of one that was started \
@@ -75,7 +133,6 @@ fn explain(path: &Path, error: &io::Error) -> anyhow::Error {
         ErrorKind::PermissionDenied => {
             anyhow!("only root and the group iot-bridge may ask {socket}: `usermod -aG iot-bridge USER` adds a user")
         }
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => anyhow!("the bridge behind {socket} does not answer"),
         _ => anyhow!("{socket} cannot be asked: {error}"),
     }
 }

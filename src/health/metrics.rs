@@ -1,8 +1,9 @@
 //! The [`Report`] as Prometheus reads it.
 //!
-//! Each family is named here, with what it means. The text is OpenMetrics 1.0, which Prometheus asks for first; its
-//! counters are the families' names with `_total`.
+//! Each family is named here, with what it means; the samples of counters have `_total` behind that name.
 
+mod format;
+mod host;
 mod server;
 
 use std::collections::BTreeMap;
@@ -18,16 +19,6 @@ use super::report::{Report, Topic};
 use super::{DropReason, Reporter};
 
 pub use server::serve;
-
-/// The media type of [`text`].
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The metrics of the moment.
-fn text(registry: &Registry) -> Result<String, fmt::Error> {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, registry)?;
-    Ok(text)
-}
 
 /// A registry that asks `reporter` whenever it is read.
 fn registry(reporter: Arc<Reporter>) -> Registry {
@@ -185,7 +176,11 @@ impl Families<'_> {
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         for (labels, value) in values {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            match N {
+                // Else it has empty braces.
+                0 => family.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
+                _ => family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
+            }
         }
         Ok(())
     }
@@ -202,7 +197,10 @@ impl Families<'_> {
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
-            family.encode_family(&labels)?.encode_gauge(&(value as f64))?;
+            match N {
+                0 => family.encode_gauge(&(value as f64))?,
+                _ => family.encode_family(&labels)?.encode_gauge(&(value as f64))?,
+            }
         }
         Ok(())
     }

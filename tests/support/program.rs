@@ -162,7 +162,13 @@ impl Program {
         self.await_note("READY=1");
     }
 
-    fn signal(&self, name: &str) {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it the signal that `kill` knows as `name`.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());
     }
