@@ -40,6 +40,7 @@ mod losses;
 mod record;
 #[cfg(any(test, fuzzing))]
 mod robot;
+mod routes;
 mod shared;
 mod store;
 #[cfg(test)]
@@ -53,6 +54,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use figures::{Account, DiskFigures, Figures, LaneFigures};
 pub use record::{RECORD_OVERHEAD, Record, Route};
+pub use routes::Routes;
 pub use store::{Lease, LeaseId};
 
 use crate::config::{self, Priority};

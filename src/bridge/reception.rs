@@ -10,7 +10,7 @@ use crate::codec::Schema;
 use crate::config::{self, Settings};
 use crate::health::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, TopicHealth};
 use crate::packing::Packing;
-use crate::queue::{Queue, Record, Route};
+use crate::queue::{Queue, Record, Route, Routes};
 use crate::ros::{Receiver, Sample, TopicState, Wanted};
 use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
 
@@ -22,6 +22,7 @@ pub struct Reception {
     queue: Arc<Queue>,
     heartbeat: Arc<Heartbeat>,
     scratch: Scratch,
+    routes: Routes,
 }
 
 /// One configured topic on the ROS thread.
@@ -69,6 +70,7 @@ impl Reception {
             queue,
             heartbeat,
             scratch: Scratch::new(),
+            routes: Routes::default(),
         }
     }
 }
@@ -88,7 +90,7 @@ impl Reception {
         self.thing = name;
         for topic in &mut self.topics {
             if let Some(schema) = topic.schema.clone() {
-                topic.open(&self.thing, &schema);
+                topic.open(&self.thing, &schema, &mut self.routes);
             }
         }
     }
@@ -98,7 +100,7 @@ impl Reception {
         let Some(topic) = self.topics.get_mut(index) else { return };
         (topic.settings, topic.health) = (settings, health);
         if let Some(schema) = topic.schema.clone() {
-            topic.open(&self.thing, &schema);
+            topic.open(&self.thing, &schema, &mut self.routes);
         }
         topic.tell_state();
     }
@@ -127,7 +129,7 @@ pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>, first: u64
 
 impl Receiver for Reception {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
-        self.topics[index].open(&self.thing, schema);
+        self.topics[index].open(&self.thing, schema, &mut self.routes);
     }
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
@@ -200,12 +202,12 @@ impl Topic {
     }
 
     /// Messages come in the shape of `schema` from now on.
-    fn open(&mut self, thing: &str, schema: &Arc<Schema>) {
+    fn open(&mut self, thing: &str, schema: &Arc<Schema>, routes: &mut Routes) {
         self.first_number = self.next_number();
         let opened = open(&self.settings, thing, schema, self.first_number).map(|(shaper, mqtt)| {
             let packing = Packing::of(&self.settings, &mqtt);
-            let route = |packing: Packing| {
-                Arc::new(Route {
+            let mut route = |packing: Packing| {
+                routes.share(Route {
                     ros: self.settings.ros.clone(),
                     mqtt: mqtt.clone(),
                     qos: self.settings.qos,
@@ -215,7 +217,7 @@ impl Topic {
                     counters: Arc::clone(&self.health.counters),
                 })
             };
-            Open { shaper, ahead: packing.ahead().map(route), route: route(packing) }
+            Open { shaper, ahead: packing.ahead().map(&mut route), route: route(packing) }
         });
         self.open = Some(opened.map_err(|why| {
             tracing::error!(topic = self.settings.ros, "Topic {} is not forwarded: {why:#}.", self.settings.ros);

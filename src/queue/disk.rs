@@ -64,6 +64,7 @@ pub mod log;
 pub mod purge;
 pub mod quarantine;
 pub mod reader;
+mod route_ids;
 pub mod route_table;
 pub mod scan;
 pub mod segment;

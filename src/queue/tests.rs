@@ -16,6 +16,7 @@ mod hostile;
 mod lives;
 mod meddler;
 mod model;
+mod routes;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -14,6 +14,7 @@ use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, record_byte
 use super::ledger::{Entry, LEDGER, LEDGER_BYTES, LaneEntry, Ledger};
 use super::quarantine::Quarantine;
 use super::reader::Reader;
+use super::route_ids::RouteIds;
 use super::route_table::RouteTable;
 use super::scan::{Item, Scan};
 use super::segment::{Pending, Segment, Writer, directory, on_disk, path};
@@ -62,8 +63,7 @@ pub struct Log {
     /// Segments that nobody needs once the ledger says so; they still take room.
     retired: Vec<Segment>,
     adopted: HashMap<(u32, Priority), Arc<Route>>,
-    /// The ids of routes that were seen, by their address; they are held, so that it stays theirs.
-    ids: HashMap<usize, (Arc<Route>, u32)>,
+    ids: RouteIds,
     /// All ids of a topic of a lane: it has another one after a change of its configuration.
     topic_ids: HashMap<(Priority, TopicKey), BTreeSet<u32>>,
     lock: Box<dyn Named>,
@@ -129,7 +129,7 @@ impl Log {
             lanes: Default::default(),
             retired: Vec::new(),
             adopted: HashMap::new(),
-            ids: HashMap::new(),
+            ids: RouteIds::default(),
             topic_ids: HashMap::new(),
             files,
             options,
@@ -326,8 +326,8 @@ impl Log {
     }
 
     fn route_id(&mut self, route: &Arc<Route>, queue_id: u64) -> io::Result<u32> {
-        if let Some((_, id)) = self.ids.get(&Arc::as_ptr(route).addr()) {
-            return Ok(*id);
+        if let Some(id) = self.ids.get(route) {
+            return Ok(id);
         }
         let stored = StoredRoute {
             ros: route.ros.clone(),
@@ -352,9 +352,16 @@ impl Log {
     }
 
     fn note_id(&mut self, id: u32, route: &Arc<Route>) {
-        if self.ids.insert(Arc::as_ptr(route).addr(), (route.clone(), id)).is_none() {
+        if self.ids.get(route).is_none() {
+            self.ids.insert(route, id);
             self.topic_ids.entry((route.priority, route.topic())).or_default().insert(id);
         }
+    }
+
+    /// How many routes are known by address, as adopted and by topic.
+    #[cfg(test)]
+    pub fn registers(&self) -> [usize; 3] {
+        [self.ids.len(), self.adopted.len(), self.topic_ids.values().map(BTreeSet::len).sum()]
     }
 
     /// Reads records of `lane` with these numbers, up to about `bytes` of them, at least one if there is one.

@@ -1,0 +1,66 @@
+//! The routes that are in use.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use super::Route;
+use super::record::TopicKey;
+
+/// The routes that are in use, so that equal ones are one: a topic whose publishers alternate between two types has two.
+#[derive(Debug, Default)]
+pub struct Routes {
+    by_topic: HashMap<TopicKey, Vec<Weak<Route>>>,
+}
+
+impl Routes {
+    /// The route that is in use and equals `route`, or `route`, which is in use from now on.
+    pub fn share(&mut self, route: Route) -> Arc<Route> {
+        let known = self.by_topic.entry(route.topic()).or_default();
+        known.retain(|route| route.strong_count() > 0);
+        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|known| known.is_equal(&route)) {
+            return same;
+        }
+        let route = Arc::new(route);
+        known.push(Arc::downgrade(&route));
+        route
+    }
+}
+
+impl Route {
+    /// Whether nothing tells the records of this and of `other` apart, their counters included.
+    fn is_equal(&self, other: &Route) -> bool {
+        let Route { ros, mqtt, qos, retain, priority, packing, counters } = self;
+        (ros, mqtt, qos, retain) == (&other.ros, &other.mqtt, &other.qos, &other.retain)
+            && (priority, packing) == (&other.priority, &other.packing)
+            && Arc::ptr_eq(counters, &other.counters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Priority, Qos};
+
+    #[test]
+    fn equal_routes_are_one_and_those_out_of_use_are_forgotten() {
+        let counters = Arc::default();
+        let route = |mqtt: &str, retain| Route {
+            ros: "/scan".to_owned(),
+            mqtt: mqtt.to_owned(),
+            qos: Qos::AtLeastOnce,
+            retain,
+            priority: Priority::Normal,
+            packing: Default::default(),
+            counters: Arc::clone(&counters),
+        };
+        let mut routes = Routes::default();
+        let kept = routes.share(route("a", false));
+        for _ in 0..10_000 {
+            assert!(Arc::ptr_eq(&kept, &routes.share(route("a", false))));
+            assert!(routes.share(route("a", true)).retain);
+        }
+        assert!(!Arc::ptr_eq(&kept, &routes.share(Route { counters: Arc::default(), ..route("a", false) })));
+        assert_eq!(routes.share(route("b", false)).mqtt, "b");
+        assert!(routes.by_topic.values().all(|known| known.len() <= 2));
+    }
+}
