@@ -153,3 +153,30 @@ fn records_linger() {
     robot.queue.stop_lingering();
     assert_eq!(lease(&robot, 3).unwrap().1, [5]);
 }
+
+/// A topic that does not linger, and is sent from at once, stands behind all those that do after each publish. What that
+/// costs grows with the number of those, not with its square.
+#[test]
+fn topics_that_linger_cost_others_little() {
+    const TOPICS: usize = 1000;
+    let robot = Robot::new(settings(Spill));
+    for topic in 0..TOPICS {
+        let plain = Arc::into_inner(robot.route(&format!("/slow/{topic}"), Priority::Normal)).unwrap();
+        let slow = Arc::new(Route { packing: batches(50, Duration::from_secs(60)), ..plain });
+        assert!(robot.admit(&slow, 0, 100));
+    }
+    let busy = robot.route("/busy", Priority::Normal);
+    let looked_at = std::cell::Cell::new(0);
+    for number in 0..10 {
+        assert!(robot.admit(&busy, number, 20_000));
+        let count = |_: &Route| {
+            looked_at.set(looked_at.get() + 1);
+            true
+        };
+        let lease = robot.queue.lease_where(robot.now, &count).unwrap();
+        assert_eq!((lease.record.route.ros.as_str(), number_of(&lease)), ("/busy", number));
+        robot.queue.acknowledge(lease.id);
+    }
+    let most = 10 * 6 * TOPICS;
+    assert!(looked_at.get() < most, "{} topics were looked at for 10 leases", looked_at.get());
+}
