@@ -49,8 +49,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+pub use disk::clock::sequence_by_clock;
 pub use figures::{Account, DiskFigures, Figures, LaneFigures};
 pub use record::{RECORD_OVERHEAD, Record, Route};
 pub use store::{Lease, LeaseId};
@@ -93,7 +94,7 @@ impl Queue {
     /// An empty queue with the bounds of `settings`, in memory only.
     pub fn in_memory(settings: &config::Queue) -> Self {
         let store = Store::new(settings.memory, settings.overflow, Mode::Memory);
-        Queue { shared: Arc::new(Shared::new(store, sequence_by_clock())) }
+        Queue { shared: Arc::new(Shared::new(store, Clock::of_this_boot())) }
     }
 
     /// The queue that `settings` ask for, with what an earlier process has left on the disk. `window` is the most
@@ -133,7 +134,7 @@ impl Queue {
             config::QueueDurability::Always => (Mode::Always { window }, settings.sync),
         };
         let store = Store::new(settings.memory, settings.overflow, mode);
-        let shared = Arc::new(Shared::new(store, sequence_by_clock()));
+        let shared = Arc::new(Shared::new(store, clock.clone()));
         let adopt = move |stored: &StoredRoute, priority: Priority| {
             let (ros, mqtt) = (stored.ros.clone(), stored.mqtt.clone());
             let counters = counters(&ros);
@@ -292,11 +293,4 @@ impl KeeperThread {
         // A panic of the thread has been printed where it happened.
         let _ = self.thread.join();
     }
-}
-
-/// Microseconds since 1970. A topic stays far below a message a microsecond, so a process that counts from here counts
-/// above all earlier ones, as long as the clock has not been set back.
-pub fn sequence_by_clock() -> u64 {
-    // A clock before 1970 is one that was never set.
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()).unwrap_or_default()
 }

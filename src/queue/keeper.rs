@@ -252,6 +252,8 @@ impl Keeper {
     }
 
     fn work(&mut self, now: Instant) -> io::Result<()> {
+        // What is written is written by the clocks of this moment.
+        self.shared.change(now, |_| ());
         if let Some(log) = &self.log {
             log.check_names()?;
         }

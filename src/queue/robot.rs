@@ -23,7 +23,7 @@ pub(super) struct Robot {
     /// By topic; they begin anew with each process.
     pub counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>>,
     boot: u8,
-    clock: Clock,
+    pub clock: Clock,
 }
 
 pub(super) fn settings(durability: QueueDurability) -> config::Queue {
@@ -59,7 +59,7 @@ impl Robot {
         let counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>> = Arc::default();
         let find = counters.clone();
         let find = move |ros: &str| find.lock().unwrap().entry(ros.to_owned()).or_default().clone();
-        let (queue, mut keeper) = Queue::on(seen, &settings, window, Arc::new(find), clock);
+        let (queue, mut keeper) = Queue::on(seen, &settings, window, Arc::new(find), clock.clone());
         keeper.open(now, &mut |_| {});
         Robot { files, settings, queue, keeper, now, counters, boot, clock }
     }
@@ -67,7 +67,11 @@ impl Robot {
     /// The time, the boot and its clock, for the next process of the same boot, or of the next one.
     pub fn times(&self, same_boot: bool) -> (Instant, u8, Clock) {
         let next = self.boot.wrapping_add(1);
-        if same_boot { (self.now, self.boot, self.clock) } else { (self.now, next, Clock::of_boot(next, self.now)) }
+        if same_boot {
+            (self.now, self.boot, self.clock.clone())
+        } else {
+            (self.now, next, Clock::of_boot(next, self.now))
+        }
     }
 
     /// The process is killed and starts again.

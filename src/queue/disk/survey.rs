@@ -5,7 +5,6 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::clock::Written;
 use super::files::{EntryKind, Files};
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, HeaderFault, Mark, StoredRecord, Stream};
@@ -297,8 +296,9 @@ impl Look<'_> {
             numbers: first..first,
             length: 0,
             torn: 0,
+            oldest_received_ns: i64::MAX,
             latest_expiry_ns: i64::MIN,
-            written: header.ok().map(|h| Written { boot_id: h.boot_id, offset: h.clock_offset }),
+            written: header.ok().map(|header| header.written),
             queue_id,
             damaged: header.is_err(),
         };
@@ -404,6 +404,7 @@ impl Look<'_> {
                     }
                     segment.numbers.end = number + 1;
                     segment.length = place.end;
+                    segment.oldest_received_ns = segment.oldest_received_ns.min(record.received_ns);
                     segment.latest_expiry_ns = segment.latest_expiry_ns.max(record.expires_ns);
                     let routes = &self.routes;
                     let done = done.entry(record.route).or_insert_with(|| routes.done_of(&ledger, record.route));

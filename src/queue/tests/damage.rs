@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::disk::LANES;
+use super::super::disk::clock::{Counted, Written};
 use super::super::disk::files::simulated::SimulatedFiles;
 use super::super::disk::finding::{Fault, Finding};
 use super::super::disk::format::{HEADER_BYTES, Header, StoredRecord, put_record};
@@ -278,8 +279,7 @@ fn a_file_without_records_does_not_name_the_queue() {
         stream: Stream::Lane(Priority::High),
         first: 0,
         queue_id: !queue_id,
-        boot_id: [1; 16],
-        clock_offset: 0,
+        written: Written { boot_id: [1; 16], counted: Counted::Boottime, offset: 0 },
     };
     put(&files, &path(Priority::High, 0), &header.encode());
     files.remove(LEDGER).unwrap();
@@ -346,7 +346,12 @@ fn the_highest_number_of_a_segment_comes_once() {
     let left = Left::new(5, 12);
     let stream = Stream::Lane(Priority::Normal);
     let mark = Mark::new(1, stream, 10);
-    let header = Header { stream, first: 10, queue_id: 1, boot_id: [1; 16], clock_offset: 0 };
+    let header = Header {
+        stream,
+        first: 10,
+        queue_id: 1,
+        written: Written { boot_id: [1; 16], counted: Counted::Boottime, offset: 0 },
+    };
     let mut bytes = header.encode().to_vec();
     let payload: bytes::Bytes = 77u64.to_le_bytes().to_vec().into();
     for _ in 0..3 {
@@ -366,7 +371,12 @@ fn numbers_that_can_not_be_are_none() {
     let far = path(Priority::Normal, u64::MAX - 1);
     let mark = Mark::new(1, Stream::Lane(Priority::Normal), u64::MAX - 1);
     let stream = Stream::Lane(Priority::Normal);
-    let header = Header { stream, first: u64::MAX - 1, queue_id: 1, boot_id: [1; 16], clock_offset: 0 };
+    let header = Header {
+        stream,
+        first: u64::MAX - 1,
+        queue_id: 1,
+        written: Written { boot_id: [1; 16], counted: Counted::Boottime, offset: 0 },
+    };
     let mut bytes = header.encode().to_vec();
     for number in [1, u32::MAX] {
         let payload = vec![0; 8].into();
