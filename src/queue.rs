@@ -62,7 +62,7 @@ use disk::clock::Clock;
 use disk::files::{Files, OsFiles};
 use disk::format::StoredRoute;
 use disk::log::Options;
-use disk::survey::Progress;
+use disk::survey::Watch;
 use keeper::{Keeper, Policy};
 use shared::Shared;
 use store::{Mode, Store};
@@ -87,8 +87,8 @@ pub struct KeeperThread {
     thread: JoinHandle<()>,
 }
 
-/// Finds the counters of a ROS topic.
-pub type FindCounters = dyn Fn(&str) -> Arc<TopicCounters> + Send + Sync;
+/// Finds the counters of the records of a ROS topic, by its name, that go to an MQTT topic.
+pub type FindCounters = dyn Fn(&str, &str) -> Arc<TopicCounters> + Send + Sync;
 
 impl Queue {
     /// An empty queue with the bounds of `settings`, in memory only.
@@ -101,12 +101,13 @@ impl Queue {
     /// publishes that may be in flight. A disk that can't be used is said, and does not keep the queue from working.
     ///
     /// # Errors
-    /// If there can be no thread.
+    /// If there can be no thread. [`Stopped`](disk::survey::Stopped), if `progress` says so: then the queue on the disk is
+    /// as it was.
     pub fn open(
         settings: &config::Queue,
         window: usize,
         counters: Arc<FindCounters>,
-        progress: &mut dyn FnMut(Progress),
+        progress: Watch<'_>,
     ) -> io::Result<(Self, Option<KeeperThread>)> {
         if settings.disk == 0 || settings.durability == config::QueueDurability::Memory {
             return Ok((Queue::in_memory(settings), None));
@@ -114,7 +115,7 @@ impl Queue {
         let files = Arc::new(OsFiles::new(settings.directory.clone()));
         let now = Instant::now();
         let (queue, mut keeper) = Queue::on(files, settings, window, counters, Clock::of_this_boot());
-        keeper.open(now, progress);
+        keeper.open(now, progress).map_err(io::Error::other)?;
         let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || keeper.run())?;
         let keeper = KeeperThread { shared: queue.shared.clone(), thread };
         Ok((queue, Some(keeper)))
@@ -137,7 +138,7 @@ impl Queue {
         let shared = Arc::new(Shared::new(store, clock.clone()));
         let adopt = move |stored: &StoredRoute, priority: Priority| {
             let (ros, mqtt) = (stored.ros.clone(), stored.mqtt.clone());
-            let counters = counters(&ros);
+            let counters = counters(&ros, &mqtt);
             let (qos, retain, packing) = (stored.qos, stored.retain, stored.packing.clone());
             Arc::new(Route { ros, mqtt, qos, retain, priority, packing, counters })
         };

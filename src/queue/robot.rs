@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::disk::clock::Clock;
 use super::disk::files::Files;
 use super::disk::files::simulated::SimulatedFiles;
+use super::disk::survey::go_on;
 use super::keeper::Keeper;
 use super::{Lease, Queue, Record, Route};
 use crate::config::{self, Overflow, Priority, Qos, QueueDurability};
@@ -58,9 +59,9 @@ impl Robot {
     ) -> Robot {
         let counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>> = Arc::default();
         let find = counters.clone();
-        let find = move |ros: &str| find.lock().unwrap().entry(ros.to_owned()).or_default().clone();
+        let find = move |ros: &str, _: &str| find.lock().unwrap().entry(ros.to_owned()).or_default().clone();
         let (queue, mut keeper) = Queue::on(seen, &settings, window, Arc::new(find), clock.clone());
-        keeper.open(now, &mut |_| {});
+        keeper.open(now, &mut go_on).unwrap();
         Robot { files, settings, queue, keeper, now, counters, boot, clock }
     }
 

@@ -17,7 +17,7 @@ use super::reader::Reader;
 use super::route_table::RouteTable;
 use super::scan::{Item, Scan};
 use super::segment::{Pending, Segment, Writer, directory, on_disk, path};
-use super::survey::{Progress, SurveyedLane, survey};
+use super::survey::{SurveyedLane, Watch, survey};
 use super::{LANES, LOCK};
 use crate::config::Priority;
 use crate::queue::record::TopicKey;
@@ -108,7 +108,7 @@ impl Log {
     pub fn open(
         files: Arc<dyn Files>,
         options: Options,
-        progress: &mut dyn FnMut(Progress),
+        progress: Watch<'_>,
     ) -> io::Result<(Log, [Recovered; 3], Vec<Finding>)> {
         files.make_directory("")?;
         let lock = files.lock(LOCK)?;

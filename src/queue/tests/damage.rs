@@ -15,7 +15,7 @@ use super::super::disk::ledger::{Entry, LEDGER, Ledger};
 use super::super::disk::route_table::ROUTES;
 use super::super::disk::scan::{Item, Scan};
 use super::super::disk::segment::path;
-use super::super::disk::survey::survey;
+use super::super::disk::survey::{go_on, survey};
 use super::robot::{Robot, settings};
 use super::*;
 use crate::config::QueueDurability::Spill;
@@ -99,7 +99,7 @@ impl Left {
     fn damage(&self, path: &str, damage: Damage) -> (Vec<Finding>, Vec<u64>, Robot) {
         let files = self.files.after_kill();
         damage.apply(&files, path);
-        let findings = survey(&files, &mut |_| {}).unwrap().findings;
+        let findings = survey(&files, &mut go_on).unwrap().findings;
         let mut robot = Robot::on(files, self.settings.clone());
         let told = || format!("{damage:?} of {path}");
         assert_eq!(robot.queue.figures().disk.unwrap().trouble, None, "{}", told());
@@ -160,7 +160,7 @@ impl Left {
 
 /// The numbers in a segment, and where their frames are.
 fn records_of(files: &SimulatedFiles, path: &str) -> Vec<Framed> {
-    let surveyed = survey(files, &mut |_| {}).unwrap();
+    let surveyed = survey(files, &mut go_on).unwrap();
     let lane = LANES.into_iter().position(|lane| lane == Priority::Normal).unwrap();
     let segment = surveyed.lanes[lane].segments.iter().find(|segment| segment.path() == path).unwrap();
     let mark = Mark::new(segment.queue_id, Stream::Lane(Priority::Normal), segment.numbers.start);
@@ -241,7 +241,7 @@ fn a_table_of_routes_damaged_at_any_place() {
 fn twice(left: &Left, spoil: impl Fn(&SimulatedFiles)) -> (Vec<Finding>, Robot, Robot) {
     let files = left.files.after_kill();
     spoil(&files);
-    let findings = survey(&files, &mut |_| {}).unwrap().findings;
+    let findings = survey(&files, &mut go_on).unwrap().findings;
     let first = Robot::on(files, left.settings.clone());
     let second = Robot::on(first.files.after_power_cut(3), left.settings.clone());
     (findings, first, second)
@@ -273,7 +273,7 @@ fn a_file_without_records_hides_none() {
 #[test]
 fn a_file_without_records_does_not_name_the_queue() {
     let left = Left::new(5, 12);
-    let queue_id = survey(&left.files, &mut |_| {}).unwrap().entry.queue_id;
+    let queue_id = survey(&left.files, &mut go_on).unwrap().entry.queue_id;
     let files = left.files.after_kill();
     let header = Header {
         stream: Stream::Lane(Priority::High),
@@ -283,7 +283,7 @@ fn a_file_without_records_does_not_name_the_queue() {
     };
     put(&files, &path(Priority::High, 0), &header.encode());
     files.remove(LEDGER).unwrap();
-    assert_eq!(survey(&files, &mut |_| {}).unwrap().entry.queue_id, queue_id);
+    assert_eq!(survey(&files, &mut go_on).unwrap().entry.queue_id, queue_id);
 }
 
 /// Nor do several such files make one look done that is not.
@@ -319,7 +319,7 @@ fn what_the_device_does_not_give_is_kept() {
         let kept =
             |robot: &Robot| robot.files.paths().iter().any(|path| robot.files.read(path) == Some(content.clone()));
         assert!(kept(&first), "{start}: {:?}", first.files.paths());
-        let findings = survey(&first.files.after_kill(), &mut |_| {}).unwrap().findings;
+        let findings = survey(&first.files.after_kill(), &mut go_on).unwrap().findings;
         assert!(!findings.iter().any(|finding| finding.is_loss() && finding.file != *name), "{start}: {findings:?}");
         let mut next = first.kill();
         assert!(next.drain().contains(&11), "{start}");
