@@ -2,26 +2,26 @@
 
 mod diagnostics;
 mod reception;
+mod recovery;
 mod reload;
 
-use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::health::{self, Heartbeat, Reporter, TopicCounters, TopicHealth, Watched, metrics, status_socket, systemd};
-use crate::queue::disk::survey::Progress;
+use crate::health::{self, Heartbeat, Reporter, Watched, metrics, status_socket, systemd};
 use crate::queue::{KeeperThread, Queue};
 use crate::ros::{self, Node, RosThread};
 use crate::uplink::{Uplink, UplinkState};
 
 pub use reception::{Reception, open, wanted};
+use recovery::Recovery;
 use reload::Configured;
 
 /// How often it is seen whether the threads are there.
@@ -34,7 +34,8 @@ const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the bridge until `stop` ends, which says what asked for it; then stops it in the order of the data's way:
-/// reception, then the uplink, which sends what it can in a bounded time.
+/// reception, then the uplink, which sends what it can in a bounded time, then the queue's disk. So it does when one of
+/// its parts dies: whatever is queued is written then as well.
 ///
 /// What comes through `reloads` is brought into force while the bridge runs; systemd is told when that is done.
 ///
@@ -45,9 +46,19 @@ pub async fn run(
     mut reloads: mpsc::Receiver<Settings>,
     stop: impl Future<Output = &'static str>,
 ) -> anyhow::Result<()> {
+    let mut stop = pin!(stop);
     let mut configured = Configured::new(settings.clone());
     let registry = configured.registry();
-    let (queue, keeper) = open_queue(&settings, &registry.configured())?;
+    let mut recovery = Recovery::start(&settings, Arc::clone(&registry));
+    let (queue, keeper) = tokio::select! {
+        opened = recovery.end() => opened?,
+        reason = &mut stop => {
+            systemd::stopping();
+            tracing::info!("Stopping, because of {reason}.");
+            recovery.stop().await;
+            return Ok(());
+        }
+    };
     let (ros_pulse, uplink_pulse) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
 
     let (uplink, mut uplink_state) =
@@ -86,7 +97,7 @@ pub async fn run(
     }));
     systemd::ready();
 
-    let mut stop = pin!(stop);
+    let mut uplink_ended = None;
     let mut is_provisioning = settings.aws.provisioning.is_some();
     let asked = loop {
         tokio::select! {
@@ -106,10 +117,8 @@ pub async fn run(
             () = death_of(&ros) => break Err(anyhow!("the ROS thread died")),
             () = death_of_keeper(keeper.as_ref()) => break Err(anyhow!("the queue's thread died")),
             ended = &mut uplink => {
-                if let Some(keeper) = keeper {
-                    close_queue(&queue, keeper).await;
-                }
-                return Err(anyhow!("the uplink died: {ended:?}"));
+                uplink_ended = Some(ended);
+                break Err(anyhow!("the uplink ended by itself"));
             }
             ended = &mut watching => break Err(anyhow!("the watch over the bridge died: {ended:?}")),
         }
@@ -121,30 +130,37 @@ pub async fn run(
     let stopping = tokio::task::spawn_blocking(|| ros.stop());
     let ros_ended = timeout(ROS_STOP_TIMEOUT, stopping).await;
     drop(stop_uplink);
-    uplink.await?;
-    if let Some(keeper) = keeper {
-        close_queue(&queue, keeper).await;
-    }
+    let uplink_ended = async {
+        match uplink_ended {
+            Some(ended) => ended,
+            None => uplink.await,
+        }
+    };
+    let uplink_ended = drain(uplink_ended, &queue, keeper).await;
     watching.abort();
     drop(telling);
     log_left(&queue);
     for topic in registry.configured().iter().chain(&registry.leaving()) {
-        log_account(topic);
+        topic.log_account();
     }
+    uplink_ended.map_err(|error| anyhow!("the uplink died: {error}"))?;
     let ros_ended = ros_ended.map_err(|_| anyhow!("the ROS thread does not stop"))?;
     ros_ended?.map_err(|_| anyhow!("the ROS thread died"))?;
     asked.map(|_| ())
 }
 
-/// Opens the queue, and tells systemd how far that is.
-fn open_queue(settings: &Settings, topics: &[Arc<TopicHealth>]) -> std::io::Result<(Arc<Queue>, Option<KeeperThread>)> {
-    let by_name: HashMap<String, Arc<TopicCounters>> =
-        topics.iter().map(|topic| (topic.name.clone(), Arc::clone(&topic.counters))).collect();
-    // A topic that is no longer configured is still sent, and counted apart.
-    let counters = move |ros: &str| by_name.get(ros).cloned().unwrap_or_default();
-    let mut progress = |progress: Progress| systemd::recovering(progress.read, progress.of);
-    let opened = Queue::open(&settings.queue, settings.mqtt.quotas.in_flight, Arc::new(counters), &mut progress);
-    opened.map(|(queue, keeper)| (Arc::new(queue), keeper))
+/// Waits for the end of the uplink, which sends what it can, and has what is left in the queue written to the disk, also
+/// if the uplink dies over it.
+async fn drain<T>(
+    uplink: impl Future<Output = Result<T, JoinError>>,
+    queue: &Queue,
+    keeper: Option<KeeperThread>,
+) -> Result<T, JoinError> {
+    let ended = uplink.await;
+    if let Some(keeper) = keeper {
+        close_queue(queue, keeper).await;
+    }
+    ended
 }
 
 /// Has what is left in the queue written to the disk, as far as that is possible in a bounded time.
@@ -191,20 +207,48 @@ async fn death_of_keeper(keeper: Option<&KeeperThread>) {
     }
 }
 
-/// Says what became of a topic's messages, once, when the bridge stops.
-fn log_account(topic: &TopicHealth) {
-    let counters = &topic.counters;
-    let (received, acknowledged) = (counters.received(), counters.acknowledged());
-    let dropped = counters.dropped_in_all();
-    let (queued, lost_in_dds) = (counters.queued() + counters.in_flight(), counters.lost_in_dds());
-    tracing::info!(
-        topic = topic.name,
-        received,
-        acknowledged,
-        dropped,
-        queued,
-        lost_in_dds,
-        "Topic {}: {received} received, {acknowledged} acknowledged, {dropped} dropped, {queued} left in the queue.",
-        topic.name
-    );
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::config::{self, Overflow, Priority, Qos, QueueDurability};
+    use crate::queue::disk::survey::go_on;
+    use crate::queue::{Record, Route};
+
+    /// An uplink that dies while it sends the rest leaves that rest on the disk.
+    #[tokio::test]
+    async fn what_an_uplink_that_dies_leaves_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = config::Queue {
+            disk: 64 << 20,
+            durability: QueueDurability::Spill,
+            directory: directory.path().to_owned(),
+            ..config::Queue::in_memory(4 << 20, Overflow::DropOldest)
+        };
+        let open = || Queue::open(&settings, 100, Arc::new(|_: &str, _: &str| Arc::default()), &mut go_on).unwrap();
+        let (queue, keeper) = open();
+        queue.set_link(true);
+        let route = Arc::new(Route {
+            ros: "/odom".into(),
+            mqtt: "odom".into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            priority: Priority::Normal,
+            packing: Default::default(),
+            counters: Arc::default(),
+        });
+        let now = Instant::now();
+        for _ in 0..10 {
+            let expires = now + Duration::from_secs(3600);
+            let record = Record { route: route.clone(), payload: "{}".into(), received_ns: 1, expires };
+            assert!(queue.admit(record, now));
+        }
+        queue.lease(now).unwrap();
+        let uplink: JoinHandle<()> = tokio::spawn(async { panic!("an uplink that dies, for a test") });
+        assert!(drain(uplink, &queue, keeper).await.unwrap_err().is_panic());
+        assert_eq!(open().0.figures().queued(), 10);
+    }
 }

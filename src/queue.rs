@@ -50,8 +50,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+pub use disk::clock::sequence_by_clock;
 pub use figures::{Account, DiskFigures, Figures, LaneFigures};
 pub use record::{RECORD_OVERHEAD, Record, Route};
 pub use routes::Routes;
@@ -63,7 +64,7 @@ use disk::clock::Clock;
 use disk::files::{Files, OsFiles};
 use disk::format::StoredRoute;
 use disk::log::Options;
-use disk::survey::Progress;
+use disk::survey::Watch;
 use keeper::{Keeper, Policy};
 use shared::Shared;
 use store::{Mode, Store};
@@ -88,26 +89,27 @@ pub struct KeeperThread {
     thread: JoinHandle<()>,
 }
 
-/// Finds the counters of a ROS topic.
-pub type FindCounters = dyn Fn(&str) -> Arc<TopicCounters> + Send + Sync;
+/// Finds the counters of the records of a ROS topic, by its name, that go to an MQTT topic.
+pub type FindCounters = dyn Fn(&str, &str) -> Arc<TopicCounters> + Send + Sync;
 
 impl Queue {
     /// An empty queue with the bounds of `settings`, in memory only.
     pub fn in_memory(settings: &config::Queue) -> Self {
         let store = Store::new(settings.memory, settings.overflow, Mode::Memory);
-        Queue { shared: Arc::new(Shared::new(store, sequence_by_clock())) }
+        Queue { shared: Arc::new(Shared::new(store, Clock::of_this_boot())) }
     }
 
     /// The queue that `settings` ask for, with what an earlier process has left on the disk. `window` is the most
     /// publishes that may be in flight. A disk that can't be used is said, and does not keep the queue from working.
     ///
     /// # Errors
-    /// If there can be no thread.
+    /// If there can be no thread. [`Stopped`](disk::survey::Stopped), if `progress` says so: then the queue on the disk is
+    /// as it was.
     pub fn open(
         settings: &config::Queue,
         window: usize,
         counters: Arc<FindCounters>,
-        progress: &mut dyn FnMut(Progress),
+        progress: Watch<'_>,
     ) -> io::Result<(Self, Option<KeeperThread>)> {
         if settings.disk == 0 || settings.durability == config::QueueDurability::Memory {
             return Ok((Queue::in_memory(settings), None));
@@ -115,7 +117,7 @@ impl Queue {
         let files = Arc::new(OsFiles::new(settings.directory.clone()));
         let now = Instant::now();
         let (queue, mut keeper) = Queue::on(files, settings, window, counters, Clock::of_this_boot());
-        keeper.open(now, progress);
+        keeper.open(now, progress).map_err(io::Error::other)?;
         let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || keeper.run())?;
         let keeper = KeeperThread { shared: queue.shared.clone(), thread };
         Ok((queue, Some(keeper)))
@@ -135,10 +137,10 @@ impl Queue {
             config::QueueDurability::Always => (Mode::Always { window }, settings.sync),
         };
         let store = Store::new(settings.memory, settings.overflow, mode);
-        let shared = Arc::new(Shared::new(store, sequence_by_clock()));
+        let shared = Arc::new(Shared::new(store, clock.clone()));
         let adopt = move |stored: &StoredRoute, priority: Priority| {
             let (ros, mqtt) = (stored.ros.clone(), stored.mqtt.clone());
-            let counters = counters(&ros);
+            let counters = counters(&ros, &mqtt);
             let (qos, retain, packing) = (stored.qos, stored.retain, stored.packing.clone());
             Arc::new(Route { ros, mqtt, qos, retain, priority, packing, counters })
         };
@@ -294,11 +296,4 @@ impl KeeperThread {
         // A panic of the thread has been printed where it happened.
         let _ = self.thread.join();
     }
-}
-
-/// Microseconds since 1970. A topic stays far below a message a microsecond, so a process that counts from here counts
-/// above all earlier ones, as long as the clock has not been set back.
-pub fn sequence_by_clock() -> u64 {
-    // A clock before 1970 is one that was never set.
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()).unwrap_or_default()
 }

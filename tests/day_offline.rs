@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use iot_bridge::config::{Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability};
 use iot_bridge::health::DropReason;
+use iot_bridge::queue::disk::survey::go_on;
 use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
 
 const MIB: u64 = 1 << 20;
@@ -78,7 +79,8 @@ impl Outage {
             counters: Arc::default(),
         });
         let before = resident();
-        let (queue, keeper) = Queue::open(&settings, WINDOW, Arc::new(|_: &str| Arc::default()), &mut |_| {}).unwrap();
+        let (queue, keeper) =
+            Queue::open(&settings, WINDOW, Arc::new(|_: &str, _: &str| Arc::default()), &mut go_on).unwrap();
         Outage { queue, keeper: keeper.unwrap(), route, settings, directory, before }
     }
 

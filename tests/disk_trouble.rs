@@ -15,12 +15,16 @@ mod support {
     pub mod stage;
 }
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iot_bridge::config::{Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability};
+use iot_bridge::health::Report;
+use iot_bridge::health::report::State;
+use iot_bridge::queue::disk::survey::go_on;
 use iot_bridge::queue::{Queue, Record, Route};
 use support::own_mounts::{self, Disk};
 use support::program::Program;
@@ -273,7 +277,7 @@ async fn the_recovery_of_a_large_queue_asks_for_time() {
     const SEGMENTS: usize = 6;
     let stage = Stage::set().await;
     stage.link.shut().await;
-    fill(&stage.queue(), RECORDS);
+    fill(&stage.queue(), RECORDS, 1 << 30);
     let mut program = Program::start(&stage.configure(CONFIGURATION));
     let asked = program.before_ready.iter().filter(|note| note.starts_with("EXTEND_TIMEOUT_USEC=")).count();
     assert!(asked >= SEGMENTS, "{:?}", program.before_ready);
@@ -284,18 +288,55 @@ async fn the_recovery_of_a_large_queue_asks_for_time() {
     let told: Vec<u64> = told.collect();
     assert!(told.is_sorted() && told.len() >= SEGMENTS && told.last() == Some(&100), "{told:?}");
     program.await_log(&format!("{RECORDS} records of an earlier process are in the queue"));
+    // They are of no configured topic, and shown as long as they are queued all the same.
+    let gone = |report: &Report| report.topics.iter().find(|topic| topic.ros == "/large").cloned();
+    let topic = gone(&program.await_report(|report| gone(report).is_some())).unwrap();
+    assert_eq!((topic.state, topic.recovered, topic.queued), (State::Removed, RECORDS, RECORDS));
+    assert_eq!(program.terminate().code(), Some(0));
+    program.await_log(&format!(
+        "Topic /large: 0 received, {RECORDS} of an earlier process, 0 acknowledged, 0 dropped, {RECORDS} left in the queue."
+    ));
+}
+
+/// SIGTERM is obeyed while a large queue is looked through: the bridge ends at once, with 0 and without ever having been
+/// ready, and the queue is as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_during_the_recovery_is_obeyed() {
+    const RECORDS: u64 = 400;
+    let stage = Stage::set().await;
+    stage.link.shut().await;
+    // Many small segments: between two of them the bridge looks whether it is to stop.
+    fill(&stage.queue(), RECORDS, 64 << 20);
+    let before = content(&stage.queue());
+    let config = stage.configure(CONFIGURATION);
+    let mut program = Program::begin(&config, &[]);
+    program.await_note("STATUS=Looking through the queue on the disk: ");
+    assert_eq!(program.terminate().code(), Some(0));
+    program.await_log("Stopping, because of SIGTERM.");
+    program.await_log("The queue on the disk was not read to its end; the next start reads it.");
+    assert!(program.log_lines("The ROS node is up").is_empty());
+    assert!(content(&stage.queue()) == before, "the files have changed");
+    let mut program = Program::start(&config);
+    program.await_log(&format!("{RECORDS} records of an earlier process are in the queue"));
     assert_eq!(program.terminate().code(), Some(0));
 }
 
+/// All files of a queue.
+fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let lanes = ["", "high", "normal", "low"].map(|lane| directory.join(lane));
+    let files = lanes.iter().flat_map(|lane| std::fs::read_dir(lane).unwrap()).map(|entry| entry.unwrap().path());
+    files.filter(|path| path.is_file()).map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
+}
+
 /// Writes a queue of so many records of 100 kB.
-fn fill(directory: &Path, records: u64) {
+fn fill(directory: &Path, records: u64, disk: u64) {
     let settings = QueueSettings {
-        disk: 1 << 30,
+        disk,
         directory: directory.to_owned(),
         durability: QueueDurability::Spill,
         ..QueueSettings::in_memory(32 << 20, Overflow::DropOldest)
     };
-    let (queue, keeper) = Queue::open(&settings, 100, Arc::new(|_: &str| Arc::default()), &mut |_| {}).unwrap();
+    let (queue, keeper) = Queue::open(&settings, 100, Arc::new(|_: &str, _: &str| Arc::default()), &mut go_on).unwrap();
     let route = Arc::new(Route {
         ros: "/large".into(),
         mqtt: "robots/robot1/large".into(),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use iot_bridge::config::{self, Overflow, Priority, Qos, QueueDurability};
 use iot_bridge::health::TopicCounters;
+use iot_bridge::queue::disk::survey::go_on;
 use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
 use serde_json::Value;
 use support::program::command;
@@ -29,8 +30,8 @@ fn open(directory: &Path) -> (Queue, KeeperThread) {
         durability: QueueDurability::Always,
         ..config::Queue::in_memory(4 << 20, Overflow::DropOldest)
     };
-    let counters = Arc::new(|_: &str| Arc::new(TopicCounters::default()));
-    let (queue, keeper) = Queue::open(&settings, 100, counters, &mut |_| {}).unwrap();
+    let counters = Arc::new(|_: &str, _: &str| Arc::new(TopicCounters::default()));
+    let (queue, keeper) = Queue::open(&settings, 100, counters, &mut go_on).unwrap();
     (queue, keeper.unwrap())
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use iot_bridge::config::{self, Overflow, Priority, Qos, QueueDurability};
 use iot_bridge::health::TopicCounters;
+use iot_bridge::queue::disk::survey::go_on;
 use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
 use tempfile::TempDir;
 
@@ -37,8 +38,8 @@ fn settings(directory: &Path, durability: QueueDurability) -> config::Queue {
 }
 
 fn open(directory: &Path, durability: QueueDurability) -> (Queue, KeeperThread) {
-    let counters = Arc::new(|_: &str| Arc::new(TopicCounters::default()));
-    let opened = Queue::open(&settings(directory, durability), WINDOW, counters, &mut |_| {});
+    let counters = Arc::new(|_: &str, _: &str| Arc::new(TopicCounters::default()));
+    let opened = Queue::open(&settings(directory, durability), WINDOW, counters, &mut go_on);
     let (queue, keeper) = opened.expect("a thread");
     (queue, keeper.expect("a disk"))
 }

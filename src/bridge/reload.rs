@@ -160,7 +160,7 @@ impl Configured {
                 }
                 None => {
                     plan.added += 1;
-                    let health = Arc::new(TopicHealth::new(&topic.ros, &topic.mqtt));
+                    let health = Arc::new(self.registry.enter(&topic.ros, &topic.mqtt));
                     let entry = Entry { index: next, settings: topic.clone(), health };
                     plan.add.push(entry.clone());
                     next += 1;

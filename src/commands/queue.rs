@@ -9,6 +9,7 @@ mod purge;
 mod show;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -76,7 +77,11 @@ fn held<L>(lock: io::Result<L>, directory: &Path) -> anyhow::Result<L> {
 /// Looks at everything in `directory`.
 fn look(files: &OsFiles, directory: &Path) -> anyhow::Result<Survey> {
     let mut bar = Bar::new("Reading the queue");
-    survey(files, &mut |progress| bar.at(progress.read, progress.of)).with_context(|| cannot_read(directory))
+    survey(files, &mut |progress| {
+        bar.at(progress.read, progress.of);
+        ControlFlow::Continue(())
+    })
+    .with_context(|| cannot_read(directory))
 }
 
 fn cannot_read(directory: &Path) -> String {

@@ -108,6 +108,26 @@ impl TopicHealth {
         }
     }
 
+    /// Says what became of the topic's messages, once, when the bridge stops or nothing of it is left.
+    pub fn log_account(&self) {
+        let (counters, topic) = (&self.counters, &self.name);
+        let (received, acknowledged) = (counters.received(), counters.acknowledged());
+        let (dropped, recovered) = (counters.dropped_in_all(), counters.recovered());
+        let (queued, lost_in_dds) = (counters.queued() + counters.in_flight(), counters.lost_in_dds());
+        let found = if recovered > 0 { format!("{recovered} of an earlier process, ") } else { String::new() };
+        tracing::info!(
+            topic,
+            received,
+            recovered,
+            acknowledged,
+            dropped,
+            queued,
+            lost_in_dds,
+            "Topic {topic}: {received} received, {found}{acknowledged} acknowledged, {dropped} dropped, {queued} left in \
+             the queue."
+        );
+    }
+
     fn passed(&self, at: Instant) -> Sample {
         let counters = &self.counters;
         Sample {

@@ -19,7 +19,7 @@ use super::disk::files::Files;
 use super::disk::ledger::Entry;
 use super::disk::log::{Log, Options};
 use super::disk::segment::Segment;
-use super::disk::survey::Progress;
+use super::disk::survey::{Stopped, Watch, go_on};
 use super::figures::DiskFigures;
 use super::shared::{Shared, Sleep};
 use super::store::{Done, Gone};
@@ -111,13 +111,20 @@ impl Keeper {
 
     /// Takes the directory over, with what an earlier process has left there. Trouble with that is said, and tried to
     /// get over at later turns.
-    pub fn open(&mut self, now: Instant, progress: &mut dyn FnMut(Progress)) {
+    ///
+    /// # Errors
+    /// [`Stopped`], if `progress` says so.
+    pub fn open(&mut self, now: Instant, progress: Watch<'_>) -> Result<(), Stopped> {
         let opened = self.try_open(now, progress);
+        if opened.as_ref().is_err_and(Stopped::is) {
+            return Err(Stopped);
+        }
         self.note(opened, now);
         self.publish();
+        Ok(())
     }
 
-    fn try_open(&mut self, now: Instant, progress: &mut dyn FnMut(Progress)) -> io::Result<()> {
+    fn try_open(&mut self, now: Instant, progress: Watch<'_>) -> io::Result<()> {
         let (mut log, recovered, findings) = Log::open(self.files.clone(), self.options.clone(), progress)?;
         for finding in &findings {
             finding.log();
@@ -174,6 +181,11 @@ impl Keeper {
         }
     }
 
+    fn open_again(&mut self, now: Instant) {
+        // Nobody stops it.
+        let _ = self.open(now, &mut go_on);
+    }
+
     /// Runs until the queue is closed, and everything that should be on the disk is there.
     pub fn run(&mut self) {
         loop {
@@ -224,7 +236,7 @@ impl Keeper {
         if self.log.is_none() {
             // What is leased now is younger than what an earlier process may have left.
             if self.taken_over.is_some() || self.shared.lock().store.nothing_leased() {
-                self.open(now, &mut |_| {});
+                self.open_again(now);
             }
             return self.log.is_none().then_some((Sleep::Deaf, NAP));
         }
@@ -238,7 +250,7 @@ impl Keeper {
         }
         self.note(worked, now);
         if self.log.is_none() && closing {
-            self.open(now, &mut |_| {});
+            self.open_again(now);
         }
         self.publish();
         let inner = self.shared.lock();
@@ -252,6 +264,8 @@ impl Keeper {
     }
 
     fn work(&mut self, now: Instant) -> io::Result<()> {
+        // What is written is written by the clocks of this moment.
+        self.shared.change(now, |_| ());
         if let Some(log) = &self.log {
             log.check_names()?;
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::disk::clock::Clock;
 use super::disk::files::Files;
 use super::disk::files::simulated::SimulatedFiles;
+use super::disk::survey::go_on;
 use super::keeper::Keeper;
 use super::{Lease, Queue, Record, Route};
 use crate::config::{self, Overflow, Priority, Qos, QueueDurability};
@@ -23,7 +24,7 @@ pub(super) struct Robot {
     /// By topic; they begin anew with each process.
     pub counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>>,
     boot: u8,
-    clock: Clock,
+    pub clock: Clock,
 }
 
 pub(super) fn settings(durability: QueueDurability) -> config::Queue {
@@ -58,16 +59,20 @@ impl Robot {
     ) -> Robot {
         let counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>> = Arc::default();
         let find = counters.clone();
-        let find = move |ros: &str| find.lock().unwrap().entry(ros.to_owned()).or_default().clone();
-        let (queue, mut keeper) = Queue::on(seen, &settings, window, Arc::new(find), clock);
-        keeper.open(now, &mut |_| {});
+        let find = move |ros: &str, _: &str| find.lock().unwrap().entry(ros.to_owned()).or_default().clone();
+        let (queue, mut keeper) = Queue::on(seen, &settings, window, Arc::new(find), clock.clone());
+        keeper.open(now, &mut go_on).unwrap();
         Robot { files, settings, queue, keeper, now, counters, boot, clock }
     }
 
     /// The time, the boot and its clock, for the next process of the same boot, or of the next one.
     pub fn times(&self, same_boot: bool) -> (Instant, u8, Clock) {
         let next = self.boot.wrapping_add(1);
-        if same_boot { (self.now, self.boot, self.clock) } else { (self.now, next, Clock::of_boot(next, self.now)) }
+        if same_boot {
+            (self.now, self.boot, self.clock.clone())
+        } else {
+            (self.now, next, Clock::of_boot(next, self.now))
+        }
     }
 
     /// The process is killed and starts again.

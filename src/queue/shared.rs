@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::disk::clock::{Clock, Reading};
 use super::figures::DiskFigures;
 use super::losses::{Losses, Notice};
 use super::store::Store;
@@ -32,6 +33,9 @@ pub(super) struct Inner {
     pub disk_is_slow: bool,
     /// The queue is about to end: everything goes to the disk.
     pub closing: bool,
+    clock: Clock,
+    /// How the clocks stood to each other when the times of the records in memory were last put right.
+    clocks: Reading,
 }
 
 /// What the keeper does.
@@ -47,7 +51,8 @@ pub(super) enum Sleep {
 }
 
 impl Shared {
-    pub fn new(store: Store, sequence_start: u64) -> Shared {
+    pub fn new(store: Store, clock: Clock) -> Shared {
+        let sequence_start = AtomicU64::new(clock.sequence());
         let inner = Inner {
             store,
             losses: Losses::default(),
@@ -56,8 +61,9 @@ impl Shared {
             disk_busy_since: None,
             disk_is_slow: false,
             closing: false,
+            clocks: clock.read(),
+            clock,
         };
-        let sequence_start = AtomicU64::new(sequence_start);
         Shared { inner: Mutex::new(inner), ready: Notify::new(), work: Condvar::new(), sequence_start }
     }
 
@@ -70,6 +76,7 @@ impl Shared {
     pub fn change<T>(&self, now: Instant, change: impl FnOnce(&mut Store) -> T) -> T {
         let (answer, wake, work, notices) = {
             let mut inner = self.lock();
+            inner.look_at_clocks();
             let before = inner.store.arrivals();
             let answer = change(&mut inner.store);
             (answer, inner.store.arrivals() != before, inner.has_work(), inner.note_losses(now))
@@ -104,6 +111,13 @@ impl Shared {
 }
 
 impl Inner {
+    /// Puts the times of the records in memory right, if the machine was suspended or its time of day was set.
+    fn look_at_clocks(&mut self) {
+        if let Some(shift) = self.clock.read().shift_since(&mut self.clocks) {
+            self.store.shift(shift);
+        }
+    }
+
     /// Whether the keeper has to be woken.
     fn has_work(&self) -> bool {
         let reads = || super::disk::LANES.into_iter().any(|lane| self.store.wants_read(lane).is_some());

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::disk::clock::{Shift, shifted};
 use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
 use super::record::{Record, Route, TopicKey};
@@ -288,6 +289,16 @@ impl Store {
         for record in expired {
             self.forget_waiting(&record, DropReason::Expired);
         }
+    }
+
+    /// The clocks have moved against each other: records expire earlier by the time for which the machine was suspended,
+    /// which an [`Instant`] does not count, and were received when the time of day says so that is right now.
+    pub fn shift(&mut self, by: Shift) {
+        for record in self.lanes.iter_mut().flat_map(|lane| lane.flows.values_mut()).flat_map(Flow::records_mut) {
+            record.expires = shifted(record.expires, -by.suspended).unwrap_or(record.expires);
+            record.received_ns = record.received_ns.saturating_add(by.set);
+        }
+        self.earliest_expiry = self.earliest_expiry.and_then(|earliest| shifted(earliest, -by.suspended));
     }
 
     /// What was dropped since the last call, by reason.

@@ -8,6 +8,7 @@ use crate::config::{self, Overflow, Priority, Qos};
 use crate::health::{DropReason, TopicCounters};
 
 mod batches;
+mod clocks;
 mod damage;
 mod disk;
 mod faults;

@@ -33,6 +33,14 @@ impl Program {
 
     /// As [`start`](Self::start), with these variables in its environment.
     pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Program {
+        let mut program = Self::begin(config, environment);
+        program.before_ready = program.notes_until("READY=1");
+        program.before_ready.pop();
+        program
+    }
+
+    /// As [`start_with`](Self::start_with), without waiting.
+    pub fn begin(config: &Path, environment: &[(&str, &str)]) -> Program {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("notify");
         let runtime_directory = directory.path().to_owned();
@@ -68,10 +76,7 @@ impl Program {
                 lines.lock().unwrap().push(line);
             }
         });
-        let mut program = Program { child, notes, before_ready: Vec::new(), log, runtime_directory };
-        program.before_ready = program.notes_until("READY=1");
-        program.before_ready.pop();
-        program
+        Program { child, notes, before_ready: Vec::new(), log, runtime_directory }
     }
 
     /// Waits until systemd is told something that contains `part`, and answers it.

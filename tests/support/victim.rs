@@ -13,6 +13,7 @@ use iot_bridge::config::{
     Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability, Quotas, Reconnect, Version,
 };
 use iot_bridge::health::{DropReason, Heartbeat, TopicCounters};
+use iot_bridge::queue::disk::survey::go_on;
 use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
 use iot_bridge::uplink::Uplink;
 use rand::Rng;
@@ -186,8 +187,8 @@ pub fn open(directory: &Path, durability: QueueDurability, sync: Duration) -> (A
         ..QueueSettings::in_memory(8 << 20, Overflow::DropOldest)
     };
     let counters: Mutex<BTreeMap<String, Arc<TopicCounters>>> = Mutex::default();
-    let find = move |ros: &str| counters.lock().unwrap().entry(ros.to_owned()).or_default().clone();
-    let (queue, keeper) = Queue::open(&settings, WINDOW, Arc::new(find), &mut |_| {}).unwrap();
+    let find = move |ros: &str, _: &str| counters.lock().unwrap().entry(ros.to_owned()).or_default().clone();
+    let (queue, keeper) = Queue::open(&settings, WINDOW, Arc::new(find), &mut go_on).unwrap();
     (Arc::new(queue), keeper.unwrap())
 }
 

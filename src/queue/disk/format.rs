@@ -5,7 +5,7 @@
 //!            │ header │ frame │ frame │ frame │ …       name: <lane>/<first number, 20 digits>.seg
 //!            └────────┴───────┴───────┴───────┴──
 //!
-//!  header    magic "iotbrseg" · version u16 · lane u8 · 0 · first number u64 · queue id u64
+//!  header    magic "iotbrseg" · version u16 · lane u8 · clock u8 · first number u64 · queue id u64
 //!  (64)      · boot id 16 · clock offset i64 · 0 × 8 · CRC-32C u32 of all before
 //!
 //!  frame     mark u32 · length of body u32 · CRC-32C u32 of mark, length and body · body
@@ -27,12 +27,14 @@
 //!   in arrays, 8 payloads are compressed with gzip, 16 with zstd, 32 they are compressed already, 64 what is compressed
 //!   goes to a topic of its own. Its *content* is 0 for JSON, 1 for text, 2 for CDR.
 //! - *received* and *expires* are nanoseconds since 1970. The *clock offset* is what has to be taken from *expires* for
-//!   the time of the machine's monotonic clock in the boot that *boot id* names.
+//!   the time of the kernel's *clock* in the boot that *boot id* names: 0 is `CLOCK_MONOTONIC`, 1 `CLOCK_BOOTTIME`. A
+//!   *boot id* of zeros names no boot: then only the time of day says how old a record is.
 
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 
+use super::clock::{Counted, Written};
 use crate::config::{Encoding, Priority, Qos};
 use crate::packing::{Batch, Compression, Content, Packing, When};
 
@@ -97,10 +99,8 @@ pub struct Header {
     pub stream: Stream,
     pub first: u64,
     pub queue_id: u64,
-    /// Of the boot in which the segment was begun (`/proc/sys/kernel/random/boot_id`).
-    pub boot_id: [u8; 16],
-    /// Nanoseconds since 1970 less the monotonic clock when the segment was begun.
-    pub clock_offset: i64,
+    /// With which clocks it was begun.
+    pub written: Written,
 }
 
 /// Why a header is not one.
@@ -121,11 +121,11 @@ impl Header {
         rest.put_slice(MAGIC);
         rest.put_u16_le(VERSION);
         rest.put_u8(self.stream.code());
-        rest.put_u8(0);
+        rest.put_u8(self.written.counted as u8);
         rest.put_u64_le(self.first);
         rest.put_u64_le(self.queue_id);
-        rest.put_slice(&self.boot_id);
-        rest.put_i64_le(self.clock_offset);
+        rest.put_slice(&self.written.boot_id);
+        rest.put_i64_le(self.written.offset);
         let crc = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
         bytes[HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -143,12 +143,20 @@ impl Header {
         }
         let mut boot_id = [0; 16];
         boot_id.copy_from_slice(&bytes[28..44]);
+        let counted = match bytes[11] {
+            0 => Counted::Monotonic,
+            1 => Counted::Boottime,
+            _ => {
+                // By a clock that is not known, as in a boot that is not known.
+                boot_id = [0; 16];
+                Counted::Boottime
+            }
+        };
         let header = Header {
             stream,
             first: u64_at(bytes, 12),
             queue_id: u64_at(bytes, 20),
-            boot_id,
-            clock_offset: u64_at(bytes, 44) as i64,
+            written: Written { boot_id, counted, offset: u64_at(bytes, 44) as i64 },
         };
         // A file under another name than its own.
         if bytes[10] != stream.code() || header.first != first {
@@ -377,7 +385,12 @@ mod tests {
     const STREAM: Stream = Stream::Lane(Priority::Normal);
 
     fn header() -> Header {
-        Header { stream: STREAM, first: 7, queue_id: 99, boot_id: [5; 16], clock_offset: -3 }
+        Header {
+            stream: STREAM,
+            first: 7,
+            queue_id: 99,
+            written: Written { boot_id: [5; 16], counted: Counted::Boottime, offset: -3 },
+        }
     }
 
     fn record(payload: &'static [u8]) -> StoredRecord<Bytes> {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::Clock;
+use super::clock::{Clock, Written};
 use super::files::{Files, Named};
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, record_bytes};
@@ -18,7 +18,7 @@ use super::route_ids::RouteIds;
 use super::route_table::RouteTable;
 use super::scan::{Item, Scan};
 use super::segment::{Pending, Segment, Writer, directory, on_disk, path};
-use super::survey::{Progress, SurveyedLane, survey};
+use super::survey::{SurveyedLane, Watch, survey};
 use super::{LANES, LOCK};
 use crate::config::Priority;
 use crate::queue::record::TopicKey;
@@ -108,7 +108,7 @@ impl Log {
     pub fn open(
         files: Arc<dyn Files>,
         options: Options,
-        progress: &mut dyn FnMut(Progress),
+        progress: Watch<'_>,
     ) -> io::Result<(Log, [Recovered; 3], Vec<Finding>)> {
         files.make_directory("")?;
         let lock = files.lock(LOCK)?;
@@ -286,7 +286,7 @@ impl Log {
     }
 
     /// Sees to it that the lane's last segment is open and may grow.
-    fn ensure_writer(&mut self, lane: Priority, written: super::clock::Written, now: Instant) -> io::Result<()> {
+    fn ensure_writer(&mut self, lane: Priority, written: Written, now: Instant) -> io::Result<()> {
         let full = self.segment_bytes();
         let own = &mut self.lanes[lane as usize];
         if let (Some((writer, _)), Some(segment)) = (&own.writer, own.segments.back())
@@ -313,6 +313,7 @@ impl Log {
             numbers: own.next..own.next,
             length: 0,
             torn: 0,
+            oldest_received_ns: i64::MAX,
             latest_expiry_ns: i64::MIN,
             written: Some(written),
             queue_id,
@@ -336,8 +337,8 @@ impl Log {
             retain: route.retain,
             packing: route.packing.without_linger(),
         };
-        let boot_id = self.options.clock.boot_id;
-        let header = Header { stream: Stream::Routes, first: 0, queue_id, boot_id, clock_offset: 0 };
+        let written = Written { offset: 0, ..self.options.clock.written_now() };
+        let header = Header { stream: Stream::Routes, first: 0, queue_id, written };
         let id = self.routes.id_of(&*self.files, header, &stored)?;
         self.adopted.entry((id, route.priority)).or_insert_with(|| route.clone());
         self.note_id(id, route);
@@ -408,9 +409,8 @@ impl Log {
 
     /// Whether all records of `segment` have expired.
     pub fn has_expired(&self, segment: &Segment, now: Instant) -> bool {
-        // A received time of now gives a record whose age the time of day can't tell the longest life.
-        let received_ns = super::clock::wall_ns();
-        self.options.clock.from_disk(segment.latest_expiry_ns, received_ns, segment.written, now) <= now
+        let times = (segment.oldest_received_ns, segment.latest_expiry_ns);
+        self.options.clock.has_expired(times, segment.written, now)
     }
 
     /// Counts the records of `segment` with numbers in the `gaps` of their topics.

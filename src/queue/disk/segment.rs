@@ -21,6 +21,8 @@ pub struct Segment {
     pub length: u64,
     /// Bytes behind them, which an append that failed may have left.
     pub torn: u64,
+    /// When the oldest of its records was received, as it stands in the file.
+    pub oldest_received_ns: i64,
     /// When the last of its records expires, as it stands in the file.
     pub latest_expiry_ns: i64,
     /// With which clocks it was written; unknown if the header is damaged.
@@ -73,7 +75,6 @@ pub fn on_disk(length: u64) -> u64 {
 pub struct Writer {
     file: Box<dyn File>,
     header: Header,
-    written: Written,
     mark: Mark,
     declared: HashSet<u32>,
     buffer: Vec<u8>,
@@ -99,9 +100,9 @@ impl Writer {
     ) -> io::Result<Writer> {
         let stream = Stream::Lane(lane);
         let file = files.create(&path(lane, first))?;
-        let header = Header { stream, first, queue_id, boot_id: written.boot_id, clock_offset: written.offset };
+        let header = Header { stream, first, queue_id, written };
         let mark = Mark::new(queue_id, stream, first);
-        Ok(Writer { file, header, written, mark, declared: HashSet::new(), buffer: Vec::new() })
+        Ok(Writer { file, header, mark, declared: HashSet::new(), buffer: Vec::new() })
     }
 
     /// As [`Named::check_name`](super::files::Named::check_name).
@@ -111,7 +112,7 @@ impl Writer {
 
     /// The clocks in its header.
     pub fn written(&self) -> Written {
-        self.written
+        self.header.written
     }
 
     /// Appends `records`, numbered from `first` on, at the end of `segment`, and makes them durable. After an error
@@ -129,7 +130,7 @@ impl Writer {
         if new {
             self.buffer.extend_from_slice(&self.header.encode());
         }
-        let mut latest = segment.latest_expiry_ns;
+        let (mut oldest, mut latest) = (segment.oldest_received_ns, segment.latest_expiry_ns);
         for (index, pending) in records.iter().enumerate() {
             if self.declared.insert(pending.route)
                 && let Some(route) = routes.get(pending.route)
@@ -146,6 +147,7 @@ impl Writer {
                 payload: pending.record.payload.clone(),
             };
             put_record(&mut self.buffer, self.mark, &stored);
+            oldest = oldest.min(pending.record.received_ns);
             latest = latest.max(pending.expires_ns);
         }
         segment.torn = self.buffer.len() as u64;
@@ -155,7 +157,7 @@ impl Writer {
             files.sync_directory(directory(segment.lane))?;
         }
         segment.length += std::mem::take(&mut segment.torn);
-        segment.latest_expiry_ns = latest;
+        (segment.oldest_received_ns, segment.latest_expiry_ns) = (oldest, latest);
         segment.numbers.end = first + records.len() as u64;
         Ok(())
     }

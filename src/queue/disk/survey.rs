@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::clock::Written;
 use super::files::{EntryKind, Files};
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, HeaderFault, Mark, StoredRecord, Stream};
@@ -94,6 +94,26 @@ struct Walked {
     error: Option<String>,
 }
 
+/// The survey was stopped by who watches its progress. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("looking through the queue was stopped")]
+pub struct Stopped;
+
+impl Stopped {
+    /// Whether `error` says that.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|error| error.is::<Stopped>())
+    }
+}
+
+/// Is shown how far a survey is, after each segment; says whether it goes on.
+pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// A [`Watch`] for a survey that nobody watches.
+pub fn go_on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
 /// How far a survey is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -105,8 +125,9 @@ pub struct Progress {
 ///
 /// # Errors
 /// If the directory itself can't be read, or a file of the queue's may not be: that is mended from outside, and what would
-/// be written meanwhile would make the file look done. Whatever else is wrong with a file is a finding.
-pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Result<Survey> {
+/// be written meanwhile would make the file look done. [`Stopped`], if `progress` says so. Whatever else is wrong with a
+/// file is a finding.
+pub fn survey(files: &dyn Files, progress: Watch<'_>) -> io::Result<Survey> {
     let mut findings = Vec::new();
     foreigners(files, &mut findings)?;
     let mut listed: [Vec<(u64, u64)>; 3] = Default::default();
@@ -155,7 +176,10 @@ pub fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> io::Resu
     }
     let of = listed.iter().flatten().map(|(_, length)| length).sum();
     let mut look = Look { files, entry, ledger_is_whole, headers, routes, findings, read: 0, of, progress };
-    let mut lanes = std::array::from_fn(|index| look.lane(LANES[index], &listed[index]));
+    let mut lanes: [SurveyedLane; 3] = Default::default();
+    for (index, lane) in LANES.into_iter().enumerate() {
+        lanes[index] = look.lane(lane, &listed[index])?;
+    }
     let Look { entry, routes, mut findings, .. } = look;
     for lane in &mut lanes {
         leave_out_unknown_routes(lane, &routes, &mut findings);
@@ -219,12 +243,12 @@ struct Look<'a> {
     findings: Vec<Finding>,
     read: u64,
     of: u64,
-    progress: &'a mut dyn FnMut(Progress),
+    progress: Watch<'a>,
 }
 
 impl Look<'_> {
     /// Looks at the segments of `lane`: first numbers and lengths, in their order.
-    fn lane(&mut self, lane: Priority, list: &[(u64, u64)]) -> SurveyedLane {
+    fn lane(&mut self, lane: Priority, list: &[(u64, u64)]) -> io::Result<SurveyedLane> {
         let ledger = self.entry.lanes[lane as usize].clone();
         let mut surveyed = SurveyedLane { next: ledger.reached(), ..SurveyedLane::default() };
         // Where the numbers have come to, of files that can be read.
@@ -248,9 +272,11 @@ impl Look<'_> {
                 entry.given_up = entry.given_up.max(surveyed.next);
             }
             self.read += length;
-            (self.progress)(Progress { read: self.read, of: self.of });
+            if (self.progress)(Progress { read: self.read, of: self.of }).is_break() {
+                return Err(io::Error::other(Stopped));
+            }
         }
-        surveyed
+        Ok(surveyed)
     }
 
     /// The first numbers of the segments that bound the one before: those with a record, or that may have one. What
@@ -297,8 +323,9 @@ impl Look<'_> {
             numbers: first..first,
             length: 0,
             torn: 0,
+            oldest_received_ns: i64::MAX,
             latest_expiry_ns: i64::MIN,
-            written: header.ok().map(|h| Written { boot_id: h.boot_id, offset: h.clock_offset }),
+            written: header.ok().map(|header| header.written),
             queue_id,
             damaged: header.is_err(),
         };
@@ -404,6 +431,7 @@ impl Look<'_> {
                     }
                     segment.numbers.end = number + 1;
                     segment.length = place.end;
+                    segment.oldest_received_ns = segment.oldest_received_ns.min(record.received_ns);
                     segment.latest_expiry_ns = segment.latest_expiry_ns.max(record.expires_ns);
                     let routes = &self.routes;
                     let done = done.entry(record.route).or_insert_with(|| routes.done_of(&ledger, record.route));

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::super::disk::clock::{Counted, Written};
 use super::super::disk::files::Files;
 use super::super::disk::files::simulated::SimulatedFiles;
 use super::super::disk::format::{Header, Mark, StoredRecord, StoredRoute, Stream, put_record, put_route};
@@ -223,7 +224,8 @@ fn forge_segment(files: &SimulatedFiles, recipe: &mut Recipe) {
     let queue_id = if recipe.byte().is_multiple_of(2) { 77 } else { recipe.number() };
     let stream = Stream::Lane(lane);
     let boot_id = [recipe.byte() % 4; 16];
-    let header = Header { stream, first, queue_id, boot_id, clock_offset: recipe.number() as i64 };
+    let written = Written { boot_id, counted: Counted::Boottime, offset: recipe.number() as i64 };
+    let header = Header { stream, first, queue_id, written };
     let mark = Mark::new(queue_id, stream, first);
     let mut bytes = header.encode().to_vec();
     for _ in 0..recipe.byte() % 8 {

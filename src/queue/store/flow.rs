@@ -141,6 +141,14 @@ impl Flow {
         }
     }
 
+    /// All records in memory, waiting and leased.
+    pub fn records_mut(&mut self) -> impl Iterator<Item = &mut Record> {
+        self.front.iter_mut().chain(&mut self.back).filter_map(|entry| match &mut entry.state {
+            State::Waiting(record) | State::Leased(_, record) => Some(record),
+            State::Done => None,
+        })
+    }
+
     /// The record that would be leased next.
     pub fn peek(&self) -> Option<&Record> {
         self.front.get(self.next)?.waiting()

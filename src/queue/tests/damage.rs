@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::disk::LANES;
+use super::super::disk::clock::{Counted, Written};
 use super::super::disk::files::simulated::SimulatedFiles;
 use super::super::disk::finding::{Fault, Finding};
 use super::super::disk::format::{HEADER_BYTES, Header, StoredRecord, put_record};
@@ -14,7 +15,7 @@ use super::super::disk::ledger::{Entry, LEDGER, Ledger};
 use super::super::disk::route_table::ROUTES;
 use super::super::disk::scan::{Item, Scan};
 use super::super::disk::segment::path;
-use super::super::disk::survey::survey;
+use super::super::disk::survey::{go_on, survey};
 use super::robot::{Robot, settings};
 use super::*;
 use crate::config::QueueDurability::Spill;
@@ -98,7 +99,7 @@ impl Left {
     fn damage(&self, path: &str, damage: Damage) -> (Vec<Finding>, Vec<u64>, Robot) {
         let files = self.files.after_kill();
         damage.apply(&files, path);
-        let findings = survey(&files, &mut |_| {}).unwrap().findings;
+        let findings = survey(&files, &mut go_on).unwrap().findings;
         let mut robot = Robot::on(files, self.settings.clone());
         let told = || format!("{damage:?} of {path}");
         assert_eq!(robot.queue.figures().disk.unwrap().trouble, None, "{}", told());
@@ -159,7 +160,7 @@ impl Left {
 
 /// The numbers in a segment, and where their frames are.
 fn records_of(files: &SimulatedFiles, path: &str) -> Vec<Framed> {
-    let surveyed = survey(files, &mut |_| {}).unwrap();
+    let surveyed = survey(files, &mut go_on).unwrap();
     let lane = LANES.into_iter().position(|lane| lane == Priority::Normal).unwrap();
     let segment = surveyed.lanes[lane].segments.iter().find(|segment| segment.path() == path).unwrap();
     let mark = Mark::new(segment.queue_id, Stream::Lane(Priority::Normal), segment.numbers.start);
@@ -240,7 +241,7 @@ fn a_table_of_routes_damaged_at_any_place() {
 fn twice(left: &Left, spoil: impl Fn(&SimulatedFiles)) -> (Vec<Finding>, Robot, Robot) {
     let files = left.files.after_kill();
     spoil(&files);
-    let findings = survey(&files, &mut |_| {}).unwrap().findings;
+    let findings = survey(&files, &mut go_on).unwrap().findings;
     let first = Robot::on(files, left.settings.clone());
     let second = Robot::on(first.files.after_power_cut(3), left.settings.clone());
     (findings, first, second)
@@ -272,18 +273,17 @@ fn a_file_without_records_hides_none() {
 #[test]
 fn a_file_without_records_does_not_name_the_queue() {
     let left = Left::new(5, 12);
-    let queue_id = survey(&left.files, &mut |_| {}).unwrap().entry.queue_id;
+    let queue_id = survey(&left.files, &mut go_on).unwrap().entry.queue_id;
     let files = left.files.after_kill();
     let header = Header {
         stream: Stream::Lane(Priority::High),
         first: 0,
         queue_id: !queue_id,
-        boot_id: [1; 16],
-        clock_offset: 0,
+        written: Written { boot_id: [1; 16], counted: Counted::Boottime, offset: 0 },
     };
     put(&files, &path(Priority::High, 0), &header.encode());
     files.remove(LEDGER).unwrap();
-    assert_eq!(survey(&files, &mut |_| {}).unwrap().entry.queue_id, queue_id);
+    assert_eq!(survey(&files, &mut go_on).unwrap().entry.queue_id, queue_id);
 }
 
 /// Nor do several such files make one look done that is not.
@@ -319,7 +319,7 @@ fn what_the_device_does_not_give_is_kept() {
         let kept =
             |robot: &Robot| robot.files.paths().iter().any(|path| robot.files.read(path) == Some(content.clone()));
         assert!(kept(&first), "{start}: {:?}", first.files.paths());
-        let findings = survey(&first.files.after_kill(), &mut |_| {}).unwrap().findings;
+        let findings = survey(&first.files.after_kill(), &mut go_on).unwrap().findings;
         assert!(!findings.iter().any(|finding| finding.is_loss() && finding.file != *name), "{start}: {findings:?}");
         let mut next = first.kill();
         assert!(next.drain().contains(&11), "{start}");
@@ -346,7 +346,12 @@ fn the_highest_number_of_a_segment_comes_once() {
     let left = Left::new(5, 12);
     let stream = Stream::Lane(Priority::Normal);
     let mark = Mark::new(1, stream, 10);
-    let header = Header { stream, first: 10, queue_id: 1, boot_id: [1; 16], clock_offset: 0 };
+    let header = Header {
+        stream,
+        first: 10,
+        queue_id: 1,
+        written: Written { boot_id: [1; 16], counted: Counted::Boottime, offset: 0 },
+    };
     let mut bytes = header.encode().to_vec();
     let payload: bytes::Bytes = 77u64.to_le_bytes().to_vec().into();
     for _ in 0..3 {
@@ -366,7 +371,12 @@ fn numbers_that_can_not_be_are_none() {
     let far = path(Priority::Normal, u64::MAX - 1);
     let mark = Mark::new(1, Stream::Lane(Priority::Normal), u64::MAX - 1);
     let stream = Stream::Lane(Priority::Normal);
-    let header = Header { stream, first: u64::MAX - 1, queue_id: 1, boot_id: [1; 16], clock_offset: 0 };
+    let header = Header {
+        stream,
+        first: u64::MAX - 1,
+        queue_id: 1,
+        written: Written { boot_id: [1; 16], counted: Counted::Boottime, offset: 0 },
+    };
     let mut bytes = header.encode().to_vec();
     for number in [1, u32::MAX] {
         let payload = vec![0; 8].into();

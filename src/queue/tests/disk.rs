@@ -1,5 +1,7 @@
 //! The queue on a disk: what is written when, and what comes back.
 
+use std::ops::ControlFlow;
+
 use super::meddler::Meddler;
 use super::robot::{Robot, number_of, settings};
 use super::*;
@@ -299,6 +301,40 @@ fn a_disk_that_fails_is_done_without() {
 
 /// More than may be done without the disk knowing it, while the disk works.
 const WINDOW_AND_MORE: usize = 150;
+
+/// A start that is stopped while it looks through the disk changes nothing there; the next one finds all of it.
+#[test]
+fn a_start_that_is_stopped_leaves_the_disk_as_it_was() {
+    let mut robot = Robot::new(config::Queue { disk: 4 << 20, ..settings(Spill) });
+    let routes = [Priority::High, Priority::Low].map(|priority| robot.route("/odom", priority));
+    (0..300).for_each(|number| assert!(robot.admit(&routes[number as usize % 2], number, 5000)));
+    robot.stop();
+    let mut stops = 0;
+    for segments in 1.. {
+        let files = robot.files.after_kill();
+        // A torn tail, which a start that goes on cuts off.
+        let torn = files.paths().into_iter().rfind(|path| path.starts_with("high/")).unwrap();
+        files.corrupt(&torn, files.read(&torn).unwrap().len() as u64, b"torn");
+        let content = || files.paths().into_iter().map(|path| (path.clone(), files.read(&path))).collect::<Vec<_>>();
+        let before = content();
+        let (now, _, clock) = robot.times(true);
+        let counters = Arc::new(|_: &str, _: &str| Arc::default());
+        let (queue, mut keeper) = Queue::on(Arc::new(files.clone()), &robot.settings, 100, counters, clock);
+        let mut seen = 0;
+        let opened = keeper.open(now, &mut |_| {
+            seen += 1;
+            if seen == segments { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if opened.is_ok() {
+            assert_eq!((queue.figures().queued(), seen), (300, segments - 1));
+            break;
+        }
+        assert!(content() == before, "{segments}");
+        assert!(queue.is_empty() && queue.figures().disk.is_none());
+        stops += 1;
+    }
+    assert!(stops > 10, "{stops}");
+}
 
 /// `seq` starts above all that an earlier process can have given, also when the clock has been set back.
 #[test]

@@ -1,0 +1,148 @@
+//! Ages across suspends, clocks that are set, and clocks that are wrong.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
+
+use super::robot::{Robot, settings};
+use super::*;
+use crate::config::QueueDurability::{Always, Spill};
+use crate::queue::disk::clock::Clock;
+use crate::queue::disk::files::simulated::SimulatedFiles;
+
+const YEAR_NS: i64 = 365 * 86_400 * 1_000_000_000;
+const HOUR_NS: i64 = 3_600_000_000_000;
+
+/// The real time of day.
+fn wall_ns() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as i64
+}
+
+/// Admits records 0 to 9 that are received at `received_ns` and live for an hour.
+fn admit(robot: &Robot, received_ns: i64) -> Arc<Route> {
+    let route = robot.route("/odom", Priority::Normal);
+    for number in 0..10u64 {
+        route.counters.count_received();
+        let payload = number.to_le_bytes().to_vec().into();
+        let record = Record { route: route.clone(), payload, received_ns, expires: robot.now + HOUR };
+        assert!(robot.queue.admit(record, robot.now));
+    }
+    route
+}
+
+/// Starts on what `robot` leaves when the power goes, `later` by a time of day that is `ahead_ns` of the real one.
+fn boot(robot: &Robot, ahead_ns: i64) -> Robot {
+    let (now, boot, clock) = robot.times(false);
+    clock.told().ahead_ns.store(ahead_ns, Relaxed);
+    let files = robot.files.after_power_cut(5);
+    Robot::start(files.clone(), Arc::new(files), robot.settings.clone(), 100, (now, boot, clock))
+}
+
+/// The numbers of all records that come, after the keeper has looked for expired segments as well.
+fn drained(mut robot: Robot) -> (Vec<u64>, u64) {
+    robot.work();
+    let numbers = robot.drain();
+    robot.check_accounts();
+    let counters = robot.counters.lock().unwrap()["/odom"].clone();
+    (numbers, counters.dropped(DropReason::Expired))
+}
+
+/// The time for which the machine was suspended counts for `max_age`: of what is in memory, at the first look at the
+/// queue after it, and of what is on the disk, by the same process and by the next one.
+#[test]
+fn suspended_time_counts() {
+    for durability in [Spill, Always] {
+        let mut robot = Robot::new(settings(durability));
+        admit(&robot, wall_ns());
+        robot.work();
+        robot.clock.told().suspended_ns.store(HOUR_NS / 2, Relaxed);
+        let lease = robot.queue.lease(robot.now).unwrap();
+        let left = lease.record.expires - robot.now;
+        assert!(left < HOUR / 2 + Duration::from_secs(1), "{left:?}");
+        robot.queue.rewind();
+        robot.work();
+        let next = robot.kill();
+        next.clock.told().suspended_ns.store(HOUR_NS, Relaxed);
+        assert_eq!(next.queue.figures().queued(), 10, "{durability:?}");
+        assert_eq!(drained(next), (vec![], 10), "{durability:?}");
+    }
+    // In memory alone, and without a tend.
+    let robot = Robot::new(settings(Spill));
+    let route = admit(&robot, wall_ns());
+    robot.clock.told().suspended_ns.store(2 * HOUR_NS, Relaxed);
+    assert!(robot.queue.lease(robot.now).is_none());
+    robot.queue.tend(robot.now);
+    assert!(robot.queue.is_empty());
+    assert_eq!(route.counters.dropped(DropReason::Expired), 10);
+}
+
+/// A record that was received before the clock was set is as old afterwards as it was: in the figures, and after
+/// another boot, however wrong the clock was.
+#[test]
+fn a_clock_that_is_set_makes_nothing_older() {
+    for wrong in [-56 * YEAR_NS, -2 * HOUR_NS, 3 * HOUR_NS, 73 * YEAR_NS] {
+        let robot = Robot::new(settings(Spill));
+        robot.clock.told().ahead_ns.store(wrong, Relaxed);
+        robot.queue.tend(robot.now);
+        admit(&robot, wall_ns() + wrong);
+        robot.clock.told().ahead_ns.store(0, Relaxed);
+        robot.queue.tend(robot.now);
+        let oldest = robot.queue.figures().lanes[1].oldest_received_ns.unwrap();
+        assert!((oldest - wall_ns()).abs() < HOUR_NS / 60, "{wrong}");
+        let mut robot = robot;
+        robot.stop();
+        assert_eq!(drained(boot(&robot, HOUR_NS / 2)), ((0..10).collect(), 0), "{wrong}");
+        assert_eq!(drained(boot(&robot, 2 * HOUR_NS)), (vec![], 10), "{wrong}");
+    }
+}
+
+/// A boot by a clock in the far future, or by one that was never set, drops nothing of what is on the disk, and the
+/// numbers of messages go on from where they were, in that boot and in the next.
+#[test]
+fn a_boot_by_a_wrong_clock_costs_nothing() {
+    let mut robot = Robot::new(settings(Always));
+    let before = robot.queue.sequence_start();
+    admit(&robot, wall_ns() - HOUR_NS / 2);
+    robot.stop();
+    for (boots, years) in (2..).zip([73, 240, 10, -60]) {
+        let next = boot(&robot, years * YEAR_NS);
+        let sequence = next.queue.sequence_start();
+        if years != 10 {
+            assert!((before..before + boots * (1 << 29)).contains(&sequence), "{years}: {sequence}");
+        }
+        assert!(sequence < 1 << 53);
+        let third = boot(&next, 0);
+        if years != 10 {
+            assert!((before..before + boots * (1 << 30)).contains(&third.queue.sequence_start()), "{years}");
+        }
+        assert_eq!(drained(next), ((0..10).collect(), 0), "{years}");
+        assert_eq!(drained(third), ((0..10).collect(), 0), "{years}");
+    }
+    assert_eq!(drained(boot(&robot, HOUR_NS)), (vec![], 10));
+}
+
+/// Where no boot id can be had, each start counts as another boot: neither an uptime that was longer nor one that was
+/// shorter before makes a record live longer or die sooner than by the time of day.
+#[test]
+fn without_a_boot_id_the_time_of_day_counts() {
+    for (uptime, next_uptime) in [(10 * 86_400, 600), (600, 10 * 86_400)] {
+        for (age_ns, arrive) in [(HOUR_NS / 2, 10), (2 * HOUR_NS, 0)] {
+            let clock = |uptime: u64, now| {
+                let mut clock = Clock::of_boot(1, now);
+                clock.boot_id = [0; 16];
+                clock.told().suspended_ns.store(uptime as i64 * 1_000_000_000, Relaxed);
+                clock
+            };
+            let now = Instant::now();
+            let start = |files: &SimulatedFiles, clock| {
+                Robot::start(files.clone(), Arc::new(files.clone()), settings(Spill), 100, (now, 1, clock))
+            };
+            let mut robot = start(&Default::default(), clock(uptime, now));
+            admit(&robot, wall_ns());
+            robot.stop();
+            let clock = clock(next_uptime, now);
+            clock.told().ahead_ns.store(age_ns, Relaxed);
+            let (numbers, expired) = drained(start(&robot.files.after_kill(), clock));
+            assert_eq!((numbers.len(), expired), (arrive, 10 - arrive as u64), "{uptime} {age_ns}");
+        }
+    }
+}
