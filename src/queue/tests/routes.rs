@@ -2,6 +2,7 @@ use super::*;
 use crate::queue::disk::clock::Clock;
 use crate::queue::disk::files::simulated::SimulatedFiles;
 use crate::queue::disk::log::{Log, Options};
+use crate::queue::disk::survey::go_on;
 
 /// A topic may alternate between two types for as long as the robot runs, with a new route each time: the log knows its
 /// two routes, and those that records are left of.
@@ -11,7 +12,7 @@ fn a_topic_that_changes_without_end_does_not_grow_the_log() {
     let adopted = route(Priority::Normal);
     let options =
         Options { bound: 64 << 20, clock: Clock::of_boot(1, now), adopt: Arc::new(move |_, _| Arc::clone(&adopted)) };
-    let (mut log, ..) = Log::open(Arc::new(SimulatedFiles::new()), options, &mut |_| {}).unwrap();
+    let (mut log, ..) = Log::open(Arc::new(SimulatedFiles::new()), options, &mut go_on).unwrap();
     let mut waiting = Vec::new();
     for number in 0..10_000 {
         let plain = Arc::into_inner(route(Priority::Normal)).unwrap();

@@ -294,7 +294,6 @@ async fn a_connack_that_gives_a_reason() {
 #[test]
 fn a_disconnect_that_gives_a_reason() {
     let (aws, _directory) = client(&Authority::new("Test CA"), "localhost", 8883);
-    let mqtt = mqtt(Version::V5, None);
     for (reason, kind, words) in [
         (0x8e, FaultKind::TakenOver, "another client has connected with the client id robot1"),
         (0x8d, FaultKind::TimedOut, "keep alive timeout"),
