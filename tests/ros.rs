@@ -43,6 +43,9 @@ impl Receiver for Teller {
         assert!(sample.source_ns > 0 && sample.received_ns >= sample.source_ns - 1_000_000_000);
         let _ = self.events.send(Event::Received(topic, sample.cdr.to_vec()));
     }
+    fn unreadable(&mut self, topic: usize) {
+        panic!("a message of topic {topic} has another definition");
+    }
     fn lost(&mut self, topic: usize, count: u64) {
         let _ = self.events.send(Event::Lost(topic, count));
     }
@@ -163,6 +166,57 @@ fn auto_qos_follows_publishers_that_come_later() {
         holds(event, 0, "alone")
     });
     assert_eq!(again, 0, "the latched message was delivered again");
+    thread.stop().unwrap();
+}
+
+/// What a transient-local publisher has published before arrives also when a volatile one is beside it, whichever was
+/// there first; what both publish afterwards arrives, and nothing comes twice.
+#[test]
+fn latched_messages_beside_a_volatile_publisher_arrive_once() {
+    domain::enter();
+    let mut node = publishing_node();
+    let latched = QosProfile::default().reliable().transient_local();
+    let names = ["/before", "/after"];
+    let volatile: Vec<_> =
+        names.iter().map(|name| node.create_publisher::<RosString>(name, QosProfile::default()).unwrap()).collect();
+    let before = node.create_publisher::<RosString>(names[0], latched.clone()).unwrap();
+    (0..3).for_each(|number| before.publish(&text(&format!("latched {number}"))).unwrap());
+    let (thread, events) = receive(names.iter().map(|name| wanted(name, None)).collect());
+    let mut texts: [Vec<String>; 2] = Default::default();
+    let note = |event: &Event, texts: &mut [Vec<String>; 2]| match event {
+        Event::Received(topic, cdr) => {
+            texts[*topic].push(String::from_utf8_lossy(&cdr[8..cdr.len() - 1]).into_owned());
+        }
+        Event::Lost(..) | Event::Refused(..) => panic!("{event:?}"),
+        _ => {}
+    };
+    let mut end = |publisher: &r2r::Publisher<RosString>, topic: usize, last: &str, texts: &mut [Vec<String>; 2]| {
+        publish_until_received(publisher, &text(last), &events, last, |event| {
+            note(event, texts);
+            holds(event, topic, last)
+        });
+    };
+    end(&volatile[0], 0, "volatile", &mut texts);
+    end(&volatile[1], 1, "volatile", &mut texts);
+    // The second topic has a volatile subscription by now; its latched publisher comes later.
+    let after = node.create_publisher::<RosString>(names[1], latched).unwrap();
+    (0..3).for_each(|number| after.publish(&text(&format!("latched {number}"))).unwrap());
+    for (topic, publisher) in [&before, &after].into_iter().enumerate() {
+        if !texts[topic].contains(&"latched 2".to_owned()) {
+            await_event(&events, "what is latched", |event| {
+                note(event, &mut texts);
+                holds(event, topic, "latched 2")
+            });
+        }
+        // It is matched by now.
+        publisher.publish(&text("live")).unwrap();
+        end(&volatile[topic], topic, "the end", &mut texts);
+    }
+    for texts in &texts {
+        let latched: Vec<_> = texts.iter().filter(|text| text.starts_with("latched")).collect();
+        assert_eq!(latched, ["latched 0", "latched 1", "latched 2"], "{texts:?}");
+        assert_eq!(texts.iter().filter(|text| *text == "live").count(), 1, "{texts:?}");
+    }
     thread.stop().unwrap();
 }
 

@@ -153,6 +153,13 @@ impl Receiver for Reception {
         }
     }
 
+    fn unreadable(&mut self, index: usize) {
+        // The topic's state says it, in the log too.
+        let counters = &self.topics[index].health.counters;
+        counters.count_received();
+        counters.count_dropped(DropReason::Unsupported);
+    }
+
     fn lost(&mut self, index: usize, count: u64) {
         let topic = &mut self.topics[index];
         topic.health.counters.count_lost_in_dds(count);

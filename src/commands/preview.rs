@@ -20,7 +20,7 @@ use crate::health::DropReason;
 use crate::packing::{Compression, Packing};
 use crate::provisioning;
 use crate::queue::sequence_by_clock;
-use crate::ros::{self, Node, Receiver, Sample, TopicState};
+use crate::ros::{self, Node, Receiver, Sample, TopicState, another_definition};
 use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
 
 /// After this long without a message somebody should hear why.
@@ -183,15 +183,22 @@ impl Receiver for Preview {
         self.say(line);
     }
 
+    fn unreadable(&mut self, _: usize) {}
+
     fn lost(&mut self, _: usize, _: u64) {}
 
     fn refused(&mut self, _: usize, _: &'static str, _: u64) {}
 
     fn changed(&mut self, index: usize, state: TopicState) {
-        if let TopicState::Trouble(trouble) = state {
-            let remark = format!("{} can't be received: {trouble}.", self.topics[index].settings.ros);
-            self.say(Line::Remark(remark));
-        }
+        let trouble = match state {
+            TopicState::Trouble(trouble) => format!("can't be received: {trouble}"),
+            TopicState::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
+                format!("can't be read: {}", another_definition(&type_name, redefined, publishers))
+            }
+            TopicState::Unknown | TopicState::Subscribed { .. } => return,
+        };
+        let remark = format!("{} {trouble}.", self.topics[index].settings.ros);
+        self.say(Line::Remark(remark));
     }
 
     fn turned(&mut self) {}

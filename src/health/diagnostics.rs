@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::report::{Connection, Phase, Report, State, Topic};
 use crate::codec::CdrWriter;
+use crate::ros::another_definition;
 
 /// Where every ROS diagnostics tool listens.
 pub const TOPIC: &str = "/diagnostics";
@@ -146,6 +147,9 @@ fn queue(report: &Report) -> Status {
 fn topic(topic: &Topic) -> Status {
     let (level, message) = match &topic.state {
         State::Trouble { trouble } => (Level::Error, trouble.clone()),
+        State::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
+            (Level::Error, another_definition(type_name, *redefined, *publishers))
+        }
         State::Subscribed { incompatible: 1.., .. } => {
             (Level::Error, "nothing arrives from publishers with incompatible QoS".to_owned())
         }

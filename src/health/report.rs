@@ -249,6 +249,9 @@ pub enum State {
         publishers: usize,
         /// Publishers that offer less QoS than the topic is configured to ask for: nothing arrives from them.
         incompatible: usize,
+        /// Publishers with another definition of the type than the one that is sourced: nothing of theirs is forwarded.
+        #[serde(default)]
+        redefined: usize,
     },
     /// No longer configured; what is queued of it is still sent.
     Removed,

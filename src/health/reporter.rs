@@ -169,8 +169,8 @@ fn queue_report(figures: &queue::Figures) -> Queue {
 fn state(state: TopicState) -> State {
     match state {
         TopicState::Unknown => State::Unknown,
-        TopicState::Subscribed { type_name, publishers, incompatible } => {
-            State::Subscribed { type_name, publishers, incompatible }
+        TopicState::Subscribed { type_name, publishers, incompatible, redefined } => {
+            State::Subscribed { type_name, publishers, incompatible, redefined }
         }
         TopicState::Trouble(trouble) => State::Trouble { trouble },
     }

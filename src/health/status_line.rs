@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use super::TopicHealth;
 use crate::queue::Figures;
-use crate::ros::TopicState;
+use crate::ros::{TopicState, another_definition};
 use crate::uplink::{Phase, UplinkState};
 
 /// Topics in trouble that are named; the log has them all.
@@ -49,6 +49,9 @@ fn trouble(topic: &TopicHealth) -> Option<String> {
     let name = &topic.name;
     match topic.state() {
         TopicState::Trouble(trouble) => Some(format!("{name}: {trouble}")),
+        TopicState::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
+            Some(format!("{name}: {}", another_definition(&type_name, redefined, publishers)))
+        }
         TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
             Some(format!("{name}: publishers with incompatible QoS: {incompatible}"))
         }

@@ -10,12 +10,18 @@ use r2r_rcl::{
 
 use super::context::Node;
 use super::error::{RosError, check};
+use super::subscription::PublisherId;
+use super::type_hash::TypeHash;
 
 /// A publisher of a topic, as discovery knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Publisher {
+    /// What its messages say of where they come from, with Fast DDS and Zenoh.
+    pub(super) id: PublisherId,
     /// `package/msg/Name`.
     pub(super) type_name: String,
+    /// The definition of that type; `None` where it does not tell.
+    pub(super) definition: Option<TypeHash>,
     /// Lost samples are sent again.
     pub(super) reliable: bool,
     /// Late subscribers get what was published before.
@@ -39,7 +45,9 @@ pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, Ro
             std::slice::from_raw_parts(found.info_array, found.size)
                 .iter()
                 .map(|info| Publisher {
+                    id: info.endpoint_gid,
                     type_name: CStr::from_ptr(info.topic_type).to_string_lossy().into_owned(),
+                    definition: TypeHash::of_endpoint(info),
                     reliable: info.qos_profile.reliability
                         != rmw_qos_reliability_policy_e::RMW_QOS_POLICY_RELIABILITY_BEST_EFFORT,
                     transient_local: info.qos_profile.durability

@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::health::Report;
 use crate::health::report::{Phase, State, Topic};
+use crate::ros::another_definition;
 
 /// Shows a report as text of some lines, the last line feed included.
 pub(super) struct View<'a>(pub &'a Report);
@@ -180,10 +181,16 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
     match &topic.state {
         State::Unknown => writeln!(f, "  nobody publishes it yet")?,
         State::Removed => writeln!(f, "  no longer configured; what is queued is still sent")?,
-        State::Subscribed { publishers: 0, incompatible: 0, .. } => writeln!(f, "  nobody publishes it now")?,
-        State::Subscribed { incompatible: 0, .. } => {}
-        State::Subscribed { incompatible, .. } => {
-            writeln!(f, "  publishers with incompatible QoS, from which nothing arrives: {incompatible}")?;
+        State::Subscribed { publishers: 0, incompatible: 0, redefined: 0, .. } => {
+            writeln!(f, "  nobody publishes it now")?;
+        }
+        State::Subscribed { type_name, publishers, incompatible, redefined } => {
+            if *redefined > 0 {
+                writeln!(f, "  {}", another_definition(type_name, *redefined, *publishers))?;
+            }
+            if *incompatible > 0 {
+                writeln!(f, "  publishers with incompatible QoS, from which nothing arrives: {incompatible}")?;
+            }
         }
         State::Trouble { trouble } => writeln!(f, "  {trouble}")?,
     }
