@@ -16,10 +16,10 @@ fn main() {
         env::var(name).ok().filter(|name| !name.is_empty())
     };
     let (own, sourced) = (named("BUILT_FOR_ROS_DISTRO"), named("ROS_DISTRO"));
-    if let Some(distribution) = own.or(sourced) {
-        println!("cargo::rustc-env=BUILT_FOR_ROS_DISTRO={distribution}");
-        if !WITHOUT_TYPE_HASHES.contains(&distribution.as_str()) {
-            println!("cargo::rustc-cfg=type_hashes");
-        }
+    // Without either, r2r's build ends with its own words.
+    let distribution = own.or(sourced).unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo::rustc-env=BUILT_FOR_ROS_DISTRO={distribution}");
+    if !WITHOUT_TYPE_HASHES.contains(&distribution.as_str()) {
+        println!("cargo::rustc-cfg=type_hashes");
     }
 }

@@ -9,6 +9,8 @@
 
 mod context;
 mod definitions;
+mod discovery;
+mod distribution;
 mod error;
 mod graph;
 mod guard_condition;
@@ -17,6 +19,7 @@ mod publisher;
 mod qos;
 mod rest;
 mod seen;
+mod silence;
 mod subscription;
 mod thread;
 mod topic;
@@ -31,9 +34,12 @@ use crate::codec::Schema;
 use crate::config::{Durability, Reliability};
 
 pub use context::Node;
+pub use discovery::see_the_whole_graph;
+pub use distribution::{BUILT_FOR, Distribution, sourced_distribution};
 pub use error::RosError;
 pub use publisher::{NoPublisher, Publisher};
-pub use thread::{Change, RosThread, spawn};
+pub use silence::Silence;
+pub use thread::{Change, RosThread, spawn, spawn_patient};
 
 /// A topic that somebody wants to receive.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,6 +112,8 @@ pub trait Receiver: Send {
     fn refused(&mut self, topic: usize, policy: &'static str, count: u64);
     /// The state of `topic` is another one than before.
     fn changed(&mut self, topic: usize, state: TopicState);
+    /// Nobody has published `topic` for a while, for this reason, or somebody does again.
+    fn silent(&mut self, topic: usize, silence: Option<Silence>);
     /// The thread came round once more, or from one topic to the next: it lives. At least twice a second, unless one
     /// call takes longer.
     fn turned(&mut self);

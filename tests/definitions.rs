@@ -118,7 +118,6 @@ async fn another_build_of_a_package_is_named_and_not_forwarded() {
     assert!(status.contains(sentence), "{status}");
 
     let (_friend, expected) = ours.publish();
-    program.await_log("1 of 2 publishers publish it with another definition of probe_msgs/msg/Sample");
     for (number, expected) in expected.iter().enumerate() {
         let (topic, payload) = loop {
             let (topic, payload) = stage.observer.next().await;
@@ -132,10 +131,11 @@ async fn another_build_of_a_package_is_named_and_not_forwarded() {
     let report = program.await_report(|report| report.topics[0].acknowledged == MESSAGES as u64);
     assert_eq!((report.topics[0].received, publishers(&report, 0)), (2 * MESSAGES as u64, (1, 1)));
     assert_eq!(report.topics[0].dropped["unsupported"], MESSAGES as u64);
+    program.await_note("1 of 2 publishers publish it with another definition of probe_msgs/msg/Sample");
 
     drop(stranger);
     program.await_report(|report| (0..2).all(|topic| publishers(report, topic) == (1, 0)));
     program.await_note("2 of 2 topics subscribed.");
-    assert_eq!(program.log_lines("with another definition").len(), 4);
+    assert_eq!(program.log_lines("with another definition").len(), 2);
     assert_eq!(program.terminate().code(), Some(0));
 }

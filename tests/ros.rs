@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use iot_bridge::codec::Schema;
 use iot_bridge::config::{Durability, Reliability};
-use iot_bridge::ros::{self, Node, Receiver, RosThread, Sample, TopicState, Wanted};
+use iot_bridge::ros::{self, Node, Receiver, RosThread, Sample, Silence, TopicState, Wanted};
 use r2r::QosProfile;
 use r2r::std_msgs::msg::{Int32, String as RosString};
 
@@ -26,6 +26,7 @@ enum Event {
     Lost(usize, u64),
     Refused(usize, &'static str),
     Changed(usize, TopicState),
+    Silent(usize, Option<Silence>),
 }
 
 struct Teller {
@@ -54,6 +55,9 @@ impl Receiver for Teller {
     }
     fn changed(&mut self, topic: usize, state: TopicState) {
         let _ = self.events.send(Event::Changed(topic, state));
+    }
+    fn silent(&mut self, topic: usize, silence: Option<Silence>) {
+        let _ = self.events.send(Event::Silent(topic, silence));
     }
     fn turned(&mut self) {}
 }
@@ -190,7 +194,7 @@ fn latched_messages_beside_a_volatile_publisher_arrive_once() {
         Event::Lost(..) | Event::Refused(..) => panic!("{event:?}"),
         _ => {}
     };
-    let mut end = |publisher: &r2r::Publisher<RosString>, topic: usize, last: &str, texts: &mut [Vec<String>; 2]| {
+    let end = |publisher: &r2r::Publisher<RosString>, topic: usize, last: &str, texts: &mut [Vec<String>; 2]| {
         publish_until_received(publisher, &text(last), &events, last, |event| {
             note(event, texts);
             holds(event, topic, last)
@@ -368,6 +372,49 @@ fn an_incompatible_publisher_is_reported() {
         refused |= *event == Event::Refused(0, "reliability");
         seen |= matches!(event, Event::Changed(0, TopicState::Subscribed { incompatible: 1, publishers: 0, .. }));
         refused && seen
+    });
+    thread.stop().unwrap();
+}
+
+/// A bridge without other nodes says so, and names the domain; with them, it says which topics nobody publishes, and what
+/// may be meant; it takes that back when somebody does.
+#[test]
+fn silence_is_told_with_what_may_be_meant() {
+    domain::enter();
+    let (sender, events) = mpsc::channel();
+    let teller = Teller { events: sender, gate: Arc::default() };
+    let node = Node::create("iot_bridge", "").unwrap();
+    let topics = vec![wanted("/odomm", None), wanted("/scan", Some("std_msgs/msg/String"))];
+    let thread = ros::spawn_patient(node, topics, teller, Duration::from_millis(500)).unwrap();
+    let own: usize = std::env::var("ROS_DOMAIN_ID").unwrap().parse().unwrap();
+    for index in 0..2 {
+        await_event(&events, "loneliness", |event| match event {
+            Event::Silent(topic, Some(Silence::Alone { domain, discovery })) => {
+                *topic == index && *domain == own && discovery == "discovery LOCALHOST"
+            }
+            _ => false,
+        });
+    }
+    let mut node = publishing_node();
+    let _odom = node.create_publisher::<RosString>("/odom", QosProfile::default()).unwrap();
+    // Subscribed, but not published: that is nothing to point at.
+    let _wish = node.subscribe::<RosString>("/odommm", QosProfile::default()).unwrap();
+    let meant = |topic, nearest: Option<&str>| {
+        Event::Silent(topic, Some(Silence::Unpublished { nearest: nearest.map(str::to_owned) }))
+    };
+    let mut told = 0;
+    await_event(&events, "what is meant", |event| {
+        told += usize::from(*event == meant(0, Some("/odom"))) + usize::from(*event == meant(1, None));
+        told == 2
+    });
+    let scan = node.create_publisher::<RosString>("/robot1/scan", QosProfile::default()).unwrap();
+    await_event(&events, "the scan", |event| *event == meant(1, Some("/robot1/scan")));
+    drop(scan);
+    let scan = node.create_publisher::<RosString>("/scan", QosProfile::default()).unwrap();
+    await_event(&events, "the end of the silence", |event| *event == Event::Silent(1, None));
+    node.destroy_publisher(scan);
+    await_event(&events, "another silence", |event| {
+        matches!(event, Event::Silent(1, Some(Silence::Unpublished { .. })))
     });
     thread.stop().unwrap();
 }

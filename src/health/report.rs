@@ -206,6 +206,9 @@ pub struct Topic {
     pub mqtt: String,
     #[serde(flatten)]
     pub state: State,
+    /// Why nothing has come of it for a while, where nobody publishes it: a sentence without its full stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<String>,
     /// Messages taken from DDS.
     pub received: u64,
     /// Records that an earlier process left on the disk.

@@ -82,6 +82,7 @@ impl Reporter {
         Topic {
             ros: topic.name.clone(),
             mqtt: fill_thing(&topic.mqtt, thing).into_owned(),
+            silent: topic.silence().filter(|_| state != State::Removed).map(|why| why.sentence(&topic.name)),
             state,
             received: account.received,
             recovered: account.recovered,

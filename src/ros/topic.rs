@@ -13,7 +13,7 @@ use super::rest::Rest;
 use super::seen::{Judgement, Seen, are_messages_numbered};
 use super::subscription::{Buffer, Info, Subscription};
 use super::type_support::{TypeSupport, TypeSupports, rmw_name};
-use super::{Receiver, Sample, TopicState, Wanted, another_definition};
+use super::{Receiver, Sample, Silence, TopicState, Wanted, another_definition};
 use crate::health::{ONCE_A_MINUTE, Repeat};
 
 /// Subscriptions of a topic that are in use at a time: for all publishers, and for what transient-local ones among them
@@ -65,6 +65,9 @@ pub(super) struct Topic {
     /// Subscriptions before the last changes of QoS, the newest last, and when each ends.
     retiring: Vec<(Subscription, Instant)>,
     state: TopicState,
+    /// Since when nobody publishes it; `None` when somebody does.
+    unpublished_since: Option<Instant>,
+    silence: Option<Silence>,
     seen: Seen,
     failed: Repeat,
     /// After it was called ready and had no message.
@@ -87,6 +90,8 @@ impl Topic {
             open: None,
             retiring: Vec::new(),
             state: TopicState::Unknown,
+            unpublished_since: None,
+            silence: None,
             seen: Seen::default(),
             failed: Repeat::default(),
             rest: Rest::default(),
@@ -143,6 +148,36 @@ impl Topic {
         }
     }
 
+    /// How long nobody has published it; `None` while somebody does, or when it is wanted no more.
+    pub(super) fn unpublished_for(&self, now: Instant) -> Option<Duration> {
+        self.unpublished_since.filter(|_| !self.ended).map(|since| now.saturating_duration_since(since))
+    }
+
+    /// Why nothing comes, if it is for long.
+    pub(super) fn silence(&self) -> Option<&Silence> {
+        self.silence.as_ref()
+    }
+
+    /// Remembers why nothing comes, and tells the receiver when it is another reason than before.
+    pub(super) fn set_silence(&mut self, silence: Option<Silence>, receiver: &mut dyn Receiver) {
+        if silence == self.silence {
+            return;
+        }
+        let topic = self.wanted.topic.as_str();
+        match (&self.silence, &silence) {
+            (None | Some(Silence::Alone { .. }), Some(why @ Silence::Unpublished { .. })) => {
+                tracing::warn!(topic, "{}.", why.sentence(topic));
+            }
+            (Some(_), None) if self.unpublished_since.is_none() => {
+                tracing::info!(topic, "Somebody publishes {topic} now.");
+            }
+            // That no other node is there is said once for all topics.
+            _ => {}
+        }
+        self.silence = silence.clone();
+        receiver.silent(self.index, silence);
+    }
+
     fn log(&self, state: &TopicState) {
         let topic = self.wanted.topic.as_str();
         let (type_name, publishers, incompatible, redefined) = match state {
@@ -186,6 +221,8 @@ impl Topic {
         receiver: &mut dyn Receiver,
     ) -> Result<TopicState, String> {
         let publishers = graph::publishers(node, &self.name).map_err(|error| error.to_string())?;
+        self.unpublished_since =
+            if publishers.is_empty() { self.unpublished_since.or(Some(Instant::now())) } else { None };
         let published = graph::single_type(&publishers);
         let type_name = match (&self.wanted.type_name, published) {
             (Some(configured), Ok(None)) => configured.clone(),

@@ -179,6 +179,8 @@ fn line<const N: usize>(cells: &[String; N], widths: &[usize; N], f: &mut Format
 /// What the figures of a topic do not say.
 fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
     match &topic.state {
+        State::Trouble { trouble } => writeln!(f, "  {trouble}")?,
+        _ if let Some(why) = &topic.silent => writeln!(f, "  {why}")?,
         State::Unknown => writeln!(f, "  nobody publishes it yet")?,
         State::Removed => writeln!(f, "  no longer configured; what is queued is still sent")?,
         State::Subscribed { publishers: 0, incompatible: 0, redefined: 0, .. } => {
@@ -192,7 +194,6 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
                 writeln!(f, "  publishers with incompatible QoS, from which nothing arrives: {incompatible}")?;
             }
         }
-        State::Trouble { trouble } => writeln!(f, "  {trouble}")?,
     }
     let dropped: Vec<String> = topic
         .dropped
