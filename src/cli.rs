@@ -11,11 +11,13 @@ use crate::config;
 
 /// Forwards ROS 2 telemetry to AWS IoT Core over mutual TLS.
 #[derive(Debug, Parser)]
-#[command(name = "iot-bridge", version, about, after_help = EXIT_STATUS)]
+#[command(name = "iot-bridge", version = VERSION, about, after_help = EXIT_STATUS)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (ROS 2 ", env!("BUILT_FOR_ROS_DISTRO"), ")");
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 stopped as asked, 1 failed while running, 2 wrong command line, 78 wrong configuration.

@@ -1,6 +1,7 @@
 //! What each command of the command line does. Each answers the process's exit status.
 
 mod check;
+mod distribution;
 mod mock;
 mod preview;
 mod queue;
@@ -14,12 +15,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, Command};
 use crate::config::Problems;
+use crate::ros;
 
 /// EX_CONFIG of sysexits(3): the unit does not restart on it.
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Carries out `cli`.
 pub fn execute(cli: Cli) -> ExitCode {
+    ros::see_the_whole_graph();
     match cli.command {
         Command::Run(config) => run::execute(config.config.as_deref()),
         Command::Check { config, json, quiet } => check::execute(config.config.as_deref(), json, quiet),

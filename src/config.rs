@@ -52,3 +52,4 @@ pub use mqtt_topic::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, TopicFault, check_publi
 pub use problem::{Problem, Problems};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;
+pub use suggest::likely;

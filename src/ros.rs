@@ -8,6 +8,9 @@
 //! This is the only module with `unsafe`: everything below talks to rcl through r2r's bindings.
 
 mod context;
+mod definitions;
+mod discovery;
+mod distribution;
 mod error;
 mod graph;
 mod guard_condition;
@@ -16,10 +19,12 @@ mod publisher;
 mod qos;
 mod rest;
 mod seen;
+mod silence;
 mod subscription;
 mod thread;
 mod topic;
 mod turns;
+mod type_hash;
 mod type_support;
 mod wait_set;
 
@@ -29,9 +34,12 @@ use crate::codec::Schema;
 use crate::config::{Durability, Reliability};
 
 pub use context::Node;
+pub use discovery::see_the_whole_graph;
+pub use distribution::{BUILT_FOR, Distribution, sourced_distribution};
 pub use error::RosError;
 pub use publisher::{NoPublisher, Publisher};
-pub use thread::{Change, RosThread, spawn};
+pub use silence::Silence;
+pub use thread::{Change, RosThread, spawn, spawn_patient};
 
 /// A topic that somebody wants to receive.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,9 +77,23 @@ pub enum TopicState {
         publishers: usize,
         /// Publishers that offer less than the configured QoS asks for: nothing arrives from them.
         incompatible: usize,
+        /// Publishers with another definition of the type than the one that is sourced: nothing of theirs is handed on.
+        redefined: usize,
     },
     /// Not received, for a reason that a person has to read. It is tried again.
     Trouble(String),
+}
+
+/// The sentence, without its full stop, for `redefined` publishers with another definition of `type_name` than the one
+/// sourced, beside `others` whose messages can be read.
+pub fn another_definition(type_name: &str, redefined: usize, others: usize) -> String {
+    let who = match others {
+        0 => "it is published".to_owned(),
+        others => format!("{redefined} of {} publishers publish it", redefined + others),
+    };
+    format!(
+        "{who} with another definition of {type_name} than the one sourced; source the robot's build and restart the service"
+    )
 }
 
 /// Takes what the ROS thread receives. Every call comes from that thread; a slow receiver delays all topics.
@@ -82,12 +104,16 @@ pub trait Receiver: Send {
     fn opened(&mut self, topic: usize, schema: &Arc<Schema>);
     /// A message arrived.
     fn received(&mut self, topic: usize, sample: &Sample<'_>);
+    /// A message arrived that can't be read: its publisher has another definition of the type than the one sourced.
+    fn unreadable(&mut self, topic: usize);
     /// `count` messages were published, but lost or overwritten in DDS before they could be taken.
     fn lost(&mut self, topic: usize, count: u64);
     /// DDS refused `count` publishers of `topic`, because what they offer does not satisfy `policy`.
     fn refused(&mut self, topic: usize, policy: &'static str, count: u64);
     /// The state of `topic` is another one than before.
     fn changed(&mut self, topic: usize, state: TopicState);
+    /// Nobody has published `topic` for a while, for this reason, or somebody does again.
+    fn silent(&mut self, topic: usize, silence: Option<Silence>);
     /// The thread came round once more, or from one topic to the next: it lives. At least twice a second, unless one
     /// call takes longer.
     fn turned(&mut self);

@@ -18,6 +18,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
+use iot_bridge::ros::BUILT_FOR;
 use serde_json::Value;
 use support::certificates::Valid;
 use support::program::{Program, command};
@@ -53,11 +54,63 @@ fn the_command_line_explains_itself() {
     for word in ["run", "check", "preview", "mock", "completions", "Exit status", "78"] {
         assert!(text(&help.stdout).contains(word), "{word}");
     }
-    assert_eq!(text(&run(&["--version"]).stdout), format!("iot-bridge {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        text(&run(&["--version"]).stdout),
+        format!("iot-bridge {} (ROS 2 {BUILT_FOR})\n", env!("CARGO_PKG_VERSION"))
+    );
     for shell in ["bash", "zsh", "fish"] {
         let script = run(&["completions", shell]);
         assert!(script.status.success() && text(&script.stdout).contains("preview"), "{shell}");
     }
+}
+
+/// Another ROS distribution than the one built for is refused with both names, where structures may be laid out
+/// otherwise; one that is laid out alike is warned of, and so is one that nobody names.
+#[tokio::test]
+async fn another_distribution_is_named() {
+    let stage = Stage::set().await;
+    let config = stage.configure("[[topics]]\nros = \"/odom\"\n");
+    let config = config.to_str().unwrap();
+    let commands: [&[&str]; 4] = [
+        &["run", "--config", config],
+        &["check", "--config", config],
+        &["preview", "/odom", "--config", config],
+        &["mock"],
+    ];
+    for arguments in commands {
+        let output = command().args(arguments).env("ROS_DISTRO", "humble").output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("humble") && said.contains(BUILT_FOR), "{arguments:?}: {said}");
+    }
+    let check = |sourced: Option<&str>, option: &[&str]| {
+        let mut check = command();
+        check.args(["check", "--config", config]).args(option).env_remove("ROS_DISTRO");
+        check.envs(sourced.map(|sourced| ("ROS_DISTRO", sourced)));
+        check.output().unwrap()
+    };
+    let json = |sourced| -> Value { serde_json::from_slice(&check(sourced, &["--json"]).stdout).unwrap() };
+    let refused = json(Some("humble"));
+    assert_eq!((&refused["ok"], &refused["ros"]["sourced"]), (&false.into(), &"humble".into()));
+    assert_eq!(refused["problems"][0]["source"], "ROS_DISTRO");
+    let same = json(Some(BUILT_FOR));
+    assert_eq!((&same["ros"]["built_for"], &same["ros"]["doubt"]), (&BUILT_FOR.into(), &Value::Null));
+
+    let alike = if BUILT_FOR == "kilted" { "jazzy" } else { "kilted" };
+    for (sourced, words) in [(Some(alike), [alike, BUILT_FOR]), (None, ["ROS_DISTRO is not set", BUILT_FOR])] {
+        let output = check(sourced, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let said = text(&output.stdout);
+        let line = said.lines().find(|line| line.contains(words[0])).expect("a line that names it");
+        assert!(line.starts_with('#') && line.contains(words[1]), "{said}");
+    }
+    let mut program = Program::start_with(std::path::Path::new(config), &[("ROS_DISTRO", alike)]);
+    let warning = program.await_log("was built for ROS 2");
+    assert!(warning.contains("WARN") && warning.contains(alike) && warning.contains(BUILT_FOR), "{warning}");
+    let up = program.await_log("The ROS node is up: domain ");
+    let domain = std::env::var("ROS_DOMAIN_ID").unwrap();
+    assert!(up.contains(&format!("domain {domain}, rmw_")) && up.contains("discovery LOCALHOST."), "{up}");
+    assert_eq!(program.terminate().code(), Some(0));
 }
 
 /// `check` accepts a right configuration and prints what it amounts to; `run` would take exactly that.

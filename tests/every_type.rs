@@ -143,5 +143,5 @@ async fn a_package_built_after_the_bridge_arrives() {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let types = compare(&["probe_msgs"], &environment).await;
-    assert_eq!(types, ["probe_msgs/msg/Probe", "probe_msgs/msg/Sample"]);
+    assert_eq!(types, ["probe_msgs/msg/Plain", "probe_msgs/msg/Probe", "probe_msgs/msg/Sample"]);
 }

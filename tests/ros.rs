@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use iot_bridge::codec::Schema;
 use iot_bridge::config::{Durability, Reliability};
-use iot_bridge::ros::{self, Node, Receiver, RosThread, Sample, TopicState, Wanted};
+use iot_bridge::ros::{self, Node, Receiver, RosThread, Sample, Silence, TopicState, Wanted};
 use r2r::QosProfile;
 use r2r::std_msgs::msg::{Int32, String as RosString};
 
@@ -26,6 +26,7 @@ enum Event {
     Lost(usize, u64),
     Refused(usize, &'static str),
     Changed(usize, TopicState),
+    Silent(usize, Option<Silence>),
 }
 
 struct Teller {
@@ -43,6 +44,9 @@ impl Receiver for Teller {
         assert!(sample.source_ns > 0 && sample.received_ns >= sample.source_ns - 1_000_000_000);
         let _ = self.events.send(Event::Received(topic, sample.cdr.to_vec()));
     }
+    fn unreadable(&mut self, topic: usize) {
+        panic!("a message of topic {topic} has another definition");
+    }
     fn lost(&mut self, topic: usize, count: u64) {
         let _ = self.events.send(Event::Lost(topic, count));
     }
@@ -51,6 +55,9 @@ impl Receiver for Teller {
     }
     fn changed(&mut self, topic: usize, state: TopicState) {
         let _ = self.events.send(Event::Changed(topic, state));
+    }
+    fn silent(&mut self, topic: usize, silence: Option<Silence>) {
+        let _ = self.events.send(Event::Silent(topic, silence));
     }
     fn turned(&mut self) {}
 }
@@ -163,6 +170,57 @@ fn auto_qos_follows_publishers_that_come_later() {
         holds(event, 0, "alone")
     });
     assert_eq!(again, 0, "the latched message was delivered again");
+    thread.stop().unwrap();
+}
+
+/// What a transient-local publisher has published before arrives also when a volatile one is beside it, whichever was
+/// there first; what both publish afterwards arrives, and nothing comes twice.
+#[test]
+fn latched_messages_beside_a_volatile_publisher_arrive_once() {
+    domain::enter();
+    let mut node = publishing_node();
+    let latched = QosProfile::default().reliable().transient_local();
+    let names = ["/before", "/after"];
+    let volatile: Vec<_> =
+        names.iter().map(|name| node.create_publisher::<RosString>(name, QosProfile::default()).unwrap()).collect();
+    let before = node.create_publisher::<RosString>(names[0], latched.clone()).unwrap();
+    (0..3).for_each(|number| before.publish(&text(&format!("latched {number}"))).unwrap());
+    let (thread, events) = receive(names.iter().map(|name| wanted(name, None)).collect());
+    let mut texts: [Vec<String>; 2] = Default::default();
+    let note = |event: &Event, texts: &mut [Vec<String>; 2]| match event {
+        Event::Received(topic, cdr) => {
+            texts[*topic].push(String::from_utf8_lossy(&cdr[8..cdr.len() - 1]).into_owned());
+        }
+        Event::Lost(..) | Event::Refused(..) => panic!("{event:?}"),
+        _ => {}
+    };
+    let end = |publisher: &r2r::Publisher<RosString>, topic: usize, last: &str, texts: &mut [Vec<String>; 2]| {
+        publish_until_received(publisher, &text(last), &events, last, |event| {
+            note(event, texts);
+            holds(event, topic, last)
+        });
+    };
+    end(&volatile[0], 0, "volatile", &mut texts);
+    end(&volatile[1], 1, "volatile", &mut texts);
+    // The second topic has a volatile subscription by now; its latched publisher comes later.
+    let after = node.create_publisher::<RosString>(names[1], latched).unwrap();
+    (0..3).for_each(|number| after.publish(&text(&format!("latched {number}"))).unwrap());
+    for (topic, publisher) in [&before, &after].into_iter().enumerate() {
+        if !texts[topic].contains(&"latched 2".to_owned()) {
+            await_event(&events, "what is latched", |event| {
+                note(event, &mut texts);
+                holds(event, topic, "latched 2")
+            });
+        }
+        // It is matched by now.
+        publisher.publish(&text("live")).unwrap();
+        end(&volatile[topic], topic, "the end", &mut texts);
+    }
+    for texts in &texts {
+        let latched: Vec<_> = texts.iter().filter(|text| text.starts_with("latched")).collect();
+        assert_eq!(latched, ["latched 0", "latched 1", "latched 2"], "{texts:?}");
+        assert_eq!(texts.iter().filter(|text| *text == "live").count(), 1, "{texts:?}");
+    }
     thread.stop().unwrap();
 }
 
@@ -314,6 +372,49 @@ fn an_incompatible_publisher_is_reported() {
         refused |= *event == Event::Refused(0, "reliability");
         seen |= matches!(event, Event::Changed(0, TopicState::Subscribed { incompatible: 1, publishers: 0, .. }));
         refused && seen
+    });
+    thread.stop().unwrap();
+}
+
+/// A bridge without other nodes says so, and names the domain; with them, it says which topics nobody publishes, and what
+/// may be meant; it takes that back when somebody does.
+#[test]
+fn silence_is_told_with_what_may_be_meant() {
+    domain::enter();
+    let (sender, events) = mpsc::channel();
+    let teller = Teller { events: sender, gate: Arc::default() };
+    let node = Node::create("iot_bridge", "").unwrap();
+    let topics = vec![wanted("/odomm", None), wanted("/scan", Some("std_msgs/msg/String"))];
+    let thread = ros::spawn_patient(node, topics, teller, Duration::from_millis(500)).unwrap();
+    let own: usize = std::env::var("ROS_DOMAIN_ID").unwrap().parse().unwrap();
+    for index in 0..2 {
+        await_event(&events, "loneliness", |event| match event {
+            Event::Silent(topic, Some(Silence::Alone { domain, discovery })) => {
+                *topic == index && *domain == own && discovery == "discovery LOCALHOST"
+            }
+            _ => false,
+        });
+    }
+    let mut node = publishing_node();
+    let _odom = node.create_publisher::<RosString>("/odom", QosProfile::default()).unwrap();
+    // Subscribed, but not published: that is nothing to point at.
+    let _wish = node.subscribe::<RosString>("/odommm", QosProfile::default()).unwrap();
+    let meant = |topic, nearest: Option<&str>| {
+        Event::Silent(topic, Some(Silence::Unpublished { nearest: nearest.map(str::to_owned) }))
+    };
+    let mut told = 0;
+    await_event(&events, "what is meant", |event| {
+        told += usize::from(*event == meant(0, Some("/odom"))) + usize::from(*event == meant(1, None));
+        told == 2
+    });
+    let scan = node.create_publisher::<RosString>("/robot1/scan", QosProfile::default()).unwrap();
+    await_event(&events, "the scan", |event| *event == meant(1, Some("/robot1/scan")));
+    drop(scan);
+    let scan = node.create_publisher::<RosString>("/scan", QosProfile::default()).unwrap();
+    await_event(&events, "the end of the silence", |event| *event == Event::Silent(1, None));
+    node.destroy_publisher(scan);
+    await_event(&events, "another silence", |event| {
+        matches!(event, Event::Silent(1, Some(Silence::Unpublished { .. })))
     });
     thread.stop().unwrap();
 }

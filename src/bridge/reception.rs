@@ -11,7 +11,7 @@ use crate::config::{self, Settings};
 use crate::health::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, TopicHealth};
 use crate::packing::Packing;
 use crate::queue::{Queue, Record, Route, Routes};
-use crate::ros::{Receiver, Sample, TopicState, Wanted};
+use crate::ros::{Receiver, Sample, Silence, TopicState, Wanted};
 use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
 
 /// What the bridge does with what the ROS thread receives.
@@ -153,6 +153,13 @@ impl Receiver for Reception {
         }
     }
 
+    fn unreadable(&mut self, index: usize) {
+        // The topic's state says it, in the log too.
+        let counters = &self.topics[index].health.counters;
+        counters.count_received();
+        counters.count_dropped(DropReason::Unsupported);
+    }
+
     fn lost(&mut self, index: usize, count: u64) {
         let topic = &mut self.topics[index];
         topic.health.counters.count_lost_in_dds(count);
@@ -180,6 +187,10 @@ impl Receiver for Reception {
         let topic = &mut self.topics[index];
         topic.state = state;
         topic.tell_state();
+    }
+
+    fn silent(&mut self, index: usize, silence: Option<Silence>) {
+        self.topics[index].health.set_silence(silence);
     }
 
     fn turned(&mut self) {

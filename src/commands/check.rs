@@ -9,9 +9,10 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{EXIT_CONFIG, fail, print};
+use super::{EXIT_CONFIG, distribution, fail, print};
 use crate::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
 use crate::provisioning::{self, Standing};
+use crate::ros::BUILT_FOR;
 use crate::uplink::tls::{self, CredentialProblem};
 
 /// What `check --json` prints.
@@ -32,9 +33,22 @@ struct Report<'a> {
     /// Keys whose files only the service sees, and that therefore were not looked at.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     unseen: &'a [&'static str],
+    ros: Ros,
     /// The effective configuration, without secrets: keys are named by their path.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a Settings>,
+}
+
+/// The ROS distribution.
+#[derive(Serialize)]
+struct Ros {
+    /// That of the build.
+    built_for: &'static str,
+    /// What `ROS_DISTRO` says.
+    sourced: Option<String>,
+    /// What somebody should know of the two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubt: Option<String>,
 }
 
 /// How it stands with provisioning.
@@ -63,17 +77,21 @@ pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
         Ok(loaded) => (Vec::new(), Some(&loaded.credentials)),
     };
     let found = files.map(|files| inspect(files, &mut problems));
+    let doubt = distribution::sourced().unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
     let credentials_checked = files.is_some();
     let loaded = loaded.ok();
     let printed = if json {
-        match json_report(loaded.as_ref(), &problems, found.as_ref()) {
+        match json_report(loaded.as_ref(), &problems, found.as_ref(), doubt) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
     } else if quiet && problems.is_empty() {
         ExitCode::SUCCESS
     } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
-        match text_report(loaded, found.as_ref()) {
+        match text_report(loaded, found.as_ref(), doubt) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
@@ -146,7 +164,12 @@ fn unseen(files: &CredentialFiles, is_waiting: bool) -> Vec<&'static str> {
     .collect()
 }
 
-fn json_report(loaded: Option<&Loaded>, problems: &[Problem], found: Option<&Found>) -> serde_json::Result<String> {
+fn json_report(
+    loaded: Option<&Loaded>,
+    problems: &[Problem],
+    found: Option<&Found>,
+    doubt: Option<String>,
+) -> serde_json::Result<String> {
     let report = Report {
         ok: problems.is_empty(),
         problems,
@@ -158,6 +181,7 @@ fn json_report(loaded: Option<&Loaded>, problems: &[Problem], found: Option<&Fou
             .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
             .map(|since| since.as_secs()),
         unseen: found.map_or(&[], |found| &found.unseen),
+        ros: Ros { built_for: BUILT_FOR, sourced: std::env::var("ROS_DISTRO").ok(), doubt },
         settings: loaded.map(|loaded| &loaded.settings),
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")
@@ -176,7 +200,7 @@ fn complain(problems: &[Problem], credentials_checked: bool) {
 }
 
 /// The effective configuration, as a configuration file that says where it comes from.
-fn text_report(loaded: &Loaded, found: Option<&Found>) -> anyhow::Result<String> {
+fn text_report(loaded: &Loaded, found: Option<&Found>, doubt: Option<String>) -> anyhow::Result<String> {
     let mut text = String::new();
     for source in &loaded.sources {
         writeln!(text, "# from {}", source.display())?;
@@ -209,6 +233,9 @@ fn text_report(loaded: &Loaded, found: Option<&Found>) -> anyhow::Result<String>
     }
     for key in found.iter().flat_map(|found| &found.unseen) {
         writeln!(text, "# Not looked at: {key}, which systemd shows to the service alone (LoadCredential=).")?;
+    }
+    if let Some(doubt) = doubt {
+        writeln!(text, "# {doubt}.")?;
     }
     writeln!(text, "# The configuration is valid.")?;
     Ok(text)

@@ -19,6 +19,9 @@ const NODE: &str = "mock_telemetry_publisher";
 const DEPTH: usize = 10;
 
 pub fn execute(rate: f64, topic: &str) -> ExitCode {
+    if let Err(exit) = super::distribution::expect_the_sourced() {
+        return exit;
+    }
     // Where ROS can't be started, or can't write its log, r2r panics or worse; found out before, both have words.
     if let Err(error) = Node::create(NODE, "") {
         return fail(&error);

@@ -20,7 +20,7 @@ use crate::health::DropReason;
 use crate::packing::{Compression, Packing};
 use crate::provisioning;
 use crate::queue::sequence_by_clock;
-use crate::ros::{self, Node, Receiver, Sample, TopicState};
+use crate::ros::{self, Node, Receiver, Sample, Silence, TopicState, another_definition};
 use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
 
 /// After this long without a message somebody should hear why.
@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const BACKLOG: usize = 1000;
 
 pub fn execute(config: Option<&Path>, topic: &str, count: Option<NonZeroU64>) -> ExitCode {
+    if let Err(exit) = super::distribution::expect_the_sourced() {
+        return exit;
+    }
     let (thing, settings) = match topics(config, topic) {
         Ok(found) => found,
         Err(problems) => return refuse(&problems),
@@ -72,7 +75,7 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
     let topics = topics.into_iter().map(|settings| Previewed { settings, shaper: None }).collect();
     let preview = Preview { thing: thing.to_owned(), topics, shown, left_out: 0, scratch: Scratch::new() };
     // Ends with this function, also when the terminal has gone.
-    let _thread = ros::spawn(node, wanted, preview)?;
+    let _thread = ros::spawn_patient(node, wanted, preview, PATIENCE)?;
     let mut printed = 0;
     let mut patience = pin!(sleep(PATIENCE));
     while count.is_none_or(|count| printed < count.get()) {
@@ -183,13 +186,27 @@ impl Receiver for Preview {
         self.say(line);
     }
 
+    fn unreadable(&mut self, _: usize) {}
+
     fn lost(&mut self, _: usize, _: u64) {}
 
     fn refused(&mut self, _: usize, _: &'static str, _: u64) {}
 
     fn changed(&mut self, index: usize, state: TopicState) {
-        if let TopicState::Trouble(trouble) = state {
-            let remark = format!("{} can't be received: {trouble}.", self.topics[index].settings.ros);
+        let trouble = match state {
+            TopicState::Trouble(trouble) => format!("can't be received: {trouble}"),
+            TopicState::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
+                format!("can't be read: {}", another_definition(&type_name, redefined, publishers))
+            }
+            TopicState::Unknown | TopicState::Subscribed { .. } => return,
+        };
+        let remark = format!("{} {trouble}.", self.topics[index].settings.ros);
+        self.say(Line::Remark(remark));
+    }
+
+    fn silent(&mut self, index: usize, silence: Option<Silence>) {
+        if let Some(silence) = silence {
+            let remark = format!("{}.", silence.sentence(&self.topics[index].settings.ros));
             self.say(Line::Remark(remark));
         }
     }

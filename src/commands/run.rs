@@ -8,13 +8,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::asked_to_stop;
-use crate::config::{Problems, Settings};
+use super::{asked_to_stop, distribution};
+use crate::config::{Problem, Problems, Settings};
 use crate::health::{logging, systemd};
 use crate::{bridge, config, provisioning};
 
 pub fn execute(config: Option<&Path>) -> ExitCode {
     logging::start();
+    match distribution::sourced() {
+        Ok(None) => {}
+        Ok(Some(doubt)) => tracing::warn!("{doubt}."),
+        Err(problem) => {
+            log([&problem]);
+            return ExitCode::from(super::EXIT_CONFIG);
+        }
+    }
     let settings = match load(config) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -38,7 +46,7 @@ fn load(config: Option<&Path>) -> Result<Settings, Problems> {
     Ok(settings)
 }
 
-fn log(problems: &Problems) {
+fn log<'a>(problems: impl IntoIterator<Item = &'a Problem>) {
     for problem in problems {
         let sentence = problem.to_string().replace("\n    ", ": ");
         tracing::error!(source = problem.source, key = problem.key, "{sentence}.");

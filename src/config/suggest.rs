@@ -4,7 +4,7 @@
 const LIKELY: f64 = 0.8;
 
 /// The one among `known` that `name` was probably meant to be.
-pub(super) fn likely<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn likely<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Nobody mistypes a name of a thousand letters.
     let name: String = name.chars().take(100).collect::<String>().to_ascii_lowercase();
     let likeness = |known: &str| strsim::jaro_winkler(&name, &known.to_ascii_lowercase());

@@ -19,7 +19,8 @@ pub enum DropReason {
     TooLarge,
     /// Its CDR does not fit its type.
     Malformed,
-    /// Messages of its type can't be forwarded as the topic is configured, which is said when the type is known.
+    /// Messages of its type can't be forwarded as the topic is configured, which is said when the type is known; or its
+    /// publisher has another definition of the type than the one that is sourced.
     Unsupported,
     /// The connection was closed again and again while it alone was in flight.
     Poison,

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::report::{Connection, Phase, Report, State, Topic};
 use crate::codec::CdrWriter;
+use crate::ros::another_definition;
 
 /// Where every ROS diagnostics tool listens.
 pub const TOPIC: &str = "/diagnostics";
@@ -146,10 +147,14 @@ fn queue(report: &Report) -> Status {
 fn topic(topic: &Topic) -> Status {
     let (level, message) = match &topic.state {
         State::Trouble { trouble } => (Level::Error, trouble.clone()),
+        State::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
+            (Level::Error, another_definition(type_name, *redefined, *publishers))
+        }
         State::Subscribed { incompatible: 1.., .. } => {
             (Level::Error, "nothing arrives from publishers with incompatible QoS".to_owned())
         }
         _ if topic.lost_per_second > 0.0 => (Level::Error, "messages are lost".to_owned()),
+        _ if let Some(why) = &topic.silent => (Level::Warn, why.clone()),
         State::Unknown => (Level::Ok, "nobody publishes it yet".to_owned()),
         State::Removed => (Level::Ok, "no longer configured; what is queued is still sent".to_owned()),
         State::Subscribed { publishers: 0, .. } => (Level::Ok, "nobody publishes it now".to_owned()),

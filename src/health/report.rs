@@ -206,6 +206,9 @@ pub struct Topic {
     pub mqtt: String,
     #[serde(flatten)]
     pub state: State,
+    /// Why nothing has come of it for a while, where nobody publishes it: a sentence without its full stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<String>,
     /// Messages taken from DDS.
     pub received: u64,
     /// Records that an earlier process left on the disk.
@@ -249,6 +252,9 @@ pub enum State {
         publishers: usize,
         /// Publishers that offer less QoS than the topic is configured to ask for: nothing arrives from them.
         incompatible: usize,
+        /// Publishers with another definition of the type than the one that is sourced: nothing of theirs is forwarded.
+        #[serde(default)]
+        redefined: usize,
     },
     /// No longer configured; what is queued of it is still sent.
     Removed,

@@ -82,6 +82,7 @@ impl Reporter {
         Topic {
             ros: topic.name.clone(),
             mqtt: fill_thing(&topic.mqtt, thing).into_owned(),
+            silent: topic.silence().filter(|_| state != State::Removed).map(|why| why.sentence(&topic.name)),
             state,
             received: account.received,
             recovered: account.recovered,
@@ -169,8 +170,8 @@ fn queue_report(figures: &queue::Figures) -> Queue {
 fn state(state: TopicState) -> State {
     match state {
         TopicState::Unknown => State::Unknown,
-        TopicState::Subscribed { type_name, publishers, incompatible } => {
-            State::Subscribed { type_name, publishers, incompatible }
+        TopicState::Subscribed { type_name, publishers, incompatible, redefined } => {
+            State::Subscribed { type_name, publishers, incompatible, redefined }
         }
         TopicState::Trouble(trouble) => State::Trouble { trouble },
     }

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use super::TopicHealth;
 use crate::queue::Figures;
-use crate::ros::TopicState;
+use crate::ros::{Silence, TopicState, another_definition};
 use crate::uplink::{Phase, UplinkState};
 
 /// Topics in trouble that are named; the log has them all.
@@ -31,12 +31,13 @@ pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHeal
     }
     let received = topics.iter().filter(|topic| matches!(topic.state(), TopicState::Subscribed { .. })).count();
     let _ = write!(line, " {received} of {} topics subscribed.", topics.len());
-    let mut troubles = topics.iter().filter_map(|topic| trouble(topic));
+    let mut troubles = troubles(topics, now).into_iter();
     for trouble in troubles.by_ref().take(SHOWN_TROUBLES) {
         let _ = write!(line, " {trouble}.");
     }
-    match troubles.count() {
+    match troubles.len() {
         0 => {}
+        1 => line.push_str(" And 1 more topic needs somebody."),
         more => {
             let _ = write!(line, " And {more} more topics need somebody.");
         }
@@ -44,15 +45,35 @@ pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHeal
     fit(line)
 }
 
-/// What is wrong with a topic, if something is.
-fn trouble(topic: &TopicHealth) -> Option<String> {
+/// What is wrong with topics: first what comes and is not forwarded, then what does not come.
+fn troubles(topics: &[Arc<TopicHealth>], now: Instant) -> Vec<String> {
+    let mut troubles: Vec<_> = topics.iter().filter_map(|topic| trouble(topic, now)).collect();
+    let mut is_alone = false;
+    for topic in topics {
+        match topic.silence() {
+            // That is one trouble for all of them.
+            Some(Silence::Alone { .. }) if std::mem::replace(&mut is_alone, true) => {}
+            Some(silence) => troubles.push(silence.sentence(&topic.name)),
+            None => {}
+        }
+    }
+    troubles
+}
+
+/// What is wrong with a topic that is published, if something is.
+fn trouble(topic: &TopicHealth, now: Instant) -> Option<String> {
     let name = &topic.name;
     match topic.state() {
         TopicState::Trouble(trouble) => Some(format!("{name}: {trouble}")),
+        TopicState::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
+            Some(format!("{name}: {}", another_definition(&type_name, redefined, publishers)))
+        }
         TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
             Some(format!("{name}: publishers with incompatible QoS: {incompatible}"))
         }
-        TopicState::Unknown | TopicState::Subscribed { .. } => None,
+        TopicState::Unknown | TopicState::Subscribed { .. } => {
+            topic.loses_everything(now).map(|cause| format!("{name}: {cause}"))
+        }
     }
 }
 
@@ -116,5 +137,27 @@ mod tests {
             "{line}"
         );
         assert!(line.ends_with("/t2: no type. And 17 more topics need somebody."), "{line}");
+    }
+
+    #[test]
+    fn what_nobody_publishes_and_what_is_lost_entirely_is_named() {
+        let topics = ["/odomm", "/scan", "/camera"].map(|name| Arc::new(TopicHealth::new(name, "t")));
+        let line = |topics: &[Arc<TopicHealth>]| {
+            let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
+            status_line(&UplinkState::default(), queue, topics, Instant::now())
+        };
+        topics[0].set_silence(Some(Silence::Unpublished { nearest: Some("/odom".into()) }));
+        topics[2].counters.count_received();
+        topics[2].counters.count_dropped(crate::health::DropReason::TooLarge);
+        let said = line(&topics);
+        assert!(
+            said.ends_with("/camera: every message is too large. Nobody publishes /odomm; there is /odom."),
+            "{said}"
+        );
+        for topic in &topics[..2] {
+            topic.set_silence(Some(Silence::Alone { domain: 92, discovery: "discovery SUBNET".into() }));
+        }
+        let said = line(&topics[..2]);
+        assert_eq!(said.matches("No other ROS node is seen in domain 92 (discovery SUBNET)").count(), 1, "{said}");
     }
 }

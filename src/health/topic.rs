@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::TopicCounters;
-use crate::ros::TopicState;
+use super::{DropReason, TopicCounters};
+use crate::ros::{Silence, TopicState};
 
 /// What health knows of one configured topic; shared between the ROS thread, the queue and whoever reports.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct TopicHealth {
     pub mqtt: String,
     pub counters: Arc<TopicCounters>,
     state: Mutex<TopicState>,
+    /// Why nothing comes of it, if that is for long.
+    silence: Mutex<Option<Silence>>,
     samples: Mutex<VecDeque<Sample>>,
 }
 
@@ -26,7 +28,13 @@ struct Sample {
     received: u64,
     published_bytes: u64,
     lost: u64,
+    lost_in_dds: u64,
+    /// Dropped before they reached the queue, in the order of [`AT_RECEPTION`].
+    dropped_at_reception: [u64; AT_RECEPTION.len()],
 }
+
+/// Reasons for which a message does not get into the queue, whatever is in there.
+const AT_RECEPTION: [DropReason; 3] = [DropReason::TooLarge, DropReason::Malformed, DropReason::Unsupported];
 
 /// How much passes in a second, of late.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -52,6 +60,7 @@ impl TopicHealth {
             mqtt: mqtt.to_owned(),
             counters: Arc::default(),
             state: Mutex::new(TopicState::Unknown),
+            silence: Mutex::default(),
             samples: Mutex::default(),
         };
         topic.sample(Instant::now());
@@ -65,6 +74,7 @@ impl TopicHealth {
             mqtt: mqtt.to_owned(),
             counters: Arc::clone(&self.counters),
             state: Mutex::new(self.state()),
+            silence: Mutex::new(self.silence()),
             samples: Mutex::default(),
         };
         successor.sample(Instant::now());
@@ -77,6 +87,33 @@ impl TopicHealth {
 
     pub fn state(&self) -> TopicState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_silence(&self, silence: Option<Silence>) {
+        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = silence;
+    }
+
+    /// Why nothing comes of it, if that is for long.
+    pub fn silence(&self) -> Option<Silence> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What becomes of every message of late, if none of them reaches the queue: in words.
+    pub fn loses_everything(&self, now: Instant) -> Option<&'static str> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, after) = (samples.front()?, self.passed(now));
+        let dropped: [u64; AT_RECEPTION.len()] = std::array::from_fn(|reason| {
+            after.dropped_at_reception[reason].saturating_sub(before.dropped_at_reception[reason])
+        });
+        let in_dds = after.lost_in_dds.saturating_sub(before.lost_in_dds);
+        let all = dropped.iter().sum::<u64>();
+        // What is received and not dropped here is in the queue.
+        if all + in_dds == 0 || after.received.saturating_sub(before.received) > all {
+            return None;
+        }
+        let words = ["every message is too large", "every message is malformed", "every message is unsupported"];
+        let causes = words.into_iter().zip(dropped).chain([("every message is lost in DDS", in_dds)]);
+        causes.max_by_key(|(_, count)| *count).map(|(words, _)| words)
     }
 
     /// Remembers how much has passed until `now`. To be called about once a second; more often does nothing.
@@ -135,6 +172,8 @@ impl TopicHealth {
             received: counters.received(),
             published_bytes: counters.published_bytes(),
             lost: counters.dropped_in_all() + counters.lost_in_dds(),
+            lost_in_dds: counters.lost_in_dds(),
+            dropped_at_reception: AT_RECEPTION.map(|reason| counters.dropped(reason)),
         }
     }
 }
@@ -163,5 +202,28 @@ mod tests {
             topic.sample(start + Duration::from_secs(second));
         }
         assert_eq!(topic.rates(start + Duration::from_secs(75)), Rates::default());
+    }
+
+    /// A topic of which nothing gets into the queue is known with the cause; one that loses a part is not.
+    #[test]
+    fn a_topic_that_loses_everything_is_known() {
+        let topic = TopicHealth::new("/camera", "camera");
+        let now = Instant::now() + APART;
+        assert_eq!(topic.loses_everything(now), None);
+        for _ in 0..3 {
+            topic.counters.count_received();
+            topic.counters.count_dropped(DropReason::TooLarge);
+        }
+        topic.counters.count_lost_in_dds(1);
+        assert_eq!(topic.loses_everything(now), Some("every message is too large"));
+        topic.counters.count_lost_in_dds(10);
+        assert_eq!(topic.loses_everything(now), Some("every message is lost in DDS"));
+        topic.counters.count_received();
+        assert_eq!(topic.loses_everything(now), None);
+        // A full queue that drops older records takes the new ones.
+        let full = TopicHealth::new("/odom", "odom");
+        full.counters.count_received();
+        full.counters.count_dropped(DropReason::Overflow);
+        assert_eq!(full.loses_everything(now), None);
     }
 }

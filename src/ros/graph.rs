@@ -1,21 +1,29 @@
-//! Who publishes a topic.
+//! What discovery has found: who publishes a topic, which topics and nodes there are.
 
 use std::ffi::{CStr, CString};
 
 use r2r_rcl::{
-    rcl_get_publishers_info_by_topic, rcutils_get_default_allocator,
-    rmw_get_zero_initialized_topic_endpoint_info_array, rmw_qos_durability_policy_e, rmw_qos_reliability_policy_e,
-    rmw_topic_endpoint_info_array_fini,
+    rcl_count_publishers, rcl_get_node_names, rcl_get_publishers_info_by_topic, rcl_get_topic_names_and_types,
+    rcl_names_and_types_fini, rcl_node_get_domain_id, rcl_node_get_fully_qualified_name, rcutils_get_default_allocator,
+    rcutils_get_zero_initialized_string_array, rcutils_string_array_fini, rcutils_string_array_t,
+    rmw_get_zero_initialized_names_and_types, rmw_get_zero_initialized_topic_endpoint_info_array,
+    rmw_qos_durability_policy_e, rmw_qos_reliability_policy_e, rmw_topic_endpoint_info_array_fini,
 };
 
 use super::context::Node;
 use super::error::{RosError, check};
+use super::subscription::PublisherId;
+use super::type_hash::TypeHash;
 
 /// A publisher of a topic, as discovery knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Publisher {
+    /// What its messages say of where they come from, with Fast DDS and Zenoh.
+    pub(super) id: PublisherId,
     /// `package/msg/Name`.
     pub(super) type_name: String,
+    /// The definition of that type; `None` where it does not tell.
+    pub(super) definition: Option<TypeHash>,
     /// Lost samples are sent again.
     pub(super) reliable: bool,
     /// Late subscribers get what was published before.
@@ -39,7 +47,9 @@ pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, Ro
             std::slice::from_raw_parts(found.info_array, found.size)
                 .iter()
                 .map(|info| Publisher {
+                    id: info.endpoint_gid,
                     type_name: CStr::from_ptr(info.topic_type).to_string_lossy().into_owned(),
+                    definition: TypeHash::of_endpoint(info),
                     reliable: info.qos_profile.reliability
                         != rmw_qos_reliability_policy_e::RMW_QOS_POLICY_RELIABILITY_BEST_EFFORT,
                     transient_local: info.qos_profile.durability
@@ -50,6 +60,76 @@ pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, Ro
         check("Giving back a topic's publishers", rmw_topic_endpoint_info_array_fini(&mut found, &mut allocator))?;
         Ok(publishers)
     }
+}
+
+/// The domain of `node`.
+pub(super) fn domain(node: &Node) -> usize {
+    let mut domain = 0;
+    // SAFETY: the node is alive, and rcl writes one number.
+    unsafe { rcl_node_get_domain_id(node.as_ptr(), &mut domain) };
+    domain
+}
+
+/// How many nodes there are besides `node`. Hidden ones, like that of the `ros2` command line's daemon, do not count.
+pub(super) fn other_nodes(node: &Node) -> Result<usize, RosError> {
+    // SAFETY: the arrays are zero-initialised, filled in by rcl with texts that end with NUL, copied, and given back; the
+    // node's own name lives as long as the node.
+    unsafe {
+        let own = CStr::from_ptr(rcl_node_get_fully_qualified_name(node.as_ptr())).to_string_lossy().into_owned();
+        let mut names = rcutils_get_zero_initialized_string_array();
+        let mut namespaces = rcutils_get_zero_initialized_string_array();
+        let asked = check(
+            "Asking for the nodes",
+            rcl_get_node_names(node.as_ptr(), rcutils_get_default_allocator(), &mut names, &mut namespaces),
+        );
+        let others = texts(&names).zip(texts(&namespaces)).filter(|(name, namespace)| {
+            let full = format!("{}/{name}", namespace.trim_end_matches('/'));
+            !name.starts_with('_') && full != own
+        });
+        let count = others.count();
+        rcutils_string_array_fini(&mut names);
+        rcutils_string_array_fini(&mut namespaces);
+        asked.map(|()| count)
+    }
+}
+
+/// The topics that somebody publishes, in order; without those of each node's own, and hidden ones.
+pub(super) fn published(node: &Node) -> Result<Vec<String>, RosError> {
+    const OF_EACH_NODE: [&str; 2] = ["/rosout", "/parameter_events"];
+    // SAFETY: as for the nodes.
+    unsafe {
+        let mut allocator = rcutils_get_default_allocator();
+        let mut found = rmw_get_zero_initialized_names_and_types();
+        check(
+            "Asking for the topics",
+            rcl_get_topic_names_and_types(node.as_ptr(), &mut allocator, false, &mut found),
+        )?;
+        // Whatever else calls itself a topic is no name that somebody meant to configure.
+        let is_name = |name: &String| {
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_'))
+                && !name.contains("/_")
+                && !OF_EACH_NODE.contains(&name.as_str())
+        };
+        let names: Vec<String> = texts(&found.names).filter(is_name).collect();
+        check("Giving back the topics", rcl_names_and_types_fini(&mut found))?;
+        let is_published = |name: &String| {
+            let mut count = 0;
+            CString::new(name.as_str())
+                .is_ok_and(|name| rcl_count_publishers(node.as_ptr(), name.as_ptr(), &mut count) == 0 && count > 0)
+        };
+        let mut published: Vec<_> = names.into_iter().filter(is_published).collect();
+        published.sort_unstable();
+        Ok(published)
+    }
+}
+
+/// Copies of the texts of an array.
+///
+/// # Safety
+/// The array has to be zero-initialised or filled in by rcl.
+unsafe fn texts(array: &rcutils_string_array_t) -> impl Iterator<Item = String> {
+    // SAFETY: the caller's promise: `size` pointers to texts that end with NUL.
+    (0..array.size).map(|at| unsafe { CStr::from_ptr(*array.data.add(at)) }.to_string_lossy().into_owned())
 }
 
 /// The one type that all of `publishers` offer; `Err` holds the types when they differ.

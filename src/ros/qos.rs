@@ -17,7 +17,8 @@ impl Qos {
     ///
     /// A subscription gets nothing from a publisher that offers less than it asks for. So `auto` asks for the most
     /// that all publishers offer, and without a publisher stays at `current`, or starts with what most publishers
-    /// offer: reliable, volatile.
+    /// offer: reliable, volatile. What some have published before, this does not ask for where others are volatile: see
+    /// [`latched`](Self::latched).
     pub(super) fn choose(wanted: &Wanted, current: Option<Qos>, publishers: &[Publisher]) -> Qos {
         let follow = |offered: fn(&Publisher) -> bool, otherwise: bool| {
             if publishers.is_empty() { otherwise } else { publishers.iter().all(offered) }
@@ -39,6 +40,17 @@ impl Qos {
         }
     }
 
+    /// What a second subscription has to ask for, to get what transient-local publishers have published before, where
+    /// others beside them are volatile; `None` where the first one gets it.
+    pub(super) fn latched(wanted: &Wanted, publishers: &[Publisher]) -> Option<Qos> {
+        let is_mixed = publishers.iter().any(|publisher| publisher.transient_local)
+            && publishers.iter().any(|publisher| !publisher.transient_local);
+        (wanted.durability == Durability::Auto && is_mixed).then(|| {
+            let latched: Vec<_> = publishers.iter().filter(|publisher| publisher.transient_local).cloned().collect();
+            Qos::choose(wanted, None, &latched)
+        })
+    }
+
     /// Whether a subscription that asks for this gets what `publisher` offers.
     pub(super) fn accepts(self, publisher: &Publisher) -> bool {
         (publisher.reliable || !self.reliable) && (publisher.transient_local || !self.transient_local)
@@ -54,7 +66,8 @@ mod tests {
     }
 
     fn publisher(reliable: bool, transient_local: bool) -> Publisher {
-        Publisher { type_name: "std_msgs/msg/String".into(), reliable, transient_local }
+        let (id, type_name) = ([0; _], "std_msgs/msg/String".into());
+        Publisher { id, type_name, definition: None, reliable, transient_local }
     }
 
     #[test]
@@ -73,6 +86,21 @@ mod tests {
         {
             let qos = Qos::choose(&auto, None, &publishers);
             assert!(publishers.iter().all(|publisher| qos.accepts(publisher)));
+        }
+    }
+
+    #[test]
+    fn transient_local_publishers_beside_volatile_ones_get_a_subscription_of_their_own() {
+        let auto = wanted(Reliability::Auto, Durability::Auto);
+        let both = [publisher(true, true), publisher(false, false)];
+        assert_eq!(Qos::latched(&auto, &both), Some(Qos { reliable: true, transient_local: true, depth: 7 }));
+        assert!(!Qos::choose(&auto, None, &both).transient_local);
+        for alike in [[publisher(true, true), publisher(false, true)], [publisher(true, false), publisher(true, false)]]
+        {
+            assert_eq!(Qos::latched(&auto, &alike), None);
+        }
+        for fixed in [Durability::Volatile, Durability::TransientLocal] {
+            assert_eq!(Qos::latched(&wanted(Reliability::Auto, fixed), &both), None);
         }
     }
 

@@ -8,10 +8,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::context::Node;
+use super::discovery;
 use super::error::RosError;
 use super::graph;
 use super::guard_condition::GuardCondition;
 use super::rest::Rest;
+use super::silence;
 use super::subscription::Buffer;
 use super::topic::{SUBSCRIPTIONS, Topic};
 use super::turns::Turns;
@@ -68,15 +70,29 @@ pub struct Change<R> {
     pub add: Vec<Wanted>,
 }
 
-/// Starts the thread that receives `wanted` and hands it to `receiver`.
+/// As [`spawn_patient`], where a topic without a publisher is told after half a minute.
 ///
 /// # Errors
-/// When rcl refuses what every subscription needs, or the thread can't be started. A topic that can't be received is
-/// no error: the receiver is told, and it is tried again.
+/// As there.
 pub fn spawn<R: Receiver + 'static>(
     node: impl Into<Arc<Node>>,
     wanted: Vec<Wanted>,
     receiver: R,
+) -> Result<RosThread<R>, RosError> {
+    spawn_patient(node, wanted, receiver, silence::PATIENCE)
+}
+
+/// Starts the thread that receives `wanted` and hands it to `receiver`, which is told of topics that nobody has
+/// published for as long as `patience`.
+///
+/// # Errors
+/// When rcl refuses what every subscription needs, or the thread can't be started. A topic that can't be received is
+/// no error: the receiver is told, and it is tried again.
+pub fn spawn_patient<R: Receiver + 'static>(
+    node: impl Into<Arc<Node>>,
+    wanted: Vec<Wanted>,
+    receiver: R,
+    patience: Duration,
 ) -> Result<RosThread<R>, RosError> {
     let node = node.into();
     let wake = Arc::new(GuardCondition::create(node.context())?);
@@ -85,12 +101,14 @@ pub fn spawn<R: Receiver + 'static>(
     let topics =
         wanted.into_iter().zip(names).enumerate().map(|(index, (wanted, name))| Topic::new(index, wanted, name));
     let (sender, changes) = mpsc::channel();
-    tracing::info!(rmw = rmw_name(), "The ROS node is up.");
+    let (domain, rmw, discovery) = (graph::domain(&node), rmw_name(), discovery::description());
+    tracing::info!(domain, rmw, discovery, "The ROS node is up: domain {domain}, {rmw}, {discovery}.");
     let reception = Reception {
         wait_set: WaitSet::create(&node)?,
         buffer: Buffer::new()?,
         types: TypeSupports::default(),
         topics: topics.collect(),
+        listener: silence::Listener::new(patience),
         wake: Arc::clone(&wake),
         stop: Arc::clone(&stop),
         changes,
@@ -161,6 +179,7 @@ struct Reception<R> {
     wait_set: WaitSet,
     buffer: Buffer,
     topics: Vec<Topic>,
+    listener: silence::Listener,
     types: TypeSupports,
     wake: Arc<GuardCondition>,
     stop: Arc<AtomicBool>,
@@ -188,6 +207,7 @@ impl<R: Receiver> Reception<R> {
                 for topic in &mut self.topics {
                     topic.follow(&self.node, &mut self.types, &mut self.buffer, &mut self.receiver);
                 }
+                self.listener.listen(&self.node, &mut self.topics, &mut self.receiver, now);
                 look_at = now + LOOK_AGAIN;
             }
             if now >= ask_at {

@@ -5,18 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::context::Node;
+use super::definitions::Definitions;
 use super::error::RosError;
-use super::graph;
+use super::graph::{self, Publisher};
 use super::qos::Qos;
 use super::rest::Rest;
-use super::seen::{Judgement, Seen};
+use super::seen::{Judgement, Seen, are_messages_numbered};
 use super::subscription::{Buffer, Info, Subscription};
-use super::type_support::TypeSupports;
-use super::{Receiver, Sample, TopicState, Wanted};
+use super::type_support::{TypeSupport, TypeSupports, rmw_name};
+use super::{Receiver, Sample, Silence, TopicState, Wanted, another_definition};
 use crate::health::{ONCE_A_MINUTE, Repeat};
 
-/// Subscriptions of a topic at a time: the one that is being replaced, and the one in use.
-pub(super) const SUBSCRIPTIONS: usize = 2;
+/// Subscriptions of a topic that are in use at a time: for all publishers, and for what transient-local ones among them
+/// have published before.
+const IN_USE: usize = 2;
+
+/// Subscriptions of a topic at a time: those that are being replaced, and those in use.
+pub(super) const SUBSCRIPTIONS: usize = 2 * IN_USE;
 
 /// How long a replaced subscription goes on delivering: until its successor is matched with the publishers.
 const OVERLAP: Duration = Duration::from_secs(1);
@@ -35,8 +40,19 @@ pub(super) struct Taken {
 
 /// What is open for a topic.
 struct Open {
-    subscription: Subscription,
+    node: Arc<Node>,
     type_name: String,
+    /// Whose messages can be read.
+    definitions: Definitions,
+    /// It has a match in every publisher.
+    main: Reader,
+    /// It asks transient-local publishers for what they have published before, where `main` must not.
+    latched: Option<Reader>,
+}
+
+/// A subscription, and what it asks for.
+struct Reader {
+    subscription: Subscription,
     qos: Qos,
 }
 
@@ -46,15 +62,20 @@ pub(super) struct Topic {
     wanted: Wanted,
     name: CString,
     open: Option<Open>,
-    /// The subscription before the last change of QoS, and when it ends.
-    retiring: Option<(Subscription, Instant)>,
+    /// Subscriptions before the last changes of QoS, the newest last, and when each ends.
+    retiring: Vec<(Subscription, Instant)>,
     state: TopicState,
+    /// Since when nobody publishes it; `None` when somebody does.
+    unpublished_since: Option<Instant>,
+    silence: Option<Silence>,
     seen: Seen,
     failed: Repeat,
     /// After it was called ready and had no message.
     pub(super) rest: Rest,
     /// Messages that may be taken in this round of turns.
     due: usize,
+    /// It has been said that transient-local publishers are not asked for what was before.
+    is_unlatched: bool,
     /// It is wanted no more.
     ended: bool,
 }
@@ -67,12 +88,15 @@ impl Topic {
             wanted,
             name,
             open: None,
-            retiring: None,
+            retiring: Vec::new(),
             state: TopicState::Unknown,
+            unpublished_since: None,
+            silence: None,
             seen: Seen::default(),
             failed: Repeat::default(),
             rest: Rest::default(),
             due: 0,
+            is_unlatched: false,
             ended: false,
         }
     }
@@ -80,7 +104,7 @@ impl Topic {
     /// It is wanted no more.
     pub(super) fn end(&mut self) {
         self.open = None;
-        self.retiring = None;
+        self.retiring.clear();
         self.ended = true;
     }
 
@@ -89,12 +113,12 @@ impl Topic {
         if self.rest.until(now).is_some() { [None; SUBSCRIPTIONS] } else { self.subscriptions() }
     }
 
-    /// What is open.
+    /// What is open. What was published before comes first, as far as that is for us to say.
     fn subscriptions(&self) -> [Option<&Subscription>; SUBSCRIPTIONS] {
-        [
-            self.retiring.as_ref().map(|(subscription, _)| subscription),
-            self.open.as_ref().map(|open| &open.subscription),
-        ]
+        let retiring = |position: usize| self.retiring.get(position).map(|(subscription, _)| subscription);
+        let open = self.open.as_ref();
+        let latched = open.and_then(|open| open.latched.as_ref()).map(|reader| &reader.subscription);
+        [retiring(0), retiring(1), latched, open.map(|open| &open.main.subscription)]
     }
 
     /// Looks at the graph, and opens, changes or keeps the subscription accordingly.
@@ -124,24 +148,62 @@ impl Topic {
         }
     }
 
+    /// How long nobody has published it; `None` while somebody does, or when it is wanted no more.
+    pub(super) fn unpublished_for(&self, now: Instant) -> Option<Duration> {
+        self.unpublished_since.filter(|_| !self.ended).map(|since| now.saturating_duration_since(since))
+    }
+
+    /// Why nothing comes, if it is for long.
+    pub(super) fn silence(&self) -> Option<&Silence> {
+        self.silence.as_ref()
+    }
+
+    /// Remembers why nothing comes, and tells the receiver when it is another reason than before.
+    pub(super) fn set_silence(&mut self, silence: Option<Silence>, receiver: &mut dyn Receiver) {
+        if silence == self.silence {
+            return;
+        }
+        let topic = self.wanted.topic.as_str();
+        match (&self.silence, &silence) {
+            (None | Some(Silence::Alone { .. }), Some(why @ Silence::Unpublished { .. })) => {
+                tracing::warn!(topic, "{}.", why.sentence(topic));
+            }
+            (Some(_), None) if self.unpublished_since.is_none() => {
+                tracing::info!(topic, "Somebody publishes {topic} now.");
+            }
+            // That no other node is there is said once for all topics.
+            _ => {}
+        }
+        self.silence = silence.clone();
+        receiver.silent(self.index, silence);
+    }
+
     fn log(&self, state: &TopicState) {
         let topic = self.wanted.topic.as_str();
-        let (type_name, incompatible) = match state {
+        let (type_name, publishers, incompatible, redefined) = match state {
             TopicState::Trouble(trouble) => {
                 tracing::error!(topic, reason = trouble.as_str(), "Topic {topic} needs somebody: {trouble}.");
                 return;
             }
             TopicState::Unknown => return,
-            TopicState::Subscribed { type_name, incompatible, .. } => (type_name.as_str(), *incompatible),
+            TopicState::Subscribed { type_name, publishers, incompatible, redefined } => {
+                (type_name.as_str(), *publishers, *incompatible, *redefined)
+            }
         };
         let before = match &self.state {
-            TopicState::Subscribed { type_name, incompatible, .. } => Some((type_name.as_str(), *incompatible)),
+            TopicState::Subscribed { type_name, incompatible, redefined, .. } => {
+                Some((type_name.as_str(), *incompatible, *redefined))
+            }
             TopicState::Unknown | TopicState::Trouble(_) => None,
         };
-        if before.is_none_or(|(before, _)| before != type_name) {
+        if before.is_none_or(|(before, ..)| before != type_name) {
             tracing::info!(topic, r#type = type_name, "Subscribed to {topic} ({type_name}).");
         }
-        if incompatible > before.map_or(0, |(_, before)| before) {
+        if redefined > before.map_or(0, |(_, _, before)| before) {
+            let reason = another_definition(type_name, redefined, publishers);
+            tracing::error!(topic, reason, redefined, "Topic {topic} needs somebody: {reason}.");
+        }
+        if incompatible > before.map_or(0, |(_, before, _)| before) {
             tracing::error!(
                 topic,
                 incompatible,
@@ -159,6 +221,8 @@ impl Topic {
         receiver: &mut dyn Receiver,
     ) -> Result<TopicState, String> {
         let publishers = graph::publishers(node, &self.name).map_err(|error| error.to_string())?;
+        self.unpublished_since =
+            if publishers.is_empty() { self.unpublished_since.or(Some(Instant::now())) } else { None };
         let published = graph::single_type(&publishers);
         let type_name = match (&self.wanted.type_name, published) {
             (Some(configured), Ok(None)) => configured.clone(),
@@ -179,68 +243,128 @@ impl Topic {
                 return Err(format!("it is published as {} at once; set its `type`", published.join(" and ")));
             }
         };
-        let qos = Qos::choose(&self.wanted, self.open.as_ref().map(|open| open.qos), &publishers);
-        if self.open.as_ref().is_none_or(|open| open.type_name != type_name || open.qos != qos) {
-            self.open(node, types, (buffer, receiver), &type_name, qos)?;
+        let current = self.open.as_ref().map(|open| open.main.qos);
+        let qos = Qos::choose(&self.wanted, current, &publishers);
+        let latched = self.latched(&publishers);
+        let is_open = self.open.as_ref().is_some_and(|open| open.type_name == type_name);
+        let is_as_wanted = self.open.as_ref().is_some_and(|open| {
+            is_open && open.main.qos == qos && open.latched.as_ref().map(|reader| reader.qos) == latched
+        });
+        if !is_as_wanted {
+            let support = types.get(&type_name).map_err(|error| error.to_string())?;
+            if !is_open {
+                // DDS takes no second type for a topic while a subscription with the first is there.
+                self.take_last(buffer, receiver);
+                self.open = None;
+                self.retiring.clear();
+            } else if !self.retiring.is_empty() {
+                self.take_last(buffer, receiver);
+            }
+            self.subscribe(node, &support, &type_name, qos, latched).map_err(|error| error.to_string())?;
+            if !is_open {
+                receiver.opened(self.index, support.schema());
+            }
         }
-        let delivering = publishers.iter().filter(|publisher| qos.accepts(publisher)).count();
-        let incompatible = publishers.len() - delivering;
-        Ok(TopicState::Subscribed { type_name, publishers: delivering, incompatible })
+        let Some(open) = &mut self.open else { return Ok(TopicState::Unknown) };
+        let (of_type, others): (Vec<_>, Vec<_>) =
+            publishers.iter().partition(|publisher| publisher.type_name == type_name);
+        open.definitions.learn(of_type.iter().copied());
+        let (readable, redefined): (Vec<_>, Vec<_>) =
+            of_type.into_iter().partition(|publisher| open.definitions.is_shared(publisher));
+        let delivering = readable.iter().filter(|publisher| qos.accepts(publisher)).count();
+        Ok(TopicState::Subscribed {
+            publishers: delivering,
+            incompatible: readable.len() - delivering + others.len(),
+            redefined: redefined.len(),
+            type_name,
+        })
     }
 
-    fn open(
+    /// What a second subscription asks for; `None` where there is none, or what comes twice could not be told.
+    fn latched(&mut self, publishers: &[Publisher]) -> Option<Qos> {
+        let latched = Qos::latched(&self.wanted, publishers);
+        if latched.is_none() || are_messages_numbered() {
+            return latched;
+        }
+        if !std::mem::replace(&mut self.is_unlatched, true) {
+            tracing::warn!(
+                topic = self.wanted.topic.as_str(),
+                "What transient-local publishers of {} have published before is not received, because others are \
+                 volatile and {} does not number messages. With `durability = \"transient-local\"` the topic is received \
+                 from the former only.",
+                self.wanted.topic,
+                rmw_name()
+            );
+        }
+        None
+    }
+
+    /// Subscribes with `qos`, and beside it with `latched`. Subscriptions that ask for these already stay; the others go
+    /// on delivering until these are matched.
+    fn subscribe(
         &mut self,
         node: &Arc<Node>,
-        types: &mut TypeSupports,
-        (buffer, receiver): (&mut Buffer, &mut dyn Receiver),
+        support: &Arc<TypeSupport>,
         type_name: &str,
         qos: Qos,
-    ) -> Result<(), String> {
-        let known = self.open.as_ref().is_some_and(|open| open.type_name == type_name);
-        let support = types.get(type_name).map_err(|error| error.to_string())?;
-        if !known {
-            // DDS takes no second type for a topic while a subscription with the first is there.
-            self.begin_round();
-            self.take(Instant::now() + LAST_TAKE, buffer, receiver);
-            self.open = None;
-            self.end_retiring();
+        latched: Option<Qos>,
+    ) -> Result<(), RosError> {
+        let create =
+            |qos| Subscription::create(node, &self.name, support, qos).map(|subscription| Reader { subscription, qos });
+        let has = |qos: Qos| {
+            self.open.iter().flat_map(|open| [Some(&open.main), open.latched.as_ref()]).flatten().any(|r| r.qos == qos)
+        };
+        // Whatever fails, fails before anything is given up.
+        let new_main = if has(qos) { None } else { Some(create(qos)?) };
+        let new_latched = latched.filter(|qos| !has(*qos)).map(create).transpose()?;
+        let (definitions, mut before) = match self.open.take() {
+            Some(open) => {
+                let topic = self.wanted.topic.as_str();
+                tracing::info!(
+                    topic,
+                    reliable = qos.reliable,
+                    transient_local = qos.transient_local,
+                    latched = latched.is_some(),
+                    "The publishers of {topic} offer another QoS now; subscribed again with it."
+                );
+                (open.definitions, vec![open.main].into_iter().chain(open.latched).collect())
+            }
+            None => (Definitions::of(support.definition()), Vec::new()),
+        };
+        let mut keep = |qos: Qos| {
+            let at = before.iter().position(|reader: &Reader| reader.qos == qos)?;
+            Some(before.swap_remove(at))
+        };
+        let latched = new_latched.or_else(|| latched.and_then(&mut keep));
+        if let Some(main) = new_main.or_else(|| keep(qos)) {
+            let (node, type_name) = (Arc::clone(node), type_name.to_owned());
+            self.open = Some(Open { node, type_name, definitions, main, latched });
         }
-        let subscription = Subscription::create(node, &self.name, &support, qos).map_err(|error| error.to_string())?;
-        if known {
-            tracing::info!(
-                topic = self.wanted.topic.as_str(),
-                reliable = qos.reliable,
-                transient_local = qos.transient_local,
-                "The publishers of {} offer another QoS now; subscribed again with it.",
-                self.wanted.topic
-            );
-            let before = self.open.take().map(|open| open.subscription);
-            self.retiring = before.map(|before| (before, Instant::now() + OVERLAP));
-            self.seen.overlap_begins();
-        } else {
-            receiver.opened(self.index, support.schema());
-        }
-        self.open = Some(Open { subscription, type_name: type_name.to_owned(), qos });
+        let until = Instant::now() + OVERLAP;
+        self.retiring.extend(before.into_iter().map(|reader| (reader.subscription, until)));
+        let too_many = self.retiring.len().saturating_sub(SUBSCRIPTIONS - IN_USE);
+        self.retiring.drain(..too_many);
         Ok(())
     }
 
-    /// Ends a replaced subscription whose time is over. What has arrived there is handed on before.
+    /// Ends replaced subscriptions whose time is over. What has arrived there is handed on before.
     pub(super) fn retire(&mut self, now: Instant, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
-        if self.retiring.as_ref().is_some_and(|(_, until)| *until <= now) {
-            self.begin_round();
-            self.take(now + LAST_TAKE, buffer, receiver);
-            self.end_retiring();
+        if self.retiring.iter().any(|(_, until)| *until <= now) {
+            self.take_last(buffer, receiver);
+            self.retiring.retain(|(_, until)| *until > now);
         }
     }
 
-    fn end_retiring(&mut self) {
-        self.retiring = None;
-        self.seen.overlap_ends();
+    /// Takes what has arrived before a subscription ends.
+    fn take_last(&mut self, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
+        self.begin_round();
+        self.take(Instant::now() + LAST_TAKE, buffer, receiver);
     }
 
     /// From now on [`take`](Self::take) has to do with what has arrived until now: at most what DDS keeps.
     pub(super) fn begin_round(&mut self) {
-        self.due = self.wanted.depth.saturating_mul(SUBSCRIPTIONS);
+        let open = self.subscriptions().into_iter().flatten().count();
+        self.due = self.wanted.depth.saturating_mul(open);
     }
 
     /// Takes what is due and hands it on, no further message after `end`.
@@ -267,6 +391,10 @@ impl Topic {
                 Judgement::New { missing: 0 } => {}
                 Judgement::New { missing } => receiver.lost(self.index, missing),
             }
+            if !self.is_readable(&info) {
+                receiver.unreadable(self.index);
+                continue;
+            }
             // Not every RMW tells when it received a message.
             let received_ns = if info.received_ns > 0 { info.received_ns } else { now_ns() };
             let sample = Sample { cdr: buffer.bytes(), source_ns: info.source_ns, received_ns };
@@ -276,6 +404,24 @@ impl Topic {
             }
         }
         Taken { count, is_all: self.due == 0 }
+    }
+
+    /// Whether the publisher of a message has the definition that it is read with.
+    fn is_readable(&mut self, info: &Info) -> bool {
+        let Some(open) = &mut self.open else { return true };
+        if let Some(answer) = open.definitions.is_readable(&info.publisher) {
+            return answer;
+        }
+        // DDS hands messages over as soon as the publisher is there; what the graph tells is looked at a little later.
+        match graph::publishers(&open.node, &self.name) {
+            Ok(publishers) => {
+                let of_type = publishers.iter().filter(|publisher| publisher.type_name == open.type_name);
+                open.definitions.learn(of_type);
+            }
+            Err(error) => tracing::debug!(topic = self.wanted.topic.as_str(), "{error}."),
+        }
+        open.definitions.asked_for(info.publisher);
+        open.definitions.is_readable(&info.publisher).unwrap_or(true)
     }
 
     /// The next message, of a subscription that is being replaced first.
@@ -298,16 +444,20 @@ impl Topic {
     /// Of all that is open: with Fast DDS, what is not asked for ends each wait for its subscription at once.
     pub(super) fn ask_events(&mut self, receiver: &mut dyn Receiver) {
         let topic = self.wanted.topic.as_str();
+        let latched = self.open.as_ref().and_then(|open| open.latched.as_ref()).map(|reader| &reader.subscription);
         for subscription in self.subscriptions().into_iter().flatten() {
+            // That volatile publishers do not suit it is meant, and what it loses, numbers tell.
+            let is_latched = latched.is_some_and(|latched| std::ptr::eq(latched, subscription));
             match subscription.newly_lost() {
                 // Numbered messages tell by themselves, and also of what was overwritten here before it could be taken.
                 Ok(0) => {}
-                Ok(_) if self.seen.are_numbered() => {}
+                Ok(_) if self.seen.are_numbered() || is_latched => {}
                 Ok(count) => receiver.lost(self.index, count),
                 Err(error) => tracing::debug!(topic, "{error}."),
             }
             match subscription.newly_incompatible() {
                 Ok(None) => {}
+                Ok(Some(_)) if is_latched => {}
                 Ok(Some((policy, count))) => receiver.refused(self.index, policy, count),
                 Err(error) => tracing::debug!(topic, "{error}."),
             }

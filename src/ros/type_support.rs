@@ -10,6 +10,7 @@ use libloading::Library;
 use r2r_rcl::rosidl_message_type_support_t;
 
 use super::introspection::{self, UnsupportedShape};
+use super::type_hash::TypeHash;
 use crate::codec::Schema;
 
 /// A message type that can be subscribed to and decoded.
@@ -29,7 +30,8 @@ pub enum TypeSupportError {
     /// No prefix of the environment has the package, or it was built without C type support.
     #[error(
         "package `{package}` is not in the ROS environment: {library} is in none of AMENT_PREFIX_PATH ({searched}). \
-         Source the workspace that has it"
+         Source the workspace that has it; for the service, add its setup file to ROS_SETUP in \
+         /etc/default/iot-bridge and restart"
     )]
     PackageMissing { package: String, library: String, searched: String },
     /// The package is there, but does not have this type.
@@ -60,6 +62,12 @@ impl TypeSupport {
 
     pub(super) fn handle(&self) -> *const rosidl_message_type_support_t {
         self.handle
+    }
+
+    /// The hash of the definition that is sourced; `None` where there is none to tell.
+    pub(super) fn definition(&self) -> Option<TypeHash> {
+        // SAFETY: the library that the handle points into is kept loaded.
+        unsafe { TypeHash::of_type(self.handle) }
     }
 }
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# custom_package.sh DIRECTORY: generates the message package probe_msgs, which nothing else has, builds it with the
-# sourced ROS and installs it into DIRECTORY/install. Sourcing DIRECTORY/setup.bash, or setting the variables of
+# custom_package.sh DIRECTORY [FIELD]: generates the message package probe_msgs, which nothing else has, builds it with
+# the sourced ROS and installs it into DIRECTORY/install. With FIELD, like "int32 revision", the types Sample and Plain
+# have this field before all others: another build of the package. Sourcing DIRECTORY/setup.bash, or setting the variables of
 # DIRECTORY/environment (one NAME=value a line), puts it into the environment. Takes about ten seconds.
 set -euo pipefail
 : "${AMENT_PREFIX_PATH:?a ROS environment has to be sourced}"
 
 directory=$(readlink -m "$1")
+field=${2:-}
 source=$directory/probe_msgs
 rm -rf "$directory"
 mkdir -p "$source/msg"
@@ -33,21 +35,29 @@ project(probe_msgs)
 find_package(ament_cmake REQUIRED)
 find_package(rosidl_default_generators REQUIRED)
 find_package(std_msgs REQUIRED)
-rosidl_generate_interfaces(${PROJECT_NAME} "msg/Sample.msg" "msg/Probe.msg" DEPENDENCIES std_msgs)
+rosidl_generate_interfaces(${PROJECT_NAME} "msg/Sample.msg" "msg/Plain.msg" "msg/Probe.msg" DEPENDENCIES std_msgs)
 ament_package()
 CMAKE
 
-cat >"$source/msg/Sample.msg" <<'MSG'
+cat >"$source/msg/Sample.msg" <<MSG
 uint8 KIND_UNKNOWN=0
 uint8 KIND_PROBE=7
 string UNIT="°C"
 
+$field
 uint8 kind
 bool valid
 float32 value 0.1
 float64[2] range
 string<=8 unit
 byte[3] raw
+MSG
+
+# Each message has the same size.
+cat >"$source/msg/Plain.msg" <<MSG
+$field
+int32 number
+float64 value
 MSG
 
 # "null" and "type" mean something in JSON and Rust, not here. The wide, narrow, wide fields need padding between them.

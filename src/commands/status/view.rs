@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::health::Report;
 use crate::health::report::{Phase, State, Topic};
+use crate::ros::another_definition;
 
 /// Shows a report as text of some lines, the last line feed included.
 pub(super) struct View<'a>(pub &'a Report);
@@ -178,14 +179,21 @@ fn line<const N: usize>(cells: &[String; N], widths: &[usize; N], f: &mut Format
 /// What the figures of a topic do not say.
 fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
     match &topic.state {
+        State::Trouble { trouble } => writeln!(f, "  {trouble}")?,
+        _ if let Some(why) = &topic.silent => writeln!(f, "  {why}")?,
         State::Unknown => writeln!(f, "  nobody publishes it yet")?,
         State::Removed => writeln!(f, "  no longer configured; what is queued is still sent")?,
-        State::Subscribed { publishers: 0, incompatible: 0, .. } => writeln!(f, "  nobody publishes it now")?,
-        State::Subscribed { incompatible: 0, .. } => {}
-        State::Subscribed { incompatible, .. } => {
-            writeln!(f, "  publishers with incompatible QoS, from which nothing arrives: {incompatible}")?;
+        State::Subscribed { publishers: 0, incompatible: 0, redefined: 0, .. } => {
+            writeln!(f, "  nobody publishes it now")?;
         }
-        State::Trouble { trouble } => writeln!(f, "  {trouble}")?,
+        State::Subscribed { type_name, publishers, incompatible, redefined } => {
+            if *redefined > 0 {
+                writeln!(f, "  {}", another_definition(type_name, *redefined, *publishers))?;
+            }
+            if *incompatible > 0 {
+                writeln!(f, "  publishers with incompatible QoS, from which nothing arrives: {incompatible}")?;
+            }
+        }
     }
     let dropped: Vec<String> = topic
         .dropped

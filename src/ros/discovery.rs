@@ -1,0 +1,51 @@
+//! How nodes find each other, as the environment says: for all ROS programs alike.
+
+use std::env;
+use std::ffi::OsString;
+
+/// Addresses of Fast DDS's discovery servers. With one, nodes do not look for each other.
+const SERVER: &str = "ROS_DISCOVERY_SERVER";
+
+/// Whether a discovery server tells everything, not only what matches a node's own topics.
+const SUPER_CLIENT: &str = "ROS_SUPER_CLIENT";
+
+/// Has Fast DDS's discovery server tell this process the whole graph, where one is used and nothing else is asked for.
+///
+/// A client hears of publishers of the topics that it has subscribed to already. The bridge asks the graph which type a
+/// topic has before it subscribes.
+///
+/// Does nothing once the process has other threads, which may read the environment: to be called first of all.
+pub fn see_the_whole_graph() {
+    if set(SERVER).is_none() || set(SUPER_CLIENT).is_some() || !is_the_only_thread() {
+        return;
+    }
+    // SAFETY: nobody else can read or write the environment, because there is no other thread.
+    unsafe { env::set_var(SUPER_CLIENT, "TRUE") };
+}
+
+/// How other nodes are found, in words for the log.
+pub(super) fn description() -> String {
+    let text = |name| set(name).map(|value: OsString| value.to_string_lossy().into_owned());
+    if let Some(server) = text(SERVER) {
+        let role = match text(SUPER_CLIENT) {
+            Some(value) if value.eq_ignore_ascii_case("true") || value == "1" => "super client",
+            _ => "client, which does not see topics without a `type`",
+        };
+        return format!("discovery server {server} ({role})");
+    }
+    let range = match text("ROS_LOCALHOST_ONLY") {
+        Some(only) if only != "0" => "LOCALHOST".to_owned(),
+        _ => text("ROS_AUTOMATIC_DISCOVERY_RANGE").unwrap_or_else(|| "SUBNET".to_owned()),
+    };
+    let peers = text("ROS_STATIC_PEERS").map(|peers| format!(" and {peers}")).unwrap_or_default();
+    format!("discovery {range}{peers}")
+}
+
+fn set(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn is_the_only_thread() -> bool {
+    // Each thread has an entry (proc(5)).
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}

@@ -1,0 +1,133 @@
+//! Topics that nobody publishes: after a while it is said, with what may be meant.
+
+use std::time::{Duration, Instant};
+
+use super::Receiver;
+use super::context::Node;
+use super::discovery;
+use super::graph;
+use super::topic::Topic;
+use crate::config::likely;
+
+/// How long a topic may have no publisher before it is said: robots start their nodes one after the other.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why nothing comes of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Silence {
+    /// There is no other node at all.
+    Alone {
+        domain: usize,
+        /// How other nodes would be found.
+        discovery: String,
+    },
+    /// Nobody publishes it. There is a topic with a name like it, perhaps.
+    Unpublished { nearest: Option<String> },
+}
+
+impl Silence {
+    /// The sentence for a person, without its full stop.
+    pub fn sentence(&self, topic: &str) -> String {
+        match self {
+            Silence::Alone { domain, discovery } => format!(
+                "No other ROS node is seen in domain {domain} ({discovery}); ROS_DOMAIN_ID and the like stand in \
+                 /etc/default/iot-bridge and have to be those of the robot's nodes"
+            ),
+            Silence::Unpublished { nearest: Some(nearest) } => format!("Nobody publishes {topic}; there is {nearest}"),
+            Silence::Unpublished { nearest: None } => format!("Nobody publishes {topic}"),
+        }
+    }
+}
+
+/// Looks for topics that nobody publishes.
+#[derive(Debug)]
+pub(super) struct Listener {
+    patience: Duration,
+    /// It has been said that there is no other node.
+    is_alone: bool,
+    /// Topics that are published, when it was looked last.
+    published: Vec<String>,
+}
+
+impl Listener {
+    pub(super) fn new(patience: Duration) -> Listener {
+        Listener { patience, is_alone: false, published: Vec::new() }
+    }
+
+    /// Says of each of `topics` whether nobody has published it for too long.
+    pub(super) fn listen(&mut self, node: &Node, topics: &mut [Topic], receiver: &mut dyn Receiver, now: Instant) {
+        let is_silent = |topic: &Topic| topic.unpublished_for(now).is_some_and(|time| time >= self.patience);
+        if !topics.iter().any(is_silent) {
+            topics.iter_mut().for_each(|topic| topic.set_silence(None, receiver));
+            self.is_alone = false;
+            return;
+        }
+        let (others, published) =
+            match graph::other_nodes(node).and_then(|others| Ok((others, graph::published(node)?))) {
+                Ok(found) => found,
+                Err(error) => return tracing::debug!("{error}."),
+            };
+        let alone =
+            (others == 0).then(|| Silence::Alone { domain: graph::domain(node), discovery: discovery::description() });
+        let has_changed = published != self.published;
+        for topic in topics.iter_mut() {
+            if topic.unpublished_for(now).is_none_or(|time| time < self.patience) {
+                topic.set_silence(None, receiver);
+            } else if let Some(alone) = &alone {
+                topic.set_silence(Some(alone.clone()), receiver);
+            } else if has_changed || !matches!(topic.silence(), Some(Silence::Unpublished { .. })) {
+                let nearest = nearest(topic.name(), &published).map(str::to_owned);
+                topic.set_silence(Some(Silence::Unpublished { nearest }), receiver);
+            }
+        }
+        self.published = published;
+        if let (Some(alone), false) = (&alone, self.is_alone) {
+            tracing::warn!("{}.", alone.sentence(""));
+        }
+        self.is_alone = alone.is_some();
+    }
+}
+
+/// The published topic that `topic` was probably meant to be: one whose last part is the same or nearly so.
+fn nearest<'a>(topic: &str, published: &'a [String]) -> Option<&'a str> {
+    fn last(name: &str) -> &str {
+        name.rsplit('/').next().unwrap_or_default()
+    }
+    let alike: Vec<&str> = published
+        .iter()
+        .map(String::as_str)
+        .filter(|name| *name != topic && likely(last(topic), std::iter::once(last(name))).is_some())
+        .collect();
+    likely(topic, alike.iter().copied()).or_else(|| alike.iter().min_by_key(|name| name.len()).copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topic_that_was_meant_is_found() {
+        let published =
+            ["/odom", "/robot1/scan", "/robot1/tf", "/camera/front/image_raw", "/cmd_vel"].map(str::to_owned);
+        for (wanted, meant) in [
+            ("/odomm", Some("/odom")),
+            ("/robot1/odom", Some("/odom")),
+            ("/scan", Some("/robot1/scan")),
+            ("/camera/front/image", Some("/camera/front/image_raw")),
+            ("/Cmd_Vel", Some("/cmd_vel")),
+            ("/robot1/battery", None),
+            // Itself is no other.
+            ("/odom", None),
+        ] {
+            assert_eq!(nearest(wanted, &published), meant, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn silence_has_words() {
+        let alone = Silence::Alone { domain: 92, discovery: "discovery LOCALHOST".into() };
+        assert!(alone.sentence("/odom").starts_with("No other ROS node is seen in domain 92 (discovery LOCALHOST); "));
+        let nearest = Silence::Unpublished { nearest: Some("/odom".into()) };
+        assert_eq!(nearest.sentence("/odomm"), "Nobody publishes /odomm; there is /odom");
+    }
+}

@@ -1,0 +1,141 @@
+//! Publishers that were built with another definition of a message type than the bridge sources.
+
+#[allow(dead_code, reason = "shared by tests that need different parts of it")]
+mod support {
+    pub mod certificates;
+    pub mod domain;
+    pub mod link;
+    pub mod mosquitto;
+    pub mod observer;
+    pub mod port;
+    pub mod program;
+    pub mod stage;
+}
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use iot_bridge::health::Report;
+use iot_bridge::health::report::State;
+use serde_json::Value;
+use support::program::Program;
+use support::stage::Stage;
+
+/// Messages of each type that a publisher publishes.
+const MESSAGES: usize = 5;
+
+/// Where both builds publish. The messages of the second type all have one size.
+const SAMPLE: &str = "/all/probe_msgs/Sample";
+const PLAIN: &str = "/all/probe_msgs/Plain";
+
+/// A build of `probe_msgs`: what to set to have it in the environment.
+struct Build(Vec<(String, String)>);
+
+impl Build {
+    fn start(directory: &Path, field: &str) -> Child {
+        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/custom_package.sh"))
+            .args([directory.as_os_str(), field.as_ref()])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn finish(mut build: Child, directory: &Path) -> Build {
+        assert!(build.wait().unwrap().success());
+        let environment = std::fs::read_to_string(directory.join("environment")).unwrap();
+        let variables = environment.lines().filter_map(|line| line.split_once('='));
+        Build(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// An rclpy node that has published `MESSAGES` of both types, latched, and lives until it is dropped; and what is
+    /// expected of those of [`SAMPLE`].
+    fn publish(&self) -> (Publisher, Vec<Value>) {
+        let mut child = Command::new("python3")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/publish_all.py"))
+            .args(["--count", &MESSAGES.to_string(), "probe_msgs/msg/Sample", "probe_msgs/msg/Plain"])
+            .envs(self.0.iter().cloned())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said: Vec<Value> =
+            lines.take(2 * MESSAGES).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+        assert_eq!(said.len(), 2 * MESSAGES);
+        let samples = said.into_iter().filter(|line| line["topic"] == SAMPLE);
+        (Publisher(child), samples.map(|line| line["expected"].clone()).collect())
+    }
+}
+
+struct Publisher(Child);
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Publishers of the topic `index`: those that deliver, and those with another definition.
+fn publishers(report: &Report, index: usize) -> (usize, usize) {
+    match report.topics[index].state {
+        State::Subscribed { publishers, redefined, .. } => (publishers, redefined),
+        _ => (0, 0),
+    }
+}
+
+/// A publisher that was built with another definition of a type is named, in log, status line and status, whether its
+/// messages have the right size by chance or none arrives; nothing of it is forwarded, and all that comes is counted.
+/// One beside it that was built with the sourced definition is forwarded, value by value.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_build_of_a_package_is_named_and_not_forwarded() {
+    let directory = tempfile::tempdir().unwrap();
+    let [ours, theirs] = ["ours", "theirs"].map(|name| directory.path().join(name));
+    let building = [Build::start(&ours, ""), Build::start(&theirs, "int32 revision")];
+    let mut stage = Stage::set().await;
+    let [ours, theirs] = {
+        let [first, second] = building;
+        [Build::finish(first, &ours), Build::finish(second, &theirs)]
+    };
+    let topics = [SAMPLE, PLAIN].map(|ros| format!("[[topics]]\nros = {ros:?}\nmqtt = \"{{thing}}{{ros}}\"\n"));
+    let variables: Vec<_> = ours.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut program = Program::start_with(&stage.configure(&topics.concat()), &variables);
+
+    let (stranger, _) = theirs.publish();
+    let sentence = "it is published with another definition of probe_msgs/msg/Sample than the one sourced; \
+                    source the robot's build and restart the service";
+    let line = program.await_log(sentence);
+    assert!(line.contains("ERROR") && line.contains(SAMPLE), "{line}");
+    program.await_log("it is published with another definition of probe_msgs/msg/Plain");
+    program.await_note(&format!("{SAMPLE}: {sentence}"));
+    let report = program.await_report(|report| {
+        (0..2).all(|topic| publishers(report, topic) == (0, 1))
+            && report.topics[0].dropped["unsupported"] == MESSAGES as u64
+    });
+    assert_eq!((report.topics[0].received, report.topics[0].queued), (MESSAGES as u64, 0));
+    let status = String::from_utf8(program.status().output().unwrap().stdout).unwrap();
+    assert!(status.contains(sentence), "{status}");
+
+    let (_friend, expected) = ours.publish();
+    for (number, expected) in expected.iter().enumerate() {
+        let (topic, payload) = loop {
+            let (topic, payload) = stage.observer.next().await;
+            if topic.ends_with("Sample") {
+                break (topic, payload);
+            }
+        };
+        assert_eq!(topic, format!("robot1{SAMPLE}"));
+        assert_eq!(&serde_json::from_slice::<Value>(&payload).unwrap(), expected, "message {number}");
+    }
+    let report = program.await_report(|report| report.topics[0].acknowledged == MESSAGES as u64);
+    assert_eq!((report.topics[0].received, publishers(&report, 0)), (2 * MESSAGES as u64, (1, 1)));
+    assert_eq!(report.topics[0].dropped["unsupported"], MESSAGES as u64);
+    program.await_note("1 of 2 publishers publish it with another definition of probe_msgs/msg/Sample");
+
+    drop(stranger);
+    program.await_report(|report| (0..2).all(|topic| publishers(report, topic) == (1, 0)));
+    program.await_note("2 of 2 topics subscribed.");
+    assert_eq!(program.log_lines("with another definition").len(), 2);
+    assert_eq!(program.terminate().code(), Some(0));
+}
