@@ -49,7 +49,6 @@ mod suspects;
 mod throttle;
 mod window;
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,9 +63,9 @@ pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
 use crate::config::{Aws, Mqtt, fill_thing};
-use crate::health::{DropReason, Heartbeat, Meter};
+use crate::health::{Heartbeat, Meter};
 use crate::queue::Queue;
-use backoff::{Backoff, InvalidBackoff};
+use backoff::{Backoff, Cause, InvalidBackoff};
 use claim::{Claim, Settled};
 use client::{Failure, Limits, Reason};
 use connection::{Connection, End};
@@ -75,10 +74,8 @@ use expiry::ExpiryWatch;
 use fault::{Peer, classify};
 use journal::{During, Journal};
 use outbox::{Outbox, Rules};
-use pacer::Pacer;
-use parcel::Company;
 use shutdown::Shutdown;
-use suspects::{Close, Suspects, Verdict};
+use suspects::Close;
 use tls::Credentials;
 
 /// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by
@@ -146,15 +143,8 @@ impl Uplink {
         }
         let (state, view) = watch::channel(UplinkState::default());
         let backoff = Backoff::try_new(&mqtt.reconnect)?;
-        let early_closes = EarlyCloses::new(mqtt.reconnect.stable_after);
-        let rules = Rules {
-            pacer: Pacer::new(&mqtt.quotas),
-            suspects: Suspects::new(mqtt.reconnect.stable_after),
-            company: Company::default(),
-            without_aliases: false,
-            never_taken: BTreeMap::new(),
-            no_batches: BTreeMap::new(),
-        };
+        let early_closes = EarlyCloses::new(mqtt.reconnect.max);
+        let rules = Rules::new(&mqtt);
         let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
         let (meter, renew) = (Arc::default(), Arc::default());
         let claim = Claim::new(&aws, &mqtt);
@@ -236,6 +226,7 @@ impl Uplink {
             Some(Ok(connection)) => self.serve(connection, shutdown).await,
             Some(Err(fault)) => {
                 self.early_closes.attempt_failed(fault.kind);
+                self.backoff.attempt_failed(fault.kind == FaultKind::Closed);
                 self.state.send_modify(|state| state.failed_attempts += 1);
                 self.note_fault(fault, During::Attempt);
             }
@@ -282,7 +273,7 @@ impl Uplink {
         }
         if is_new {
             // What has failed before says nothing of the new certificate.
-            self.backoff.connection_ended(self.mqtt.reconnect.stable_after, false);
+            self.backoff.reset();
         }
         self.state.send_modify(|state| {
             state.provisioning = None;
@@ -314,14 +305,18 @@ impl Uplink {
         self.rules.pacer.connection_ended(Instant::now());
         self.rules.suspects.connection_ended();
         match end {
-            End::Disconnected => tracing::info!("Disconnected from the broker."),
+            End::Disconnected => {
+                tracing::info!("Disconnected from the broker.");
+                self.backoff.connection_ended(course.lasted, course.last_puback, Cause::Lasting);
+            }
             End::Fault(fault) => {
                 self.journal.ended(course.lasted >= self.mqtt.reconnect.stable_after);
                 let fault = match explained {
                     true => fault,
                     false => self.early_closes.connection_ended(course, fault, &self.aws.client_id),
                 };
-                self.backoff.connection_ended(course.lasted, self.early_closes.is_contested());
+                let cause = self.early_closes.cause(explained);
+                self.backoff.connection_ended(course.lasted, course.last_puback, cause);
                 self.note_remarks();
                 self.note_fault(fault, During::Connection);
             }
@@ -367,37 +362,15 @@ impl Uplink {
     }
 
     /// Looks, before the leases are taken back, whether the broker has closed the connection over what was in flight.
-    /// Answers whether that is so, or likely: a suspect was in flight alone.
+    /// Returns whether that is so, or likely.
     fn judge(&mut self, outbox: &Outbox, lasted: Duration) -> bool {
-        let (topics, now) = (outbox.topics_in_flight(), Instant::now());
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let contested = self.early_closes.is_contested();
-        let close = Close { lasted, contested };
-        if let Some(batch) = outbox.lone_batch()
-            && self.rules.suspects.closed_over_batch(&batch.route, batch.topic(), batch.received_ns.len(), close)
-        {
-            return self.rules.suspects.one_at_a_time();
-        }
-        let verdict = self.rules.suspects.closed(close, &topics, now);
-        match &verdict {
-            Some(Verdict::SetAside { topic, wait }) => {
-                journal::log_set_aside(&fill_thing(topic, &self.aws.thing), *wait);
-            }
-            Some(Verdict::Poison) => {
-                for publish in outbox.window.in_flight() {
-                    if let Some(lease) = publish.lease {
-                        journal::log_poison(&publish.route, publish.size);
-                        self.queue.discard(lease, DropReason::Poison, now);
-                    }
-                }
-            }
-            None => {}
-        }
-        if verdict.is_some() {
-            self.early_closes.explained();
+        let close = Close { lasted, contested: self.early_closes.is_contested() };
+        let (explained, verdict) = outbox.judge(close, &mut self.rules.suspects, &self.queue, Instant::now());
+        if explained {
+            self.early_closes.explained(verdict.is_some(), lasted);
             self.note_remarks();
         }
-        verdict.is_some() || topics.len() == 1 && self.rules.suspects.one_at_a_time()
+        explained
     }
 
     /// Notes in the state which topics are set aside, and, once the connection has become stable, that it stands, if
@@ -407,6 +380,7 @@ impl Uplink {
         if stable {
             self.rules.suspects.stable();
         }
+        self.rules.sweep(now);
         self.early_closes.stands(now.saturating_duration_since(since));
         if stable && self.journal.stable() {
             journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);

@@ -93,6 +93,44 @@ async fn one_forbidden_topic_among_twenty() {
     assert_eq!(next, [70; 20]);
 }
 
+/// A topic that flowed until its permission is taken away, while the bridge runs: it is named and set aside within ten
+/// connections, nothing is dropped, the other topics go on, and once it is allowed again it flows, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_forbidden_later_is_set_aside() {
+    const FORBIDDEN: usize = 1;
+    let (scene, mut broker) = strict(Limits::without_rates()).await;
+    let mut running = scene.run();
+    (0..100).for_each(|number| scene.admit(number));
+    acknowledged(&scene, &scene.routes).await;
+    let before = running.connected(1).await.connections;
+    broker.forbid(&scene.routes[FORBIDDEN].mqtt);
+    let admitting = scene.admit_at(100, 1500);
+    let state = running.state(|state| state.is_connected() && !state.set_aside.is_empty()).await;
+    let forbidden = scene.routes[FORBIDDEN].clone();
+    assert_eq!(state.set_aside, [forbidden.mqtt.clone()]);
+    assert!(state.remarks(SystemTime::now()).contains(&"The broker refuses publishes to robots/robot1/topic1".into()));
+    assert!(state.connections - before <= 10, "{} connections", state.connections - before);
+    admitting.join().unwrap();
+    let others: Vec<_> = scene.routes.iter().filter(|route| route.ros != forbidden.ros).cloned().collect();
+    acknowledged(&scene, &others).await;
+    assert_eq!(running.state.borrow().connections, state.connections, "the others are undisturbed");
+    assert_eq!(others.iter().map(|route| route.counters.acknowledged()).sum::<u64>(), 4 * 320);
+    assert_eq!((forbidden.counters.acknowledged(), forbidden.counters.queued()), (20, 300));
+    broker.allow_all();
+    acknowledged(&scene, &scene.routes).await;
+    running.state(|state| state.set_aside.is_empty()).await;
+    assert_eq!(scene.routes.iter().map(|route| route.counters.dropped_in_all()).sum::<u64>(), 0);
+    running.stop().await;
+    let mut of_forbidden = Vec::new();
+    while let Ok((topic, payload)) = broker.messages.try_recv() {
+        if topic == forbidden.mqtt {
+            of_forbidden.extend(numbers_in(&payload));
+        }
+    }
+    let numbers = |count: usize| (0..count).filter(|number| number % 5 == FORBIDDEN);
+    assert_eq!(of_forbidden, numbers(100).chain(numbers(1500)).collect::<Vec<_>>());
+}
+
 /// A record that the broker does not take, of a topic that it takes, is dropped with a count; the topic goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisonous_record_is_given_up() {

@@ -22,6 +22,11 @@ impl Repeat {
         self.last = Some(now);
         Some(std::mem::take(&mut self.held_back))
     }
+
+    /// Whether it was last said longer than `period` ago.
+    pub fn is_over(&self, now: Instant, period: Duration) -> bool {
+        self.last.is_none_or(|last| now.saturating_duration_since(last) >= period)
+    }
 }
 
 #[cfg(test)]
@@ -37,5 +42,7 @@ mod tests {
         assert_eq!(repeat.due(start + Duration::from_secs(59), ONCE_A_MINUTE), None);
         assert_eq!(repeat.due(start + Duration::from_secs(60), ONCE_A_MINUTE), Some(2));
         assert_eq!(repeat.due(start + Duration::from_secs(61), ONCE_A_MINUTE), None);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!repeat.is_over(at(119), ONCE_A_MINUTE) && repeat.is_over(at(120), ONCE_A_MINUTE));
     }
 }

@@ -1,26 +1,45 @@
 //! When the next connection may be tried.
 //!
 //! Exponential with full jitter: the n-th wait is random between nothing and `initial` × 2ⁿ, at most `max`, so that
-//! robots which lost the broker together do not come back together. Two bounds hold whatever the jitter says:
+//! robots which lost the broker together do not come back together. How the last connection went bounds it further:
 //!
-//! - two attempts begin at least [`MIN_SPACING`] apart;
-//! - the waits start from `initial` again only after a connection that has lasted `stable_after`. A client that is
-//!   accepted and closed at once over and over would otherwise do so at full speed.
+//! | the last connection | the next wait is at most |
+//! | --- | --- |
+//! | was good: it had PUBACKs for [`GOOD`], or lasted `stable_after` | `initial`, and growing starts anew |
+//! | held for [`SHORT`] or more | as long as it held |
+//! | was closed before that, for a [reason that passes](Cause::Passing) | 2 × `initial`, without any PUBACK for twenty times |
+//! | was closed because another client has the same client id | `max`, and at least half of it |
 //!
-//! While another client has the same client id, each attempt ends the other's connection. Then every wait is between
-//! half of `max` and `max`, however long the connections last: whoever has the connection may keep it for a while.
+//! So a link that holds for some seconds at a time is used most of the time, while a client that is accepted and closed
+//! at once over and over does not do so at full speed. Of two clients with one client id each ends the other's connection
+//! by its attempt; whoever has the connection may keep it for a while.
 //!
-//! The growth and the randomness are the crate `backoff`'s, which is used here and nowhere else.
+//! Whatever the jitter says, two attempts begin at least [`MIN_SPACING`] apart.
+//!
+//! The growth is the crate `backoff`'s, which is used here and nowhere else.
 
 use std::time::{Duration, Instant};
 
 use ::backoff::backoff::Backoff as _;
 use ::backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
+use super::early_close::SHORT;
 use crate::config::Reconnect;
 
 /// AWS IoT Core takes one CONNECT a second of a client id (AWS IoT Core quotas).
 pub const MIN_SPACING: Duration = Duration::from_secs(1);
+
+/// A connection on which a PUBACK came so long after its CONNACK was a good one.
+pub const GOOD: Duration = Duration::from_secs(10);
+
+/// So many connections may end for reasons that pass, without a single PUBACK, until waits grow all the same: enough for
+/// finding a few topics that the broker does not take, with five closes each.
+const PASSING: u32 = 20;
+
+/// So many attempts in a row may have been too early for the broker.
+const TOO_EARLY: u32 = 2;
 
 /// Why a back-off cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,19 +52,43 @@ pub enum InvalidBackoff {
     MaxUnderInitial,
 }
 
+/// What is known of the reason for which a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It may last.
+    Lasting,
+    /// It is found out and dealt with within a few connections: a publish that the broker does not take, or nothing that
+    /// can be seen.
+    Passing,
+    /// Another client seems to have the same client id.
+    Contested,
+}
+
 /// Tells when the next connection may be tried.
 #[derive(Debug)]
 pub struct Backoff {
-    waits: ExponentialBackoff,
+    growth: ExponentialBackoff,
+    initial: Duration,
     max: Duration,
     stable_after: Duration,
     last_attempt: Option<Instant>,
-    contested: bool,
+    /// Least and most of the next wait, because of how the last connection went.
+    bounds: (Duration, Duration),
+    /// Attempts since then that were closed without a CONNACK.
+    closed: u32,
+    /// Connections without a PUBACK since the last good one that ended for a reason that passes.
+    passing: u32,
+    random: StdRng,
 }
 
 impl Backoff {
     /// A back-off that has seen no attempt yet.
     pub fn try_new(settings: &Reconnect) -> Result<Self, InvalidBackoff> {
+        Backoff::with_random(settings, StdRng::from_entropy())
+    }
+
+    /// As [`Backoff::try_new`], with jitter of `random`.
+    pub fn with_random(settings: &Reconnect, random: StdRng) -> Result<Self, InvalidBackoff> {
         let Reconnect { initial, max, stable_after } = *settings;
         if initial < Duration::from_millis(1) {
             return Err(InvalidBackoff::InitialTooShort);
@@ -53,16 +96,15 @@ impl Backoff {
         if max < initial {
             return Err(InvalidBackoff::MaxUnderInitial);
         }
-        // The crate draws from interval ± factor × interval. With the factor 1 and half the interval that is the range
-        // from nothing to the interval: full jitter.
-        let waits = ExponentialBackoffBuilder::new()
-            .with_initial_interval(initial / 2)
-            .with_max_interval(max / 2)
-            .with_randomization_factor(1.0)
+        let growth = ExponentialBackoffBuilder::new()
+            .with_initial_interval(initial)
+            .with_max_interval(max)
+            .with_randomization_factor(0.0)
             .with_multiplier(2.0)
             .with_max_elapsed_time(None)
             .build();
-        Ok(Backoff { waits, max, stable_after, last_attempt: None, contested: false })
+        let bounds = (Duration::ZERO, max);
+        Ok(Backoff { growth, initial, max, stable_after, last_attempt: None, bounds, closed: 0, passing: 0, random })
     }
 
     /// An attempt to connect has been made: a CONNECT was sent at `now` at the latest.
@@ -70,21 +112,57 @@ impl Backoff {
         self.last_attempt = Some(now);
     }
 
-    /// A connection has ended that lasted for `lasted`; `contested` says whether another client seems to have the same
-    /// client id.
-    pub fn connection_ended(&mut self, lasted: Duration, contested: bool) {
-        self.contested = contested;
-        if lasted >= self.stable_after && !contested {
-            self.waits.reset();
+    /// What has failed before says nothing of the next attempt.
+    pub fn reset(&mut self) {
+        self.growth.reset();
+        self.bounds = (Duration::ZERO, self.max);
+    }
+
+    /// A connection has ended that lasted for `lasted`; the last PUBACK came `last_puback` after its CONNACK.
+    pub fn connection_ended(&mut self, lasted: Duration, last_puback: Option<Duration>, cause: Cause) {
+        let was_good = lasted >= self.stable_after || last_puback.is_some_and(|after| after >= GOOD);
+        self.closed = 0;
+        self.bounds = match cause {
+            Cause::Contested => (self.max / 2, self.max),
+            Cause::Lasting | Cause::Passing if was_good => {
+                self.growth.reset();
+                self.passing = 0;
+                (Duration::ZERO, self.initial)
+            }
+            Cause::Lasting | Cause::Passing if lasted >= SHORT => (Duration::ZERO, lasted.max(self.initial)),
+            Cause::Passing if last_puback.is_some() => {
+                self.growth.reset();
+                (Duration::ZERO, self.initial * 2)
+            }
+            Cause::Passing if self.passing < PASSING => {
+                self.passing += 1;
+                (Duration::ZERO, self.initial * 2)
+            }
+            Cause::Passing | Cause::Lasting => (Duration::ZERO, self.max),
+        };
+    }
+
+    /// An attempt has failed before the broker accepted it. `closed` says whether the connection was closed without a
+    /// CONNACK: AWS IoT Core does that with the second CONNECT of a client id within a second, whoever's was the first. So
+    /// the first such ones change nothing.
+    pub fn attempt_failed(&mut self, closed: bool) {
+        self.closed += u32::from(closed);
+        let is_contested = !self.bounds.0.is_zero();
+        if !is_contested && (!closed || self.closed > TOO_EARLY) {
+            self.bounds = (Duration::ZERO, self.max);
         }
     }
 
     /// Draws the time of the next attempt, at `now` or later.
     pub fn next_attempt(&mut self, now: Instant) -> Instant {
-        // The most the coming draw may give: the crate's arithmetic in floating point is not exact.
-        let most = (self.waits.current_interval * 2).min(self.max);
-        let wait = self.waits.next_backoff().unwrap_or(most).min(most);
-        let wait = if self.contested { self.max / 2 + wait / 2 } else { wait };
+        // What the crate returns is this, give or take a rounding of its arithmetic in floating point.
+        let grown = self.growth.current_interval.min(self.max);
+        let (least, most) = self.bounds;
+        if most >= grown {
+            self.growth.next_backoff();
+        }
+        let most = if least.is_zero() { most.min(grown) } else { most };
+        let wait = self.random.gen_range(least..=most.max(least));
         let spaced = self.last_attempt.map_or(now, |last| last + MIN_SPACING);
         (now + wait).max(spaced)
     }
@@ -136,22 +214,62 @@ mod tests {
         }
     }
 
-    /// Connections that end before they are stable do not shorten the waits; one that was stable does.
+    /// Connections that end before they were good do not shorten the waits; one that was stable, or had PUBACKs for ten
+    /// seconds, does.
     #[test]
-    fn starts_again_only_after_a_stable_connection() {
-        let (now, mut longest) = (Instant::now(), [Duration::ZERO; 2]);
+    fn starts_again_only_after_a_good_connection() {
+        let (now, mut longest) = (Instant::now(), [Duration::ZERO; 3]);
         for _ in 0..200 {
             let mut backoff = Backoff::try_new(&settings(1000, 100_000)).unwrap();
             for _ in 0..10 {
                 backoff.next_attempt(now);
-                backoff.connection_ended(Duration::from_millis(29_999), false);
+                backoff.connection_ended(Duration::from_millis(29_999), Some(GOOD / 2), Cause::Passing);
             }
             longest[0] = longest[0].max(backoff.next_attempt(now) - now);
-            backoff.connection_ended(Duration::from_secs(30), false);
+            backoff.connection_ended(Duration::from_secs(30), None, Cause::Passing);
             longest[1] = longest[1].max(backoff.next_attempt(now) - now);
+            backoff.next_attempt(now);
+            backoff.connection_ended(GOOD, Some(GOOD), Cause::Lasting);
+            longest[2] = longest[2].max(backoff.next_attempt(now) - now);
         }
         assert!(longest[0] > Duration::from_secs(20), "{longest:?}");
-        assert!(longest[1] <= Duration::from_secs(1), "{longest:?}");
+        assert!(longest[1] <= Duration::from_secs(1) && longest[2] <= Duration::from_secs(1), "{longest:?}");
+    }
+
+    /// After a connection that held for some seconds the next wait is no longer than that, however long waits have grown;
+    /// after one that was closed at once over and over they grow as if there had been none.
+    #[test]
+    fn waits_are_no_longer_than_connections() {
+        let (now, mut longest) = (Instant::now(), [Duration::ZERO; 4]);
+        let after = |lasted, cause| {
+            let mut backoff = Backoff::try_new(&settings(1000, 100_000)).unwrap();
+            (0..8).for_each(|_| _ = backoff.next_attempt(now));
+            backoff.connection_ended(lasted, None, cause);
+            backoff.next_attempt(now) - now
+        };
+        for _ in 0..200 {
+            let (long, short) = (Duration::from_secs(5), Duration::from_secs(2));
+            let waits =
+                [(long, Cause::Passing), (long, Cause::Lasting), (short, Cause::Passing), (short, Cause::Lasting)];
+            let waits = waits.map(|(lasted, cause)| after(lasted, cause));
+            longest.iter_mut().zip(waits).for_each(|(longest, wait)| *longest = wait.max(*longest));
+            assert!(after(long, Cause::Contested) >= Duration::from_secs(50));
+        }
+        let seconds = longest.map(|wait| wait.as_secs_f64().ceil() as u64);
+        assert!(matches!(seconds, [4..=5, 4..=5, 2, 80..=100]), "{longest:?}");
+    }
+
+    /// Reasons that ought to pass and do not make waits grow in the end.
+    #[test]
+    fn what_does_not_pass_makes_waits_grow() {
+        let (now, mut backoff) = (Instant::now(), Backoff::try_new(&settings(1000, 100_000)).unwrap());
+        let mut longest = [Duration::ZERO; 2];
+        for close in 0..100 {
+            backoff.connection_ended(Duration::from_secs(1), None, Cause::Passing);
+            let longest = &mut longest[usize::from(close >= PASSING)];
+            *longest = (backoff.next_attempt(now) - now).max(*longest);
+        }
+        assert!(longest[0] <= Duration::from_secs(2) && longest[1] > Duration::from_secs(50), "{longest:?}");
     }
 
     proptest! {
@@ -175,7 +293,7 @@ mod tests {
                 let begins = next + Duration::from_millis(late_ms % 50);
                 backoff.attempted(begins);
                 previous = Some(begins);
-                backoff.connection_ended(Duration::from_millis(lasted_ms), false);
+                backoff.connection_ended(Duration::from_millis(lasted_ms), None, Cause::Passing);
                 now = begins + Duration::from_millis(lasted_ms);
             }
         }

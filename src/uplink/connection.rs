@@ -70,7 +70,12 @@ impl Connection {
     ) -> (End, Course, Outbox) {
         let end = self.serve_until_end(uplink, since, shutdown).await;
         let window = &self.outbox.window;
-        let course = Course { lasted: since.elapsed(), acknowledged: window.acknowledged(), in_flight: window.len() };
+        let course = Course {
+            lasted: since.elapsed(),
+            acknowledged: window.acknowledged(),
+            in_flight: window.len(),
+            last_puback: window.last_puback().map(|at| at.saturating_duration_since(since)),
+        };
         (end, course, self.outbox)
     }
 
@@ -88,14 +93,15 @@ impl Connection {
             }
             let is_leaving = matches!(stage, Stage::Leaving { .. });
             if !is_leaving {
-                outbox.feed(client, &mut uplink.rules, &queue);
+                outbox.feed(client, &mut uplink.rules, &queue, Instant::now);
             }
             let may_feed = outbox.wants_more(&uplink.rules.suspects) && !is_leaving;
             let resume = outbox.resume();
             tokio::select! {
                 event = client.poll() => match event {
                     Ok(event) => {
-                        if let Err(failure) = outbox.note(event, client, &mut uplink.rules, &queue) {
+                        let noted = outbox.note(event, client, &mut uplink.rules, &queue, Instant::now());
+                        if let Err(failure) = noted {
                             return End::Fault(uplink.fault_of(&failure));
                         }
                     }

@@ -1,6 +1,6 @@
 //! From the queue to the MQTT client: as much as the window has room for, as fast as the quotas allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,9 +9,9 @@ use super::journal;
 use super::pacer::{Pacer, Wait};
 use super::parcel::{Company, Parcel};
 use super::presence::Presence;
-use super::suspects::{Suspects, Verdict};
+use super::suspects::{Close, FORGOTTEN, InFlight, Suspects, Verdict};
 use super::window::{Publish, Window};
-use crate::config::{Mqtt, Qos, fill_thing};
+use crate::config::{Mqtt, fill_thing};
 use crate::health::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
 use crate::queue::{Queue, Route};
 
@@ -20,6 +20,36 @@ const QOS_0_DOUBT: Duration = Duration::from_secs(2);
 
 /// After so long in a row of packing publishes the connection has its turn: what compression takes is bounded so.
 const SLICE: Duration = Duration::from_millis(10);
+
+/// What the outbox asks of an MQTT client.
+pub(super) trait Publisher {
+    /// What the broker takes.
+    fn limits(&self) -> &Limits;
+    /// Most bytes that the packet of `message` can have.
+    fn size_of(&self, message: &Message<'_>) -> usize;
+    /// Takes `message` over, behind all that was before. Returns how many bytes its packet has.
+    fn publish(&mut self, message: &Message<'_>) -> usize;
+    /// The broker has not taken a publish to `topic`.
+    fn was_refused(&mut self, topic: &str);
+}
+
+impl Publisher for Client {
+    fn limits(&self) -> &Limits {
+        Client::limits(self)
+    }
+
+    fn size_of(&self, message: &Message<'_>) -> usize {
+        Client::size_of(self, message)
+    }
+
+    fn publish(&mut self, message: &Message<'_>) -> usize {
+        Client::publish(self, message)
+    }
+
+    fn was_refused(&mut self, topic: &str) {
+        Client::was_refused(self, topic);
+    }
+}
 
 /// What outlives a connection and decides what may be sent on it.
 #[derive(Debug)]
@@ -35,6 +65,26 @@ pub(super) struct Rules {
     pub no_batches: BTreeMap<String, Repeat>,
 }
 
+impl Rules {
+    pub fn new(mqtt: &Mqtt) -> Self {
+        Rules {
+            pacer: Pacer::new(&mqtt.quotas),
+            suspects: Suspects::new(mqtt.reconnect.stable_after),
+            company: Company::default(),
+            without_aliases: false,
+            never_taken: BTreeMap::new(),
+            no_batches: BTreeMap::new(),
+        }
+    }
+
+    /// Forgets topics of which nothing was heard for long. To be called now and then.
+    pub fn sweep(&mut self, now: Instant) {
+        self.suspects.sweep(now);
+        let said = [&mut self.never_taken, &mut self.no_batches];
+        said.into_iter().for_each(|said| said.retain(|_, repeat| !repeat.is_over(now, FORGOTTEN)));
+    }
+}
+
 /// What one connection has in hand and in flight.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -47,6 +97,8 @@ pub(super) struct Outbox {
     announced: bool,
     /// Taken from the queue, and not sent because the quotas say so.
     in_hand: Option<Parcel>,
+    /// Records that are passed over, until the one behind them has shown whether the broker takes their topic.
+    passed_over: VecDeque<Parcel>,
     /// When `in_hand` may be sent; nothing, if only a PUBACK can change that.
     resume: Option<Instant>,
     /// MQTT topics of QoS 0 publishes over which the broker may still close the connection, and when each was last sent.
@@ -67,6 +119,7 @@ impl Outbox {
             presence: Presence::new(mqtt),
             announced: false,
             in_hand: None,
+            passed_over: VecDeque::new(),
             resume: None,
             doubtful: BTreeMap::new(),
             returning: Vec::new(),
@@ -79,8 +132,7 @@ impl Outbox {
     }
 
     fn has_room(&self, suspects: &Suspects) -> bool {
-        let is_trial = |publish: &Publish| suspects.is_trial_of(&publish.route);
-        if suspects.one_at_a_time() || suspects.has_trials() && self.window.in_flight().any(is_trial) {
+        if suspects.one_at_a_time() || suspects.is_trying() {
             return self.is_clear();
         }
         self.window.has_room()
@@ -91,17 +143,32 @@ impl Outbox {
         self.window.len() == 0 && self.doubtful.is_empty()
     }
 
-    /// MQTT topics of what is in flight.
-    pub fn topics_in_flight(&self) -> Vec<String> {
-        let acknowledged = self.window.in_flight().map(|publish| publish.topic().to_owned());
-        acknowledged.chain(self.doubtful.keys().cloned()).collect()
+    /// What is in flight over which the broker may have closed the connection.
+    fn in_flight(&self) -> Vec<InFlight<'_>> {
+        let acknowledged = self.window.in_flight().map(Publish::as_in_flight);
+        let doubtful = self.doubtful.keys().map(|topic| InFlight { topic, batch: None, record: None });
+        acknowledged.chain(doubtful).collect()
     }
 
-    /// The one publish that is in flight, if it is of several records.
-    pub fn lone_batch(&self) -> Option<&Publish> {
-        let mut in_flight = self.window.in_flight();
-        let publish = in_flight.next().filter(|publish| publish.received_ns.len() > 1)?;
-        (in_flight.next().is_none() && self.doubtful.is_empty()).then_some(publish)
+    /// Looks, before the leases are taken back, whether the broker has closed the connection over what was in flight, and
+    /// drops what it will never take. Returns whether it was over that, or likely so, and what follows for its topic.
+    pub fn judge(&self, close: Close, suspects: &mut Suspects, queue: &Queue, now: Instant) -> (bool, Option<Verdict>) {
+        let in_flight = self.in_flight();
+        let verdict = suspects.closed(close, &in_flight, now);
+        match &verdict {
+            Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(&fill_thing(topic, &self.thing), *wait),
+            Some(Verdict::Poison) => {
+                for publish in self.window.in_flight() {
+                    if let Some(lease) = publish.lease {
+                        journal::log_poison(&publish.route, publish.size);
+                        queue.discard(lease, DropReason::Poison, now);
+                    }
+                }
+            }
+            None => {}
+        }
+        let is_suspected = matches!(&*in_flight, [alone] if suspects.is_suspected(alone.topic));
+        (verdict.is_some() || is_suspected, verdict)
     }
 
     /// When to [feed](Outbox::feed) again though nothing has happened.
@@ -109,13 +176,13 @@ impl Outbox {
         self.resume
     }
 
-    /// Submits records while the window has room, the quotas allow it and the queue has some.
-    pub fn feed(&mut self, client: &mut Client, rules: &mut Rules, queue: &Queue) {
+    /// Submits records while the window has room, the quotas allow it and the queue has some. `clock` tells the time.
+    pub fn feed(&mut self, client: &mut impl Publisher, rules: &mut Rules, queue: &Queue, clock: impl Fn() -> Instant) {
         let Rules { pacer, suspects, company, .. } = rules;
         self.resume = None;
-        let begun = Instant::now();
+        let begun = clock();
         while self.has_room(suspects) {
-            let now = Instant::now();
+            let now = clock();
             if now.saturating_duration_since(begun) >= SLICE {
                 self.resume = Some(now);
                 break;
@@ -136,7 +203,7 @@ impl Outbox {
                 parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
                 continue;
             }
-            let now = Instant::now();
+            let now = clock();
             let size = addressed(parcel.message(now), &self.thing, |message| client.size_of(message));
             if client.limits().packet.is_some_and(|most| size > most) {
                 parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
@@ -149,7 +216,8 @@ impl Outbox {
             if parcel.lease.is_some() {
                 company.sent(&parcel.route, now);
             }
-            suspects.sent(parcel.message(now).topic);
+            let record = parcel.record();
+            suspects.sent(parcel.message(now).topic, record);
             pacer.sent(self.submit(client, parcel, now), now);
         }
     }
@@ -168,9 +236,15 @@ impl Outbox {
         };
     }
 
-    /// What is to be sent next: what is in hand, then the word that the bridge is there, then the queue's next record.
-    fn next(&mut self, suspects: &Suspects, queue: &Queue, now: Instant) -> Option<Parcel> {
+    /// What is to be sent next: what is in hand, what was passed over until now, then the word that the bridge is there,
+    /// then the queue's next record.
+    fn next(&mut self, suspects: &mut Suspects, queue: &Queue, now: Instant) -> Option<Parcel> {
         if let Some(parcel) = self.in_hand.take() {
+            return Some(parcel);
+        }
+        let may_follow =
+            |parcel: &mut Parcel| suspects.permit_route(&parcel.route, now) && !suspects.is_passing_over(&parcel.route);
+        if let Some(parcel) = self.passed_over.pop_front_if(may_follow) {
             return Some(parcel);
         }
         if !self.announced
@@ -180,23 +254,47 @@ impl Outbox {
             self.announced = true;
             return Some(Parcel::of_message(presence.route.clone(), presence.online.clone()));
         }
-        queue.lease_where(now, &|route| self.permits(route, suspects, now)).map(Parcel::of)
+        loop {
+            let mut parcel = Parcel::of(queue.lease_where(now, &|route| self.permits(route, suspects, now))?);
+            let most = suspects.passes_over(&parcel.route, parcel.record());
+            if most == 0 || !self.passed_over.is_empty() {
+                return Some(parcel);
+            }
+            while self.passed_over.len() < most
+                && let Some(other) = queue.lease_where(now, &|route| route.is_same_topic(&parcel.route))
+            {
+                self.passed_over.push_back(std::mem::replace(&mut parcel, Parcel::of(other)));
+            }
+            if !self.passed_over.is_empty() {
+                return Some(parcel);
+            }
+            if let Some(Verdict::SetAside { topic, wait }) = suspects.has_no_other(&parcel.route, now) {
+                journal::log_set_aside(&fill_thing(&topic, &self.thing), wait);
+            }
+            queue.rewind_topic(&parcel.route);
+        }
     }
 
     /// Hands `parcel` to the MQTT client. Answers how many bytes its packet has.
-    fn submit(&mut self, client: &mut Client, mut parcel: Parcel, now: Instant) -> usize {
+    fn submit(&mut self, client: &mut impl Publisher, mut parcel: Parcel, now: Instant) -> usize {
         let size = addressed(parcel.message(now), &self.thing, |message| client.publish(message));
-        let encoding = parcel.pack().encoding;
+        let (encoding, record) = (parcel.pack().encoding, parcel.record());
         let Parcel { lease, route, received_ns, .. } = parcel;
         route.counters.count_published(size as u64);
         self.meter.count_published(size as u64);
-        self.window.submit(Publish { lease, route, encoding, size, received_ns });
+        self.window.submit(Publish { lease, route, encoding, size, received_ns, record });
         size
     }
 
-    /// Takes note of what the client reports. Fails if that means that the two do not understand each other.
-    pub fn note(&mut self, event: Event, client: &mut Client, rules: &mut Rules, queue: &Queue) -> Result<(), Failure> {
-        let now = Instant::now();
+    /// Takes note of what the client reports at `now`. Fails if that means that the two do not understand each other.
+    pub fn note(
+        &mut self,
+        event: Event,
+        client: &mut impl Publisher,
+        rules: &mut Rules,
+        queue: &Queue,
+        now: Instant,
+    ) -> Result<(), Failure> {
         let (publish, said) = match event {
             Event::Sent { packet_id } => (self.window.sent(packet_id, now), None),
             Event::Acknowledged { packet_id, said } => (self.window.acknowledge(packet_id, now), Some(said)),
@@ -204,8 +302,9 @@ impl Outbox {
         };
         let Some(publish) = publish else { return Ok(()) };
         rules.pacer.arrived(publish.size, now);
-        match said.filter(|said| said.reason.is_failure()) {
-            None => self.taken(&publish, rules, queue, now),
+        match said {
+            None => self.written(&publish, rules, queue, now),
+            Some(said) if !said.reason.is_failure() => self.acknowledged(&publish, rules, queue, now),
             Some(said) if said.reason == Reason::PACKET_ID_IN_USE => return Err(Failure::Disconnected(said)),
             Some(said) => {
                 client.was_refused(&fill_thing(publish.topic(), &self.thing));
@@ -216,23 +315,31 @@ impl Outbox {
         Ok(())
     }
 
-    fn taken(&mut self, publish: &Publish, rules: &mut Rules, queue: &Queue, now: Instant) {
+    /// The broker has acknowledged `publish`.
+    fn acknowledged(&mut self, publish: &Publish, rules: &mut Rules, queue: &Queue, now: Instant) {
+        Self::done(publish, rules, queue);
+        rules.pacer.throttle.taken(now);
+        publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
+        if rules.suspects.acknowledged(publish.topic(), publish.record, now) {
+            journal::log_taken_again(&fill_thing(publish.topic(), &self.thing));
+        }
+    }
+
+    /// `publish` is written, and nothing more will be heard of it: it was sent with QoS 0, because its topic is configured
+    /// so or because the broker knows nothing else.
+    fn written(&mut self, publish: &Publish, rules: &mut Rules, queue: &Queue, now: Instant) {
+        Self::done(publish, rules, queue);
+        match self.doubtful.get_mut(publish.topic()) {
+            Some(last) => *last = now,
+            None => _ = self.doubtful.insert(publish.topic().to_owned(), now),
+        }
+    }
+
+    fn done(publish: &Publish, rules: &mut Rules, queue: &Queue) {
         if let Some(lease) = publish.lease {
             queue.acknowledge(lease);
         }
-        let topic = publish.topic();
         rules.suspects.has_gone(&publish.route.mqtt);
-        match publish.route.qos {
-            Qos::AtLeastOnce => {
-                rules.pacer.throttle.taken(now);
-                publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
-                clear(&mut rules.suspects, topic, &self.thing);
-            }
-            Qos::AtMostOnce => match self.doubtful.get_mut(topic) {
-                Some(last) => *last = now,
-                None => _ = self.doubtful.insert(topic.to_owned(), now),
-            },
-        }
     }
 
     /// The broker says in words that it does not take a publish.
@@ -262,7 +369,7 @@ impl Outbox {
             }
             reason => {
                 let forbidden = reason == Reason::NOT_AUTHORIZED;
-                match rules.suspects.refused(&publish.route, topic, records, forbidden, now) {
+                match rules.suspects.refused(&publish.route, publish.as_in_flight(), forbidden, now) {
                     Some(Verdict::SetAside { topic, wait }) => {
                         journal::log_refused(&fill_thing(&topic, &self.thing), said, wait)
                     }
@@ -277,8 +384,10 @@ impl Outbox {
             self.announced = false;
             return;
         }
-        // What is in hand of the topic is newer.
-        self.in_hand.take_if(|parcel| parcel.lease.is_some() && parcel.route.is_same_topic(&publish.route));
+        // What is in hand of the topic is newer, and what was passed over goes back with it.
+        let goes_back = |parcel: &mut Parcel| parcel.lease.is_some() && parcel.route.is_same_topic(&publish.route);
+        self.in_hand.take_if(goes_back);
+        self.passed_over.retain_mut(|parcel| !goes_back(parcel));
         if !self.returning.iter().any(|route| route.is_same_topic(&publish.route)) {
             self.returning.push(publish.route.clone());
         }
@@ -318,7 +427,9 @@ impl Outbox {
         self.doubtful.retain(|topic, last| {
             let in_doubt = now.saturating_duration_since(*last) < QOS_0_DOUBT;
             if !in_doubt {
-                clear(suspects, topic, &self.thing);
+                if suspects.survived(topic, now) {
+                    journal::log_taken_again(&fill_thing(topic, &self.thing));
+                }
             }
             in_doubt
         });
@@ -344,11 +455,4 @@ fn addressed<T>(message: Message<'_>, thing: &str, then: impl FnOnce(&Message<'_
 fn time_since(received_ns: i64) -> Duration {
     let then = Duration::from_nanos(received_ns.try_into().unwrap_or(0));
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(then)
-}
-
-/// The broker takes publishes to `topic` of `thing`.
-fn clear(suspects: &mut Suspects, topic: &str, thing: &str) {
-    if suspects.acknowledged(topic) {
-        journal::log_taken_again(&fill_thing(topic, thing));
-    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::client::{Limits, Message};
-use super::suspects::Suspects;
+use super::suspects::{RecordId, Suspects};
 use crate::config::Qos;
 use crate::packing::Packed;
 use crate::queue::{Lease, LeaseId, Queue, Route};
@@ -73,6 +73,14 @@ impl Parcel {
     /// Of a message of the bridge's own.
     pub fn of_message(route: Arc<Route>, payload: Bytes) -> Parcel {
         Parcel { lease: None, route, received_ns: Vec::new(), records: vec![payload], expires: None, packed: None }
+    }
+
+    /// The record, if it is a single one of the queue's.
+    pub fn record(&self) -> Option<RecordId> {
+        match (&*self.received_ns, &*self.records, self.lease) {
+            (&[received_ns], [record], Some(_)) => Some(RecordId { received_ns, bytes: record.len() }),
+            _ => None,
+        }
     }
 
     /// Takes what has come to the queue meanwhile and may travel with it.
@@ -170,7 +178,7 @@ impl Company {
             (true, None) => SHARED,
             (true, Some(_)) => SHARED * COMPRESSED,
         };
-        Extent { records: if suspects.goes_singly(&route.mqtt) { 1 } else { usize::MAX }, bytes }
+        Extent { records: if suspects.goes_singly(route) { 1 } else { usize::MAX }, bytes }
     }
 }
 

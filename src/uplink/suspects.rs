@@ -2,81 +2,150 @@
 //!
 //! MQTT 3.1.1 has no word for a publish that the broker does not take: AWS IoT Core closes the connection over a topic
 //! that the thing's policy does not allow, without saying over which of those in flight. Sent again on each connection,
-//! that one would block all others for ever.
+//! that one would block all others for ever. Nor does it say whether the topic is at fault, which then has to wait, or
+//! one record of it, which then has to be dropped.
+//!
+//! Each topic that is under suspicion has an account of its own. What is acknowledged of one topic says nothing of
+//! another, and what was acknowledged once says nothing of now: policies change while the bridge runs.
 //!
 //! ```text
-//!   closed early, with publishes in flight
-//!        │  their topics are suspects: from now on one publish at a time
-//!        ▼
-//!   acknowledged: no suspect any more ──► none left: as before
+//!   closed early, with several publishes in flight
 //!        │
-//!        │  closed while it was in flight alone
 //!        ▼
-//!   twice, and its topic was never acknowledged ──► the topic is set aside, and tried again alone, ever more rarely
-//!   thrice, and its topic was acknowledged before ──► the record is poison, and dropped
+//!   Suspect ─── from now on one publish at a time ───── acknowledged ──► cleared
+//!        │
+//!        │  twice closed while it was in flight alone
+//!        ▼
+//!   PassingOver ── its oldest record stays back, the one behind it is sent alone ── acknowledged ──┐
+//!        │                                                                                         ▼
+//!        │  closed as well, or there is none                           Accused: the topic is fine, and its oldest
+//!        ▼                                                             record is tried again, alone
+//!   Aside ── waits, and its oldest record is tried again alone,            │             │
+//!        ▲   ever more rarely ── acknowledged ──► cleared                  │             └─ acknowledged ──► cleared
+//!        │             │                                                   │
+//!        │             └─ closed ──► PassingOver                           └─ closed over it five times in all ──► poison
 //! ```
 //!
-//! A batch counts as many records, of which one may be at fault: once the connection is closed over a batch alone, its
-//! records go one by one.
+//! So a record is dropped only when the broker closes the connection over it again and again *and* takes the one behind
+//! it. A record that was passed over without being at fault arrives behind that one.
 //!
-//! In MQTT 5 a broker may refuse in words, and the connection stands. Then there is nothing to find out: the topic is set
-//! aside at once, and tried again as rarely, but beside the others. What is not said to be for want of permission may be
-//! the record's fault: it is dropped after as many refusals as it takes closes, if its topic was acknowledged before.
+//! A batch counts as many records, of which one may be at fault: its records go one by one from then on.
+//!
+//! In MQTT 5 a broker may refuse in words, and the connection stands. Then there is nothing to find out about the topic:
+//! it is set aside at once, and tried again as rarely, but beside the others. What is not said to be for want of
+//! permission may be the record's fault, which is found out in the same way.
 //!
 //! A close proves little by itself: links break, and another client with the same client id closes connections too. So:
 //!
-//! - Topics that were acknowledged before are suspects only after [`CROWDED`] early closes in a row.
+//! - Topics that were acknowledged of late are suspects only after [`CROWDED`] early closes in a row.
 //! - Setting a topic aside loses nothing: its records wait in the queue for as long as that keeps them.
-//! - While another client seems to close the connections, nothing becomes poison, and it takes a close more to set a topic
-//!   aside.
-//! - Of a row of closes without any acknowledgement no more than one record becomes poison: if the next closes the
-//!   connection as well, it is not the records, and the topic is set aside instead.
+//! - A record under suspicion that is acknowledged after all shows that connections are closed for other reasons. Each
+//!   such record makes it take a close more to call one poison, up to [`DOUBT`].
+//! - While another client seems to close the connections, it takes as many closes more to call a record poison, and one
+//!   more to set a topic aside.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::early_close::SHORT;
 use crate::queue::Route;
 
-/// Early closes in a row after which topics are suspects that were acknowledged before.
+/// Early closes in a row after which topics are suspects that were acknowledged of late.
 const CROWDED: u32 = 2;
 
-/// Closes with a publish alone in flight, without an acknowledgement of its topic between them, after which the topic is
-/// set aside.
+/// Closes with a publish of a topic alone in flight, without an acknowledgement of that topic between them, after which
+/// it is the topic's turn to be looked at: its oldest record is passed over.
 const FORBIDDEN: u32 = 2;
 
-/// Closes with a publish alone in flight after which it is poison, if its topic was acknowledged before.
-const POISON: u32 = 3;
+/// Closes with a record alone in flight after which it is poison, if the one behind it was acknowledged.
+const POISON: u32 = 5;
+
+/// Refusals in words after which a record is poison, if the one behind it was acknowledged. No other client and no link
+/// can be the reason, so it takes fewer.
+const POISON_IN_WORDS: u32 = 3;
+
+/// Most closes more that it takes because of records that were suspected wrongly.
+const DOUBT: u32 = 5;
 
 /// How long a topic is set aside at first, and at most. Each trial that fails doubles the time.
 const ASIDE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+
+/// Most records that are passed over, but for one.
+const DEEPEST: u32 = 9;
+
+/// A topic of which nothing was heard for so long is forgotten: nobody publishes to it any more. Longer than any topic
+/// that has records is set aside.
+pub(super) const FORGOTTEN: Duration = Duration::from_secs(2 * 3600);
+
+/// How often to look for what may be forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// What is known of the topics, over all connections. Topics are MQTT topics.
 #[derive(Debug)]
 pub(super) struct Suspects {
     /// A connection that is closed before this is closed early.
     stable_after: Duration,
-    /// Early closes in a row, with publishes in flight.
+    /// Early closes in a row, with several publishes in flight.
     closes: u32,
-    /// Acknowledged at least once since the start of the process.
-    proven: HashSet<String>,
-    suspects: BTreeSet<String>,
-    /// How often a topic's publish was in flight alone at a close, since the topic's last acknowledgement.
-    alone: BTreeMap<String, u32>,
-    aside: BTreeMap<String, Aside>,
-    /// A record was dropped as poison, and nothing has been acknowledged since.
-    spent: bool,
+    /// One publish at a time, while any topic is a suspect.
+    searching: bool,
+    /// When a publish to the topic was last acknowledged by the broker.
+    worked: HashMap<String, Instant>,
+    /// Topics under suspicion.
+    accounts: BTreeMap<String, Account>,
+    /// Records under suspicion that were acknowledged after all, since a connection was last stable.
+    innocent: u32,
     /// Topics whose records go in publishes of their own for so many, because the connection was closed over a batch. By
     /// the topic of the route.
     singly: BTreeMap<String, usize>,
+    swept: Option<Instant>,
 }
 
-/// A topic that is set aside.
+/// A topic under suspicion.
+#[derive(Debug)]
+struct Account {
+    standing: Standing,
+    /// Closes with a publish to the topic alone in flight, whatever record it was of.
+    closes: u32,
+    /// The record that failed last, and how often in a row; `None` if it was not one of the queue's records.
+    failed: (Option<RecordId>, u32),
+    /// How often in a row it was set aside.
+    times_aside: u32,
+    /// The broker refuses it in words, and leaves the connection.
+    in_words: bool,
+    /// The publish that decides is in flight.
+    trying: bool,
+    /// When something was last heard of it.
+    heard: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// In flight when the connection was closed.
+    Suspect,
+    /// The oldest record is at fault, or the topic. The record behind it decides.
+    PassingOver,
+    /// The topic works; its oldest record is to be tried once more.
+    Accused,
+    /// Not sent until then.
+    Aside { until: Instant },
+}
+
+/// What tells a record from its neighbours: when DDS handed it over, in nanoseconds since 1970, and its length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecordId {
+    pub received_ns: i64,
+    pub bytes: usize,
+}
+
+/// A publish without an acknowledgement when the connection was closed.
 #[derive(Debug, Clone, Copy)]
-struct Aside {
-    until: Instant,
-    wait: Duration,
-    /// Since the broker refuses in words: how often it has, and whether a trial is in flight.
-    in_words: Option<(u32, bool)>,
+pub(super) struct InFlight<'a> {
+    pub topic: &'a str,
+    /// The topic of its route, and how many records it has; `None` if the queue does not know of it (any more).
+    pub batch: Option<(&'a str, usize)>,
+    /// The record, if it is a single one.
+    pub record: Option<RecordId>,
 }
 
 /// How the broker has closed the connection.
@@ -97,34 +166,115 @@ pub(super) enum Verdict {
     Poison,
 }
 
+impl Account {
+    fn new(now: Instant) -> Self {
+        Account {
+            standing: Standing::Suspect,
+            closes: 0,
+            failed: (None, 0),
+            times_aside: 0,
+            in_words: false,
+            trying: false,
+            heard: now,
+        }
+    }
+
+    /// `record` has failed. Returns how often it has in a row.
+    fn has_failed(&mut self, record: Option<RecordId>) -> u32 {
+        let (failed, times) = &mut self.failed;
+        *times = if *failed == record { *times + 1 } else { 1 };
+        *failed = record;
+        *times
+    }
+
+    /// Whether this acknowledged `record` is not the one that has failed.
+    fn is_another(&self, record: Option<RecordId>) -> bool {
+        self.failed.0.is_some() && self.failed.0 != record
+    }
+
+    fn set_aside(&mut self, topic: &str, now: Instant) -> Verdict {
+        let wait = (ASIDE.0 * 2u32.saturating_pow(self.times_aside.min(16))).min(ASIDE.1);
+        self.times_aside += 1;
+        self.standing = Standing::Aside { until: now + wait };
+        Verdict::SetAside { topic: topic.to_owned(), wait }
+    }
+
+    /// Whether a publish to the topic may be sent at `now`.
+    fn permits(&self, now: Instant) -> bool {
+        match self.standing {
+            Standing::Suspect => true,
+            Standing::PassingOver | Standing::Accused => !self.trying,
+            Standing::Aside { until } => until <= now && !self.trying,
+        }
+    }
+
+    /// Whether its next publish decides over the topic or over a record, so that nothing else may be in flight with it.
+    fn is_trial(&self) -> bool {
+        self.standing != Standing::Suspect && !self.in_words
+    }
+}
+
 impl Suspects {
     pub fn new(stable_after: Duration) -> Self {
         Suspects {
             stable_after,
             closes: 0,
-            proven: HashSet::new(),
-            suspects: BTreeSet::new(),
-            alone: BTreeMap::new(),
-            aside: BTreeMap::new(),
-            spent: false,
+            searching: false,
+            worked: HashMap::new(),
+            accounts: BTreeMap::new(),
+            innocent: 0,
             singly: BTreeMap::new(),
+            swept: None,
         }
+    }
+
+    /// The accounts of the topics that publishes of `route` go to.
+    fn accounts_of(&self, route: &Route) -> impl Iterator<Item = &Account> {
+        let topics = [Some(&*route.mqtt), route.mqtt_compressed()];
+        topics.into_iter().flatten().filter_map(|topic| self.accounts.get(topic))
     }
 
     /// Whether publishes of `route` may be sent at `now`, to whichever of its topics they go.
     pub fn permit_route(&self, route: &Route, now: Instant) -> bool {
-        self.aside.is_empty()
-            || self.permit(&route.mqtt, now) && route.mqtt_compressed().is_none_or(|topic| self.permit(topic, now))
+        self.accounts.is_empty() || self.accounts_of(route).all(|account| account.permits(now))
     }
 
-    /// Whether a topic of `route` was set aside: a publish of it is a trial.
+    /// Whether a publish of `route` has to be in flight alone, because the close that may follow says something of it.
     pub fn is_trial_of(&self, route: &Route) -> bool {
-        self.is_trial(&route.mqtt) || route.mqtt_compressed().is_some_and(|topic| self.is_trial(topic))
+        self.accounts_of(route).any(Account::is_trial)
     }
 
-    /// Whether the records of the route to `topic` have to go in publishes of their own.
-    pub fn goes_singly(&self, topic: &str) -> bool {
-        self.singly.contains_key(topic)
+    /// Whether publishes to `topic` are trials.
+    pub fn is_trial(&self, topic: &str) -> bool {
+        self.accounts.get(topic).is_some_and(Account::is_trial)
+    }
+
+    /// How many records of `route`, of which `oldest` is the oldest, stay back for now, so that the one behind them is sent
+    /// first. One at first, and one more with each trial, should there be several that the broker does not take.
+    pub fn passes_over(&self, route: &Route, oldest: Option<RecordId>) -> usize {
+        let is_it = |account: &&Account| {
+            account.standing == Standing::PassingOver && oldest.is_some() && account.failed.0 == oldest
+        };
+        self.accounts_of(route).find(is_it).map_or(0, |account| 1 + account.times_aside.min(DEEPEST) as usize)
+    }
+
+    /// Whether what was passed over of `route` still stays back.
+    pub fn is_passing_over(&self, route: &Route) -> bool {
+        self.accounts_of(route).any(|account| account.standing == Standing::PassingOver)
+    }
+
+    /// There is no record behind the one of `route` that stays back.
+    pub fn has_no_other(&mut self, route: &Route, now: Instant) -> Option<Verdict> {
+        let topics = [Some(&*route.mqtt), route.mqtt_compressed()];
+        let is_passed_over = |account: &Account| account.standing == Standing::PassingOver;
+        let is_it = |topic: &&str| self.accounts.get(*topic).is_some_and(is_passed_over);
+        let topic = topics.into_iter().flatten().find(is_it)?;
+        self.accounts.get_mut(topic).map(|account| account.set_aside(topic, now))
+    }
+
+    /// Whether the records of `route` have to go in publishes of their own.
+    pub fn goes_singly(&self, route: &Route) -> bool {
+        self.singly.contains_key(&route.mqtt) || self.accounts_of(route).next().is_some()
     }
 
     /// A publish of the route to `topic` was taken.
@@ -142,382 +292,204 @@ impl Suspects {
         *self.singly.entry(route.mqtt.clone()).or_default() += records;
     }
 
-    /// The broker closed the connection while a batch of `records` of `route` was in flight alone, to `topic`. They go one
-    /// by one from now on, so that no more is lost than what is poison. Answers false if that does not explain the close:
-    /// the topic was never acknowledged, and may be forbidden.
-    pub fn closed_over_batch(&mut self, route: &Route, topic: &str, records: usize, close: Close) -> bool {
-        if self.is_trial_of(route) || close.contested {
-            return false;
-        }
-        let times = self.alone.get(topic).copied().unwrap_or_default() + 1;
-        if close.lasted >= self.stable_after && times == 1 {
-            // As likely the link.
-            self.alone.insert(topic.to_owned(), times);
-            return true;
-        }
-        self.singly.insert(route.mqtt.clone(), records);
-        if !self.proven.contains(topic) {
-            return false;
-        }
-        self.alone.remove(topic);
-        self.suspects.insert(topic.to_owned());
-        true
-    }
-
     /// Whether only one publish may be in flight at a time.
     pub fn one_at_a_time(&self) -> bool {
-        !self.suspects.is_empty()
+        let is_suspect = |account: &Account| account.standing == Standing::Suspect;
+        self.searching && self.accounts.values().any(is_suspect)
     }
 
-    /// Whether publishes to `topic` may be sent at `now`.
-    pub fn permit(&self, topic: &str, now: Instant) -> bool {
-        let is_due = |aside: &Aside| aside.until <= now && !matches!(aside.in_words, Some((_, true)));
-        self.aside.get(topic).is_none_or(is_due)
+    /// Whether a trial is in flight, beside which nothing else may be.
+    pub fn is_trying(&self) -> bool {
+        self.accounts.values().any(|account| account.trying && account.is_trial())
     }
 
-    /// Whether `topic` was set aside because of closes: a publish to it is a trial, and has to be in flight alone.
-    pub fn is_trial(&self, topic: &str) -> bool {
-        self.aside.get(topic).is_some_and(|aside| aside.in_words.is_none())
-    }
-
-    /// Whether any topic is.
-    pub fn has_trials(&self) -> bool {
-        self.aside.values().any(|aside| aside.in_words.is_none())
-    }
-
-    /// A publish to `topic` is sent.
-    pub fn sent(&mut self, topic: &str) {
-        if let Some((_, trying)) = self.aside.get_mut(topic).and_then(|aside| aside.in_words.as_mut()) {
-            *trying = true;
+    /// A publish to `topic` is sent: of `record`, if it is a single one.
+    pub fn sent(&mut self, topic: &str, record: Option<RecordId>) {
+        let Some(account) = self.accounts.get_mut(topic) else { return };
+        if account.standing == Standing::Accused && account.is_another(record) {
+            // The accused is gone: it has expired, or made room for others.
+            self.accounts.remove(topic);
+        } else {
+            account.trying = account.standing != Standing::Suspect;
         }
     }
 
     /// No publish is in flight any more.
     pub fn connection_ended(&mut self) {
-        let in_words = self.aside.values_mut().filter_map(|aside| aside.in_words.as_mut());
-        in_words.for_each(|(_, trying)| *trying = false);
-    }
-
-    /// The broker refuses a publish of `records` of `route` to `topic` in words, at `now`; `forbidden` says whether for
-    /// want of permission. Nothing follows if it was sent before that was known.
-    pub fn refused(
-        &mut self,
-        route: &Route,
-        topic: &str,
-        records: usize,
-        forbidden: bool,
-        now: Instant,
-    ) -> Option<Verdict> {
-        let (wait, times) = match self.aside.get(topic) {
-            Some(Aside { in_words: Some((_, false)), .. }) => return None,
-            Some(Aside { in_words: Some((times, true)), wait, .. }) => ((*wait * 2).min(ASIDE.1), times + 1),
-            Some(Aside { in_words: None, wait, .. }) => (*wait, 1),
-            None => (ASIDE.0, 1),
-        };
-        self.suspects.remove(topic);
-        if !forbidden && records > 1 {
-            self.singly.insert(route.mqtt.clone(), records);
-        } else if !forbidden && times >= POISON && self.proven.contains(topic) && !self.spent {
-            self.spent = true;
-            self.aside.remove(topic);
-            return Some(Verdict::Poison);
-        }
-        self.aside.insert(topic.to_owned(), Aside { until: now + wait, wait, in_words: Some((times, false)) });
-        Some(Verdict::SetAside { topic: topic.to_owned(), wait })
+        self.accounts.values_mut().for_each(|account| account.trying = false);
     }
 
     /// The topics that are set aside.
     pub fn set_aside(&self) -> Vec<String> {
-        self.aside.keys().cloned().collect()
+        let is_aside = |account: &Account| account.times_aside > 0;
+        self.accounts.iter().filter(|(_, account)| is_aside(account)).map(|(topic, _)| topic.clone()).collect()
     }
 
-    /// A publish to `topic` was acknowledged. Answers whether the topic was set aside until now.
-    pub fn acknowledged(&mut self, topic: &str) -> bool {
-        if !self.proven.contains(topic) {
-            self.proven.insert(topic.to_owned());
+    /// Whether a publish to `topic` explains the close at which it was alone in flight: it is not the first.
+    pub fn is_suspected(&self, topic: &str) -> bool {
+        self.accounts.get(topic).is_some_and(|account| account.closes > 1 || account.standing != Standing::Suspect)
+    }
+
+    /// A publish to `topic`, of `record` if it is a single one, was acknowledged at `now`. Returns whether the topic was
+    /// set aside until now.
+    pub fn acknowledged(&mut self, topic: &str, record: Option<RecordId>, now: Instant) -> bool {
+        match self.worked.get_mut(topic) {
+            Some(at) => *at = now,
+            None => _ = self.worked.insert(topic.to_owned(), now),
         }
-        self.spent = false;
-        self.suspects.remove(topic);
-        self.alone.remove(topic);
-        self.aside.remove(topic).is_some()
+        self.taken(topic, record, now)
     }
 
-    /// The connection has become stable: whoever closed the last ones does so no more.
+    /// A publish to `topic` was written, and the broker has not closed the connection over it. That is no
+    /// acknowledgement. Returns whether the topic was set aside until now.
+    pub fn survived(&mut self, topic: &str, now: Instant) -> bool {
+        self.taken(topic, None, now)
+    }
+
+    fn taken(&mut self, topic: &str, record: Option<RecordId>, now: Instant) -> bool {
+        let Some(account) = self.accounts.get_mut(topic) else { return false };
+        let was_aside = account.times_aside > 0;
+        account.heard = now;
+        match account.standing {
+            Standing::PassingOver | Standing::Aside { .. } if account.is_another(record) => {
+                (account.standing, account.trying, account.times_aside) = (Standing::Accused, false, 0);
+            }
+            Standing::Accused if account.is_another(record) => {}
+            _ => {
+                self.innocent += u32::from(account.closes > 0);
+                self.accounts.remove(topic);
+            }
+        }
+        was_aside
+    }
+
+    /// The connection has become stable: whoever closed the last ones does so no more. What was closed over one topic
+    /// alone stays on its account.
     pub fn stable(&mut self) {
-        self.closes = 0;
-        self.suspects.clear();
-        self.alone.clear();
+        (self.closes, self.innocent, self.searching) = (0, 0, false);
+        self.accounts.retain(|_, account| account.closes > 0 || account.standing != Standing::Suspect);
     }
 
-    /// The broker closed the connection at `now`, with publishes to the topics `in_flight` unacknowledged.
-    pub fn closed(&mut self, close: Close, in_flight: &[&str], now: Instant) -> Option<Verdict> {
+    /// Forgets topics of which nothing was heard for long. To be called now and then.
+    pub fn sweep(&mut self, now: Instant) {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < FORGOTTEN;
+        if self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP) {
+            self.swept = Some(now);
+            self.worked.retain(|_, at| is_recent(*at));
+            self.accounts.retain(|_, account| is_recent(account.heard));
+        }
+    }
+
+    /// The broker refuses a publish of `records` of `route` to `topic` in words, at `now`; `forbidden` says whether for
+    /// want of permission. Nothing follows if it was sent before that was known.
+    pub fn refused(&mut self, route: &Route, refused: InFlight<'_>, forbidden: bool, now: Instant) -> Option<Verdict> {
+        let InFlight { topic, batch, record } = refused;
+        let account = self.accounts.entry(topic.to_owned()).or_insert_with(|| Account::new(now));
+        if account.in_words && !account.trying {
+            return None;
+        }
+        (account.in_words, account.trying, account.heard) = (true, false, now);
+        if let (false, Some((_, records @ 2..))) = (forbidden, batch) {
+            self.singly.insert(route.mqtt.clone(), records);
+        } else if !forbidden {
+            let times = account.has_failed(record);
+            match account.standing {
+                Standing::Accused if times >= POISON_IN_WORDS => {
+                    self.accounts.remove(topic);
+                    return Some(Verdict::Poison);
+                }
+                Standing::Aside { .. } if times >= POISON_IN_WORDS && record.is_some() => {
+                    account.standing = Standing::PassingOver;
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        Some(account.set_aside(topic, now))
+    }
+
+    /// The broker closed the connection at `now`, with the publishes `in_flight` unacknowledged.
+    pub fn closed(&mut self, close: Close, in_flight: &[InFlight<'_>], now: Instant) -> Option<Verdict> {
         match in_flight {
             [] => None,
-            [topic] => self.closed_alone(topic, close, now),
+            [alone] => self.closed_alone(alone, close, now),
             crowd => {
-                self.closed_crowded(crowd, close.lasted);
+                self.closed_crowded(crowd, close.lasted, now);
                 None
             }
         }
     }
 
-    fn closed_crowded(&mut self, topics: &[&str], lasted: Duration) {
+    fn closed_crowded(&mut self, crowd: &[InFlight<'_>], lasted: Duration, now: Instant) {
         self.closes = if lasted < self.stable_after { self.closes + 1 } else { 0 };
         if self.closes == 0 {
             return;
         }
-        let all = self.closes >= CROWDED;
-        self.suspects = topics
-            .iter()
-            .filter(|topic| all || !self.proven.contains(**topic))
-            .map(|topic| (*topic).to_owned())
-            .collect();
+        for InFlight { topic, batch, .. } in crowd {
+            if self.closes >= CROWDED || !self.worked.contains_key(*topic) {
+                self.searching = true;
+                self.accounts.entry((*topic).to_owned()).or_insert_with(|| Account::new(now));
+            }
+            if let (CROWDED.., Some((route, records @ 2..)), true) = (self.closes, *batch, lasted < SHORT) {
+                // One of them may be at fault, and what is before it in its batch would not be taken either.
+                let singly = self.singly.entry(route.to_owned()).or_default();
+                *singly = records.max(*singly);
+            }
+        }
     }
 
-    fn closed_alone(&mut self, topic: &str, close: Close, now: Instant) -> Option<Verdict> {
-        if let Some(aside) = self.aside.get_mut(topic) {
-            // A trial that has failed.
-            aside.wait = (aside.wait * 2).min(ASIDE.1);
-            aside.until = now + aside.wait;
-            return Some(Verdict::SetAside { topic: topic.to_owned(), wait: aside.wait });
+    fn closed_alone(&mut self, alone: &InFlight<'_>, close: Close, now: Instant) -> Option<Verdict> {
+        let &InFlight { topic, batch, record } = alone;
+        let account = self.accounts.entry(topic.to_owned()).or_insert_with(|| Account::new(now));
+        account.heard = now;
+        account.closes += 1;
+        if close.lasted >= self.stable_after && account.closes == 1 && account.standing == Standing::Suspect {
+            // A lone publish on a connection that had stood for long is as likely to be the link.
+            return None;
         }
-        let times = self.alone.get(topic).copied().unwrap_or_default() + 1;
-        let is_poison = self.proven.contains(topic) && !self.spent && !close.contested;
-        let needed = if is_poison { POISON } else { FORBIDDEN + u32::from(close.contested) };
-        if times >= needed {
-            self.suspects.remove(topic);
-            self.alone.remove(topic);
-            if is_poison {
-                self.spent = true;
-                return Some(Verdict::Poison);
+        self.searching = true;
+        if let Some((route, records @ 2..)) = batch {
+            account.closes = 1;
+            self.singly.insert(route.to_owned(), records);
+            return None;
+        }
+        match account.standing {
+            Standing::Suspect => {
+                account.has_failed(record);
+                if account.closes < FORBIDDEN + u32::from(close.contested) {
+                    return None;
+                }
+                let worked = self.worked.remove(topic).is_some();
+                if worked && record.is_some() {
+                    account.standing = Standing::PassingOver;
+                    return None;
+                }
             }
-            let (wait, _) = ASIDE;
-            self.aside.insert(topic.to_owned(), Aside { until: now + wait, wait, in_words: None });
-            return Some(Verdict::SetAside { topic: topic.to_owned(), wait });
+            Standing::Aside { .. } => {
+                account.has_failed(record);
+                if record.is_some() {
+                    account.standing = Standing::PassingOver;
+                    return None;
+                }
+            }
+            // Neither the oldest record nor the one behind it is taken.
+            Standing::PassingOver => {}
+            Standing::Accused => {
+                let times = account.has_failed(record);
+                let doubt = if close.contested { DOUBT } else { self.innocent.min(DOUBT) };
+                if times >= POISON + doubt {
+                    self.accounts.remove(topic);
+                    return Some(Verdict::Poison);
+                }
+                return None;
+            }
         }
-        self.alone.insert(topic.to_owned(), times);
-        // A lone publish on a connection that had stood for long is as likely to be the link.
-        if close.lasted < self.stable_after || times > 1 {
-            self.suspects.insert(topic.to_owned());
-        }
-        None
+        self.worked.remove(topic);
+        Some(account.set_aside(topic, now))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use crate::config::{Encoding, Priority, Qos};
-    use crate::packing::{Compression, When};
-
-    fn route(mqtt: &str) -> Route {
-        Route {
-            ros: "/odom".into(),
-            mqtt: mqtt.into(),
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            priority: Priority::Normal,
-            packing: Default::default(),
-            counters: Default::default(),
-        }
-    }
-
-    const STABLE: Duration = Duration::from_secs(30);
-    const EARLY: Close = Close { lasted: Duration::from_secs(1), contested: false };
-
-    fn aside(topic: &str, wait: Duration) -> Option<Verdict> {
-        Some(Verdict::SetAside { topic: topic.into(), wait })
-    }
-
-    /// A topic that was never acknowledged is found after a close with others and two alone, and the others are as
-    /// before.
-    #[test]
-    fn a_forbidden_topic_is_found_and_set_aside() {
-        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
-        assert_eq!(suspects.closed(EARLY, &["good", "bad", "good"], now), None);
-        assert!(suspects.one_at_a_time());
-        assert!(!suspects.acknowledged("good"));
-        assert!(suspects.one_at_a_time(), "bad is still to be tried");
-        assert_eq!(suspects.closed(EARLY, &["bad"], now), None);
-        assert_eq!(suspects.closed(EARLY, &["bad"], now), aside("bad", ASIDE.0));
-        assert!(!suspects.one_at_a_time());
-        assert!(!suspects.permit("bad", now) && suspects.permit("good", now));
-        assert_eq!(suspects.set_aside(), ["bad"]);
-    }
-
-    /// A broker that refuses in words costs no search: the topic is aside at once, what was in flight with it changes
-    /// nothing, and one trial at a time follows, ever more rarely, beside the others.
-    #[test]
-    fn a_topic_that_is_refused_in_words_is_set_aside() {
-        let (mut suspects, mut now, secret) = (Suspects::new(STABLE), Instant::now(), route("secret"));
-        let refused = |suspects: &mut Suspects, now| suspects.refused(&secret, "secret", 1, true, now);
-        assert_eq!(refused(&mut suspects, now), aside("secret", ASIDE.0));
-        assert_eq!(refused(&mut suspects, now), None, "it was in flight already");
-        assert!(!suspects.one_at_a_time() && !suspects.has_trials() && !suspects.permit("secret", now));
-        for seconds in [30, 60, 120, 240, 480, 960, 1920, 3600, 3600] {
-            now += Duration::from_secs(seconds);
-            assert!(suspects.permit("secret", now));
-            suspects.sent("secret");
-            assert!(!suspects.permit("secret", now), "one at a time");
-            let wait = Duration::from_secs(seconds * 2).min(ASIDE.1);
-            assert_eq!(refused(&mut suspects, now), aside("secret", wait));
-        }
-        now += ASIDE.1;
-        suspects.sent("secret");
-        suspects.connection_ended();
-        assert!(suspects.permit("secret", now), "the trial was lost with the connection");
-        assert!(suspects.acknowledged("secret") && suspects.set_aside().is_empty());
-    }
-
-    /// A record that is refused again and again, and not for want of permission, is poison if its topic works; of a batch
-    /// that is found out one by one.
-    #[test]
-    fn what_is_refused_for_itself_is_poison() {
-        let (mut suspects, mut now, odom) = (Suspects::new(STABLE), Instant::now(), route("odom"));
-        suspects.acknowledged("odom");
-        assert_eq!(suspects.refused(&odom, "odom", 20, false, now), aside("odom", ASIDE.0));
-        assert!(suspects.goes_singly("odom"));
-        for (wait, verdict) in [(30, aside("odom", 2 * ASIDE.0)), (60, Some(Verdict::Poison))] {
-            now += Duration::from_secs(wait);
-            suspects.sent("odom");
-            assert_eq!(suspects.refused(&odom, "odom", 1, false, now), verdict);
-        }
-        assert!(suspects.permit("odom", now), "the next has its turn");
-        assert_eq!(suspects.refused(&odom, "odom", 1, false, now), aside("odom", ASIDE.0));
-    }
-
-    /// Several forbidden topics are found, in whatever order they close connections.
-    #[test]
-    fn several_forbidden_topics_are_found() {
-        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
-        suspects.closed(EARLY, &["a", "b", "c"], now);
-        let verdicts = ["a", "b", "c", "b", "c", "a"].map(|topic| suspects.closed(EARLY, &[topic], now));
-        assert_eq!(verdicts[3..], [aside("b", ASIDE.0), aside("c", ASIDE.0), aside("a", ASIDE.0)]);
-        assert!(!suspects.one_at_a_time());
-    }
-
-    /// The topic is tried again, ever more rarely, until it is acknowledged.
-    #[test]
-    fn trials_become_rarer() {
-        let (mut suspects, mut now) = (Suspects::new(STABLE), Instant::now());
-        (0..2).for_each(|_| _ = suspects.closed(EARLY, &["bad"], now));
-        for seconds in [30, 60, 120, 240, 480, 960, 1920, 3600, 3600] {
-            let wait = Duration::from_secs(seconds);
-            assert!(!suspects.permit("bad", now + wait - EARLY.lasted) && suspects.permit("bad", now + wait));
-            assert!(suspects.is_trial("bad"));
-            now += wait;
-            assert_eq!(suspects.closed(EARLY, &["bad"], now), aside("bad", (wait * 2).min(ASIDE.1)));
-        }
-        assert!(suspects.acknowledged("bad"), "it was set aside");
-        assert!(suspects.permit("bad", now) && !suspects.is_trial("bad"));
-    }
-
-    /// A record of a topic that works is poison after three closes alone; the next of the same row is not.
-    #[test]
-    fn poison_needs_a_topic_that_works() {
-        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
-        suspects.acknowledged("odom");
-        let verdicts: Vec<_> = (0..5).map(|_| suspects.closed(EARLY, &["odom"], now)).collect();
-        assert_eq!(verdicts, [None, None, Some(Verdict::Poison), None, aside("odom", ASIDE.0)]);
-        suspects.acknowledged("odom");
-        let verdicts: Vec<_> = (0..3).map(|_| suspects.closed(EARLY, &["odom"], now)).collect();
-        assert_eq!(verdicts, [None, None, Some(Verdict::Poison)], "it worked in between");
-    }
-
-    /// A batch over which the connection is closed goes in pieces, so that only the record at fault is dropped; the topic
-    /// makes batches again once as many records have gone.
-    #[test]
-    fn a_batch_is_tried_record_by_record() {
-        let (mut suspects, now, odom) = (Suspects::new(STABLE), Instant::now(), route("odom"));
-        suspects.acknowledged("odom");
-        assert!(suspects.closed_over_batch(&odom, "odom", 3, EARLY));
-        assert!(suspects.one_at_a_time() && suspects.goes_singly("odom"));
-        let good = |suspects: &mut Suspects| {
-            suspects.has_gone("odom");
-            assert!(!suspects.acknowledged("odom"));
-        };
-        good(&mut suspects);
-        let verdicts: Vec<_> = (0..3).map(|_| suspects.closed(EARLY, &["odom"], now)).collect();
-        assert_eq!(verdicts, [None, None, Some(Verdict::Poison)]);
-        good(&mut suspects);
-        assert!(suspects.goes_singly("odom"));
-        good(&mut suspects);
-        assert!(!suspects.goes_singly("odom") && !suspects.one_at_a_time());
-    }
-
-    /// A batch of a topic that was never taken may be forbidden, and one on a connection that had stood for long, or that
-    /// another client has closed, proves nothing.
-    #[test]
-    fn a_batch_may_be_forbidden_or_innocent() {
-        let (mut suspects, now, odom) = (Suspects::new(STABLE), Instant::now(), route("odom"));
-        assert!(!suspects.closed_over_batch(&odom, "odom", 50, EARLY));
-        assert_eq!(suspects.closed(EARLY, &["odom"], now), None);
-        assert!(suspects.goes_singly("odom"));
-        assert_eq!(suspects.closed(EARLY, &["odom"], now), aside("odom", ASIDE.0));
-        assert!(!suspects.permit_route(&odom, now) && suspects.is_trial_of(&odom));
-        let mut suspects = Suspects::new(STABLE);
-        suspects.acknowledged("odom");
-        assert!(suspects.closed_over_batch(&odom, "odom", 50, Close { lasted: STABLE, ..EARLY }));
-        assert!(!suspects.goes_singly("odom") && !suspects.one_at_a_time());
-        suspects.acknowledged("odom");
-        assert!(!suspects.closed_over_batch(&odom, "odom", 50, Close { contested: true, ..EARLY }));
-        assert!(!suspects.goes_singly("odom"));
-    }
-
-    /// A topic waits as a whole when what is compressed of it is forbidden, on a topic of its own.
-    #[test]
-    fn a_forbidden_suffix_is_the_topics() {
-        let (mut suspects, now, mut odom) = (Suspects::new(STABLE), Instant::now(), route("odom"));
-        let compression = Compression::new(Encoding::Gzip, When::Over(0), true, "odom");
-        odom.packing.compression = Some(compression);
-        suspects.acknowledged("odom");
-        (0..2).for_each(|_| _ = suspects.closed(EARLY, &["odom/gzip"], now));
-        assert_eq!(suspects.set_aside(), ["odom/gzip"]);
-        assert!(!suspects.permit_route(&odom, now) && suspects.permit_route(&route("odom"), now));
-        assert!(suspects.is_trial_of(&odom) && !suspects.is_trial_of(&route("odom")));
-    }
-
-    /// A client id used twice does not make poison of what happens to be in flight.
-    #[test]
-    fn another_client_makes_no_poison() {
-        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
-        suspects.acknowledged("odom");
-        let taken_over = Close { contested: true, ..EARLY };
-        let verdicts: Vec<_> = (0..3).map(|_| suspects.closed(taken_over, &["odom"], now)).collect();
-        assert_eq!(verdicts, [None, None, aside("odom", ASIDE.0)]);
-    }
-
-    /// An acknowledgement between two closes clears the record.
-    #[test]
-    fn only_closes_in_a_row_count() {
-        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
-        for _ in 0..10 {
-            assert_eq!(suspects.closed(EARLY, &["odom"], now), None);
-            suspects.acknowledged("odom");
-        }
-        for _ in 0..10 {
-            assert_eq!(suspects.closed(EARLY, &["odom"], now), None);
-            assert_eq!(suspects.closed(EARLY, &["scan"], now), None);
-            suspects.acknowledged("odom");
-            suspects.acknowledged("scan");
-        }
-    }
-
-    /// A link that breaks now and then does not slow down topics that work; one that breaks all the time does, until a
-    /// connection is stable.
-    #[test]
-    fn topics_that_work_are_suspects_late() {
-        let (mut suspects, now) = (Suspects::new(STABLE), Instant::now());
-        ["odom", "scan"].iter().for_each(|topic| _ = suspects.acknowledged(topic));
-        for close in 1..=CROWDED {
-            assert!(!suspects.one_at_a_time());
-            assert_eq!(suspects.closed(EARLY, &["odom", "scan"], now), None);
-            assert_eq!(suspects.one_at_a_time(), close == CROWDED);
-        }
-        suspects.stable();
-        assert!(!suspects.one_at_a_time());
-        suspects.closed(Close { lasted: STABLE, ..EARLY }, &["odom", "new"], now);
-        assert!(!suspects.one_at_a_time(), "it had stood for long");
-    }
-}
+mod model;
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::suspects::{InFlight, RecordId};
 use crate::config::Encoding;
 use crate::queue::{LeaseId, Route};
 
@@ -23,6 +24,7 @@ pub(super) struct Window {
     /// Since when the head of `sent` has been its head.
     head_since: Option<Instant>,
     acknowledged: u64,
+    last_puback: Option<Instant>,
 }
 
 /// A publish on its way.
@@ -37,12 +39,20 @@ pub(super) struct Publish {
     pub size: usize,
     /// When DDS handed each of its records to the bridge, nanoseconds since 1970; none, if it is not of ROS.
     pub received_ns: Vec<i64>,
+    /// The record, if it is a single one of the queue's.
+    pub record: Option<RecordId>,
 }
 
 impl Publish {
     /// The MQTT topic that it went to.
     pub fn topic(&self) -> &str {
         self.route.mqtt_of(self.encoding)
+    }
+
+    /// As the search for what the broker does not take looks at it.
+    pub fn as_in_flight(&self) -> InFlight<'_> {
+        let batch = self.lease.map(|_| (&*self.route.mqtt, self.received_ns.len()));
+        InFlight { topic: self.topic(), batch, record: self.record }
     }
 }
 
@@ -61,6 +71,7 @@ impl Window {
             sent: VecDeque::with_capacity(capacity),
             head_since: None,
             acknowledged: 0,
+            last_puback: None,
         }
     }
 
@@ -82,6 +93,11 @@ impl Window {
     /// PUBACKs that have come on this connection.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
+    }
+
+    /// When the last PUBACK came.
+    pub fn last_puback(&self) -> Option<Instant> {
+        self.last_puback
     }
 
     /// `publish` was handed to the client.
@@ -109,6 +125,7 @@ impl Window {
             self.head_since = Some(now);
         }
         self.acknowledged += 1;
+        self.last_puback = Some(now);
         self.sent.remove(position).map(|sent| sent.publish)
     }
 
@@ -147,7 +164,7 @@ mod tests {
         std::array::from_fn(|_| {
             queue.admit(Record { route: route.clone(), payload: "x".into(), received_ns: 0, expires: now + hour }, now);
             let lease = queue.lease(now).map(|lease| lease.id);
-            Publish { lease, route: route.clone(), encoding: None, size: 1, received_ns: vec![0] }
+            Publish { lease, route: route.clone(), encoding: None, size: 1, received_ns: vec![0], record: None }
         })
     }
 

@@ -1,0 +1,503 @@
+//! The search as a whole: outbox, queue and policies as they are, against a model of a broker that closes the connection
+//! without a word, in simulated time. Topics are forbidden and allowed again, single records are poisoned, another client
+//! kicks, links are cut, all at random.
+//!
+//! The rules: nothing of an allowed topic is dropped but what is poisoned, a forbidden topic is set aside within ten
+//! connections that were closed over it, and the others flow.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::config::{self, Mqtt, Overflow, Priority, Qos, Quotas, Reconnect, Version};
+use crate::health::DropReason;
+use crate::packing::{Batch, Packing};
+use crate::queue::{Queue, Record};
+use crate::uplink::backoff::Backoff;
+use crate::uplink::client::{Event, Limits, Message, Reason};
+use crate::uplink::early_close::{Course, EarlyCloses};
+use crate::uplink::fault::{Fault, FaultKind};
+use crate::uplink::outbox::{Outbox, Publisher, Rules};
+
+const SEQUENCES: u64 = 1000;
+
+/// Within this time a record of an allowed topic arrives, whatever happens to the others.
+const FLOWS: Duration = Duration::from_secs(300);
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Closes over a forbidden topic until it is set aside.
+const MOST_CLOSES: u32 = 10;
+
+/// How long everything goes wrong at random; how long topics stay forbidden after that, with nothing else going wrong; and
+/// how long nothing goes wrong at last.
+const PHASES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(700), Duration::from_secs(4000)];
+
+/// A topic and what has become of its records, which are numbered.
+struct Topic {
+    route: Arc<Route>,
+    allowed: bool,
+    admitted: Vec<Admitted>,
+    /// Numbers in the order of their arrival.
+    arrived: Vec<usize>,
+    /// Connections closed over it since it was forbidden, tried again or set aside.
+    closes: u32,
+    /// The most of them.
+    most_closes: u32,
+}
+
+struct Admitted {
+    at: Instant,
+    poisoned: bool,
+    arrived: bool,
+}
+
+/// What the MQTT client has taken over and not written.
+#[derive(Default)]
+struct Wire {
+    limits: Limits,
+    submitted: VecDeque<(Option<u16>, String, Bytes)>,
+    last_id: u16,
+}
+
+impl Publisher for Wire {
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn size_of(&self, message: &Message<'_>) -> usize {
+        message.topic.len() + message.payload.len()
+    }
+
+    fn publish(&mut self, message: &Message<'_>) -> usize {
+        let packet_id = (message.qos == Qos::AtLeastOnce).then(|| {
+            self.last_id += 1;
+            self.last_id
+        });
+        self.submitted.push_back((packet_id, message.topic.into(), message.payload.clone()));
+        self.size_of(message)
+    }
+
+    fn was_refused(&mut self, _topic: &str) {}
+}
+
+struct Connection {
+    wire: Wire,
+    outbox: Outbox,
+    since: Instant,
+    acknowledged: u64,
+    last_puback: Option<Duration>,
+    to_broker: VecDeque<(Instant, Option<u16>, String, Bytes)>,
+    from_broker: VecDeque<(Instant, FromBroker)>,
+    /// The broker has closed it.
+    closed: bool,
+}
+
+enum FromBroker {
+    Puback(u16),
+    Close,
+}
+
+struct Bridge {
+    queue: Arc<Queue>,
+    mqtt: Mqtt,
+    rules: Rules,
+    early_closes: EarlyCloses,
+    backoff: Backoff,
+    connection: Option<Connection>,
+    connect_at: Instant,
+    connections: u32,
+}
+
+struct World {
+    random: StdRng,
+    now: Instant,
+    start: Instant,
+    topics: Vec<Topic>,
+    bridge: Bridge,
+    latency: Duration,
+    /// Mean times between cuts and between kicks.
+    cuts: Option<Duration>,
+    kicks: Option<Duration>,
+    next_record: Vec<Instant>,
+    next_cut: Instant,
+    next_kick: Instant,
+    next_policy: Instant,
+    next_tick: Instant,
+}
+
+fn settings() -> Mqtt {
+    Mqtt {
+        version: Version::V3_1_1,
+        keep_alive: 60 * SECOND,
+        ack_timeout: 20 * SECOND,
+        reconnect: Reconnect { initial: SECOND, max: 120 * SECOND, stable_after: 30 * SECOND },
+        quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 },
+        last_will: None,
+        presence: None,
+        proxy: None,
+    }
+}
+
+impl Bridge {
+    fn new(random: &mut StdRng, now: Instant) -> Self {
+        let mqtt = settings();
+        let jitter = StdRng::seed_from_u64(random.r#gen());
+        Bridge {
+            queue: Arc::new(Queue::in_memory(&config::Queue::in_memory(32 << 20, Overflow::DropNewest))),
+            rules: Rules::new(&mqtt),
+            early_closes: EarlyCloses::new(mqtt.reconnect.max),
+            backoff: Backoff::with_random(&mqtt.reconnect, jitter).unwrap(),
+            mqtt,
+            connection: None,
+            connect_at: now,
+            connections: 0,
+        }
+    }
+
+    fn connect(&mut self, now: Instant) {
+        self.connections += 1;
+        self.backoff.attempted(now);
+        let wire = Wire::default();
+        let outbox = Outbox::new("robot1".into(), &self.mqtt, &wire.limits, Arc::default());
+        self.connection = Some(Connection {
+            wire,
+            outbox,
+            since: now,
+            acknowledged: 0,
+            last_puback: None,
+            to_broker: VecDeque::new(),
+            from_broker: VecDeque::new(),
+            closed: false,
+        });
+    }
+
+    /// The connection has ended, as [`crate::uplink::Uplink`] takes it.
+    fn ended(&mut self, now: Instant) {
+        let Some(connection) = self.connection.take() else { return };
+        let lasted = now - connection.since;
+        let close = Close { lasted, contested: self.early_closes.is_contested() };
+        let (explained, verdict) = connection.outbox.judge(close, &mut self.rules.suspects, &self.queue, now);
+        if explained {
+            self.early_closes.explained(verdict.is_some(), lasted);
+        }
+        self.queue.rewind();
+        self.rules.suspects.connection_ended();
+        let course = Course {
+            lasted,
+            acknowledged: connection.acknowledged,
+            in_flight: connection.outbox.window.len(),
+            last_puback: connection.last_puback,
+        };
+        if !explained {
+            let fault = Fault::new(FaultKind::Closed, "the broker closed the connection".into());
+            self.early_closes.connection_ended(course, fault, "robot1");
+        }
+        let cause = self.early_closes.cause(explained);
+        self.backoff.connection_ended(lasted, connection.last_puback, cause);
+        self.connect_at = self.backoff.next_attempt(now);
+    }
+
+    fn feed(&mut self, now: Instant, latency: Duration) {
+        let Some(connection) = &mut self.connection else { return };
+        let Connection { wire, outbox, to_broker, .. } = connection;
+        outbox.feed(wire, &mut self.rules, &self.queue, || now);
+        while let Some((packet_id, topic, payload)) = wire.submitted.pop_front() {
+            outbox.note(Event::Sent { packet_id }, wire, &mut self.rules, &self.queue, now).unwrap();
+            to_broker.push_back((now + latency, packet_id, topic, payload));
+        }
+    }
+
+    fn acknowledged(&mut self, packet_id: u16, now: Instant) {
+        let connection = self.connection.as_mut().expect("it stands");
+        let Connection { wire, outbox, .. } = connection;
+        let event = Event::Acknowledged { packet_id, said: Reason::SUCCESS.into() };
+        outbox.note(event, wire, &mut self.rules, &self.queue, now).unwrap();
+        connection.acknowledged += 1;
+        connection.last_puback = Some(now - connection.since);
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let Some(connection) = &mut self.connection else { return };
+        connection.outbox.settle(&mut self.rules.suspects, now);
+        if now - connection.since >= self.mqtt.reconnect.stable_after {
+            self.rules.suspects.stable();
+        }
+        self.early_closes.stands(now - connection.since);
+        self.rules.sweep(now);
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let start = Instant::now();
+        let topics: Vec<_> = (0..random.gen_range(1..5))
+            .map(|index| {
+                let batch = Batch { max: 20, linger: Duration::ZERO, max_age: 86_400 * SECOND };
+                let packing = Packing { batch: random.gen_bool(0.3).then_some(batch), ..Packing::default() };
+                let route = Route {
+                    ros: format!("/{index}"),
+                    mqtt: index.to_string(),
+                    qos: Qos::AtLeastOnce,
+                    retain: false,
+                    priority: Priority::Normal,
+                    packing,
+                    counters: Default::default(),
+                };
+                Topic {
+                    route: Arc::new(route),
+                    allowed: random.gen_bool(0.8),
+                    admitted: Vec::new(),
+                    arrived: Vec::new(),
+                    closes: 0,
+                    most_closes: 0,
+                }
+            })
+            .collect();
+        let mut often = |share| random.gen_bool(share).then(|| Duration::from_secs_f64(random.gen_range(1.0..20.0)));
+        let (cuts, kicks) = (often(0.5), often(0.5));
+        World {
+            now: start,
+            start,
+            bridge: Bridge::new(&mut random, start),
+            latency: Duration::from_millis(random.gen_range(5..100)),
+            cuts,
+            kicks,
+            next_record: vec![start; topics.len()],
+            next_cut: start,
+            next_kick: start,
+            next_policy: start,
+            next_tick: start,
+            topics,
+            random,
+        }
+    }
+
+    /// A time whose mean is `mean`.
+    fn about(&mut self, mean: Duration) -> Duration {
+        mean.mul_f64(-(1.0 - self.random.r#gen::<f64>()).ln())
+    }
+
+    /// Does what comes next. Returns false at the end of the last phase.
+    fn step(&mut self) -> bool {
+        let connection = self.bridge.connection.as_ref();
+        let arrivals = connection.and_then(|connection| connection.to_broker.front()).map(|(at, ..)| *at);
+        let answers = connection.and_then(|connection| connection.from_broker.front()).map(|(at, _)| *at);
+        let connect = connection.is_none().then_some(self.bridge.connect_at);
+        let record = self.next_record.iter().min().copied();
+        let world = [self.next_cut, self.next_kick, self.next_policy, self.next_tick];
+        let next = [arrivals, answers, connect, record].into_iter().flatten().chain(world).min();
+        self.now = self.now.max(next.expect("a tick"));
+        let (now, age) = (self.now, self.now - self.start);
+        let phase = PHASES.iter().scan(Duration::ZERO, |end, phase| {
+            *end += *phase;
+            Some(*end)
+        });
+        let Some(phase) = phase.enumerate().find(|(_, end)| age < *end).map(|(phase, _)| phase) else { return false };
+        if connect.is_some_and(|at| at <= now) {
+            self.bridge.connect(now);
+        }
+        self.admit(phase);
+        self.at_broker();
+        self.at_bridge();
+        self.go_wrong(phase);
+        if self.next_tick <= now {
+            self.next_tick = now + [SECOND, 5 * SECOND, 20 * SECOND][phase];
+            self.bridge.tick(now);
+        }
+        self.bridge.feed(now, self.latency);
+        true
+    }
+
+    fn admit(&mut self, phase: usize) {
+        let (now, mean) = (self.now, [SECOND, 20 * SECOND, 1000 * SECOND][phase]);
+        for index in 0..self.topics.len() {
+            if self.next_record[index] > now {
+                continue;
+            }
+            self.next_record[index] = now + self.about(mean);
+            let (number, poisoned) = (self.topics[index].admitted.len(), phase == 0 && self.random.gen_bool(0.01));
+            let topic = &mut self.topics[index];
+            topic.admitted.push(Admitted { at: now, poisoned, arrived: false });
+            let (payload, received_ns) = (Bytes::from(number.to_string()), (now - self.start).as_nanos() as i64);
+            let expires = now + 86_400 * SECOND;
+            topic.route.counters.count_received();
+            assert!(self.bridge.queue.admit(Record { route: topic.route.clone(), payload, received_ns, expires }, now));
+        }
+    }
+
+    fn at_broker(&mut self) {
+        let (now, latency) = (self.now, self.latency);
+        let Some(connection) = &mut self.bridge.connection else { return };
+        let aside = self.bridge.rules.suspects.set_aside();
+        while let Some((_, packet_id, topic, payload)) = connection.to_broker.pop_front_if(|(at, ..)| *at <= now) {
+            if connection.closed {
+                continue;
+            }
+            let topic = &mut self.topics[topic.parse::<usize>().unwrap()];
+            let numbers: Vec<usize> = match payload.first() {
+                Some(b'[') => serde_json::from_slice(&payload).unwrap(),
+                _ => vec![serde_json::from_slice(&payload).unwrap()],
+            };
+            if !topic.allowed || numbers.iter().any(|number| topic.admitted[*number].poisoned) {
+                connection.closed = true;
+                connection.from_broker.push_back((now + latency, FromBroker::Close));
+                if !topic.allowed && !aside.contains(&topic.route.mqtt) {
+                    topic.closes += 1;
+                    topic.most_closes = topic.most_closes.max(topic.closes);
+                }
+                continue;
+            }
+            numbers.iter().for_each(|number| topic.admitted[*number].arrived = true);
+            topic.arrived.extend(numbers);
+            topic.closes = 0;
+            if let Some(packet_id) = packet_id {
+                connection.from_broker.push_back((now + latency, FromBroker::Puback(packet_id)));
+            }
+        }
+        for topic in &mut self.topics {
+            if aside.contains(&topic.route.mqtt) {
+                topic.closes = 0;
+            }
+        }
+    }
+
+    fn at_bridge(&mut self) {
+        let now = self.now;
+        while let Some(connection) = &mut self.bridge.connection
+            && let Some((_, came)) = connection.from_broker.pop_front_if(|(at, _)| *at <= now)
+        {
+            match came {
+                FromBroker::Puback(packet_id) => self.bridge.acknowledged(packet_id, now),
+                FromBroker::Close => self.bridge.ended(now),
+            }
+        }
+    }
+
+    fn go_wrong(&mut self, phase: usize) {
+        let now = self.now;
+        if phase > 0 {
+            (self.cuts, self.kicks) = (None, None);
+        }
+        if self.next_cut <= now {
+            self.next_cut = now + self.cuts.map_or(3600 * SECOND, |mean| self.about(mean));
+            if self.cuts.is_some() {
+                self.bridge.ended(now);
+            }
+        }
+        if self.next_kick <= now {
+            self.next_kick = now + self.kicks.map_or(3600 * SECOND, |mean| self.about(mean));
+            if let (Some(_), Some(connection)) = (self.kicks, &mut self.bridge.connection)
+                && !connection.closed
+            {
+                connection.closed = true;
+                connection.from_broker.push_back((now + self.latency, FromBroker::Close));
+            }
+        }
+        if self.next_policy <= now {
+            self.next_policy = now + self.about(20 * SECOND);
+            match phase {
+                0 => {
+                    let index = self.random.gen_range(0..self.topics.len());
+                    let allowed = self.random.gen_bool(0.6);
+                    self.topics[index].allowed = allowed;
+                }
+                1 => {}
+                _ => self.topics.iter_mut().for_each(|topic| topic.allowed = true),
+            }
+        }
+    }
+
+    /// Of an allowed topic everything has arrived that was admitted before `then` and is not poisoned. One that was forbidden
+    /// before may wait for its trial.
+    fn check_flow(&self, then: Instant) -> Result<(), String> {
+        if self.bridge.early_closes.is_contested() {
+            // Then all waits are of minutes.
+            return Ok(());
+        }
+        let aside = self.bridge.rules.suspects.set_aside();
+        for topic in self.topics.iter().filter(|topic| topic.allowed && !aside.contains(&topic.route.mqtt)) {
+            let is_missing = |record: &Admitted| record.at < then && !record.arrived && !record.poisoned;
+            if let Some(number) = topic.admitted.iter().position(is_missing) {
+                let late = self.now - topic.admitted[number].at;
+                return Err(format!("record {number} of topic {} has not arrived in {late:?}", topic.route.mqtt));
+            }
+        }
+        Ok(())
+    }
+
+    /// What has become of the records, and how many came behind a later one.
+    fn check_records(&self, outcome: &mut Outcome) -> Result<(), String> {
+        for topic in &self.topics {
+            let poisoned = topic.admitted.iter().filter(|record| record.poisoned && !record.arrived).count();
+            let counters = &topic.route.counters;
+            let dropped = (counters.dropped(DropReason::Poison), counters.dropped_in_all());
+            if dropped != (poisoned as u64, poisoned as u64) {
+                return Err(format!("topic {}: {dropped:?} dropped, {poisoned} poisoned", topic.route.mqtt));
+            }
+            if topic.most_closes > MOST_CLOSES {
+                return Err(format!("topic {}: {} closes", topic.route.mqtt, topic.most_closes));
+            }
+            outcome.closes = outcome.closes.max(topic.most_closes);
+            outcome.poisoned += poisoned;
+            outcome.records += topic.admitted.len();
+            let mut seen = vec![false; topic.admitted.len()];
+            let mut highest = 0;
+            for number in &topic.arrived {
+                outcome.late += usize::from(*number < highest && !seen[*number]);
+                seen[*number] = true;
+                highest = highest.max(*number);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    records: usize,
+    poisoned: usize,
+    /// Closes at most until a topic was set aside.
+    closes: u32,
+    /// Records that came for the first time behind a later one of their topic.
+    late: usize,
+}
+
+fn sequence(seed: u64, outcome: &mut Outcome) -> Result<(), String> {
+    let mut world = World::new(seed);
+    let calm = world.start + PHASES[0] + PHASES[1];
+    let mut is_checked = false;
+    while world.step() {
+        if !is_checked && world.now >= calm - SECOND {
+            is_checked = true;
+            world.check_flow(calm - FLOWS)?;
+        }
+    }
+    let aside = world.bridge.rules.suspects.set_aside();
+    if !aside.is_empty() {
+        return Err(format!("still aside: {aside:?}"));
+    }
+    world.check_flow(world.now - FLOWS)?;
+    world.check_records(outcome)
+}
+
+/// A thousand random sequences against the rules, on two threads.
+#[test]
+fn nothing_allowed_is_dropped_and_nothing_forbidden_blocks_the_others() {
+    let run = |seeds: std::ops::Range<u64>| {
+        let mut outcome = Outcome::default();
+        let failed = seeds.filter_map(|seed| Some((seed, sequence(seed, &mut outcome).err()?))).collect::<Vec<_>>();
+        println!("{outcome:?}");
+        assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
+        assert!(outcome.poisoned > 100 && outcome.closes > 3, "too little went wrong: {outcome:?}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| run(0..SEQUENCES / 2));
+        run(SEQUENCES / 2..SEQUENCES);
+    });
+}
