@@ -101,7 +101,7 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
             "aws.private_key" if is_waiting => "aws.provisioning.claim_private_key",
             key => key,
         };
-        files.problem(key, format!("that {problem}"), problem.remedy().to_owned())
+        files.problem(key, format!("that {problem}"), problem.remedy())
     }));
     Found { provisioning, expires: inspection.certificate_expires }
 }

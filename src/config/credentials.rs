@@ -5,8 +5,9 @@ use super::problem::Problem;
 use super::settings::Aws;
 use super::walk::{Report, Section};
 
-/// The keys that name files, and the thing that the certificate is for.
-const KEYS: [&str; 6] = [
+/// The keys that name files, the thing that the certificate is for, and the broker that it is shown to.
+const KEYS: [&str; 7] = [
+    "aws.endpoint",
     "aws.thing",
     "aws.certificate",
     "aws.private_key",
