@@ -37,8 +37,9 @@ pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHeal
     }
     match troubles.count() {
         0 => {}
+        1 => line.push_str(" 1 more topic is in trouble."),
         more => {
-            let _ = write!(line, " And {more} more topics need somebody.");
+            let _ = write!(line, " {more} more topics are in trouble.");
         }
     }
     fit(line)
@@ -50,7 +51,8 @@ fn trouble(topic: &TopicHealth) -> Option<String> {
     match topic.state() {
         TopicState::Trouble(trouble) => Some(format!("{name}: {trouble}")),
         TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
-            Some(format!("{name}: publishers with incompatible QoS: {incompatible}"))
+            let publishers = if incompatible == 1 { "1 publisher" } else { &format!("{incompatible} publishers") };
+            Some(format!("{name}: nothing arrives from {publishers} with incompatible QoS"))
         }
         TopicState::Unknown | TopicState::Subscribed { .. } => None,
     }
@@ -110,11 +112,13 @@ mod tests {
             topic.set_state(TopicState::Trouble("no type".into()));
         }
         let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
-        let line = status_line(&UplinkState::default(), queue, &topics, Instant::now());
+        let line = status_line(&UplinkState::default(), queue.clone(), &topics, Instant::now());
         assert!(
             line.starts_with("Connecting. 0 acknowledged, 0 queued, 0 dropped. 0 of 20 topics subscribed."),
             "{line}"
         );
-        assert!(line.ends_with("/t2: no type. And 17 more topics need somebody."), "{line}");
+        let four = status_line(&UplinkState::default(), queue.clone(), &topics[..4], Instant::now());
+        assert!(four.ends_with("/t2: no type. 1 more topic is in trouble."), "{four}");
+        assert!(line.ends_with("/t2: no type. 17 more topics are in trouble."), "{line}");
     }
 }
