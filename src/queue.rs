@@ -33,12 +33,13 @@
 
 pub mod disk;
 mod figures;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod hostile;
 mod keeper;
 mod losses;
 mod record;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "the tests use all of it"))]
 mod robot;
 mod routes;
 mod shared;

@@ -420,23 +420,32 @@ impl Uplink {
     }
 }
 
-/// Reads the files, and notes when the certificate expires.
+/// Reads the files, and notes when the certificate expires, also of one that can't be used.
 async fn load_credentials(aws: &Aws, state: &watch::Sender<UplinkState>) -> Result<Arc<rustls::ClientConfig>, Fault> {
-    let credentials = load(aws).await?;
-    state.send_modify(|state| state.certificate_expires = Some(credentials.certificate_expires));
-    Ok(credentials.config)
+    let (credentials, expires) = load(aws).await;
+    if expires.is_some() {
+        state.send_modify(|state| state.certificate_expires = expires);
+    }
+    Ok(credentials?.config)
 }
 
-/// Reads the files away from the task: they may lie on a disk that takes its time.
-async fn load(aws: &Aws) -> Result<Credentials, Fault> {
+/// Reads the files away from the task: they may lie on a disk that takes its time. Returns besides when the certificate
+/// expires, if it can be read.
+async fn load(aws: &Aws) -> (Result<Credentials, Fault>, Option<SystemTime>) {
     let loading = tokio::task::spawn_blocking({
         let aws = aws.clone();
-        move || tls::load(&aws, SystemTime::now())
+        move || {
+            let loaded = tls::load(&aws, SystemTime::now());
+            let expires = match &loaded {
+                Ok(credentials) => Some(credentials.certificate_expires),
+                Err(_) => tls::inspect(&aws, SystemTime::now()).certificate_expires,
+            };
+            (loaded.map_err(Fault::from), expires)
+        }
     });
-    match loading.await {
-        Ok(loaded) => Ok(loaded?),
-        Err(error) => Err(Fault::new(FaultKind::Credentials, format!("the files could not be read: {error}"))),
-    }
+    loading.await.unwrap_or_else(|error| {
+        (Err(Fault::new(FaultKind::Credentials, format!("the files could not be read: {error}"))), None)
+    })
 }
 
 /// Runs `work` to its end while beating `heartbeat` and tending `queue`. Answers nothing if told to stop before.

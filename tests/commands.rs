@@ -151,11 +151,11 @@ async fn check_names_every_problem() {
     for word in ["mqtt.keep_alive", "mqtt.keepalive", "topics[0].ros", "topics[0].qos", "not supported yet"] {
         assert!(problems.contains(word), "{word}: {problems}");
     }
-    assert!(problems.contains("5 problems are to mend"), "{problems}");
+    assert!(problems.contains("5 problems to mend"), "{problems}");
     // The files are looked into all the same.
     fs::write(&stage.files.private_key, "no key").unwrap();
     let problems = text(&run(&["check", "--config", path]).stderr);
-    assert!(problems.contains("6 problems are to mend") && problems.contains("aws.private_key"), "{problems}");
+    assert!(problems.contains("6 problems to mend") && problems.contains("aws.private_key"), "{problems}");
     let report: Value = serde_json::from_slice(&run(&["check", "--json", "--config", path]).stdout).unwrap();
     assert_eq!((&report["ok"], report["problems"].as_array().unwrap().len()), (&Value::Bool(false), 6));
     let refused = run(&["run", "--config", path]);

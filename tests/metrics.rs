@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use iot_bridge::health::report::State;
 use serde_json::Value;
+use support::certificates::Valid;
 use support::port::Port;
 use support::program::{PATIENCE, Program};
 use support::robot::{Robot, numbered, publish};
@@ -63,6 +65,17 @@ fn http_with(port: u16, request: &str, headers: &str) -> (String, String) {
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.to_owned(), body.to_owned())
+}
+
+/// Runs promtool on `input`; it may not have anything to say.
+fn promtool(arguments: &[&str], input: &str) {
+    let mut command = Command::new("promtool");
+    let command = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = command.spawn().expect("promtool, of Debian's package prometheus");
+    promtool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.is_empty(), "promtool says\n{said}of\n{input}");
 }
 
 fn scrape(port: u16) -> Vec<Sample> {
@@ -109,7 +122,8 @@ async fn prometheus_reads_the_metrics() {
         "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[health]\nmetrics = \"127.0.0.1:{}\"\n\
          [[topics]]\nros = \"/numbers\"\npayload = \"data\"\n\
          [[topics]]\nros = \"/numbers\"\nmqtt = \"again\"\npriority = \"low\"\n\
-         [[topics]]\nros = \"/bytes\"\n",
+         [[topics]]\nros = \"/bytes\"\n[[topics]]\nros = \"/nobody\"\n\
+         [[topics]]\nros = \"/strange\"\ntype = \"no_such_package/msg/Thing\"\n",
         port.number()
     );
     let mut program = Program::start(&stage.configure(&config));
@@ -125,7 +139,12 @@ async fn prometheus_reads_the_metrics() {
     stage.link.shut().await;
     program.await_report(|report| !report.connection.failures.is_empty());
     (0..5).for_each(|number| publish(&publisher, numbered(number)));
-    program.await_report(|report| report.queue.waiting() == 10);
+    // The age of the oldest is of whole seconds.
+    program.await_report(|report| {
+        report.queue.waiting() == 10
+            && report.queue.oldest().is_some_and(|oldest| oldest < report.at)
+            && matches!(report.topics[4].state, State::Trouble { .. })
+    });
 
     let samples = scrape(port.number());
     let numbers = &[("topic", "/numbers")];
@@ -155,6 +174,24 @@ async fn prometheus_reads_the_metrics() {
         ("histogram", "iot_bridge_publish_latency_seconds_count", &[], Some(20.0)),
         ("histogram", "iot_bridge_publish_latency_seconds_bucket", &[("le", "+Inf")], Some(20.0)),
         ("gauge", "iot_bridge_certificate_expiry_timestamp_seconds", &[], None),
+        ("gauge", "iot_bridge_build_info", &[("version", env!("CARGO_PKG_VERSION"))], Some(1.0)),
+        ("gauge", "process_start_time_seconds", &[], None),
+        ("gauge", "iot_bridge_topic_subscribed", numbers, Some(1.0)),
+        ("gauge", "iot_bridge_topic_subscribed", &[("topic", "/nobody")], Some(0.0)),
+        ("gauge", "iot_bridge_topic_publishers", numbers, Some(1.0)),
+        ("gauge", "iot_bridge_topic_publishers", &[("topic", "/nobody")], Some(0.0)),
+        ("gauge", "iot_bridge_topic_publishers_incompatible", numbers, Some(0.0)),
+        ("gauge", "iot_bridge_topic_in_trouble", numbers, Some(0.0)),
+        ("gauge", "iot_bridge_topic_in_trouble", &[("topic", "/strange")], Some(1.0)),
+        ("gauge", "iot_bridge_topic_set_aside", numbers, Some(0.0)),
+        ("gauge", "iot_bridge_queue_oldest_age_seconds", &[("lane", "high")], Some(0.0)),
+        ("gauge", "iot_bridge_queue_oldest_age_seconds", &[("lane", "low")], None),
+        ("gauge", "iot_bridge_queue_memory_bytes", &[], None),
+        ("gauge", "iot_bridge_queue_bound_bytes", &[("where", "memory")], Some(33_554_432.0)),
+        ("gauge", "iot_bridge_queue_bound_bytes", &[("where", "disk")], Some(1_073_741_824.0)),
+        ("gauge", "iot_bridge_connection_needs_somebody", &[], Some(0.0)),
+        ("gauge", "iot_bridge_client_id_contested", &[], Some(0.0)),
+        ("gauge", "iot_bridge_slowed", &[], Some(0.0)),
     ] {
         let found = sum(&samples, name, labels);
         assert!(expected.map_or(found > 0.0, |expected| found == expected), "{name} {labels:?} is {found}");
@@ -167,8 +204,37 @@ async fn prometheus_reads_the_metrics() {
         let came = of("iot_bridge_messages_received_total") + of("iot_bridge_messages_recovered_total");
         assert_eq!(came, ended + held, "{topic}");
     }
+    let (head, text) = http_with(port.number(), "GET /metrics", "Host: localhost\r\nAccept: text/plain\r\n");
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+    promtool(&["check", "metrics"], &text);
+    for sample in samples.iter().filter(|sample| sample.kind == "counter") {
+        assert!(
+            text.contains(&format!("# TYPE {} counter\n", sample.name)),
+            "{} is no counter in\n{text}",
+            sample.name
+        );
+    }
     assert!(http(port.number(), "GET /").0.starts_with("HTTP/1.1 404"));
     assert!(http(port.number(), "POST /metrics").0.starts_with("HTTP/1.1 405"));
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// A bridge that starts with a certificate that has expired tells when that was, so that an alert can fire: in the
+/// metrics, and in the status.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_has_its_metric() {
+    let stage = Stage::set().await;
+    stage.authority.issue(&["robot1"], Valid::NoLonger).write(stage.directory.path(), "robot1");
+    let port = Port::reserve();
+    let health = format!("[health]\nmetrics = \"127.0.0.1:{}\"\n[[topics]]\nros = \"/numbers\"\n", port.number());
+    let mut program = Program::start(&stage.configure(&health));
+    let line = program.await_note(" expired on Jan  1 00:00:00 2020");
+    assert!(!line.contains("certificate expires") && !line.contains("has expired"), "said twice: {line}");
+    let samples = scrape(port.number());
+    assert_eq!(sum(&samples, "iot_bridge_certificate_expiry_timestamp_seconds", &[]), 1_577_836_800.0);
+    assert_eq!(sum(&samples, "iot_bridge_connection_needs_somebody", &[]), 1.0);
+    let status = String::from_utf8(program.status().output().unwrap().stdout).unwrap();
+    assert!(status.contains("\nCertificate  expired "), "{status}");
     assert_eq!(program.terminate().code(), Some(0));
 }
 

@@ -50,7 +50,7 @@ async fn a_reload_touches_what_has_changed_alone() {
     let moved_entry = entry("/moved", "mqtt = \"elsewhere\"");
     stage.configure(&format!("{QUICK}{}{moved_entry}{steady}", entry("/added", "")));
     program.reload();
-    program.await_log("The configuration is reloaded: 1 topics added, 1 removed, 1 changed.");
+    program.await_log("The configuration is reloaded: 1 topic added, 1 removed, 1 changed.");
     Robot::await_subscriber(&added);
     publish(&moved, numbered(2));
     publish(&added, numbered(3));

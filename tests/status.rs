@@ -73,6 +73,7 @@ async fn status_tells_how_the_bridge_is() {
     assert_eq!(report.endpoint, format!("localhost:{}", stage.link.port()));
     assert!(report.certificate_expires.unwrap() > report.at && report.at >= report.started);
     assert_eq!((report.connection.connections, report.published.publishes, report.latency.count()), (1, 20, 20));
+    assert_eq!(report.latency_last_minute, report.latency);
     let topic = &report.topics[0];
     assert_eq!((topic.ros.as_str(), topic.mqtt.as_str()), ("/numbers", "robots/robot1/numbers"));
     // A fixed header of three bytes, the topic with its length, the packet identifier, the payload.
@@ -101,6 +102,9 @@ async fn status_tells_how_the_bridge_is() {
         assert!(shown.contains(part), "{part:?} is missing in\n{shown}");
     }
     assert!(shown.contains("10 waiting, 0 in flight"), "{shown}");
+    assert!(shown.contains("; 1 connection since the start"), "{shown}");
+    let latency = "\nLatency      from ROS to PUBACK, waits in the queue included, in the last minute: half within ";
+    assert!(shown.contains(latency), "{shown}");
 
     stage.link.reopen().await;
     let report = program.await_report(|report| report.queue.waiting() + report.queue.in_flight() == 0);

@@ -100,11 +100,12 @@ impl Configured {
         self.registry.replace(healths(&entries));
         self.entries = entries;
         self.settings.topics = settings.topics;
+        let topics = if added == 1 { "topic" } else { "topics" };
         tracing::info!(
             added,
             removed,
             changed,
-            "The configuration is reloaded: {added} topics added, {removed} removed, {changed} changed."
+            "The configuration is reloaded: {added} {topics} added, {removed} removed, {changed} changed."
         );
     }
 

@@ -5,7 +5,7 @@ mod secrets;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -193,7 +193,7 @@ fn complain(problems: &[Problem], credentials_checked: bool) {
         eprintln!("{problem}");
     }
     let count = problems.len();
-    eprintln!("\n{count} {} to mend.", if count == 1 { "problem is" } else { "problems are" });
+    eprintln!("\n{count} {} to mend.", if count == 1 { "problem" } else { "problems" });
     if !credentials_checked {
         eprintln!("The certificate and its key are checked once these are mended.");
     }
@@ -229,7 +229,7 @@ fn text_report(loaded: &Loaded, found: Option<&Found>, doubt: Option<String>) ->
         Some(Provisioning::Done { thing: None }) | None => {}
     }
     if let Some(left) = found.and_then(|found| found.expires).and_then(|at| at.duration_since(SystemTime::now()).ok()) {
-        writeln!(text, "# The {whose} certificate is valid for another {} days.", left.as_secs() / 86_400)?;
+        writeln!(text, "# The {whose} certificate is valid for another {}.", days(left))?;
     }
     for key in found.iter().flat_map(|found| &found.unseen) {
         writeln!(text, "# Not looked at: {key}, which systemd shows to the service alone (LoadCredential=).")?;
@@ -239,4 +239,12 @@ fn text_report(loaded: &Loaded, found: Option<&Found>, doubt: Option<String>) ->
     }
     writeln!(text, "# The configuration is valid.")?;
     Ok(text)
+}
+
+fn days(left: Duration) -> String {
+    match left.as_secs() / 86_400 {
+        0 => "few hours".to_owned(),
+        1 => "day".to_owned(),
+        days => format!("{days} days"),
+    }
 }

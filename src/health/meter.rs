@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::latency::{Latency, LatencyFigures};
 
@@ -36,7 +36,7 @@ impl Meter {
 
     /// A record got its PUBACK, `took` after ROS had handed it over.
     pub fn observe_latency(&self, took: Duration) {
-        self.latency.observe(took);
+        self.latency.observe(took, Instant::now());
     }
 
     pub fn publishes(&self) -> u64 {
@@ -47,7 +47,13 @@ impl Meter {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Latencies since the start of the process.
     pub fn latency(&self) -> LatencyFigures {
         self.latency.figures()
+    }
+
+    /// Latencies of the minute before `now`.
+    pub fn latency_of_last_minute(&self, now: Instant) -> LatencyFigures {
+        self.latency.last_minute(now)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Each family is named here, with what it means; the samples of counters have `_total` behind that name.
 
+mod families;
 mod format;
 mod host;
 mod server;
@@ -11,12 +12,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Registry;
 
-use super::report::{Report, Topic};
+use super::report::{Place, Report, State, Topic};
 use super::{DropReason, Reporter};
+use families::Families;
 
 pub use server::serve;
 
@@ -34,15 +35,30 @@ impl Collector for Metrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let report = self.0.report();
         let mut families = Families(encoder);
-        topics(&by_name(&report.topics), &mut families)?;
+        process(&report, &mut families)?;
+        topics(&by_name(&report), &mut families)?;
         queue(&report, &mut families)?;
         connection(&report, &mut families)
     }
 }
 
+fn process(report: &Report, families: &mut Families<'_>) -> fmt::Result {
+    let build = [([("version", report.version.as_str())], 1)];
+    families.gauges("iot_bridge_build_info", "The version of the program; always 1.", build)?;
+    let help = "When the process started, in seconds since 1970.";
+    families.seconds("process_start_time", help, [([], report.started)])
+}
+
 /// One ROS topic, which may have several entries in the configuration.
 #[derive(Default)]
 struct Sum {
+    /// Entries, and those of them that are subscribed.
+    entries: u64,
+    subscribed: u64,
+    in_trouble: bool,
+    set_aside: bool,
+    publishers: u64,
+    incompatible: u64,
     received: u64,
     recovered: u64,
     dropped: [u64; DropReason::ALL.len()],
@@ -55,10 +71,18 @@ struct Sum {
 }
 
 /// Two entries for one ROS topic would be two series of one name: they are added up.
-fn by_name(topics: &[Topic]) -> BTreeMap<&str, Sum> {
+fn by_name(report: &Report) -> BTreeMap<&str, Sum> {
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-    for topic in topics {
+    for topic in &report.topics {
         let sum = sums.entry(&topic.ros).or_default();
+        sum.entries += u64::from(topic.state != State::Removed);
+        sum.in_trouble |= matches!(topic.state, State::Trouble { .. });
+        sum.set_aside |= report.connection.set_aside.iter().any(|mqtt| is_sent_to(topic, mqtt));
+        if let State::Subscribed { publishers, incompatible, .. } = topic.state {
+            sum.subscribed += 1;
+            sum.publishers = sum.publishers.max(publishers as u64);
+            sum.incompatible = sum.incompatible.max(incompatible as u64);
+        }
         sum.received += topic.received;
         sum.recovered += topic.recovered;
         for (dropped, reason) in sum.dropped.iter_mut().zip(DropReason::ALL) {
@@ -72,6 +96,16 @@ fn by_name(topics: &[Topic]) -> BTreeMap<&str, Sum> {
         sum.published_bytes += topic.published.bytes;
     }
     sums
+}
+
+/// Whether `topic` is published to `mqtt`: `{type}` stands in its MQTT topic as it does in the configuration, and
+/// what is compressed may have an MQTT topic below.
+fn is_sent_to(topic: &Topic, mqtt: &str) -> bool {
+    let filled = match &topic.state {
+        State::Subscribed { type_name, .. } => topic.mqtt.replace("{type}", type_name),
+        _ => topic.mqtt.clone(),
+    };
+    mqtt.strip_prefix(filled.as_str()).is_some_and(|below| matches!(below, "" | "/gzip" | "/zstd"))
 }
 
 fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Result {
@@ -88,6 +122,21 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.counters("iot_bridge_messages_acknowledged", help, each(|sum| sum.acknowledged))?;
     let help = "Messages that were lost or overwritten in DDS before they could be received.";
     families.counters("iot_bridge_messages_lost_in_dds", help, each(|sum| sum.lost_in_dds))?;
+    let configured = |sum: &Sum| sum.entries > 0;
+    let flags = |figure: fn(&Sum) -> u64| {
+        let configured = topics.iter().filter(move |(_, sum)| configured(sum));
+        configured.map(move |(name, sum)| ([("topic", *name)], figure(sum)))
+    };
+    let help = "1 while the topic is subscribed, under each of its entries.";
+    families.gauges("iot_bridge_topic_subscribed", help, flags(|sum| u64::from(sum.subscribed == sum.entries)))?;
+    let help = "Publishers from which the topic is received.";
+    families.gauges("iot_bridge_topic_publishers", help, flags(|sum| sum.publishers))?;
+    let help = "Publishers of the topic from which nothing arrives, because they offer less QoS than is configured.";
+    families.gauges("iot_bridge_topic_publishers_incompatible", help, flags(|sum| sum.incompatible))?;
+    let help = "1 while the topic is not received for a reason that a person has to read, in the status or the log.";
+    families.gauges("iot_bridge_topic_in_trouble", help, flags(|sum| u64::from(sum.in_trouble)))?;
+    let help = "1 while the broker refuses publishes of the topic, which wait for it to take them.";
+    families.gauges("iot_bridge_topic_set_aside", help, flags(|sum| u64::from(sum.set_aside)))?;
     families.gauges("iot_bridge_topic_queued", "Messages that wait to be sent.", each(|sum| sum.queued))?;
     let help = "Messages that were sent and not acknowledged yet.";
     families.gauges("iot_bridge_topic_in_flight", help, each(|sum| sum.in_flight))?;
@@ -111,7 +160,20 @@ fn queue(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     families.gauges("iot_bridge_queue_bytes", "Bytes of the records that wait to be sent.", bytes)?;
     let help = "Records that were sent and not acknowledged yet.";
     families.gauge("iot_bridge_in_flight", help, report.queue.in_flight())?;
-    let Some(disk) = &report.queue.disk else { return Ok(()) };
+    let age = |at: u64| report.at.saturating_sub(at);
+    let ages = report.queue.lanes.iter().map(|lane| ([("lane", lane.lane.as_str())], lane.oldest.map_or(0, age)));
+    let help = "For how long the oldest record has waited or been in flight; 0 without one.";
+    families.seconds("iot_bridge_queue_oldest_age", help, ages)?;
+    let help = "Records that are not on the disk, waiting or in flight: what a power cut would take.";
+    families.gauge("iot_bridge_queue_memory_only_records", help, report.queue.memory_only())?;
+    let help = "Bytes of all records in memory, waiting and in flight.";
+    families.gauge("iot_bridge_queue_memory_bytes", help, report.queue.bytes())?;
+    let disk = report.queue.disk.as_ref();
+    let bounds = [(Place::Memory, Some(report.queue.bound)), (Place::Disk, disk.map(|disk| disk.bound))];
+    let bounds = bounds.into_iter().filter_map(|(place, bound)| Some(([("where", place.label())], bound?)));
+    let help = "The configured bounds of iot_bridge_queue_memory_bytes and iot_bridge_queue_disk_bytes.";
+    families.gauges("iot_bridge_queue_bound_bytes", help, bounds)?;
+    let Some(disk) = disk else { return Ok(()) };
     let help = "Bytes of all files of the queue, those that are set aside included.";
     families.gauge("iot_bridge_queue_disk_bytes", help, disk.bytes)?;
     let help = "1 while the queue's disk works.";
@@ -124,7 +186,8 @@ fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     families.counter("iot_bridge_publishes", help, published.publishes)?;
     let help = "Bytes of MQTT packets handed to connections, repetitions included.";
     families.bytes("iot_bridge_publish", help, [([], published.bytes)])?;
-    families.latency(report)?;
+    let help = "From the reception of a message to its PUBACK, waits in the queue included.";
+    families.histogram("iot_bridge_publish_latency", help, &report.latency)?;
     let connected = u64::from(connection.phase.is_connected());
     families.gauge("iot_bridge_connected", "1 while the broker has accepted the connection.", connected)?;
     families.counter("iot_bridge_connections", "Connections that the broker has accepted.", connection.connections)?;
@@ -134,93 +197,15 @@ fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let refused = connection.refused.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));
     let help = "Publishes that the broker refused, by reason code of MQTT 5.";
     families.counters("iot_bridge_publishes_refused", help, refused)?;
-    report.certificate_expires.map_or(Ok(()), |at| families.certificate_expiry(at))
-}
-
-/// Writes families of metrics.
-struct Families<'a>(DescriptorEncoder<'a>);
-
-/// The labels of a series.
-type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
-
-impl Families<'_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.counters(name, help, [([], value)])
-    }
-
-    fn counters<'l, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
-    ) -> fmt::Result {
-        self.count(name, help, None, values)
-    }
-
-    /// A counter of bytes; `name` is without `_bytes`.
-    fn bytes<'l, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
-    ) -> fmt::Result {
-        self.count(name, help, Some(&Unit::Bytes), values)
-    }
-
-    fn count<'l, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        values: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        for (labels, value) in values {
-            match N {
-                // Else it has empty braces.
-                0 => family.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
-                _ => family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.gauges(name, help, [([], value)])
-    }
-
-    fn gauges<'l, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in values {
-            match N {
-                0 => family.encode_gauge(&(value as f64))?,
-                _ => family.encode_family(&labels)?.encode_gauge(&(value as f64))?,
-            }
-        }
-        Ok(())
-    }
-
-    fn latency(&mut self, report: &Report) -> fmt::Result {
-        let help = "From the reception of a message to its PUBACK.";
-        let latency = &report.latency;
-        let buckets: Vec<_> =
-            latency.buckets.iter().map(|bucket| (bucket.at_most.unwrap_or(f64::INFINITY), bucket.count)).collect();
-        let mut family = self.0.encode_descriptor(
-            "iot_bridge_publish_latency",
-            help,
-            Some(&Unit::Seconds),
-            MetricType::Histogram,
-        )?;
-        family.encode_histogram::<NoLabelSet>(latency.sum_seconds, latency.count(), &buckets, None)
-    }
-
-    fn certificate_expiry(&mut self, at: u64) -> fmt::Result {
-        let (name, help) = ("iot_bridge_certificate_expiry_timestamp", "When the client certificate expires.");
-        self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?.encode_gauge(&(at as f64))
-    }
+    let fault = connection.last_fault.as_ref().filter(|_| !connection.phase.is_connected());
+    let help = "1 while there is no connection for a reason that stays until somebody mends something.";
+    let needs_somebody = fault.is_some_and(|fault| fault.needs_somebody);
+    families.gauge("iot_bridge_connection_needs_somebody", help, u64::from(needs_somebody))?;
+    let help = "1 while another client seems to have the same client id.";
+    families.gauge("iot_bridge_client_id_contested", help, u64::from(connection.contested))?;
+    let help = "1 while the broker takes fewer publishes than mqtt.quotas allow.";
+    families.gauge("iot_bridge_slowed", help, u64::from(connection.slowed))?;
+    let help = "When the client certificate expires, in seconds since 1970; none before one could be read.";
+    let expires = report.certificate_expires.map(|at| ([], at));
+    families.seconds("iot_bridge_certificate_expiry_timestamp", help, expires)
 }

@@ -27,8 +27,11 @@ pub struct Report {
     pub certificate_expires: Option<u64>,
     pub queue: Queue,
     pub published: Published,
-    /// From the reception of a record to its PUBACK; QoS 0 has none.
+    /// From the reception of a record to its PUBACK, waits in the queue included; QoS 0 has none.
     pub latency: LatencyFigures,
+    /// The same of records that were acknowledged in the last minute.
+    #[serde(default)]
+    pub latency_last_minute: LatencyFigures,
     /// In the configuration's order, then those that were configured and of which records are still to be sent.
     pub topics: Vec<Topic>,
 }
@@ -123,23 +126,23 @@ pub struct Disk {
 impl Queue {
     /// Records that wait.
     pub fn waiting(&self) -> u64 {
-        self.lanes.iter().flat_map(|lane| lane.waiting.values()).map(|held| held.records).sum()
+        sum(self.lanes.iter().flat_map(|lane| lane.waiting.values()).map(|held| held.records))
     }
 
     /// Records that the uplink has and nobody has acknowledged.
     pub fn in_flight(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.in_flight.records).sum()
+        sum(self.lanes.iter().map(|lane| lane.in_flight.records))
     }
 
     /// Bytes of all records in memory, their bookkeeping included.
     pub fn bytes(&self) -> u64 {
-        let held = |lane: &Lane| lane.waiting.get(&Place::Memory).map_or(0, |held| held.bytes) + lane.in_flight.bytes;
-        self.lanes.iter().map(held).sum()
+        let waiting = self.lanes.iter().filter_map(|lane| lane.waiting.get(&Place::Memory));
+        sum(waiting.chain(self.lanes.iter().map(|lane| &lane.in_flight)).map(|held| held.bytes))
     }
 
     /// Records, waiting or in flight, that are not on the disk: what a power cut would take.
     pub fn memory_only(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.memory_only).sum()
+        sum(self.lanes.iter().map(|lane| lane.memory_only))
     }
 
     /// When the oldest record was received.
@@ -235,7 +238,7 @@ pub struct Topic {
 impl Topic {
     /// Messages that ended before they were acknowledged, whatever the reason.
     pub fn dropped_in_all(&self) -> u64 {
-        self.dropped.values().sum()
+        sum(self.dropped.values().copied())
     }
 }
 
@@ -260,4 +263,9 @@ pub enum State {
     Removed,
     /// Not forwarded, for a reason that a person has to read.
     Trouble { trouble: String },
+}
+
+/// All of `figures` together. A report comes over a socket and may hold any numbers.
+pub fn sum(figures: impl IntoIterator<Item = u64>) -> u64 {
+    figures.into_iter().fold(0, u64::saturating_add)
 }

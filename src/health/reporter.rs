@@ -66,6 +66,7 @@ impl Reporter {
             queue: queue_report(&self.queue.figures()),
             published: Published { publishes: self.meter.publishes(), bytes: self.meter.bytes() },
             latency: self.meter.latency(),
+            latency_last_minute: self.meter.latency_of_last_minute(now.instant),
             topics,
         }
     }

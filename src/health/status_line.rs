@@ -37,9 +37,9 @@ pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHeal
     }
     match troubles.len() {
         0 => {}
-        1 => line.push_str(" And 1 more topic needs somebody."),
+        1 => line.push_str(" 1 more topic is in trouble."),
         more => {
-            let _ = write!(line, " And {more} more topics need somebody.");
+            let _ = write!(line, " {more} more topics are in trouble.");
         }
     }
     fit(line)
@@ -69,7 +69,8 @@ fn trouble(topic: &TopicHealth, now: Instant) -> Option<String> {
             Some(format!("{name}: {}", another_definition(&type_name, redefined, publishers)))
         }
         TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
-            Some(format!("{name}: publishers with incompatible QoS: {incompatible}"))
+            let publishers = if incompatible == 1 { "1 publisher" } else { &format!("{incompatible} publishers") };
+            Some(format!("{name}: nothing arrives from {publishers} with incompatible QoS"))
         }
         TopicState::Unknown | TopicState::Subscribed { .. } => {
             topic.loses_everything(now).map(|cause| format!("{name}: {cause}"))
@@ -131,12 +132,14 @@ mod tests {
             topic.set_state(TopicState::Trouble("no type".into()));
         }
         let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
-        let line = status_line(&UplinkState::default(), queue, &topics, Instant::now());
+        let line = status_line(&UplinkState::default(), queue.clone(), &topics, Instant::now());
         assert!(
             line.starts_with("Connecting. 0 acknowledged, 0 queued, 0 dropped. 0 of 20 topics subscribed."),
             "{line}"
         );
-        assert!(line.ends_with("/t2: no type. And 17 more topics need somebody."), "{line}");
+        let four = status_line(&UplinkState::default(), queue.clone(), &topics[..4], Instant::now());
+        assert!(four.ends_with("/t2: no type. 1 more topic is in trouble."), "{four}");
+        assert!(line.ends_with("/t2: no type. 17 more topics are in trouble."), "{line}");
     }
 
     #[test]

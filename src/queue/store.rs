@@ -2,7 +2,8 @@
 //!
 //! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the keeper.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "the tests use all of it"))]
 mod check;
 mod flow;
 mod lane;
@@ -19,7 +20,7 @@ use super::losses::Loss;
 use super::record::{Record, Route, TopicKey};
 use crate::config::Overflow;
 use crate::health::DropReason;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 use flow::Place;
 use flow::{Flow, Gap};
 use lane::Lane;

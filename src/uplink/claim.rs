@@ -155,7 +155,7 @@ impl Claim {
         issued: Option<Issued>,
         step: &impl Fn(Step),
     ) -> Result<Registered, Fault> {
-        let tls = load(&self.claim).await?.config;
+        let tls = load(&self.claim).await.0?.config;
         let mut exchange = Exchange::open(self, tls).await?;
         let fresh = issued.is_none();
         let issued = match issued {

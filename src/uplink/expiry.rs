@@ -16,13 +16,15 @@ pub(super) fn days_left(expires: SystemTime, now: SystemTime) -> Option<u64> {
     (left <= NOTICE).then(|| left.as_secs() / DAY.as_secs())
 }
 
-/// What it comes to, as a sentence without its full stop.
-pub(super) fn remark(days: u64) -> String {
-    match days {
+/// What there is to say of it, if anything, as a sentence without its full stop.
+pub(super) fn remark(expires: SystemTime, now: SystemTime) -> Option<String> {
+    let days = days_left(expires, now)?;
+    Some(match days {
+        _ if expires <= now => "The client certificate has expired".to_owned(),
         0 => "The client certificate expires within a day".to_owned(),
         1 => "The client certificate expires in 1 day".to_owned(),
         days => format!("The client certificate expires in {days} days"),
-    }
+    })
 }
 
 /// Keeps the log to one line a day, and knows when the file was read.
@@ -50,9 +52,9 @@ impl ExpiryWatch {
     /// Logs that the certificate expires, if it does so soon and that was not logged for a day.
     pub fn warn(&mut self, expires: SystemTime, now: SystemTime, clock: Instant) {
         let recently = self.said.is_some_and(|said| clock.saturating_duration_since(said) < DAY);
-        if let Some(days) = days_left(expires, now).filter(|_| !recently) {
+        if let (Some(days), Some(remark), false) = (days_left(expires, now), remark(expires, now), recently) {
             self.said = Some(clock);
-            tracing::warn!(days, "{}; replace its file, and the bridge takes it at its next connection.", remark(days));
+            tracing::warn!(days, "{remark}; replace its file, and the bridge takes it at its next connection.");
         }
     }
 }
@@ -70,6 +72,10 @@ mod tests {
         assert_eq!(days_left(now + DAY + DAY / 2, now), Some(1));
         assert_eq!(days_left(now + DAY / 2, now), Some(0));
         assert_eq!(days_left(now - DAY, now), Some(0));
+        let remarks = [DAY / 2, 3 * DAY / 2, 3 * DAY].map(|left| remark(now + left, now).unwrap_or_default());
+        let ends = remarks.map(|remark| remark.rsplit_once("expires ").map(|(_, end)| end.to_owned()));
+        assert_eq!(ends, ["within a day", "in 1 day", "in 3 days"].map(|end| Some(end.to_owned())));
+        assert_eq!(remark(now, now), Some("The client certificate has expired".to_owned()));
     }
 
     /// Once a day, however often it is asked; the file is read once an hour.

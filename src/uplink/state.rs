@@ -83,7 +83,9 @@ impl UplinkState {
     pub fn remarks(&self, now: SystemTime) -> Vec<String> {
         let contested = self.contested.then(|| "Another client seems to have the same client id".to_owned());
         let refused = self.set_aside.iter().map(|topic| format!("The broker refuses publishes to {topic}"));
-        let expiry = self.certificate_expires.and_then(|expires| expiry::days_left(expires, now)).map(expiry::remark);
+        // Why there is no connection says it otherwise.
+        let expires = self.certificate_expires.filter(|expires| *expires > now || self.is_connected());
+        let expiry = expires.and_then(|expires| expiry::remark(expires, now));
         let other = self.other_thing.as_ref();
         let other = other.map(|other| format!("The certificate is that of the thing {other}, not of aws.thing"));
         let slowed = self.slowed.then(|| "The broker takes fewer publishes than mqtt.quotas allow".to_owned());

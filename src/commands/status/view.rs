@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::health::Report;
-use crate::health::report::{Phase, State, Topic};
+use crate::health::report::{Phase, State, Topic, sum};
 use crate::ros::another_definition;
 
 /// Shows a report as text of some lines, the last line feed included.
@@ -40,7 +40,13 @@ fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         Phase::Draining => write!(f, "stopping, sending what is queued")?,
         Phase::Stopped => write!(f, "stopped")?,
     }
-    writeln!(f, "; {} so far, {} failed attempts since", connection.connections, connection.failed_attempts)?;
+    let (made, failed) = (connection.connections, connection.failed_attempts);
+    write!(f, "; {}", counted(made, "connection since the start", "connections since the start"))?;
+    if failed > 0 {
+        let since = if made > 0 { " since the last" } else { "" };
+        write!(f, ", {}{since}", counted(failed, "failed attempt", "failed attempts"))?;
+    }
+    writeln!(f)?;
     if let Some(step) = &connection.provisioning {
         writeln!(f, "Provisioning waiting for {step}")?;
     }
@@ -72,6 +78,7 @@ fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
 
 fn certificate(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     match report.certificate_expires {
+        None if report.connection.last_fault.is_some() => writeln!(f, "Certificate  could not be read yet"),
         None => writeln!(f, "Certificate  not read yet"),
         Some(at) if at < report.at => writeln!(f, "Certificate  expired {} ago", Span(report.at - at)),
         Some(at) => writeln!(f, "Certificate  expires in {}", Span(at - report.at)),
@@ -94,7 +101,7 @@ fn queue(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     writeln!(f)?;
     if let Some(disk) = &queue.disk {
         write!(f, "Disk         {} of {}", Bytes(disk.bytes as f64), Bytes(disk.bound as f64))?;
-        write!(f, "; a power cut would take {} records", queue.memory_only())?;
+        write!(f, "; a power cut would take {}", counted(queue.memory_only(), "record", "records"))?;
         writeln!(f, "{}", disk.trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default())?;
     }
     for lane in queue.lanes.iter().filter(|lane| lane.oldest.is_some()) {
@@ -108,25 +115,38 @@ fn queue(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
 }
 
 fn published(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
-    let (published, latency) = (&report.published, &report.latency);
+    let published = &report.published;
     let rate: f64 = report.topics.iter().map(|topic| topic.published_bytes_per_second).sum();
     write!(
         f,
-        "Published    {} publishes{}, {}, {}/s now",
-        published.publishes,
+        "Published    {}{}, {}, {}/s now",
+        counted(published.publishes, "publish", "publishes"),
         messages_each(report),
         Bytes(published.bytes as f64),
         Bytes(rate)
     )?;
-    if let (Some(half), Some(most)) = (latency.within(0.5), latency.within(0.99)) {
-        write!(f, "; PUBACK within {half} s for half, {most} s for 99 %")?;
+    writeln!(f)?;
+    latency(report, f)
+}
+
+/// What was acknowledged in the last minute says how it is now; an outage before it is over.
+fn latency(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    let latency = &report.latency_last_minute;
+    if latency.count() == 0 {
+        return Ok(());
     }
-    writeln!(f)
+    let [half, most] = [0.5, 0.99].map(|share| latency.within(share));
+    writeln!(
+        f,
+        "Latency      from ROS to PUBACK, waits in the queue included, in the last minute: half within {}, 99 % within {}",
+        AtMost(half),
+        AtMost(most)
+    )
 }
 
 /// How many messages travel in a publish, if it is more than one.
 fn messages_each(report: &Report) -> String {
-    let acknowledged: u64 = report.topics.iter().map(|topic| topic.acknowledged).sum();
+    let acknowledged = sum(report.topics.iter().map(|topic| topic.acknowledged));
     match acknowledged as f64 / report.published.publishes.max(1) as f64 {
         each if each >= 1.05 => format!(" of {each:.1} messages"),
         _ => String::new(),
@@ -191,7 +211,8 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
                 writeln!(f, "  {}", another_definition(type_name, *redefined, *publishers))?;
             }
             if *incompatible > 0 {
-                writeln!(f, "  publishers with incompatible QoS, from which nothing arrives: {incompatible}")?;
+                let publishers = counted(*incompatible as u64, "publisher", "publishers");
+                writeln!(f, "  nothing arrives from {publishers} with incompatible QoS")?;
             }
         }
     }
@@ -208,6 +229,11 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "  lost in DDS before they could be received: {}", topic.lost_in_dds)?;
     }
     Ok(())
+}
+
+/// A number and what it counts: `1 record`, `2 records`.
+fn counted(number: u64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 /// Seconds, with the two largest units that they fill.
@@ -228,6 +254,20 @@ impl Display for Span {
             }
         }
         Ok(())
+    }
+}
+
+/// The upper end of a bucket of latencies; without one it took longer than the longest that is told apart, a day.
+struct AtMost(Option<f64>);
+
+impl Display for AtMost {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(seconds) if seconds >= 60.0 => Span(seconds as u64).fmt(f),
+            Some(seconds) if seconds >= 1.0 => write!(f, "{seconds} s"),
+            Some(seconds) => write!(f, "{:.0} ms", seconds * 1000.0),
+            None => write!(f, "more than a day"),
+        }
     }
 }
 
@@ -255,6 +295,9 @@ mod tests {
     fn spans_and_sizes_are_short() {
         let spans = [0, 59, 60, 61, 3_600, 3_725, 90_000, 31_536_000].map(|seconds| Span(seconds).to_string());
         assert_eq!(spans, ["0 s", "59 s", "1 min", "1 min 1 s", "1 h", "1 h 2 min", "1 d 1 h", "365 d"]);
+        let latencies = [Some(0.005), Some(0.25), Some(2.5), Some(30.0), Some(600.0), Some(86_400.0), None];
+        let latencies = latencies.map(|latency| AtMost(latency).to_string());
+        assert_eq!(latencies, ["5 ms", "250 ms", "2.5 s", "30 s", "10 min", "1 d", "more than a day"]);
         let sizes = [0.0, 1023.0, 1024.0, 153_600.0, 33_554_432.0, 5e13].map(|size| Bytes(size).to_string());
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "150 KiB", "32.0 MiB", "45.5 TiB"]);
     }

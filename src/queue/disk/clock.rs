@@ -17,7 +17,7 @@
 //! clock that says 13:30 it has expired; by one that says 1970, 11:00, or the year 2099 it has 1 h left.
 
 use std::time::{Duration, Instant};
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 use std::{
     sync::Arc,
     sync::atomic::{AtomicI64, Ordering::Relaxed},
@@ -54,12 +54,12 @@ pub struct Clock {
 #[derive(Debug, Clone)]
 enum Source {
     System,
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, feature = "fuzzing"))]
     Told(Arc<Told>),
 }
 
 /// What a test tells of the machine: how long it was suspended, and how far its time of day is ahead of the real one.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 #[derive(Debug, Default)]
 pub struct Told {
     pub suspended_ns: AtomicI64,
@@ -107,13 +107,13 @@ impl Clock {
     }
 
     /// A clock of which a test tells what the kernel tells otherwise.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn of_boot(boot: u8, now: Instant) -> Clock {
         let anchor = (now, i64::from(boot) * 1_000_000_000);
         Clock { boot_id: [boot; 16], anchor, source: Source::Told(Arc::default()) }
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn told(&self) -> &Told {
         let Source::Told(told) = &self.source else { panic!("this is the system's clock") };
         told
@@ -160,7 +160,7 @@ impl Clock {
     pub fn read(&self) -> Reading {
         match &self.source {
             Source::System => Reading::of_system(),
-            #[cfg(any(test, fuzzing))]
+            #[cfg(any(test, feature = "fuzzing"))]
             Source::Told(told) => {
                 let suspended = told.suspended_ns.load(Relaxed);
                 let boottime = self.monotonic_ns(Instant::now()).saturating_add(suspended);
@@ -193,7 +193,7 @@ impl Clock {
     fn wall_ns(&self) -> i64 {
         match &self.source {
             Source::System => nanoseconds(ClockId::Realtime).max(0),
-            #[cfg(any(test, fuzzing))]
+            #[cfg(any(test, feature = "fuzzing"))]
             Source::Told(told) => nanoseconds(ClockId::Realtime).saturating_add(told.ahead_ns.load(Relaxed)).max(0),
         }
     }

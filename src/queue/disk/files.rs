@@ -3,7 +3,7 @@
 //! Paths are relative to the queue's directory, with `/` between their parts.
 
 mod os;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod simulated;
 
 use std::fmt::Debug;
