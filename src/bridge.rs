@@ -1,6 +1,7 @@
 //! The running bridge: every stage wired to the next.
 
 mod diagnostics;
+mod fit;
 mod reception;
 mod recovery;
 mod reload;

@@ -170,7 +170,7 @@ impl Packing {
                 Packed { payload: plain, encoding: Some(*encoding) }
             }
             Some(Compression { encoding, when: When::Over(over), .. }) if plain.len() > *over as usize => {
-                match compress::compress(*encoding, &plain).filter(|smaller| smaller.len() < plain.len()) {
+                match compress::compress(*encoding, &plain, plain.len().saturating_sub(1)) {
                     Some(payload) => Packed { payload, encoding: Some(*encoding) },
                     None => Packed { payload: plain, encoding: None },
                 }
@@ -186,7 +186,7 @@ impl Packing {
             return None;
         }
         let framed = self.frame(&[Bytes::copy_from_slice(record)]);
-        compress::compress(*encoding, &framed).filter(|payload| payload.len() <= PAYLOAD_LIMIT)
+        compress::compress(*encoding, &framed, PAYLOAD_LIMIT)
     }
 
     fn frame(&self, records: &[Bytes]) -> Bytes {
@@ -272,6 +272,16 @@ mod tests {
         let sent = packing.ahead().expect("it compresses").pack(std::slice::from_ref(&payload));
         assert_eq!(sent, Packed { payload, encoding: Some(Encoding::Zstd) });
         assert_eq!(packing.pack_ahead(&vec![b' '; packing.longest() + 1]), None);
+        let mut noise = 1u32;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 24) as u8
+        })
+        .take(packing.longest())
+        .collect();
+        for encoding in [Encoding::Gzip, Encoding::Zstd] {
+            assert_eq!(batching(50, compressing(encoding, 1000)).pack_ahead(&noise), None);
+        }
         assert_eq!(batching(50, None).pack_ahead(&record), None);
         assert_eq!(batching(50, None).longest(), PAYLOAD_LIMIT - 2);
     }

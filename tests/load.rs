@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use iot_bridge::health::report::State;
 use support::aws_broker::{AwsBroker, Limits};
 use support::link::Link;
 use support::program::Program;
@@ -224,10 +225,20 @@ async fn a_huge_topic_leaves_a_small_one_alone() {
     let alone = at_100_hz(&mut stage, &publisher, 0..COUNT).await;
     let _camera = Camera::start();
     program.await_log("A message of /image was dropped: the payload is over 131072 bytes");
+    // That none of them will ever fit is said once, with what to do about it.
+    let remedy = "no message of it is small enough for AWS IoT Core, which takes 131072 bytes (the last has 4000056 bytes in \
+                  ROS); remove it from the configuration or forward a smaller topic instead";
+    program.await_note(&format!("1 of 2 topics subscribed. /image: {remedy}"));
+    let trouble = program.await_log("Topic /image needs somebody");
+    assert!(trouble.contains("ERROR") && trouble.contains(remedy), "{trouble}");
+    let report = program.report();
+    let image = report.topics.iter().find(|topic| topic.ros == "/image").unwrap();
+    assert!(matches!(&image.state, State::Trouble { trouble } if trouble.contains(remedy)), "{image:?}");
     let beside = at_100_hz(&mut stage, &publisher, COUNT..2 * COUNT).await;
     assert!(beside < alone.mul_f64(1.25), "{beside:?} beside the images, {alone:?} without them");
     assert_eq!(program.terminate().code(), Some(0));
     program.await_log(&format!("Topic /small: {0} received, {0} acknowledged, 0 dropped", 2 * COUNT));
+    assert_eq!(program.log_lines("Topic /image needs somebody").len(), 1);
     let image = program.await_log("Topic /image:");
     assert!(image.contains(" 0 acknowledged") && !image.contains(" 0 dropped"), "{image}");
 }

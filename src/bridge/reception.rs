@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 
+use super::fit::Fit;
 use crate::codec::Schema;
 use crate::config::{self, Settings};
 use crate::health::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, TopicHealth};
-use crate::packing::Packing;
+use crate::packing::{COMPRESSIBLE_LIMIT, Packing};
 use crate::queue::{Queue, Record, Route, Routes};
 use crate::ros::{Receiver, Sample, Silence, TopicState, Wanted};
 use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
@@ -39,6 +40,9 @@ struct Topic {
     first_number: u64,
     dropped: [Repeat; DropReason::ALL.len()],
     lost: Repeat,
+    fit: Fit,
+    /// Set while no message is small enough to be sent: what to do about it.
+    never_fits: Option<String>,
 }
 
 struct Open {
@@ -49,13 +53,20 @@ struct Open {
 }
 
 impl Open {
-    /// What is queued for a shaped message. Nothing, if it is too large to be sent.
-    fn pack(&self, payload: Bytes) -> Option<(Arc<Route>, Bytes)> {
+    /// What is queued for a shaped message. `None` if it is too large to be sent, or is not tried, because too many before
+    /// it were.
+    fn pack(&self, payload: Bytes, fit: &mut Fit) -> Option<(Arc<Route>, Bytes)> {
         let packing = &self.route.packing;
         if packing.framed(payload.len()) <= PAYLOAD_LIMIT {
             return Some((Arc::clone(&self.route), payload));
         }
-        Some((self.ahead.clone()?, packing.pack_ahead(&payload)?))
+        let route = self.ahead.clone()?;
+        if !fit.is_worth_compressing(Instant::now()) {
+            return None;
+        }
+        let packed = packing.pack_ahead(&payload);
+        fit.compressed(packed.is_some(), Instant::now());
+        Some((route, packed?))
     }
 }
 
@@ -141,15 +152,22 @@ impl Receiver for Reception {
         };
         match open.shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
             Ok(payload) => {
-                let Some((route, payload)) = open.pack(payload) else {
+                let Some((route, payload)) = open.pack(payload, &mut topic.fit) else {
                     topic.drop(DropReason::TooLarge, &"the payload is over 131072 bytes, compressed too");
+                    topic.is_too_large(sample.cdr.len());
                     return;
                 };
+                topic.fits();
                 let now = Instant::now();
                 let expires = expiry(now, topic.settings.max_age);
                 self.queue.admit(Record { route, payload, received_ns: sample.received_ns, expires }, now);
             }
-            Err(refused) => topic.drop(refused.reason(), &refused),
+            Err(refused) => {
+                topic.drop(refused.reason(), &refused);
+                if refused.reason() == DropReason::TooLarge {
+                    topic.is_too_large(sample.cdr.len());
+                }
+            }
         }
     }
 
@@ -209,6 +227,8 @@ impl Topic {
             first_number,
             dropped: Default::default(),
             lost: Repeat::default(),
+            fit: Fit::default(),
+            never_fits: None,
         }
     }
 
@@ -235,6 +255,35 @@ impl Topic {
             format!("it is not forwarded: {why:#}")
         }));
         self.schema = Some(Arc::clone(schema));
+        (self.fit, self.never_fits) = (Fit::default(), None);
+    }
+
+    /// A message is too large to be sent; ROS sends it as `bytes` bytes.
+    fn is_too_large(&mut self, bytes: usize) {
+        if !self.fit.is_too_large() {
+            return;
+        }
+        let or = match self.settings.compression {
+            None if bytes <= COMPRESSIBLE_LIMIT => ", set its `compression` if it is well compressible,",
+            _ => "",
+        };
+        let topic = &self.settings.ros;
+        let never_fits = format!(
+            "no message of it is small enough for AWS IoT Core, which takes {PAYLOAD_LIMIT} bytes (the last has {bytes} in \
+             ROS); remove it from the configuration{or} or forward a smaller topic instead, of compressed images for example"
+        );
+        tracing::error!(topic, bytes, "Topic {topic} needs somebody: {never_fits}.");
+        self.never_fits = Some(never_fits);
+        self.tell_state();
+    }
+
+    /// A message is small enough.
+    fn fits(&mut self) {
+        if self.fit.fits() {
+            tracing::info!(topic = self.settings.ros, "Messages of {} fit again.", self.settings.ros);
+            self.never_fits = None;
+            self.tell_state();
+        }
     }
 
     /// The number that the next message gets.
@@ -248,6 +297,9 @@ impl Topic {
     fn tell_state(&self) {
         let state = match (&self.open, &self.state) {
             (Some(Err(why)), TopicState::Subscribed { .. }) => TopicState::Trouble(why.clone()),
+            (Some(Ok(_)), TopicState::Subscribed { .. }) if let Some(why) = &self.never_fits => {
+                TopicState::Trouble(why.clone())
+            }
             (_, state) => state.clone(),
         };
         self.health.set_state(state);
