@@ -20,7 +20,7 @@ pub struct Cli {
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (ROS 2 ", env!("BUILT_FOR_ROS_DISTRO"), ")");
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 stopped as asked, 1 failed while running, 2 wrong command line, 78 wrong configuration.
+Exit status: 0 stopped as asked, 1 failed while running, 2 wrong command line, 78 wrong configuration or ROS distribution.
 
 The ROS environment has to be sourced first (source /opt/ros/<distro>/setup.bash and the robot's own workspaces); \
 message types are loaded from it at run time. RUST_LOG=debug shows more.";

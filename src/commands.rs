@@ -22,7 +22,11 @@ pub const EXIT_CONFIG: u8 = 78;
 
 /// Carries out `cli`.
 pub fn execute(cli: Cli) -> ExitCode {
-    ros::see_the_whole_graph();
+    if matches!(cli.command, Command::Run(_) | Command::Preview { .. })
+        && let Err(error) = ros::see_the_whole_graph()
+    {
+        eprintln!("Topics without a `type` will not be seen through the discovery server: {error}.");
+    }
     match cli.command {
         Command::Run(config) => run::execute(config.config.as_deref()),
         Command::Check { config, json, quiet } => check::execute(config.config.as_deref(), json, quiet),

@@ -92,7 +92,7 @@ fn publishers(report: &Report, index: usize) -> (usize, usize) {
 async fn another_build_of_a_package_is_named_and_not_forwarded() {
     let directory = tempfile::tempdir().unwrap();
     let [ours, theirs] = ["ours", "theirs"].map(|name| directory.path().join(name));
-    let building = [Build::start(&ours, ""), Build::start(&theirs, "int32 revision")];
+    let building = [Build::start(&ours, "bool of_ours"), Build::start(&theirs, "int32 revision")];
     let mut stage = Stage::set().await;
     let [ours, theirs] = {
         let [first, second] = building;

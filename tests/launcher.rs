@@ -110,6 +110,14 @@ fn the_setup_files_that_are_named_are_sourced() {
     assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("two.bash cannot be read; ROS_SETUP in"), "{said}");
+    // What the unit's sandbox hides is another thing than what is not there.
+    assert!(!said.contains("ProtectHome"), "{said}");
+    place.write("default", "ROS_SETUP=/home/robot/ws/install/setup.bash\n", 0o644);
+    for (environment, hinted) in [(vec![("INVOCATION_ID", "1")], true), (vec![], false)] {
+        let said = String::from_utf8_lossy(&place.run(&environment).stderr).into_owned();
+        assert!(said.contains("/home/robot/ws/install/setup.bash cannot be read"), "{said}");
+        assert_eq!(said.contains("ProtectHome=read-only"), hinted, "{said}");
+    }
 }
 
 /// Root runs no setup file: it becomes the user of the service, and where there is none, nobody runs it, and root takes

@@ -2,6 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Addresses of Fast DDS's discovery servers. With one, nodes do not look for each other.
 const SERVER: &str = "ROS_DISCOVERY_SERVER";
@@ -14,13 +17,19 @@ const SUPER_CLIENT: &str = "ROS_SUPER_CLIENT";
 /// A client hears of publishers of the topics that it has subscribed to already. The bridge asks the graph which type a
 /// topic has before it subscribes.
 ///
-/// Does nothing once the process has other threads, which may read the environment: to be called first of all.
-pub fn see_the_whole_graph() {
-    if set(SERVER).is_none() || set(SUPER_CLIENT).is_some() || !is_the_only_thread() {
-        return;
+/// Fast DDS reads that from the environment, which must not be changed here: libraries have started threads of their own
+/// by now. So the process becomes the same program once more, with another environment. To be called first of all.
+///
+/// # Errors
+/// When the program can't be executed again. It goes on as a client then.
+pub fn see_the_whole_graph() -> io::Result<()> {
+    if set(SERVER).is_none() || set(SUPER_CLIENT).is_some() {
+        return Ok(());
     }
-    // SAFETY: nobody else can read or write the environment, because there is no other thread.
-    unsafe { env::set_var(SUPER_CLIENT, "TRUE") };
+    let mut arguments = env::args_os();
+    let mut itself = Command::new("/proc/self/exe");
+    itself.arg0(arguments.next().unwrap_or_default()).args(arguments).env(SUPER_CLIENT, "TRUE");
+    Err(itself.exec())
 }
 
 /// How other nodes are found, in words for the log.
@@ -43,9 +52,4 @@ pub(super) fn description() -> String {
 
 fn set(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
-}
-
-fn is_the_only_thread() -> bool {
-    // Each thread has an entry (proc(5)).
-    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }

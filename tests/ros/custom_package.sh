@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # custom_package.sh DIRECTORY [FIELD]: generates the message package probe_msgs, which nothing else has, builds it with
-# the sourced ROS and installs it into DIRECTORY/install. With FIELD, like "int32 revision", the types Sample and Plain
-# have this field before all others: another build of the package. Sourcing DIRECTORY/setup.bash, or setting the variables of
+# the sourced ROS and installs it into DIRECTORY/install. With FIELD, like "int32 revision", there are only the types Sample
+# and Plain, with this field before all others: a build of the package that differs from another in it. Sourcing DIRECTORY/setup.bash, or setting the variables of
 # DIRECTORY/environment (one NAME=value a line), puts it into the environment. Takes about ten seconds.
 set -euo pipefail
 : "${AMENT_PREFIX_PATH:?a ROS environment has to be sourced}"
 
 directory=$(readlink -m "$1")
 field=${2:-}
+types='"msg/Sample.msg" "msg/Plain.msg"'
+[ -n "$field" ] || types+=' "msg/Probe.msg"'
 source=$directory/probe_msgs
 rm -rf "$directory"
 mkdir -p "$source/msg"
@@ -35,9 +37,11 @@ project(probe_msgs)
 find_package(ament_cmake REQUIRED)
 find_package(rosidl_default_generators REQUIRED)
 find_package(std_msgs REQUIRED)
-rosidl_generate_interfaces(${PROJECT_NAME} "msg/Sample.msg" "msg/Plain.msg" "msg/Probe.msg" DEPENDENCIES std_msgs)
+rosidl_generate_interfaces(${PROJECT_NAME} @TYPES@ DEPENDENCIES std_msgs)
 ament_package()
 CMAKE
+
+sed -i "s#@TYPES@#$types#" "$source/CMakeLists.txt"
 
 cat >"$source/msg/Sample.msg" <<MSG
 uint8 KIND_UNKNOWN=0
@@ -85,7 +89,7 @@ MSG
 
 # Left to itself CMake takes the newest Python of the machine, not the one of the environment.
 if ! {
-  cmake -S "$source" -B "$directory/build" -DCMAKE_INSTALL_PREFIX="$directory/install" -DCMAKE_BUILD_TYPE=Release \
+  cmake -S "$source" -B "$directory/build" -DCMAKE_INSTALL_PREFIX="$directory/install" -DCMAKE_BUILD_TYPE=None \
     -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$(command -v python3)" &&
     cmake --build "$directory/build" --parallel "$(nproc)" --target install
 } >"$directory/build.log" 2>&1; then
