@@ -122,6 +122,8 @@ pub struct Uplink {
     backoff: Backoff,
     early_closes: EarlyCloses,
     rules: Rules,
+    /// Topics that wait because the broker's packets are too small, on this connection.
+    outgrown: Vec<String>,
     expiry: ExpiryWatch,
     journal: Journal,
 }
@@ -160,6 +162,7 @@ impl Uplink {
             backoff,
             early_closes,
             rules,
+            outgrown: Vec::new(),
             expiry,
             journal,
         };
@@ -298,6 +301,7 @@ impl Uplink {
         }
         let (end, course, outbox) = connection.serve(self, since, shutdown).await;
         self.queue.set_link(false);
+        self.outgrown.clear();
         let is_close = |fault: &Fault| matches!(fault.kind, FaultKind::Closed | FaultKind::Disconnected);
         let closed = matches!(&end, End::Fault(fault) if is_close(fault));
         let explained = closed && self.judge(&outbox, course.lasted);
@@ -375,7 +379,7 @@ impl Uplink {
 
     /// Notes in the state which topics are set aside, and, once the connection has become stable, that it stands, if
     /// that was not logged before.
-    fn note_progress(&mut self, since: Instant, now: Instant) {
+    fn note_progress(&mut self, outbox: &Outbox, since: Instant, now: Instant) {
         let stable = now.saturating_duration_since(since) >= self.mqtt.reconnect.stable_after;
         if stable {
             self.rules.suspects.stable();
@@ -391,6 +395,7 @@ impl Uplink {
             tokio::spawn(async move { load_credentials(&aws, &state).await.is_ok() });
         }
         self.warn_of_expiry(now);
+        self.outgrown = outbox.topics_outgrown().map(str::to_owned).collect();
         self.note_remarks();
     }
 
@@ -403,7 +408,8 @@ impl Uplink {
 
     fn note_remarks(&self) {
         let (set_aside, contested) = (self.rules.suspects.set_aside(), self.early_closes.is_contested());
-        let set_aside: Vec<_> = set_aside.iter().map(|topic| fill_thing(topic, &self.aws.thing).into_owned()).collect();
+        let set_aside = set_aside.iter().chain(&self.outgrown);
+        let set_aside: Vec<_> = set_aside.map(|topic| fill_thing(topic, &self.aws.thing).into_owned()).collect();
         let slowed = self.rules.pacer.throttle.is_slow(Instant::now());
         if self.state.borrow().slowed && !slowed {
             journal::log_slowed_no_more();

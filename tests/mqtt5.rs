@@ -274,13 +274,13 @@ fn number_of(payload: &Bytes) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limits_of_the_connack_are_kept() {
     for (topic_aliases, by_alias) in [(2, 150..250), (0, 0..1)] {
-        let limits = Limits { unacknowledged: 7, topic_aliases, packet: 1000, ..Limits::without_rates() };
+        let limits = Limits { unacknowledged: 7, topic_aliases, packet: 20_000, ..Limits::without_rates() };
         let (mut scene, broker) = with(limits).await;
         // Publishes wait at the broker, so that there would be more.
         broker.ack_faults(AckFaults { lost: 0.0, late: 1.0, late_by: Duration::from_millis(20) });
         let mut running = scene.run();
         let (route, now) = (scene.routes[0].clone(), Instant::now());
-        for size in [900, 1000] {
+        for size in [19_900, 20_000] {
             let payload = Bytes::from(format!("{:size$}", 0));
             route.counters.count_received();
             let record = Record { route: route.clone(), payload, received_ns: 0, expires: now + HOUR };
@@ -297,6 +297,36 @@ async fn the_limits_of_the_connack_are_kept() {
         scene.observer.rest();
         running.stop().await;
     }
+}
+
+/// A broker that says, by mistake, that it takes only tiny packets, costs no record: the topics whose records are larger are
+/// named and wait, and flow on the next connection, where it says otherwise; the others flow all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tiny_packet_size_drops_nothing() {
+    let (mut scene, broker) = with(Limits { packet: 150, ..Limits::without_rates() }).await;
+    let short = scene.routes.remove(4);
+    let mut running = scene.run();
+    running.connected(1).await;
+    (0..100).for_each(|number| scene.admit(number));
+    for number in 0..10 {
+        let (payload, expires) = (Bytes::from(number.to_string()), Instant::now() + HOUR);
+        short.counters.count_received();
+        let record = Record { route: short.clone(), payload, received_ns: 0, expires };
+        assert!(scene.queue.admit(record, Instant::now()));
+    }
+    acknowledged(std::slice::from_ref(&short)).await;
+    let state = running.state(|state| state.set_aside.len() == 4).await;
+    let topics: Vec<_> = scene.routes.iter().map(|route| route.mqtt.clone()).collect();
+    assert_eq!((&state.set_aside, state.connections, short.counters.acknowledged()), (&topics, 1, 10));
+    broker.change(Limits::without_rates());
+    broker.kick("robot1");
+    acknowledged(&scene.routes).await;
+    let state = running.state(|state| state.set_aside.is_empty()).await;
+    assert_eq!((state.connections, broker.record().violations()), (2, vec![]));
+    for route in &scene.routes {
+        assert_eq!((route.counters.acknowledged(), route.counters.dropped_in_all()), (25, 0), "{}", route.ros);
+    }
+    running.stop().await;
 }
 
 /// A broker that wants a shorter keep-alive time than the bridge's own gets it: a link on which nothing comes back is found

@@ -14,7 +14,7 @@ mod support {
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use iot_bridge::config::Qos;
+use iot_bridge::config::{Qos, Reconnect};
 use iot_bridge::queue::Record;
 use iot_bridge::uplink::{FaultKind, Phase};
 use support::aws_broker::{AckFaults, AwsBroker, Limits};
@@ -370,6 +370,39 @@ async fn recognises_a_client_id_used_twice() {
     admitting.join().unwrap();
     scene.acknowledged(1000).await;
     assert_eq!(running.stop().await, 0);
+}
+
+/// A link that holds for five seconds at a time, closed in order or reset, is used for more than half of the time, and no
+/// other client is blamed for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_holds_for_seconds_is_used() {
+    const ROUNDS: u64 = 4;
+    let (mut scene, second) = (Scene::set().await, Duration::from_secs(1));
+    let broker = AwsBroker::start(&scene.authority, Limits::documented()).await;
+    let link = Link::open(broker.port).await;
+    scene.aws.port = link.port();
+    // The defaults.
+    scene.mqtt.reconnect = Reconnect { initial: second, max: 120 * second, stable_after: 30 * second };
+    let mut running = scene.run();
+    let admitting = scene.admit_at(10, 350);
+    running.connected(1).await;
+    let (start, mut connected) = (Instant::now(), Duration::ZERO);
+    for round in 1..=ROUNDS {
+        let since = Instant::now();
+        tokio::time::sleep(5 * second).await;
+        match round % 2 {
+            0 => link.cut(),
+            _ => broker.kick("robot1"),
+        }
+        connected += since.elapsed();
+        let state = running.connected(1 + round).await;
+        assert!(!state.contested && !state.failures.contains_key(FaultKind::TakenOver.label()), "{state:?}");
+    }
+    let part = connected.as_secs_f64() / start.elapsed().as_secs_f64();
+    assert!(part > 0.5, "connected for {part} of the time");
+    admitting.join().unwrap();
+    scene.acknowledged(350).await;
+    running.stop().await;
 }
 
 /// A certificate that expires soon is a remark on the state while the connection stands, and none any more once the

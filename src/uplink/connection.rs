@@ -120,7 +120,7 @@ impl Connection {
                     let now = Instant::now();
                     tend(&queue, &uplink.heartbeat);
                     outbox.settle(&mut uplink.rules.suspects, now);
-                    uplink.note_progress(since, now);
+                    uplink.note_progress(outbox, since, now);
                     match stage {
                         Stage::Serving if uplink.renew.load(Ordering::Relaxed) => {
                             stage = leave(outbox, client, &uplink.rules.suspects);

@@ -163,6 +163,17 @@ pub(super) fn log_slowed_no_more() {
     tracing::info!("The broker takes publishes as fast as mqtt.quotas allow again.");
 }
 
+/// Logs that `topic` waits because its packet of `size` bytes is larger than the `most` that the broker takes.
+pub(super) fn log_outgrown(topic: &str, size: usize, most: usize) {
+    tracing::error!(
+        topic,
+        size,
+        most,
+        "The broker says that it takes packets of {most} bytes at most (Maximum Packet Size of its CONNACK), and one to \
+         {topic} has {size}. What is published to it waits for another connection, the others go on."
+    );
+}
+
 /// Logs what the broker takes less than others.
 pub(super) fn log_limits(lacks: &[&str]) {
     for lack in lacks {

@@ -106,6 +106,8 @@ pub(super) struct Outbox {
     /// Topics of which the broker has refused a publish that goes back to the queue. Nothing more of them is sent before all
     /// that is in flight is answered.
     returning: Vec<Arc<Route>>,
+    /// Topics of which a record is too large for the packets that the broker takes on this connection.
+    outgrown: Vec<Arc<Route>>,
 }
 
 impl Outbox {
@@ -123,6 +125,7 @@ impl Outbox {
             resume: None,
             doubtful: BTreeMap::new(),
             returning: Vec::new(),
+            outgrown: Vec::new(),
         }
     }
 
@@ -205,8 +208,8 @@ impl Outbox {
             }
             let now = clock();
             let size = addressed(parcel.message(now), &self.thing, |message| client.size_of(message));
-            if client.limits().packet.is_some_and(|most| size > most) {
-                parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
+            if client.limits().forbids(size) {
+                self.outgrown(parcel, size, client.limits(), queue, now);
                 continue;
             }
             if let Err(wait) = pacer.admits(size, now) {
@@ -224,7 +227,28 @@ impl Outbox {
 
     /// Whether records of `route` may be leased at `now`.
     pub fn permits(&self, route: &Route, suspects: &Suspects, now: Instant) -> bool {
-        suspects.permit_route(route, now) && !self.returning.iter().any(|other| other.is_same_topic(route))
+        let waits = self.returning.iter().chain(&self.outgrown).any(|other| other.is_same_topic(route));
+        suspects.permit_route(route, now) && !waits
+    }
+
+    /// The broker takes no packet as large as that of `parcel`. If that may be meant so, it is dropped; else its topic waits
+    /// for another connection.
+    fn outgrown(&mut self, mut parcel: Parcel, size: usize, limits: &Limits, queue: &Queue, now: Instant) {
+        let Some(lease) = parcel.lease else { return };
+        if limits.is_meant() {
+            queue.discard(lease, DropReason::TooLarge, now);
+            return;
+        }
+        let topic = fill_thing(parcel.message(now).topic, &self.thing).into_owned();
+        journal::log_outgrown(&topic, size, limits.packet.unwrap_or_default());
+        self.outgrown.push(parcel.route.clone());
+        self.returning.push(parcel.route);
+        self.give_back(queue);
+    }
+
+    /// MQTT topics that wait because the broker takes no packets as large as theirs, on this connection.
+    pub fn topics_outgrown(&self) -> impl Iterator<Item = &str> {
+        self.outgrown.iter().map(|route| &*route.mqtt)
     }
 
     /// Keeps what may not be sent yet.

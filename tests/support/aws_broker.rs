@@ -170,6 +170,11 @@ impl AwsBroker {
         self.shared.with(|state| state.retained.get(topic).cloned())
     }
 
+    /// Connections to come have these limits.
+    pub fn change(&self, limits: Limits) {
+        self.shared.with(|state| state.limits = limits);
+    }
+
     /// The policy allows no publishes to `topic` any more.
     pub fn forbid(&self, topic: &str) {
         self.shared.with(|state| state.forbidden.push(topic.into()));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::ConnAckProperties;
 
+use super::wire::Malformed;
 use crate::config::Qos;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,21 @@ pub(in crate::uplink) struct Limits {
     pub retain: bool,
 }
 
+/// A limit below this is taken for a mistake of the broker's: none has so low a one unless somebody sets it, and every topic
+/// fits it with some KiB of payload. What is too large for it waits, and nothing is dropped.
+const LEAST_PACKET: usize = 16 << 10;
+
 impl Limits {
+    /// Whether a packet of `size` bytes may not be sent on this connection.
+    pub fn forbids(&self, size: usize) -> bool {
+        self.packet.is_some_and(|most| size > most)
+    }
+
+    /// Whether the limit of a packet is one that a broker may have meant.
+    pub fn is_meant(&self) -> bool {
+        self.packet.is_none_or(|most| most >= LEAST_PACKET)
+    }
+
     /// What the broker lacks, and what that means, each a sentence without its full stop.
     pub fn lacks(&self) -> Vec<&'static str> {
         let qos = "The broker takes QoS 0 only, so that records are done when they are sent";
@@ -46,17 +61,26 @@ impl Default for Limits {
     }
 }
 
-impl From<ConnAckProperties> for Limits {
-    fn from(said: ConnAckProperties) -> Self {
+impl TryFrom<ConnAckProperties> for Limits {
+    type Error = Malformed;
+
+    fn try_from(said: ConnAckProperties) -> Result<Self, Malformed> {
+        // Protocol errors (MQTT 5.0, sections 3.2.2.3.3 and 3.2.2.3.6).
+        for (name, value) in
+            [("Receive Maximum", said.receive_max.map(u32::from)), ("Maximum Packet Size", said.max_packet_size)]
+        {
+            if value == Some(0) {
+                return Err(Malformed(format!("its CONNACK has a {name} of 0")));
+            }
+        }
         let silent = Limits::default();
-        Limits {
-            // Nought is no value, and would be no connection.
-            receive_maximum: said.receive_max.map_or(silent.receive_maximum, |most| most.max(1)),
+        Ok(Limits {
+            receive_maximum: said.receive_max.unwrap_or(silent.receive_maximum),
             packet: said.max_packet_size.and_then(|bytes| bytes.try_into().ok()),
             topic_aliases: said.topic_alias_max.unwrap_or(silent.topic_aliases),
             keep_alive: said.server_keep_alive.map(|seconds| Duration::from_secs(seconds.into())),
             qos: if said.max_qos == Some(0) { Qos::AtMostOnce } else { Qos::AtLeastOnce },
             retain: said.retain_available != Some(0),
-        }
+        })
     }
 }

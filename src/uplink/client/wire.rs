@@ -66,7 +66,7 @@ impl From<Reason> for Said {
 
 /// The broker has sent what the version does not allow, in words.
 #[derive(Debug)]
-pub(super) struct Malformed(pub String);
+pub(in crate::uplink) struct Malformed(pub String);
 
 impl From<rumqttc::v5::mqttbytes::Error> for Malformed {
     fn from(error: rumqttc::v5::mqttbytes::Error) -> Self {
@@ -234,7 +234,8 @@ fn connack_v5(mut body: Bytes) -> Result<Incoming, Malformed> {
     }
     let properties = if body.is_empty() { None } else { v5::ConnAckProperties::read(&mut body)? };
     if code == 0 {
-        return Ok(Incoming::Accepted(properties.map(Limits::from).unwrap_or_default()));
+        let limits = properties.map(Limits::try_from).transpose()?;
+        return Ok(Incoming::Accepted(limits.unwrap_or_default()));
     }
     let (words, server) = properties.map(|found| (found.reason_string, found.server_reference)).unwrap_or_default();
     Ok(Incoming::Refused(Said { reason: Reason(code), words, server }))

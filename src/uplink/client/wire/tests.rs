@@ -50,6 +50,11 @@ fn the_connack_tells_the_limits() {
     };
     assert_eq!(read_v5(&packet).unwrap(), Some(Incoming::Accepted(limits)));
     assert_eq!(read_v5(&[0x20, 3, 0, 0, 0]).unwrap(), Some(Incoming::Accepted(Limits::default())));
+    for nought in [&[0x27, 0, 0, 0, 0][..], &[0x21, 0, 0]] {
+        let length = nought.len() as u8;
+        let malformed = read_v5(&[&[0x20, 3 + length, 0, 0, length], nought].concat()).unwrap_err();
+        assert!(malformed.0.ends_with(" of 0"), "{malformed:?}");
+    }
     assert_eq!(read_v5(&[0x20, 2, 0, 1]).unwrap(), Some(Incoming::Refused(Reason::UNSUPPORTED_VERSION.into())));
 }
 
