@@ -17,6 +17,7 @@ pub mod commands;
 pub mod config;
 pub mod health;
 pub mod packing;
+pub mod pem;
 pub mod provisioning;
 pub mod queue;
 pub mod ros;

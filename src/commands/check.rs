@@ -130,7 +130,7 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
             "aws.private_key" if is_waiting => "aws.provisioning.claim_private_key",
             key => key,
         };
-        files.problem(key, format!("that {problem}"), problem.remedy().to_owned())
+        files.problem(key, format!("that {problem}"), problem.remedy())
     });
     problems.extend(found.filter(|problem| !unseen.contains(&problem.key.as_str())));
     if let Some(url_file) = files.proxy_file.as_ref().filter(|_| !unseen.contains(&PROXY_FILE))

@@ -26,8 +26,9 @@ const PROXY_URL: &str = "mqtt.proxy.url";
 const PROXY_FILE: &str = "mqtt.proxy.url_file";
 const PARAMETERS: &str = "aws.provisioning.parameters";
 
-/// The keys that name files, and the thing that the certificate is for.
-const KEYS: [&str; 7] = [
+/// The keys that name files, the thing that the certificate is for, and the broker that it is shown to.
+const KEYS: [&str; 8] = [
+    "aws.endpoint",
     "aws.thing",
     "aws.certificate",
     "aws.private_key",

@@ -10,7 +10,7 @@ use figment::value::{Dict, Value};
 
 use super::keys;
 use super::kind::Kind;
-use super::problem::{Problem, quote};
+use super::problem::Problem;
 
 /// What the names of all variables begin with.
 const PREFIX: &str = "IOT_BRIDGE_";
@@ -21,8 +21,7 @@ const DEEPEST: usize = 8;
 /// A structured value with more brackets is taken as text: the parser of values recurses into each.
 const MOST_BRACKETS: usize = 32;
 
-/// A variable that sets something.
-#[derive(Debug)]
+/// A variable that sets something, which may be a password: `Debug` has no business here.
 pub(super) struct Variable {
     pub name: String,
     pub text: String,
@@ -69,9 +68,8 @@ fn variable(name: &str, value: OsString) -> Result<Option<Variable>, (String, St
     if segments.len() > DEEPEST {
         return Err(("an unknown variable".into(), "no key lies that deep".into()));
     }
-    let text = value
-        .into_string()
-        .map_err(|value| (quote(&value.to_string_lossy()), "the variable's value is no UTF-8 text".to_owned()))?;
+    let text =
+        value.into_string().map_err(|_| ("bytes that are no UTF-8".to_owned(), "allowed is UTF-8 text".to_owned()))?;
     let innermost = parse(&text);
     let values =
         segments.iter().rev().fold(innermost, |value, segment| Dict::from([((*segment).to_owned(), value)]).into());

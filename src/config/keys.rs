@@ -9,6 +9,7 @@ use rustls_pki_types::ServerName;
 
 use super::credentials::CREDENTIALS_DIRECTORY;
 use super::kind::Kind;
+use super::problem::is_key_material;
 use super::proxy::Proxy;
 use super::ros_names;
 
@@ -243,6 +244,11 @@ pub(super) fn paths() -> Vec<String> {
     paths
 }
 
+/// Whether the value of the key that people read as `key` is never quoted, whatever it is.
+pub(super) fn is_secret(key: &str) -> bool {
+    key == "mqtt.proxy.url" || key.starts_with("aws.provisioning.parameters.")
+}
+
 fn check_text(text: &str) -> Result<(), String> {
     if text.trim().is_empty() { Err("it can't be empty".into()) } else { Ok(()) }
 }
@@ -267,8 +273,11 @@ fn check_file(path: &str) -> Result<(), String> {
 
 fn check_path(path: &str) -> Result<(), String> {
     check_text(path)?;
-    if path.contains('\0') {
-        return Err("a path can't contain the NUL character".into());
+    if is_key_material(path) {
+        return Err("allowed is the path of a file; what stands here looks like what is in one".into());
+    }
+    if path.contains(char::is_control) {
+        return Err("a path can't contain control characters such as line breaks".into());
     }
     if path.starts_with('~') || path.contains('$') {
         return Err(format!(
@@ -289,6 +298,9 @@ fn check_endpoint(endpoint: &str) -> Result<(), String> {
     if endpoint.parse::<std::net::Ipv6Addr>().is_err()
         && let Some((host, port)) = endpoint.split_once(':')
     {
+        if port.parse::<u16>().is_err() {
+            return Err(format!("allowed is the host name alone, {example}"));
+        }
         return Err(format!("allowed is the host name alone: {host:?}; the port {port:?} belongs in `port`"));
     }
     if endpoint.contains('/') {

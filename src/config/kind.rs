@@ -148,6 +148,19 @@ fn integer(value: &Value) -> Option<u64> {
     u64::try_from(number).ok()
 }
 
+/// What stands there, in words that hold nothing of it.
+pub(super) fn shape(value: &Value) -> &'static str {
+    match value {
+        Value::String(..) | Value::Char(..) => "text",
+        Value::Bool(..) => "true or false",
+        Value::Num(..) => "a number",
+        Value::Empty(..) => "null",
+        Value::Dict(..) => "a table",
+        Value::Array(_, values) if values.is_empty() => "an empty list",
+        Value::Array(..) => "a list",
+    }
+}
+
 /// What stands there, in words.
 pub(super) fn describe(value: &Value) -> String {
     match value {
@@ -160,10 +173,7 @@ pub(super) fn describe(value: &Value) -> String {
                 number.to_i128().map(|n| n.to_string()).or(number.to_u128().map(|n| n.to_string())).unwrap_or_default()
             }
         },
-        Value::Empty(..) => "null".to_owned(),
-        Value::Dict(..) => "a table".to_owned(),
-        Value::Array(_, values) if values.is_empty() => "an empty list".to_owned(),
-        Value::Array(..) => "a list".to_owned(),
+        other => shape(other).to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::credentials::CredentialFiles;
 use super::document::{Document, Lines};
 use super::environment;
 use super::keys;
-use super::kind::{Kind, describe};
+use super::kind::{Kind, shape};
 use super::origins::{Origin, Origins};
 use super::problem::{Problem, Problems};
 use super::sample;
@@ -210,7 +210,7 @@ fn misshapen(document: &mut Document, origin: &Origin) -> Vec<Problem> {
             _ => false,
         });
         if let Some(value) = wrong {
-            problems.push(origin.problem(key.name, describe(value), key.kind.allowed()));
+            problems.push(origin.problem(key.name, shape(value).to_owned(), key.kind.allowed()));
             document.values.remove(key.name);
         }
     }

@@ -7,13 +7,11 @@ use super::document::{Document, Lines};
 use super::problem::Problem;
 
 /// One source of values: a file or an environment variable.
-#[derive(Debug)]
 pub(super) struct Origin {
     source: Source,
     kind: OriginKind,
 }
 
-#[derive(Debug)]
 enum OriginKind {
     File {
         lines: Lines,

@@ -95,9 +95,10 @@ impl std::error::Error for Problems {}
 /// Longest quotation of a value, in characters.
 const LONGEST_QUOTE: usize = 60;
 
-/// `text` in quotes, without control characters, cut to a readable length, and without what may be a password.
+/// `text` in quotes, without control characters, cut to a readable length, and without what may be a password or a key.
 pub(super) fn quote(text: &str) -> String {
-    let text = &without_password(text);
+    let text = without_password(text);
+    let text = without_key(&text);
     match text.char_indices().nth(LONGEST_QUOTE) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
@@ -112,6 +113,41 @@ fn without_password(text: &str) -> Cow<'_, str> {
         (Some(from), Some(to)) if from <= to => format!("{}***{}", &text[..from], &text[to..]).into(),
         _ => text.into(),
     }
+}
+
+/// From so many characters in a row on, text of capitals, small letters and digits may be a key in base64: no name is as
+/// long, and no line of a key is shorter but for its last.
+const SHORTEST_KEY: usize = 24;
+
+/// `text` without what follows the first line of a PEM file, and with an ellipsis in the place of what looks like base64.
+fn without_key(text: &str) -> Cow<'_, str> {
+    if let Some(begin) = text.find(PEM) {
+        return format!("{}…", &text[..begin + PEM.len()]).into();
+    }
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '=');
+    let is_key = |word: &str| {
+        let has = |what: fn(&char) -> bool| word.chars().any(|c| what(&c));
+        word.len() >= SHORTEST_KEY
+            && has(char::is_ascii_uppercase)
+            && has(char::is_ascii_lowercase)
+            && has(char::is_ascii_digit)
+    };
+    match text.split(|c| !is_base64(c)).find(|word| is_key(word)) {
+        Some(word) => {
+            // What stands before it may belong to it: base64 has slashes.
+            let before = text.split(word).next().unwrap_or_default();
+            format!("{}…", before.trim_end_matches(|c| is_base64(c) || c == '/')).into()
+        }
+        None => text.into(),
+    }
+}
+
+/// What a PEM file begins with.
+pub(super) const PEM: &str = "-----BEGIN ";
+
+/// Whether `text` is, or begins like, what a key's or a certificate's file holds.
+pub(super) fn is_key_material(text: &str) -> bool {
+    text.contains(PEM) || matches!(without_key(text), Cow::Owned(_)) && text.len() >= 64
 }
 
 /// `name` as a part of a key: as it is, or quoted if it couldn't be read otherwise.
@@ -168,6 +204,27 @@ mod tests {
         }
         assert_eq!(quote("http://proxy:3128"), "\"http://proxy:3128\"");
         assert_eq!(quote("a@b:c"), "\"a@b:c\"");
+    }
+
+    /// A key that was pasted in the place of something else is not quoted.
+    #[test]
+    fn quotations_hold_no_key() {
+        let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg4a";
+        for (text, quoted) in [
+            (format!("-----BEGIN PRIVATE KEY-----\\n{key}"), "\"-----BEGIN …\""),
+            (format!("private_key = {key}"), "\"private_key = …\""),
+            (format!("a/b+c/{key}"), "\"…\""),
+            (
+                "/home/robot/ws/install/share/Robot1/certs/robot1.private.key".into(),
+                "\"/home/robot/ws/install/share/Robot1/certs/robot1.private.key\"",
+            ),
+            (
+                "a1b2c3d4e5f6g7-ats.iot.us-west-2.amazonaws.com".into(),
+                "\"a1b2c3d4e5f6g7-ats.iot.us-west-2.amazonaws.com\"",
+            ),
+        ] {
+            assert_eq!(quote(&text), quoted);
+        }
     }
 
     #[test]

@@ -215,9 +215,25 @@ fn the_password_of_a_proxy_stays_secret() {
     assert!(!format!("{settings:?}").contains("secret"));
     let wrong = Place::new().file("config.toml", MINIMAL).variable(url, "https://robot:secret@proxy:3128").load();
     let torn = format!("{MINIMAL}[mqtt.proxy]\nurl = \"http://robot:secret@proxy:3128\n");
-    for problems in [wrong, Place::new().file("config.toml", &torn).load()] {
+    let half = Place::new().file("config.toml", MINIMAL).variable(url, "http://robot:secret").load();
+    let table = Place::new().file("config.toml", MINIMAL).variable("IOT_BRIDGE_MQTT__PROXY", "secret").load();
+    let misplaced =
+        format!("{}\n[mqtt]\nproxy = \"secret\"\n", MINIMAL.replace("broker.example", "robot:secret@proxy"));
+    for (problems, words) in [
+        (wrong, "found text that is not shown, because it may be secret; allowed is the URL of an HTTP proxy"),
+        (half, "found text that is not shown, because it may be secret; allowed is a port"),
+        (Place::new().file("config.toml", &torn).load(), "found `url = …`"),
+        (table, "found text; allowed is a table"),
+        (Place::new().file("config.toml", &misplaced).load(), "found text; allowed is a table"),
+    ] {
         let said = problems.expect_err("it is wrong").to_string();
-        assert!(said.contains("robot:***@proxy") && !said.contains("secret"), "{said}");
+        assert!(
+            said.contains(words)
+                && !said.contains("=secret")
+                && !said.contains("secret\"")
+                && !said.contains("secret@"),
+            "{said}"
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use figment::value::{Dict, Tag, Value};
 
 use super::environment::{self, parse, variable_name};
 use super::keys::{self, Key, Presence};
-use super::kind::{Checked, Kind, describe};
+use super::kind::{Checked, Kind, describe, shape};
 use super::origins::Origins;
 use super::planned;
 use super::problem::{Problem, Problems, key_part};
@@ -212,7 +212,7 @@ impl Walker<'_, '_> {
                     // A variable that holds the whole table is not the text of what is in it.
                     let in_table = self.report.origins.text(value.tag()).is_some_and(|text| text.starts_with('{'));
                     if in_table && value.as_str().is_none() {
-                        self.report.add(value.tag(), &shown, describe(value), Kind::Text(|_| Ok(())).allowed());
+                        self.report.add(value.tag(), &shown, shape(value).into(), Kind::Text(|_| Ok(())).allowed());
                         continue;
                     }
                     if let Some(Checked::Text(text)) = self.single(key, &Kind::Text(|_| Ok(())), value, &shown) {
@@ -242,7 +242,7 @@ impl Walker<'_, '_> {
             let shown = format!("{shown}[{count}]");
             *count += 1;
             let Value::Dict(tag, dict) = value else {
-                self.report.add(value.tag(), &shown, describe(value), Kind::Table(keys).allowed());
+                self.report.add(value.tag(), &shown, shape(value).into(), Kind::Table(keys).allowed());
                 continue;
             };
             let problems = self.report.found.len();
@@ -262,7 +262,7 @@ impl Walker<'_, '_> {
             Ok(checked) => Some(checked),
             Err(allowed) => {
                 let allowed = key.note.map_or(allowed.clone(), |note| format!("{allowed}; {note}"));
-                self.report.add(value.tag(), shown, describe(value), allowed);
+                self.report.add(value.tag(), shown, found(value, kind, shown), allowed);
                 None
             }
         }
@@ -320,6 +320,19 @@ fn elsewhere(name: &str) -> Option<String> {
     let same =
         |path: &String| path.rsplit_once('.').is_some_and(|(table, last)| last == name && !planned::is_whole(table));
     keys::paths().into_iter().find(same)
+}
+
+/// What stands under the key `shown`, which `kind` does not take: as it is, where that may be told.
+fn found(value: &Value, kind: &Kind, shown: &str) -> String {
+    // Whoever writes a value where a table belongs may have meant one that is secret.
+    let is_table = matches!(kind, Kind::List(_) | Kind::Table(_) | Kind::Tables(_) | Kind::Names);
+    if keys::is_secret(shown) {
+        format!("{} that is not shown, because it may be secret", shape(value))
+    } else if is_table {
+        shape(value).to_owned()
+    } else {
+        describe(value)
+    }
 }
 
 fn join(path: &str, name: &str) -> String {

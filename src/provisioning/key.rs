@@ -7,10 +7,12 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::pem;
+
 /// A private key, which nothing but its file gets to see.
 pub struct Key(KeyPair);
 
-/// What is wrong with a key.
+/// What keeps a key from being made, or from signing.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct KeyProblem(#[from] rcgen::Error);
@@ -28,8 +30,8 @@ impl Key {
     ///
     /// # Errors
     /// When there is none that can sign.
-    pub fn from_pem(pem: &str) -> Result<Key, KeyProblem> {
-        Ok(Key(KeyPair::from_pem(pem)?))
+    pub fn from_pem(pem: &[u8]) -> Result<Key, pem::Fault> {
+        pem::key_pair(pem).map(Key)
     }
 
     pub(super) fn to_pem(&self) -> String {

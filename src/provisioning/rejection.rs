@@ -8,6 +8,9 @@ use crate::config::Provisioning;
 /// Longest text of somebody else's in a sentence of ours, in characters.
 const LONGEST_QUOTE: usize = 200;
 
+/// Shorter values of parameters prove nothing, and may be a part of any word.
+const SHORTEST_SECRET: usize = 4;
+
 /// An answer on a `rejected` topic.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -118,11 +121,16 @@ impl Rejection {
                 "is the template {template} there and enabled, and are these the parameters that it wants? {given}"
             ),
         };
-        format!("{what}: {} ({}); {advice}", self.quoted(), self.code())
+        format!("{what}: {} ({}); {advice}", self.quoted(provisioning), self.code())
     }
 
-    fn quoted(&self) -> String {
-        let message = self.error_message.trim().trim_end_matches('.');
+    /// What AWS IoT Core says, without the values of the parameters: a template's hook may take one as a proof.
+    fn quoted(&self, provisioning: &Provisioning) -> String {
+        let mut message = self.error_message.clone();
+        for value in provisioning.parameters.values().filter(|value| value.len() >= SHORTEST_SECRET) {
+            message = message.replace(value.as_str(), "…");
+        }
+        let message = message.trim().trim_end_matches('.');
         let message = if message.is_empty() { "it does not say why" } else { message };
         let clean = message.chars().map(|c| if c.is_control() { ' ' } else { c });
         clean.take(LONGEST_QUOTE).collect()

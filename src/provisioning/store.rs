@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{Key, KeyProblem};
 use crate::config::Aws;
+use crate::pem;
 use crate::queue::disk::files::{Files, OsFiles};
 
 /// The name of the file that says how far it is.
@@ -119,11 +120,8 @@ pub enum StoreProblem {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{} is damaged ({reason}); without this file the robot is provisioned anew", path.display())]
     Damaged { path: PathBuf, reason: String },
-    #[error(
-        "the private key {} cannot be used ({reason}); without this file the robot makes one",
-        path.display()
-    )]
-    UnusableKey { path: PathBuf, reason: String },
+    #[error("the private key {} {fault}; without this file the robot makes one", path.display())]
+    UnusableKey { path: PathBuf, fault: pem::Fault },
     #[error("no private key can be made ({0})")]
     NoKey(KeyProblem),
 }
@@ -141,9 +139,8 @@ impl Store {
         if let Some(pem) = self.private_key.read()? {
             // An earlier attempt may have ended between giving it its name and making that last.
             self.private_key.sync()?;
-            let unusable = |reason| StoreProblem::UnusableKey { path: self.private_key.path.clone(), reason };
-            let pem = std::str::from_utf8(&pem).map_err(|error| unusable(error.to_string()))?;
-            return Key::from_pem(pem).map_err(|error| unusable(error.to_string()));
+            let unusable = |fault| StoreProblem::UnusableKey { path: self.private_key.path.clone(), fault };
+            return Key::from_pem(&pem).map_err(unusable);
         }
         let key = Key::generate().map_err(StoreProblem::NoKey)?;
         self.private_key.write(key.to_pem().as_bytes())?;

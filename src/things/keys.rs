@@ -4,9 +4,20 @@ use std::fmt;
 
 use rcgen::{CertificateParams, DnType, KeyPair, PublicKeyData};
 
+use crate::pem;
+
 /// A private key in PEM format. It is shown to nobody.
 pub struct Key {
     pub pem: String,
+}
+
+/// Why a key is of no use. Reads as the rest of a sentence that begins with the key, and holds nothing of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error(transparent)]
+    Text(#[from] pem::Fault),
+    #[error("can't be used: {0}")]
+    Signing(#[from] rcgen::Error),
 }
 
 /// A request for a certificate for a key.
@@ -25,7 +36,7 @@ impl Key {
     ///
     /// # Errors
     /// If the system gives no random numbers.
-    pub fn generate() -> Result<Key, rcgen::Error> {
+    pub fn generate() -> Result<Key, Unusable> {
         Ok(Key { pem: KeyPair::generate()?.serialize_pem() })
     }
 
@@ -33,8 +44,8 @@ impl Key {
     ///
     /// # Errors
     /// If the key can't be used.
-    pub fn request(&self, mark: &str) -> Result<Request, rcgen::Error> {
-        let key = KeyPair::from_pem(&self.pem)?;
+    pub fn request(&self, mark: &str) -> Result<Request, Unusable> {
+        let key = pem::key_pair(self.pem.as_bytes())?;
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, mark);

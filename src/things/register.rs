@@ -289,11 +289,13 @@ fn read(text: &str, directory: &Path) -> Result<(Register, bool), Stop> {
             path.display()
         ))
     };
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+    // What the parser says may quote the file, and aws-iot-elf's has private keys in it.
+    let damaged_at = |error: serde_json::Error| damaged(format!("line {}, column {}", error.line(), error.column()));
+    let value: serde_json::Value = serde_json::from_str(text).map_err(damaged_at)?;
     if value.is_array() {
         return elf::adopt(&value, directory).map(|register| (register, true));
     }
-    let register: Register = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+    let register: Register = serde_json::from_str(text).map_err(damaged_at)?;
     match register.format == FORMAT {
         true => Ok((register, false)),
         false => Err(damaged(format!("its format is {:?}, and this program knows {FORMAT:?}", register.format))),

@@ -9,7 +9,7 @@ use super::aws::Aws;
 use super::clean::delete_certificate;
 use super::cli::AwsArgs;
 use super::files::{self, PUBLIC, SECRET};
-use super::keys::{Key, mark};
+use super::keys::{Key, Unusable, mark};
 use super::register::{Certificate, Issued, Ledger};
 use super::robot::{self, RobotFiles};
 use super::stop::Stop;
@@ -159,6 +159,6 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), Stop> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unusable(error: rcgen::Error) -> Stop {
-    Stop::Failed(format!("the new private key can't be used: {error}"))
+fn unusable(error: Unusable) -> Stop {
+    Stop::Failed(format!("the new private key {error}"))
 }

@@ -90,11 +90,12 @@ impl Template {
         let text = |path: &Path| path.display().to_string();
         let broken = |error: &dyn std::fmt::Display| Stop::Failed(format!("{}: {error}", self.path.display()));
         let mut document: DocumentMut = match &self.toml {
-            Some(toml) => toml.parse().map_err(|error| broken(&error))?,
+            // What the parser says quotes the file.
+            Some(toml) => toml.parse().map_err(|_| broken(&"it is no valid TOML"))?,
             None => {
                 let loaded = config::load_file(&self.path, overlay(endpoint, thing, self.is_sample))?;
-                let toml = loaded.settings.to_secret_toml().map_err(|error| broken(&error))?;
-                toml.parse().map_err(|error| broken(&error))?
+                let toml = loaded.settings.to_secret_toml().map_err(|_| broken(&"it does not become TOML"))?;
+                toml.parse().map_err(|_| broken(&"it is no valid TOML"))?
             }
         };
         let aws = document.entry("aws").or_insert_with(|| {

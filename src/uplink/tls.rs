@@ -13,14 +13,15 @@ use std::time::{Duration, SystemTime};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
-use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 use x509_parser::time::ASN1Time;
 
+pub(super) use credential::is_legacy;
 pub use credential::{Credential, CredentialProblem};
 
 use crate::config::Aws;
+use crate::pem::{self, Wanted};
 
 /// What AWS IoT Core asks for on port 443 to tell MQTT from HTTPS (AWS IoT Core developer guide, protocols).
 const ALPN_ON_443: &[u8] = b"x-amzn-mqtt-ca";
@@ -55,11 +56,9 @@ pub fn load(aws: &Aws, now: SystemTime) -> Result<Credentials, CredentialProblem
     let Parts { roots: Some(roots), certificate: Some(certificate), private_key: Some(private_key) } = parts else {
         unreachable!("a part is missing only with a problem that prevents connecting");
     };
-    let unusable = |error: rustls::Error| CredentialProblem::Unusable {
-        credential: Credential::Certificate,
-        path: aws.certificate.clone(),
-        reason: error.to_string(),
-    };
+    // What is wrong with certificate or key was found above, so that this is for what nobody has thought of.
+    let unusable =
+        |_: rustls::Error| damaged(Credential::Certificate, &aws.certificate, pem::Fault::Content(Wanted::Certificate));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(certificate.chain, private_key))
@@ -95,7 +94,7 @@ fn read(aws: &Aws, now: SystemTime, provider: &CryptoProvider, problems: &mut Ve
     let certificate = read_certificate(&aws.certificate).map_err(&mut keep).ok();
     let private_key = read_private_key(&aws.private_key).map_err(&mut keep).ok();
     let roots = match &aws.root_ca {
-        Some(path) => read_roots(path),
+        Some(path) => read_roots(path, &mut keep),
         None => system_roots(),
     };
     let roots = roots.map_err(&mut keep).ok();
@@ -109,6 +108,9 @@ fn read(aws: &Aws, now: SystemTime, provider: &CryptoProvider, problems: &mut Ve
     {
         keep(problem);
     }
+    if is_legacy(&aws.endpoint) && (aws.root_ca.is_none() || roots.as_ref().is_some_and(are_amazons)) {
+        keep(CredentialProblem::LegacyEndpoint { endpoint: aws.endpoint.clone() });
+    }
     Parts { roots, certificate: certificate.map(|(certificate, _)| certificate), private_key }
 }
 
@@ -116,15 +118,8 @@ fn read_file(credential: Credential, path: &Path) -> Result<Vec<u8>, CredentialP
     fs::read(path).map_err(|source| CredentialProblem::Unreadable { credential, path: path.into(), source })
 }
 
-fn read_certificates(credential: Credential, path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialProblem> {
-    let text = read_file(credential, path)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<_, _>>()
-        .map_err(|error| unusable(credential, path, &error))?;
-    if certificates.is_empty() {
-        return Err(CredentialProblem::Empty { credential, path: path.into() });
-    }
-    Ok(certificates)
+fn damaged(credential: Credential, path: &Path, fault: pem::Fault) -> CredentialProblem {
+    CredentialProblem::Damaged { credential, path: path.into(), fault }
 }
 
 /// From when to when the client certificate is valid.
@@ -146,25 +141,26 @@ impl Validity {
 }
 
 fn read_certificate(path: &Path) -> Result<(ClientCertificate, Validity), CredentialProblem> {
-    let chain = read_certificates(Credential::Certificate, path)?;
-    let (_, own) =
-        X509Certificate::from_der(&chain[0]).map_err(|error| unusable(Credential::Certificate, path, &error))?;
+    let credential = Credential::Certificate;
+    let pem::Bundle { certificates: chain, fault } = pem::certificates(&read_file(credential, path)?);
+    if let Some(fault) = fault {
+        return Err(damaged(credential, path, fault));
+    }
+    let Ok((_, own)) = X509Certificate::from_der(&chain[0]) else {
+        return Err(damaged(credential, path, pem::Fault::Content(Wanted::Certificate)));
+    };
+    // rustls reads no older ones.
+    if own.version() != X509Version::V3 {
+        return Err(damaged(credential, path, pem::Fault::Version1));
+    }
     let validity = Validity { from: own.validity().not_before, until: own.validity().not_after };
     let expires = system_time(&validity.until);
     Ok((ClientCertificate { chain, expires }, validity))
 }
 
 fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CredentialProblem> {
-    const ENCRYPTED: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
     let credential = Credential::PrivateKey;
-    let text = read_file(credential, path)?;
-    if ENCRYPTED.iter().any(|mark| text.windows(mark.len()).any(|window| window == *mark)) {
-        return Err(CredentialProblem::EncryptedKey { path: path.into() });
-    }
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        pem::Error::NoItemsFound => CredentialProblem::Empty { credential, path: path.into() },
-        error => unusable(credential, path, &error),
-    })
+    pem::private_key(&read_file(credential, path)?).map_err(|fault| damaged(credential, path, fault))
 }
 
 fn check_pair(
@@ -173,43 +169,85 @@ fn check_pair(
     key: &PrivateKeyDer<'static>,
     provider: &CryptoProvider,
 ) -> Result<(), CredentialProblem> {
+    let path = &aws.certificate;
     let signing_key = provider
         .key_provider
         .load_private_key(key.clone_key())
-        .map_err(|error| unusable(Credential::PrivateKey, &aws.private_key, &error))?;
-    match CertifiedKey::new(certificate.chain.clone(), signing_key).keys_match() {
+        .map_err(|_| damaged(Credential::PrivateKey, &aws.private_key, pem::explain_key(key)))?;
+    let matches = |certificate: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![certificate.clone()], Arc::clone(&signing_key)).keys_match()
+    };
+    match matches(&certificate.chain[0]) {
         // Unknown: the key cannot tell its public half. The broker will.
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(CredentialProblem::KeyMismatch {
-            certificate: aws.certificate.clone(),
-            private_key: aws.private_key.clone(),
-        }),
-        Err(error) => Err(unusable(Credential::Certificate, &aws.certificate, &error)),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(if certificate.chain[1..].iter().any(|other| matches(other).is_ok()) {
+                CredentialProblem::Order { path: path.clone() }
+            } else if is_authority(&certificate.chain[0]) == Some(true) {
+                CredentialProblem::Authority { path: path.clone() }
+            } else {
+                CredentialProblem::KeyMismatch { certificate: path.clone(), private_key: aws.private_key.clone() }
+            })
+        }
+        Err(_) => Err(damaged(Credential::Certificate, path, pem::Fault::Content(Wanted::Certificate))),
     }
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, CredentialProblem> {
+/// Whether a certificate is one that others may be signed with. `None` if it does not say.
+fn is_authority(certificate: &CertificateDer<'_>) -> Option<bool> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let says = certificate.basic_constraints().ok()?.is_some_and(|constraints| constraints.value.ca);
+    // One that has signed itself is its own authority, and before version 3 nothing is said of it.
+    let may_be = certificate.version() != X509Version::V3 || certificate.issuer() == certificate.subject();
+    if !says && may_be { None } else { Some(says) }
+}
+
+fn read_roots(path: &Path, keep: &mut impl FnMut(CredentialProblem)) -> Result<RootCertStore, CredentialProblem> {
+    let credential = Credential::RootCa;
+    let pem::Bundle { certificates, mut fault } = pem::certificates(&read_file(credential, path)?);
     let mut roots = RootCertStore::empty();
-    let mut refused = None;
-    for certificate in read_certificates(Credential::RootCa, path)? {
-        refused = roots.add(certificate).err().or(refused);
+    if !certificates.is_empty() && certificates.iter().all(|one| is_authority(one) == Some(false)) {
+        keep(CredentialProblem::NoAuthority { path: path.into() });
     }
-    match refused {
+    for certificate in certificates {
+        if roots.add(certificate).is_err() {
+            fault = fault.or(Some(pem::Fault::Content(Wanted::Certificate)));
+        }
+    }
+    match fault {
+        Some(fault) if roots.is_empty() => Err(damaged(credential, path, fault)),
         // One of several that can't be used does not stand in the way of the others.
-        Some(error) if roots.is_empty() => Err(unusable(Credential::RootCa, path, &error)),
-        _ => Ok(roots),
+        Some(fault) => {
+            keep(CredentialProblem::PartlyDamaged { path: path.into(), fault });
+            Ok(roots)
+        }
+        None => Ok(roots),
     }
 }
 
 fn system_roots() -> Result<RootCertStore, CredentialProblem> {
+    use rustls_native_certs::ErrorKind;
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        let reason = found.errors.first().map_or("none is installed".into(), ToString::to_string);
+        let reason = match found.errors.first().map(|error| &error.kind) {
+            Some(ErrorKind::Io { inner, path }) => format!("{}: {inner}", path.display()),
+            // What it says of PEM quotes the file.
+            Some(_) => "what is there can't be read".to_owned(),
+            None => "none is installed".to_owned(),
+        };
         return Err(CredentialProblem::NoSystemRoots { reason });
     }
     Ok(roots)
+}
+
+/// Whether nobody but Amazon is trusted: "Amazon Root CA 1" to 4, and the one by which Starfield has signed those.
+fn are_amazons(roots: &RootCertStore) -> bool {
+    let names = ["Amazon Root CA", "Starfield Services Root Certificate Authority"];
+    let is_amazons =
+        |subject: &[u8]| names.iter().any(|name| subject.windows(name.len()).any(|window| window == name.as_bytes()));
+    roots.roots.iter().all(|root| is_amazons(&root.subject))
 }
 
 /// The key is for the owner, and a group that the administrator chose.
@@ -217,10 +255,6 @@ fn exposed_key(path: &Path) -> Option<CredentialProblem> {
     // A file that is not there is a problem already.
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
     (mode & 0o007 != 0).then(|| CredentialProblem::ExposedKey { path: path.into(), mode })
-}
-
-fn unusable(credential: Credential, path: &Path, reason: &dyn std::fmt::Display) -> CredentialProblem {
-    CredentialProblem::Unusable { credential, path: path.into(), reason: reason.to_string() }
 }
 
 fn system_time(time: &ASN1Time) -> SystemTime {

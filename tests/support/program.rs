@@ -85,7 +85,7 @@ impl Program {
     }
 
     /// What systemd is told up to what contains `part`.
-    fn notes_until(&mut self, part: &str) -> Vec<String> {
+    pub fn notes_until(&mut self, part: &str) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         let mut heard = Vec::new();
         loop {

@@ -25,14 +25,31 @@ pub(super) fn parse(text: &str) -> Result<Dict, SyntaxFault> {
 }
 
 fn syntax(text: &str, error: &serde_json::Error) -> SyntaxFault {
-    // serde_json counts lines from 1; 0 stands for "nowhere".
-    let line = Some(error.line()).filter(|line| *line > 0);
+    // serde_json counts lines from 1; 0 stands for "nowhere". A line break in a text is at the start of the next line.
+    let line = match (error.line(), error.column()) {
+        (0, _) => None,
+        (line @ 2.., 0) => Some(line - 1),
+        (line, _) => Some(line),
+    };
     let content = line.and_then(|line| text.lines().nth(line - 1)).map(str::trim).filter(|content| !content.is_empty());
-    let found = content.map_or("the end of the file".to_owned(), quote);
+    let found = content.map_or("the end of the file".to_owned(), |content| without_value(content, error.column()));
     let message = error.to_string();
     let why = message.split(" at line ").next().unwrap_or(&message);
     SyntaxFault { line, found, allowed: format!("this is no valid JSON: {why}") }
 }
+
+/// A line for people to find it by, without a value, which may be secret: the name at its start, or else the column.
+fn without_value(line: &str, column: usize) -> String {
+    let named = line.strip_prefix('"').and_then(|line| line.split_once('"'));
+    let is_name = |name: &str| name.len() <= LONGEST_NAME && name.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+    match named {
+        Some((name, rest)) if is_name(name) && rest.trim_start().starts_with(':') => format!("`\"{name}\": …`"),
+        _ => format!("something else in column {column}"),
+    }
+}
+
+/// Longer than the longest name of a key.
+const LONGEST_NAME: usize = 30;
 
 struct Strict;
 
@@ -104,6 +121,19 @@ mod tests {
     fn an_object_becomes_values() {
         let values = parse(r#"{"a": {"b": [1, -2, 0.5, true, null, "x"]}}"#).expect("valid");
         assert_eq!(values.len(), 1);
+    }
+
+    #[test]
+    fn a_syntax_error_shows_the_line_without_its_value() {
+        for (text, found) in [
+            ("{\n\"url\": \"http://robot:secret\n}", "`\"url\": …`"),
+            ("{\"url\": \"http://robot:secret\\q\"}", "something else in column"),
+            ("{\"a\": secret}", "something else in column"),
+        ] {
+            let fault = parse(text).expect_err(text);
+            assert!(fault.found.starts_with(found), "{fault:?}");
+            assert!(!format!("{fault:?}").contains("secret"), "{fault:?}");
+        }
     }
 
     #[test]

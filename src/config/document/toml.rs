@@ -4,7 +4,7 @@ use figment::value::{Dict, Value};
 use toml_edit::{ImDocument, Item, TableLike};
 
 use super::{Lines, SyntaxFault, line_of};
-use crate::config::problem::{key_part, quote};
+use crate::config::problem::key_part;
 
 /// Parses `text`. The depth is bounded by the parser.
 pub(super) fn parse(text: &str) -> Result<(Dict, Lines), SyntaxFault> {
@@ -17,13 +17,33 @@ pub(super) fn parse(text: &str) -> Result<(Dict, Lines), SyntaxFault> {
 fn syntax(text: &str, error: &toml_edit::TomlError) -> SyntaxFault {
     let line = error.span().map(|span| line_of(text.as_bytes(), span.start));
     let found = match line.and_then(|line| text.lines().nth(line - 1)) {
-        Some(content) => quote(content.trim()),
+        Some(content) => without_value(content.trim()),
         None => "no valid TOML".to_owned(),
     };
     // The parser's message may have several lines; a problem has two.
     let why = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let why: String = why.chars().take(LONGEST_REASON).collect();
     SyntaxFault { line, found, allowed: format!("this is no valid TOML: {why}") }
 }
+
+/// Longest message of the parser that is passed on, in characters: it may name a key.
+const LONGEST_REASON: usize = 160;
+
+/// A line for people to find it by, without a value, which may be secret: the key before it, or a table's header.
+fn without_value(line: &str) -> String {
+    let is_key = |part: &str| {
+        let may_be = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || " _-.[]".contains(c);
+        !part.is_empty() && part.len() <= LONGEST_KEY && part.chars().all(may_be)
+    };
+    match line.split_once('=') {
+        Some((key, _)) if is_key(key.trim_end()) => format!("`{} = …`", key.trim_end()),
+        None if is_key(line) && line.starts_with('[') => format!("`{line}`"),
+        _ => "a line that can't be read".to_owned(),
+    }
+}
+
+/// Longer than the longest header of a table.
+const LONGEST_KEY: usize = 40;
 
 struct Reader<'a> {
     text: &'a str,
@@ -117,9 +137,17 @@ mod tests {
     }
 
     #[test]
-    fn a_syntax_error_shows_the_line_as_it_stands() {
-        let fault = parse("a = 1\nb = = 2\n").expect_err("invalid");
-        assert_eq!((fault.line, fault.found.as_str()), (Some(2), "\"b = = 2\""));
-        assert!(!fault.allowed.contains('\n'), "{}", fault.allowed);
+    fn a_syntax_error_shows_the_line_without_its_value() {
+        for (line, found) in [
+            ("b = = 2", "`b = …`"),
+            ("url = \"http://robot:secret", "`url = …`"),
+            ("[[topics]", "`[[topics]`"),
+            ("MHcCAQEEIA4s==", "a line that can't be read"),
+            ("secret", "a line that can't be read"),
+        ] {
+            let fault = parse(&format!("a = 1\n{line}\n")).expect_err("invalid");
+            assert_eq!((fault.line, fault.found.as_str()), (Some(2), found));
+            assert!(!fault.allowed.contains('\n') && !fault.allowed.contains("secret"), "{}", fault.allowed);
+        }
     }
 }

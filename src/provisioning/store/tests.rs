@@ -107,7 +107,8 @@ fn check(disks: &Disks, cloud: &Cloud, context: &str) {
     let text = |files: &SimulatedFiles, name| {
         String::from_utf8(files.read(name).unwrap_or_else(|| panic!("{context}: no {name}"))).unwrap()
     };
-    let (key, certificate) = (Key::from_pem(&text(&disks.keys, KEY)).unwrap(), text(&disks.certificates, CERTIFICATE));
+    let (key, certificate) =
+        (Key::from_pem(text(&disks.keys, KEY).as_bytes()).unwrap(), text(&disks.certificates, CERTIFICATE));
     assert!(key.fits(&certificate), "{context}");
     assert_eq!(cloud.registered.values().collect::<Vec<_>>(), [&certificate], "{context}");
     let registered = disks.store().registered().unwrap().unwrap_or_else(|| panic!("{context}: no name"));
@@ -196,10 +197,17 @@ fn damaged_files_are_named() {
     put(&store.state, br#"{"state":"issued","ownership_token":"s3cret"#);
     let said = store.progress(&key, NOW).expect_err("half a file").to_string();
     assert!(said.contains("provisioning.json is damaged (line 1") && !said.contains("s3cret"), "{said}");
-    for content in [&b"no key"[..], b"\xff\xfe", b""] {
+    let flat = key.to_pem().replace('\n', "");
+    let secret = &flat[40..56];
+    for (content, words) in [
+        (&b"no key"[..], "holds no private key in PEM format"),
+        (b"\xff\xfe", "is UTF-16 text"),
+        (b"", "is empty"),
+        (flat.as_bytes(), "is damaged: its lines are run together"),
+    ] {
         put(&store.private_key, content);
         let said = store.key().expect_err("no key").to_string();
-        assert!(said.contains("robot.private.key cannot be used"), "{said}");
+        assert!(said.contains(&format!("robot.private.key {words}")) && !said.contains(secret), "{said}");
     }
 }
 

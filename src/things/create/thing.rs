@@ -3,7 +3,7 @@
 use super::Work;
 use crate::things::aws::Issued as FromAws;
 use crate::things::files::{self, PUBLIC, SECRET};
-use crate::things::keys::{Key, Request, mark};
+use crate::things::keys::{Key, Request, Unusable, mark};
 use crate::things::register::{Certificate, Issued, Origin, Thing};
 use crate::things::robot::RobotFiles;
 use crate::things::stop::Stop;
@@ -162,6 +162,6 @@ async fn join_groups(work: &Work, thing: &Thing) -> Result<(), Stop> {
     Ok(())
 }
 
-fn unusable(files: &RobotFiles, error: &dyn std::fmt::Display) -> Stop {
-    Stop::Failed(format!("the private key {} can't be used: {error}", files.private_key.display()))
+fn unusable(files: &RobotFiles, error: &Unusable) -> Stop {
+    Stop::Failed(format!("the private key {} {error}", files.private_key.display()))
 }

@@ -44,12 +44,17 @@ pub(super) fn adopt(value: &Value, directory: &Path) -> Result<Register, Stop> {
         let named = entry.as_object().filter(|object| object.len() == 1).and_then(|object| object.iter().next());
         let (name, entry) = named.ok_or_else(|| foreign("an entry has no name"))?;
         crate::things::cli::thing_name(name).map_err(|why| foreign(&format!("of the name {name:?}: {why}")))?;
-        let entry: Entry = Entry::deserialize(entry)
-            .map_err(|error| foreign(&format!("the entry of {name} is incomplete: {error}")))?;
+        // What serde says may quote the private key.
+        let entry: Entry = Entry::deserialize(entry).map_err(|_| {
+            foreign(&format!(
+                "the entry of {name} lacks certificateArn, certificateId, certificatePem or keyPair, or has something \
+                 else than text there"
+            ))
+        })?;
         // arn:aws:iot:REGION:ACCOUNT:cert/ID
         let parts: Vec<&str> = entry.certificate_arn.split(':').collect();
         let [_, _, _, region, account, _] = parts[..] else {
-            return Err(foreign(&format!("{:?} is no ARN", entry.certificate_arn)));
+            return Err(foreign(&format!("the certificateArn of {name} is no ARN")));
         };
         for (known, this) in [(&mut register.region, region), (&mut register.account, account)] {
             if known.get_or_insert_with(|| this.to_owned()) != this {

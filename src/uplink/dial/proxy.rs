@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::authority;
-use crate::config::Proxy;
+use crate::config::{Proxy, ProxyCredentials};
 
 /// Longest answer of a proxy that is read; a page that explains an error may be behind its head.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -40,16 +40,34 @@ pub(super) async fn tunnel(
     let target = authority(host, port);
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some(credentials) = &proxy.credentials {
-        let plain = format!("{}:{}", credentials.user, credentials.password);
-        request += &format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(plain));
+        request += &format!("Proxy-Authorization: Basic {}\r\n", encoded(credentials));
     }
     request += "\r\n";
     stream.write_all(request.as_bytes()).await?;
     let (code, reason) = answer(&mut stream).await?;
     match code {
         200..300 => Ok(stream),
-        _ => Err(ProxyFailure::Status { code, reason }),
+        _ => Err(ProxyFailure::Status { code, reason: in_short(&reason, proxy.credentials.as_ref()) }),
     }
+}
+
+/// Longest reason of a proxy that is passed on, in characters.
+const LONGEST_REASON: usize = 100;
+
+/// What a proxy says, without what it was told of who asks.
+fn in_short(reason: &str, credentials: Option<&ProxyCredentials>) -> String {
+    let mut reason = reason.to_owned();
+    if let Some(credentials) = credentials.filter(|credentials| !credentials.password.is_empty()) {
+        for secret in [encoded(credentials), credentials.password.clone()] {
+            reason = reason.replace(&secret, "…");
+        }
+    }
+    reason.chars().take(LONGEST_REASON).collect()
+}
+
+/// As the field Proxy-Authorization has it (RFC 7617).
+fn encoded(credentials: &ProxyCredentials) -> String {
+    STANDARD.encode(format!("{}:{}", credentials.user, credentials.password))
 }
 
 /// Reads the head of the answer and not a byte more: what follows is the tunnel's.

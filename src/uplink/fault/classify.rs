@@ -14,6 +14,7 @@ use crate::config::{Aws, Proxy};
 use crate::uplink::CONNECT_TIMEOUT;
 use crate::uplink::client::Failure;
 use crate::uplink::dial::{DialFailure, ProxyFailure, authority};
+use crate::uplink::tls::is_legacy;
 
 /// Whom the bridge talks to, for the sentences.
 #[derive(Debug, Clone, Copy)]
@@ -187,11 +188,29 @@ fn broker_certificate(error: &CertificateError, peer: Peer<'_>) -> Fault {
                 Some(path) => format!("the root CA {}", path.display()),
                 None => "any authority in the system's trust store".into(),
             };
-            (FaultKind::BrokerAuthorityUnknown, format!("the certificate of {endpoint} is not signed by {trusted}"))
+            // What the older endpoint shows is signed by an authority that nobody trusts any more.
+            let hint = if is_legacy(endpoint) { "; aws.endpoint has to be the one with -ats in its name" } else { "" };
+            let sentence = format!("the certificate of {endpoint} is not signed by {trusted}{hint}");
+            (FaultKind::BrokerAuthorityUnknown, sentence)
         }
         C::NotValidForName | C::NotValidForNameContext { .. } => {
             (FaultKind::BrokerNameMismatch, format!("the certificate that the broker shows is not for {endpoint}"))
         }
+        C::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
+            FaultKind::BrokerCertificateInvalid,
+            format!("the certificate of {endpoint} is an authority's; it has to show one of a server (CA:FALSE)"),
+        ),
+        C::Other(other) if other.to_string().contains("UnsupportedCertVersion") => (
+            FaultKind::BrokerCertificateInvalid,
+            format!(
+                "the certificate of {endpoint} is of X.509 version 1; it has to be of version 3, which an issuer makes \
+                 when it adds extensions such as the server's name"
+            ),
+        ),
+        C::InvalidPurpose | C::InvalidPurposeContext { .. } => (
+            FaultKind::BrokerCertificateInvalid,
+            format!("the certificate of {endpoint} is not one for servers (its extended key usage lacks serverAuth)"),
+        ),
         error => (FaultKind::BrokerCertificateInvalid, format!("the certificate of {endpoint} is not valid: {error}")),
     };
     Fault::new(kind, sentence)

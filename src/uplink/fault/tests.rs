@@ -357,7 +357,8 @@ async fn a_server_that_speaks_no_tls() {
 #[test]
 fn a_credential_problem() {
     let path = PathBuf::from("/etc/iot-bridge/certs/robot1.private.key");
-    let fault = Fault::from(CredentialProblem::EncryptedKey { path });
+    let private_key = PathBuf::from("/elsewhere");
+    let fault = Fault::from(CredentialProblem::KeyMismatch { certificate: path, private_key });
     assert_eq!(fault.kind, FaultKind::Credentials);
     assert!(fault.sentence.contains("/etc/iot-bridge/certs/robot1.private.key"), "{fault}");
 }

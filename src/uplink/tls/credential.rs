@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::pem;
 
 /// One of the files that `[aws]` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +23,6 @@ impl Credential {
             Credential::RootCa => "aws.root_ca",
         }
     }
-
-    fn content(self) -> &'static str {
-        match self {
-            Credential::Certificate | Credential::RootCa => "certificate",
-            Credential::PrivateKey => "private key",
-        }
-    }
 }
 
 impl fmt::Display for Credential {
@@ -40,40 +35,61 @@ impl fmt::Display for Credential {
     }
 }
 
-/// Something wrong with the files. Each message names the file and reads as a sentence without its full stop.
+/// Something wrong with the files. Each message names the file and reads as a sentence without its full stop. It is one
+/// line of at most 200 bytes and holds nothing of what is in the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialProblem {
     /// The file is not there or may not be read.
-    #[error("the {credential} {} cannot be read: {source}", path.display())]
+    #[error("the {credential} {} cannot be read: {source}", short(path))]
     Unreadable { credential: Credential, path: PathBuf, source: io::Error },
-    /// The file holds nothing of the kind, in PEM format.
-    #[error("the {credential} {} holds no {} in PEM format", path.display(), credential.content())]
-    Empty { credential: Credential, path: PathBuf },
-    /// What the file holds is damaged or of a kind that is not supported.
-    #[error("the {credential} {} cannot be used: {reason}", path.display())]
-    Unusable { credential: Credential, path: PathBuf, reason: String },
-    /// The private key needs a passphrase, which nobody is there to type.
-    #[error("the private key {} is encrypted; the bridge needs it without a passphrase", path.display())]
-    EncryptedKey { path: PathBuf },
-    /// The private key is that of another certificate.
+    /// The file holds nothing of the kind, or nothing that could be used.
+    #[error("the {credential} {} {fault}", short(path))]
+    Damaged { credential: Credential, path: PathBuf, fault: pem::Fault },
+    /// Some of the authorities can't be read.
+    #[error("the root CA {} {fault}; its other certificates are used", short(path))]
+    PartlyDamaged { path: PathBuf, fault: pem::Fault },
+    /// None of the certificates may sign others.
+    #[error("the root CA {} holds no authority's certificate, but one that an authority has issued", short(path))]
+    NoAuthority { path: PathBuf },
+    /// The client's own certificate does not come first.
     #[error(
-        "the private key {} does not belong to the client certificate {}",
-        private_key.display(),
-        certificate.display()
+        "the client certificate {} begins with another one than the client's own, which has to come first",
+        short(path)
     )]
+    Order { path: PathBuf },
+    /// The certificate is that of an authority, and the key is not.
+    #[error("the client certificate {} is an authority's certificate, not the client's own", short(path))]
+    Authority { path: PathBuf },
+    /// The private key is that of another certificate.
+    #[error("the private key {} does not belong to the client certificate {}", short(private_key), short(certificate))]
     KeyMismatch { certificate: PathBuf, private_key: PathBuf },
     /// The client certificate is not valid any more.
-    #[error("the client certificate {} expired on {on}", path.display())]
+    #[error("the client certificate {} expired on {on}", short(path))]
     Expired { path: PathBuf, on: String },
     /// The client certificate is not valid yet, by the robot's clock.
-    #[error("the client certificate {} is not valid before {from}; is the clock right?", path.display())]
+    #[error("the client certificate {} is not valid before {from}; is the clock right?", short(path))]
     NotYetValid { path: PathBuf, from: String },
     /// There is no `root_ca`, and the system trusts nobody.
     #[error("the system's trust store holds no certificate ({reason})")]
     NoSystemRoots { reason: String },
     /// Every user of the robot may read, change or replace the private key.
-    #[error("the private key {} is open to every user (mode {mode:04o}); chmod o= closes it", path.display())]
+    #[error("the private key {} is open to every user (mode {mode:04o}); chmod o= closes it", short(path))]
     ExposedKey { path: PathBuf, mode: u32 },
+    /// AWS IoT Core's older endpoint, whose authority is not among those that are trusted.
+    #[error("the endpoint {endpoint} is the one without -ats, which Amazon's root CAs have not signed")]
+    LegacyEndpoint { endpoint: String },
+}
+
+/// Longest path in a sentence, in characters; of a longer one the end is shown.
+const LONGEST_PATH: usize = 60;
+
+/// `path` for a sentence.
+fn short(path: &Path) -> String {
+    let shown: String = path.display().to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    match shown.char_indices().rev().nth(LONGEST_PATH - 1) {
+        Some((from, _)) if from > 0 => format!("…{}", &shown[from..]),
+        _ => shown,
+    }
 }
 
 impl CredentialProblem {
@@ -81,31 +97,64 @@ impl CredentialProblem {
     pub fn key(&self) -> &'static str {
         use CredentialProblem as P;
         match self {
-            P::Unreadable { credential, .. } | P::Empty { credential, .. } | P::Unusable { credential, .. } => {
-                credential.key()
+            P::Unreadable { credential, .. } | P::Damaged { credential, .. } => credential.key(),
+            P::KeyMismatch { .. } | P::ExposedKey { .. } => Credential::PrivateKey.key(),
+            P::Expired { .. } | P::NotYetValid { .. } | P::Order { .. } | P::Authority { .. } => {
+                Credential::Certificate.key()
             }
-            P::EncryptedKey { .. } | P::KeyMismatch { .. } | P::ExposedKey { .. } => Credential::PrivateKey.key(),
-            P::Expired { .. } | P::NotYetValid { .. } => Credential::Certificate.key(),
-            P::NoSystemRoots { .. } => Credential::RootCa.key(),
+            P::NoSystemRoots { .. } | P::PartlyDamaged { .. } | P::NoAuthority { .. } => Credential::RootCa.key(),
+            P::LegacyEndpoint { .. } => "aws.endpoint",
         }
     }
 
     /// What has to be so instead.
-    pub fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> String {
         use CredentialProblem as P;
         match self {
             P::Unreadable { .. } => "the service has to be able to read this file",
-            P::Empty { .. } | P::Unusable { .. } => "allowed is a file in PEM format, as AWS IoT Core issues it",
-            P::EncryptedKey { .. } => "allowed is a key without a passphrase, which only the service can read",
+            P::Damaged { fault: pem::Fault::Encrypted, .. } => {
+                "allowed is a key without a passphrase, which only the service can read"
+            }
+            P::Damaged { .. } => "allowed is a file in PEM format, as AWS IoT Core issues it",
+            P::PartlyDamaged { .. } => "allowed is a file of which every certificate can be read",
+            P::NoAuthority { .. } => "allowed are the authorities that sign the broker's certificate",
+            P::Order { .. } | P::Authority { .. } => {
+                "allowed is the certificate of the private key, and behind it those of its issuers"
+            }
             P::KeyMismatch { .. } => "the two have to be made for each other",
             P::Expired { .. } | P::NotYetValid { .. } => "the certificate has to be valid now",
             P::NoSystemRoots { .. } => "install ca-certificates, or set aws.root_ca",
             P::ExposedKey { .. } => "only the service, and at most its group, may read the key",
+            P::LegacyEndpoint { endpoint } => {
+                return format!("allowed is {:?}, as `{DESCRIBE_ENDPOINT}` tells it", with_ats(endpoint));
+            }
         }
+        .to_owned()
     }
 
-    /// Whether there can be no connection because of it. An exposed key is for `check` to refuse; it would connect.
+    /// Whether there can be no connection because of it. What is not sure to prevent one is for `check` to refuse.
     pub fn prevents_connecting(&self) -> bool {
-        !matches!(self, CredentialProblem::ExposedKey { .. })
+        use CredentialProblem as P;
+        !matches!(
+            self,
+            P::ExposedKey { .. } | P::PartlyDamaged { .. } | P::NoAuthority { .. } | P::LegacyEndpoint { .. }
+        )
     }
+}
+
+/// Tells an account's endpoint.
+const DESCRIBE_ENDPOINT: &str = "aws iot describe-endpoint --endpoint-type iot:Data-ATS";
+
+/// Whether `endpoint` is an account's endpoint of AWS IoT Core whose certificate is signed by an authority that is no
+/// longer trusted, as `describe-endpoint` tells it without an `--endpoint-type`. ("Server authentication" in the developer
+/// guide. In China the other one has `.ats.` in its name.)
+pub fn is_legacy(endpoint: &str) -> bool {
+    let endpoint = endpoint.to_ascii_lowercase();
+    let Some((account, rest)) = endpoint.split_once('.') else { return false };
+    rest.starts_with("iot.") && rest.ends_with(".amazonaws.com") && !account.ends_with("-ats")
+}
+
+/// The endpoint of the same account that Amazon's authorities have signed.
+fn with_ats(endpoint: &str) -> String {
+    endpoint.replacen('.', "-ats.", 1)
 }

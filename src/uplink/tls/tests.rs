@@ -6,6 +6,7 @@ use rcgen::KeyPair;
 use tempfile::TempDir;
 
 use super::*;
+use crate::pem::leaks::{Needles, damaged};
 use crate::uplink::certificates::{Authority, Identity, Valid};
 
 /// Certificate, key and root CA in a directory of their own, all in order.
@@ -115,12 +116,15 @@ fn names_a_file_that_holds_something_else() {
 
     let files = Files::new();
     fs::write(&files.aws.private_key, fs::read(&files.aws.certificate).unwrap()).unwrap();
-    let expected = format!("the private key {} holds no private key in PEM format", files.path("robot1.private.key"));
-    assert_eq!(files.only_problem(), expected);
+    let path = files.path("robot1.private.key");
+    assert_eq!(
+        files.only_problem(),
+        format!("the private key {path} holds a certificate, where a private key belongs")
+    );
 
     let files = Files::new();
     fs::write(files.aws.root_ca.as_ref().unwrap(), "").unwrap();
-    let expected = format!("the root CA {} holds no certificate in PEM format", files.path("rootCA.crt"));
+    let expected = format!("the root CA {} is empty", files.path("rootCA.crt"));
     assert_eq!(files.only_problem(), expected);
 }
 
@@ -128,14 +132,215 @@ fn names_a_file_that_holds_something_else() {
 fn names_a_damaged_certificate() {
     let files = Files::new();
     let damaged = "-----BEGIN CERTIFICATE-----\nMAEC\n-----END CERTIFICATE-----\n";
+    let words = "is damaged: its text is PEM, but what that stands for is no certificate";
     fs::write(&files.aws.certificate, damaged).unwrap();
-    let expected = format!("the client certificate {} cannot be used: ", files.path("robot1.cert.pem"));
-    assert!(files.only_problem().starts_with(&expected), "{}", files.only_problem());
+    assert_eq!(files.only_problem(), format!("the client certificate {} {words}", files.path("robot1.cert.pem")));
 
     let files = Files::new();
     fs::write(files.aws.root_ca.as_ref().unwrap(), damaged).unwrap();
-    let expected = format!("the root CA {} cannot be used: ", files.path("rootCA.crt"));
-    assert!(files.only_problem().starts_with(&expected), "{}", files.only_problem());
+    assert_eq!(files.only_problem(), format!("the root CA {} {words}", files.path("rootCA.crt")));
+}
+
+/// Whatever happens to a file, what is said of it is one line of at most 200 bytes with nothing of the file in it.
+#[test]
+fn nothing_of_a_file_is_said() {
+    let mut files = Files::new();
+    let deep = files.directory.path().join("a-directory-with-a-long-name".repeat(4));
+    fs::create_dir(&deep).unwrap();
+    for path in [&mut files.aws.certificate, &mut files.aws.private_key, files.aws.root_ca.as_mut().unwrap()] {
+        let to = deep.join(path.file_name().unwrap());
+        fs::rename(&path, &to).unwrap();
+        *path = to;
+    }
+    for path in [&files.aws.certificate, &files.aws.private_key, files.aws.root_ca.as_ref().unwrap()] {
+        let sound = fs::read_to_string(path).unwrap();
+        let needles = Needles::of_pem(&sound);
+        let mut named = 0;
+        for (name, damaged) in damaged(&sound) {
+            fs::write(path, damaged).unwrap();
+            let found = inspect(&files.aws, SystemTime::now()).problems;
+            named += found.len();
+            for said in found.iter().chain(&load(&files.aws, SystemTime::now()).err()) {
+                let text = format!("{said}; {}; {said:?}", said.remedy());
+                assert_eq!(needles.found_in(&text), None, "{name}: {text}");
+                let said = said.to_string();
+                assert!(said.len() <= 200 && !said.contains('\n'), "{name}: {} bytes: {said}", said.len());
+            }
+        }
+        assert!(named >= 21, "{named}");
+        fs::write(path, sound).unwrap();
+    }
+}
+
+/// Each kind of key that can't be used has a sentence that says what it is.
+#[test]
+fn names_a_key_that_is_not_supported() {
+    let files = Files::new();
+    let path = files.path("robot1.private.key");
+    let new = |arguments: &[&str]| openssl(&[&["genpkey"], arguments].concat(), "");
+    let curve = |name: &str| new(&["-algorithm", "EC", "-pkeyopt", &format!("ec_paramgen_curve:{name}")]);
+    let rsa = new(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
+    let p256 = curve("P-256");
+    let traditional = |key: &str| openssl(&["pkey", "-traditional"], key);
+    let allowed = "allowed are RSA from 2048 bits on, and the curves P-256 and P-384";
+    let mislabelled = |format, says, should_say| {
+        format!("holds a {format} key under the label {says}; its first and last line have to say {should_say}")
+    };
+    for (key, words) in [
+        (curve("P-521"), format!("is a key for the curve P-521; {allowed}")),
+        (traditional(&curve("P-521")), format!("is a key for the curve P-521; {allowed}")),
+        (curve("secp256k1"), format!("is a key for the curve secp256k1; {allowed}")),
+        (traditional(&curve("secp256k1")), format!("is a key for the curve secp256k1; {allowed}")),
+        (curve("secp224r1"), format!("is a key for the curve P-224; {allowed}")),
+        (curve("brainpoolP256r1"), format!("is a key of a kind that is not supported; {allowed}")),
+        (
+            new(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"]),
+            "is an RSA key of 1024 bits; allowed are 2048 to 4096".into(),
+        ),
+        (
+            traditional(&new(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"])),
+            "is an RSA key of 1024 bits; allowed are 2048 to 4096".into(),
+        ),
+        (new(&["-algorithm", "ED448"]), format!("is an Ed448 key; {allowed}")),
+        (new(&["-algorithm", "X25519"]), format!("is an X25519 key; {allowed}")),
+        (new(&["-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"]), format!("is an RSA-PSS key; {allowed}")),
+        (rsa.replace("PRIVATE", "RSA PRIVATE"), mislabelled("PKCS#8", "RSA PRIVATE KEY", "PRIVATE KEY")),
+        (p256.replace("PRIVATE", "EC PRIVATE"), mislabelled("PKCS#8", "EC PRIVATE KEY", "PRIVATE KEY")),
+        (
+            traditional(&rsa).replace("RSA PRIVATE", "PRIVATE"),
+            mislabelled("PKCS#1 (RSA)", "PRIVATE KEY", "RSA PRIVATE KEY"),
+        ),
+        (
+            traditional(&p256).replace("EC PRIVATE", "PRIVATE"),
+            mislabelled("SEC 1 (EC)", "PRIVATE KEY", "EC PRIVATE KEY"),
+        ),
+        (openssl(&["pkey", "-pubout"], &rsa), "holds a public key, where a private key belongs".into()),
+        (
+            openssl(&["pkcs8", "-topk8", "-passout", "pass:secret"], &rsa),
+            "is encrypted; the bridge needs it without a passphrase".into(),
+        ),
+        (
+            openssl(&["pkey", "-traditional", "-aes128", "-passout", "pass:secret"], &rsa),
+            "is encrypted; the bridge needs it without a passphrase".into(),
+        ),
+        (
+            fs::read_to_string(&files.aws.certificate).unwrap(),
+            "holds a certificate, where a private key belongs".into(),
+        ),
+    ] {
+        fs::write(&files.aws.private_key, key).unwrap();
+        assert_eq!(files.only_problem(), format!("the private key {path} {words}"));
+    }
+}
+
+/// A chain in the wrong order, an authority's certificate in the client's place, one of version 1 and one that only
+/// OpenSSL reads are named as what they are.
+#[test]
+fn names_a_certificate_that_is_not_the_clients() {
+    let files = Files::new();
+    let path = files.path("robot1.cert.pem");
+    let own = fs::read_to_string(&files.aws.certificate).unwrap();
+    let said = |pem: &str| {
+        fs::write(&files.aws.certificate, pem).unwrap();
+        files.only_problem()
+    };
+    assert_eq!(
+        said(&format!("{}{own}", files.authority.pem)),
+        format!("the client certificate {path} begins with another one than the client's own, which has to come first")
+    );
+    assert_eq!(
+        said(&files.authority.pem),
+        format!("the client certificate {path} is an authority's certificate, not the client's own")
+    );
+    let trusted = openssl(&["x509", "-trustout"], &own);
+    assert!(
+        said(&trusted).starts_with(&format!("the client certificate {path} begins with BEGIN TRUSTED CERTIFICATE"))
+    );
+
+    let key = files.aws.private_key.to_str().unwrap();
+    let request = openssl(&["req", "-new", "-key", key, "-subj", "/CN=robot1"], "");
+    let first = openssl(&["x509", "-req", "-signkey", key], &request);
+    assert_eq!(
+        said(&first),
+        format!(
+            "the client certificate {path} is an X.509 certificate of version 1; allowed is version 3, which an issuer \
+             makes when it adds extensions"
+        )
+    );
+    fs::write(&files.aws.certificate, format!("{own}{}", files.authority.pem)).unwrap();
+    load(&files.aws, SystemTime::now()).unwrap();
+}
+
+/// What is wrong with the authorities, but may not stand in the way of a connection, is for `check` to tell.
+#[test]
+fn names_doubtful_authorities() {
+    let files = Files::new();
+    let root_ca = files.aws.root_ca.clone().unwrap();
+    let path = root_ca.display().to_string();
+    let said = |pem: &str| {
+        fs::write(&root_ca, pem).unwrap();
+        load(&files.aws, SystemTime::now()).unwrap();
+        let problems = inspect(&files.aws, SystemTime::now()).problems;
+        problems.iter().map(|problem| (problem.key(), problem.to_string())).collect::<Vec<_>>()
+    };
+    let own = fs::read_to_string(&files.aws.certificate).unwrap();
+    let no_authority =
+        format!("the root CA {path} holds no authority's certificate, but one that an authority has issued");
+    assert_eq!(said(&own), [("aws.root_ca", no_authority)]);
+    // A broker's certificate that has signed itself is its own authority.
+    let itself = files.directory.path().join("itself.key");
+    let itself = [
+        "req",
+        "-x509",
+        "-nodes",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-subj",
+        "/CN=broker",
+        "-addext",
+        "basicConstraints=CA:FALSE",
+        "-keyout",
+        itself.to_str().unwrap(),
+    ];
+    assert_eq!(said(&openssl(&itself, "")), []);
+
+    let good = files.authority.pem.replace('\r', "");
+    let bad = good.replacen("MII", "*", 1);
+    let line = good.lines().count() + 2;
+    let partly = format!("the root CA {path} is damaged: line {line} is no base64; its other certificates are used");
+    assert_eq!(said(&format!("{good}{bad}")), [("aws.root_ca", partly)]);
+}
+
+/// AWS IoT Core's endpoint without `-ats` is signed by an authority that neither Amazon's root CAs nor today's systems
+/// trust; with another root CA somebody has thought of that.
+#[test]
+fn names_an_endpoint_without_ats() {
+    let mut files = Files::new();
+    let own = files.aws.root_ca.clone().unwrap();
+    let amazons = files.directory.path().join("AmazonRootCA1.pem");
+    fs::write(&amazons, Authority::new("Amazon Root CA 1").pem).unwrap();
+    for (endpoint, root_ca, named) in [
+        ("a1b2c3.iot.eu-west-1.amazonaws.com", Some(&amazons), true),
+        ("a1b2c3.iot.eu-west-1.amazonaws.com", None, true),
+        ("a1b2c3.iot.eu-west-1.amazonaws.com", Some(&own), false),
+        ("a1b2c3-ats.iot.eu-west-1.amazonaws.com", Some(&amazons), false),
+        ("a1b2c3.ats.iot.cn-north-1.amazonaws.com.cn", Some(&amazons), false),
+        ("localhost", Some(&amazons), false),
+    ] {
+        (files.aws.endpoint, files.aws.root_ca) = (endpoint.into(), root_ca.cloned());
+        let problems = inspect(&files.aws, SystemTime::now()).problems;
+        assert_eq!(problems.len(), usize::from(named), "{endpoint}: {problems:?}");
+        if let [problem] = &problems[..] {
+            assert_eq!(problem.key(), "aws.endpoint");
+            let said = format!("{problem}; {}", problem.remedy());
+            assert!(
+                said.contains("without -ats") && said.contains("\"a1b2c3-ats.iot.eu-west-1.amazonaws.com\""),
+                "{said}"
+            );
+        }
+    }
 }
 
 #[test]
