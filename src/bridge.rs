@@ -105,12 +105,12 @@ pub async fn run(
             name = provisioned(&mut uplink_state), if is_provisioning => {
                 is_provisioning = false;
                 if let Some(name) = name {
-                    renewal.look(&settings.aws).await;
+                    renewal.look().await;
                     configured.name_thing(&name, &ros);
                 }
             }
             Some(settings) = reloads.recv() => {
-                renewal.ask_if_changed(&settings.aws).await;
+                renewal.ask_if_changed().await;
                 configured.reload(settings, &ros);
                 systemd::ready();
             }

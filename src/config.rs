@@ -26,6 +26,7 @@
 mod build;
 mod credentials;
 mod document;
+mod endpoint;
 mod environment;
 mod keys;
 mod kind;
@@ -35,6 +36,7 @@ mod origins;
 mod planned;
 mod problem;
 mod proxy;
+mod ros_environment;
 mod ros_names;
 mod sample;
 mod settings;

@@ -123,11 +123,15 @@ pub struct Bundle {
     pub fault: Option<Fault>,
 }
 
+/// The end of a block and the beginning of the next in one line.
+const JOINED: &[u8] = b"----------BEGIN ";
+
 /// Reads every certificate in `text`.
 pub fn certificates(text: &[u8]) -> Bundle {
     let text = without_mark(text);
     let mut bundle = Bundle::default();
-    let mut is_damaged = false;
+    // Where files were put together of which one does not end with a line break, what follows would be overlooked.
+    let mut is_damaged = text.windows(JOINED.len()).any(|window| window == JOINED);
     for certificate in CertificateDer::pem_slice_iter(text) {
         match certificate {
             Ok(certificate) => bundle.certificates.push(certificate),

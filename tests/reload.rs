@@ -171,3 +171,65 @@ async fn a_new_certificate_is_taken() {
     }
     assert_eq!(program.terminate().code(), Some(0));
 }
+
+/// A reload with certificates that can't be used, or that are half replaced, says so and keeps the connection; mended, they
+/// are taken. Files that only a restart brings into force change nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_certificates_leave_the_connection_alone() {
+    let mut stage = Stage::set().await;
+    let config = stage.configure(&format!("{QUICK}{}", entry("/numbers", "")));
+    let mut program = Program::start(&config);
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/numbers", 100);
+    Robot::await_subscriber(&publisher);
+    program.await_note("STATUS=Connected.");
+    let (certificate, key) = (stage.files.certificate.clone(), stage.files.private_key.clone());
+    let (first_certificate, first_key) = (read(&certificate), read(&key));
+    let expired = stage.authority.issue(&["robot1"], Valid::NoLonger);
+    let other = stage.authority.issue(&["robot1"], Valid::Now);
+    let not_yet = stage.authority.issue(&["robot1"], Valid::NotYet);
+    let root_ca = read(&stage.root_ca());
+    for (number, (pem, private, authority, words)) in [
+        ("garbage", &first_key[..], &root_ca[..], "robot1.cert.pem holds no certificate"),
+        (&first_certificate, &other.private_key, &root_ca, "robot1.private.key does not belong to"),
+        (&expired.certificate, &expired.private_key, &root_ca, "robot1.cert.pem expired on"),
+        (&not_yet.certificate, &not_yet.private_key, &root_ca, "robot1.cert.pem is not valid before"),
+        (&first_certificate, &first_key, "", "rootCA.crt is empty"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        std::fs::write(&certificate, pem).unwrap();
+        std::fs::write(&key, private).unwrap();
+        std::fs::write(stage.root_ca(), authority).unwrap();
+        program.reload();
+        let line = program.await_log(words);
+        assert!(line.contains("ERROR") && line.contains("The certificates are not reloaded: the "), "{line}");
+        publish(&publisher, numbered(number));
+        assert_eq!(number_in(&stage.observer.next().await.1), number);
+        let connection = program.report().connection;
+        assert_eq!((connection.connections, connection.failures.len()), (1, 0), "{words}");
+    }
+    // As they were: nothing to do.
+    std::fs::write(stage.root_ca(), root_ca).unwrap();
+    program.reload();
+    assert_eq!(program.log_lines("The certificates have changed"), Vec::<String>::new());
+    other.write(stage.directory.path(), "robot1");
+    program.reload();
+    program.await_report(|report| report.connection.connections == 2);
+
+    let elsewhere = stage.authority.issue(&["robot1"], Valid::Now).write(stage.directory.path(), "elsewhere");
+    let text = read(&config).replace(certificate.to_str().unwrap(), elsewhere.certificate.to_str().unwrap());
+    std::fs::write(&config, text).unwrap();
+    program.reload();
+    program.await_log("[aws] has changed, which a restart");
+    publish(&publisher, numbered(7));
+    assert_eq!(number_in(&stage.observer.next().await.1), 7);
+    assert_eq!(program.log_lines("The certificates have changed").len(), 1);
+    assert_eq!(program.report().connection.connections, 2);
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
+fn read(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}

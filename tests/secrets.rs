@@ -240,7 +240,9 @@ fn nothing_of_a_value_is_said() {
         fs::write(&robot.config, &sound).unwrap();
         says_nothing(url, &[("IOT_BRIDGE_MQTT__PROXY__URL", url)]);
         says_nothing(url, &[("IOT_BRIDGE_MQTT__PROXY", url)]);
-        says_nothing(url, &[("IOT_BRIDGE_AWS__ENDPOINT", url)]);
+        if url.contains(':') {
+            says_nothing(url, &[("IOT_BRIDGE_AWS__ENDPOINT", url)]);
+        }
     }
     let old = format!("private_key = {:?}", robot.file("robot1.private.key"));
     for text in [

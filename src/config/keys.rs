@@ -5,9 +5,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustls_pki_types::ServerName;
-
 use super::credentials::CREDENTIALS_DIRECTORY;
+use super::endpoint::check_endpoint;
 use super::kind::Kind;
 use super::problem::is_key_material;
 use super::proxy::Proxy;
@@ -249,7 +248,7 @@ pub(super) fn is_secret(key: &str) -> bool {
     key == "mqtt.proxy.url" || key.starts_with("aws.provisioning.parameters.")
 }
 
-fn check_text(text: &str) -> Result<(), String> {
+pub(super) fn check_text(text: &str) -> Result<(), String> {
     if text.trim().is_empty() { Err("it can't be empty".into()) } else { Ok(()) }
 }
 
@@ -288,27 +287,6 @@ fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn check_endpoint(endpoint: &str) -> Result<(), String> {
-    check_text(endpoint)?;
-    let example = "such as \"a1b2c3d4-ats.iot.us-west-2.amazonaws.com\"";
-    if let Some((_, rest)) = endpoint.split_once("://") {
-        let host = rest.split(['/', ':']).next().unwrap_or(rest);
-        return Err(format!("allowed is the host name alone, without a scheme: {host:?}"));
-    }
-    if endpoint.parse::<std::net::Ipv6Addr>().is_err()
-        && let Some((host, port)) = endpoint.split_once(':')
-    {
-        if port.parse::<u16>().is_err() {
-            return Err(format!("allowed is the host name alone, {example}"));
-        }
-        return Err(format!("allowed is the host name alone: {host:?}; the port {port:?} belongs in `port`"));
-    }
-    if endpoint.contains('/') {
-        return Err(format!("allowed is the host name alone, without a path, {example}"));
-    }
-    ServerName::try_from(endpoint).map(|_| ()).map_err(|_| format!("allowed is a host name {example}"))
-}
-
 /// Longest client id and thing name, in bytes ("AWS IoT Core message broker and protocol limits and quotas").
 const LONGEST_NAME: usize = 128;
 
@@ -320,6 +298,11 @@ fn check_client_id(id: &str) -> Result<(), String> {
 }
 
 fn check_thing(name: &str) -> Result<(), String> {
+    // arn:aws:iot:REGION:ACCOUNT:thing/NAME
+    if let Some((_, thing)) = name.split_once(":thing/").filter(|_| name.starts_with("arn:")) {
+        check_thing(thing)?;
+        return Err(format!("this is the thing's ARN; allowed is its name alone, {thing:?}"));
+    }
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_thing_character) {
         return Err(format!("allowed are 1 to {LONGEST_NAME} letters, digits, `:`, `_` and `-`"));
     }
@@ -353,28 +336,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_host_names() {
-        for good in ["a1b2c3d4-ats.iot.us-west-2.amazonaws.com", "localhost", "127.0.0.1", "::1", "mosquitto_1"] {
-            assert_eq!(check_endpoint(good), Ok(()), "{good}");
-        }
-        for (bad, word) in [
-            ("", "empty"),
-            ("https://x.iot.eu-west-1.amazonaws.com/", "\"x.iot.eu-west-1.amazonaws.com\""),
-            ("mqtts://host:8883", "\"host\""),
-            ("host:8883", "`port`"),
-            ("host/path", "path"),
-            ("two words", "host name"),
-            ("-dash-", "host name"),
-        ] {
-            let allowed = check_endpoint(bad).expect_err(bad);
-            assert!(allowed.contains(word), "{bad}: {allowed}");
-        }
-    }
-
-    #[test]
     fn names_of_things_and_client_ids_are_as_aws_takes_them() {
         assert!(check_thing("Robot:1_a-b").is_ok());
         assert!(check_thing("robot 1").is_err());
+        let arn = check_thing("arn:aws:iot:eu-west-1:123456789012:thing/robot1").expect_err("an ARN");
+        assert_eq!(arn, "this is the thing's ARN; allowed is its name alone, \"robot1\"");
         assert!(check_thing(&"x".repeat(129)).is_err());
         assert!(check_client_id("robot 1").is_ok());
         assert!(check_client_id(&"ü".repeat(65)).is_err());

@@ -13,6 +13,7 @@ use super::keys;
 use super::kind::{Kind, shape};
 use super::origins::{Origin, Origins};
 use super::problem::{Problem, Problems};
+use super::ros_environment;
 use super::sample;
 use super::settings::{Settings, Topic};
 use super::walk::{Report, walk};
@@ -37,7 +38,8 @@ pub struct Loaded {
 /// Loads the configuration from `path`, or from [`DEFAULT_DIRECTORY`].
 ///
 /// `environment` is [`std::env::vars_os`]; CREDENTIALS_DIRECTORY in it is where paths that begin with
-/// [`CREDENTIALS_DIRECTORY`](super::CREDENTIALS_DIRECTORY) lead, without it they stay as they are. Nothing but the configuration's own files is looked at: whether certificates
+/// [`CREDENTIALS_DIRECTORY`](super::CREDENTIALS_DIRECTORY) lead, without it they stay as they are. What is wrong with
+/// ROS's own variables is told as well. Nothing but the configuration's own files is looked at: whether certificates
 /// exist is for whoever uses them.
 ///
 /// # Errors
@@ -47,9 +49,19 @@ pub fn load(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Problems> {
-    match path {
+    let environment: Vec<_> = environment.into_iter().collect();
+    let of_ros = ros_environment::problems(&environment);
+    let loaded = match path {
         Some(path) => load_file(path, environment),
         None => load_directory(Path::new(DEFAULT_DIRECTORY), environment),
+    };
+    match loaded {
+        Ok(loaded) if of_ros.is_empty() => Ok(loaded),
+        Ok(loaded) => Err(Problems { credentials: Some(Box::new(loaded.credentials)), ..Problems::new(of_ros) }),
+        Err(mut problems) => {
+            problems.found.extend(of_ros);
+            Err(problems)
+        }
     }
 }
 
@@ -210,7 +222,16 @@ fn misshapen(document: &mut Document, origin: &Origin) -> Vec<Problem> {
             _ => false,
         });
         if let Some(value) = wrong {
-            problems.push(origin.problem(key.name, shape(value).to_owned(), key.kind.allowed()));
+            let allowed = match (key.kind, value) {
+                (Kind::Tables(_), Value::Dict(..)) => {
+                    format!(
+                        "allowed is a list of tables, each under a header in double square brackets: [[{}]]",
+                        key.name
+                    )
+                }
+                (kind, _) => kind.allowed(),
+            };
+            problems.push(origin.problem(key.name, shape(value).to_owned(), allowed));
             document.values.remove(key.name);
         }
     }

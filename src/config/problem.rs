@@ -106,13 +106,19 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// `text` with stars in the place of the password, if it holds a URL that has one, be it with mistakes: whatever stands
-/// between a colon and the last `@`.
+/// between a colon and the last `@`, or, where there is none, behind a colon that no port follows.
 fn without_password(text: &str) -> Cow<'_, str> {
     let user = text.find("://").map_or(0, |scheme| scheme + "://".len());
     match (text[user..].find(':').map(|colon| user + colon + 1), text.rfind('@')) {
         (Some(from), Some(to)) if from <= to => format!("{}***{}", &text[..from], &text[to..]).into(),
+        (Some(from), None) if user > 0 && !is_port(&text[from..]) => format!("{}***", &text[..from]).into(),
         _ => text.into(),
     }
+}
+
+/// Whether `text` begins with the number of a port, and nothing else up to a slash.
+fn is_port(text: &str) -> bool {
+    text.split('/').next().is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 /// From so many characters in a row on, text of capitals, small letters and digits may be a key in base64: no name is as
@@ -202,6 +208,7 @@ mod tests {
             let quoted = quote(text);
             assert!(quoted.contains("***@proxy") && !quoted.contains("et@"), "{quoted}");
         }
+        assert_eq!(quote("http://robot:secret"), "\"http://robot:***\"");
         assert_eq!(quote("http://proxy:3128"), "\"http://proxy:3128\"");
         assert_eq!(quote("a@b:c"), "\"a@b:c\"");
     }

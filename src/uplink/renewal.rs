@@ -5,33 +5,49 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::Aws;
+use crate::provisioning::{self, Standing};
 
-/// Knows what certificate, key and authorities were when it was last asked.
+/// Knows what certificate, key and authorities were when they were last taken.
 #[derive(Debug)]
 pub struct Renewal {
     asked: Arc<AtomicBool>,
+    /// The configuration in force: other files take a restart.
+    aws: Aws,
     seen: u64,
 }
 
 impl Renewal {
     pub(super) async fn new(aws: &Aws, asked: Arc<AtomicBool>) -> Self {
-        Renewal { asked, seen: digest(aws).await }
+        Renewal { asked, aws: aws.clone(), seen: digest(aws).await }
     }
 
     /// The files have become what they are by the bridge's own doing.
-    pub async fn look(&mut self, aws: &Aws) {
-        self.seen = digest(aws).await;
+    pub async fn look(&mut self) {
+        self.seen = digest(&self.aws).await;
     }
 
-    /// Has the uplink disconnect and connect with the files of `aws`, if what is in them is not what was in them before.
-    /// Publishes in flight are sent again. Without a connection there is nothing to do: the files are read for each
-    /// attempt.
-    pub async fn ask_if_changed(&mut self, aws: &Aws) {
-        let seen = digest(aws).await;
-        if std::mem::replace(&mut self.seen, seen) != seen {
-            tracing::info!("The certificates have changed; connecting with the new ones.");
-            self.asked.store(true, Ordering::Relaxed);
+    /// Has the uplink disconnect and connect with the files as they are now, if what is in them is not what was in them
+    /// before and a connection can be made with it. Publishes in flight are sent again.
+    ///
+    /// With files that are broken, expired, not valid yet or made for each other no more, a connection that stands is
+    /// worth more: it is kept, and what is wrong is logged. Without a connection there is nothing to do, because the
+    /// files are read for each attempt.
+    pub async fn ask_if_changed(&mut self) {
+        let seen = digest(&self.aws).await;
+        // A robot that waits for its certificate has a connection with the claim, which none of the files concerns.
+        if seen == self.seen || matches!(provisioning::standing(&self.aws), Some(Standing::Waiting)) {
+            return;
         }
+        if let Err(fault) = super::load(&self.aws).await {
+            tracing::error!(
+                reason = fault.kind.label(),
+                "The certificates are not reloaded: {fault}. A connection that stands is kept, with those before."
+            );
+            return;
+        }
+        self.seen = seen;
+        tracing::info!("The certificates have changed; connecting with the new ones.");
+        self.asked.store(true, Ordering::Relaxed);
     }
 }
 
