@@ -231,7 +231,7 @@ fn nothing_of_a_value_is_said() {
         format!("http:/robot:{PASSWORD}@proxy:3128"),
         format!("http://robot:{PASSWORD}@proxy:3128/path"),
         format!("http://robot:{PASSWORD}%0a@proxy:3128"),
-        format!("http://{PASSWORD}:@:@proxy:port"),
+        format!("http://robot:{PASSWORD}:@:@proxy:port"),
         PASSWORD.to_owned(),
     ];
     for url in &proxies {

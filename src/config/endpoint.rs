@@ -24,7 +24,8 @@ pub(super) fn check_endpoint(endpoint: &str) -> Result<(), String> {
         return Err(format!("this is all that describe-endpoint says; allowed is the host name in it{name}"));
     }
     if let Some((_, rest)) = endpoint.split_once("://") {
-        let host = rest.split(['/', ':']).next().unwrap_or(rest);
+        // Whoever stands before the host is not repeated.
+        let host = rest.rsplit('@').next().unwrap_or(rest).split(['/', ':']).next().unwrap_or(rest);
         return Err(format!("allowed is the host name alone, without a scheme: {host:?}"));
     }
     if endpoint.parse::<std::net::Ipv6Addr>().is_err()
@@ -109,6 +110,7 @@ mod tests {
             ("", "empty"),
             ("https://x.iot.eu-west-1.amazonaws.com/", "\"x.iot.eu-west-1.amazonaws.com\""),
             ("mqtts://host:8883", "\"host\""),
+            ("http://robot:secret@host:8883", "\"host\""),
             ("host:8883", "`port`"),
             ("host:robot", "the host name alone"),
             ("host/path", "path"),

@@ -169,7 +169,7 @@ mod tests {
         for (request, status, code, message, word) in [
             (Registration, 404, "ResourceNotFound", "No template.", "a template called my-fleet"),
             (Registration, 400, "InvalidParameters", "Missing: Location", "has SerialNumber"),
-            (Registration, 403, "AccessDenied", "Denied by\nhook", "pre-provisioning hook"),
+            (Registration, 403, "AccessDenied", "Denied by\nhook: a secret", "pre-provisioning hook"),
             (Registration, 409, "ResourceConflict", "Thing exists", "OverrideSettings"),
             (Registration, 403, "", "", "pre-provisioning hook"),
             (Certificate, 403, "Unauthorized", "No", "claim certificate still active"),

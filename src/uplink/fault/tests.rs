@@ -145,6 +145,11 @@ async fn a_proxy_that_makes_no_connection() {
             "does not allow connections to broker.invalid:8883 (403 Forbidden)",
         ),
         (
+            "HTTP/1.1 403 Who is cm9ib3Q6cyBlY3JldA== with s ecret?\r\n\r\n",
+            FaultKind::Proxy,
+            "does not allow connections to broker.invalid:8883 (403 Who is … with …?)",
+        ),
+        (
             "HTTP/1.0 502 Bad Gateway\r\n\r\n",
             FaultKind::Unreachable,
             "does not reach broker.invalid:8883 (502 Bad Gateway)",
@@ -237,6 +242,24 @@ async fn a_broker_of_another_name() {
     let fault = Server { identity, ..Server::new(&authority) }.fault(&authority).await;
     assert_eq!(fault.kind, FaultKind::BrokerNameMismatch, "{fault}");
     assert_eq!(fault.sentence, "the certificate that the broker shows is not for localhost");
+}
+
+/// A certificate that `openssl req -x509` has made without more is an authority's, which no server may show.
+#[tokio::test]
+async fn a_broker_that_shows_an_authority() {
+    let mut authority = Authority::new("Test CA");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let identity = Identity { certificate: params.self_signed(&key).unwrap().pem(), private_key: key.serialize_pem() };
+    // The client has left before it would be looked at.
+    let others = Authority::new("Another CA");
+    let server = Server { identity, ..Server::new(&others) };
+    authority.pem.clone_from(&server.identity.certificate);
+    let fault = server.fault(&authority).await;
+    assert_eq!(fault.kind, FaultKind::BrokerCertificateInvalid, "{fault}");
+    let expected = "the certificate of localhost is an authority's; it has to show one of a server (CA:FALSE)";
+    assert_eq!(fault.sentence, expected);
 }
 
 /// With TLS 1.2 the refusal comes within the handshake, with TLS 1.3 after it.
