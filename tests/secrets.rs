@@ -134,10 +134,10 @@ fn watch_over(robot: &Robot, name: &str, diagnostics: &Mutex<String>) {
         "bad base64",
         "cut off",
         "base64 in its label",
+        "base64 as its label",
         "DER",
         "UTF-16",
         "JSON",
-        "base64 as its label",
     ];
     let path = robot.file(name);
     let sound = fs::read_to_string(&path).unwrap();
@@ -187,7 +187,13 @@ impl Listener {
             .unwrap();
         let (lines, heard) = (BufReader::new(child.stdout.take().unwrap()).lines(), Arc::<Mutex<String>>::default());
         let hearing = Arc::clone(&heard);
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| *hearing.lock().unwrap() += &line));
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                // Python writes what is not ASCII as numbers.
+                let array: serde_json::Value = serde_json::from_str(&line).unwrap();
+                *hearing.lock().unwrap() += &array.to_string();
+            }
+        });
         Listener { child, heard }
     }
 }

@@ -38,8 +38,8 @@ pub struct Loaded {
 /// Loads the configuration from `path`, or from [`DEFAULT_DIRECTORY`].
 ///
 /// `environment` is [`std::env::vars_os`]; CREDENTIALS_DIRECTORY in it is where paths that begin with
-/// [`CREDENTIALS_DIRECTORY`](super::CREDENTIALS_DIRECTORY) lead, without it they stay as they are; what is wrong with ROS's
-/// own variables is told as well. Nothing but the configuration's own files is looked at: whether certificates
+/// [`CREDENTIALS_DIRECTORY`](super::CREDENTIALS_DIRECTORY) lead, without it they stay as they are. What is wrong with
+/// ROS's own variables is told as well. Nothing but the configuration's own files is looked at: whether certificates
 /// exist is for whoever uses them.
 ///
 /// # Errors

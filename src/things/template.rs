@@ -94,7 +94,7 @@ impl Template {
             Some(toml) => toml.parse().map_err(|_| broken(&"it is no valid TOML"))?,
             None => {
                 let loaded = config::load_file(&self.path, overlay(endpoint, thing, self.is_sample))?;
-                let toml = loaded.settings.to_secret_toml().map_err(|error| broken(&error))?;
+                let toml = loaded.settings.to_secret_toml().map_err(|_| broken(&"it does not become TOML"))?;
                 toml.parse().map_err(|_| broken(&"it is no valid TOML"))?
             }
         };
