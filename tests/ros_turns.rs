@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use iot_bridge::codec::Schema;
 use iot_bridge::config::{Durability, Reliability};
-use iot_bridge::ros::{self, Node, Publisher, Receiver, Sample, TopicState, Wanted};
+use iot_bridge::ros::{self, Node, Publisher, Receiver, Sample, Silence, TopicState, Wanted};
 use r2r::QosProfile;
 use r2r::std_msgs::msg::String as RosString;
 use rustix::time::{ClockId, clock_gettime};
@@ -58,7 +58,9 @@ impl Receiver for Counter {
         self.account.lock().unwrap().lost[topic] += count;
     }
     fn refused(&mut self, _: usize, _: &'static str, _: u64) {}
+    fn unreadable(&mut self, _: usize) {}
     fn changed(&mut self, _: usize, _: TopicState) {}
+    fn silent(&mut self, _: usize, _: Option<Silence>) {}
     fn turned(&mut self) {
         let mut account = self.account.lock().unwrap();
         account.turns += 1;
@@ -240,6 +242,8 @@ impl Receiver for Opened {
     fn received(&mut self, _: usize, _: &Sample<'_>) {}
     fn lost(&mut self, _: usize, _: u64) {}
     fn refused(&mut self, _: usize, _: &'static str, _: u64) {}
+    fn unreadable(&mut self, _: usize) {}
     fn changed(&mut self, _: usize, _: TopicState) {}
+    fn silent(&mut self, _: usize, _: Option<Silence>) {}
     fn turned(&mut self) {}
 }

@@ -38,7 +38,7 @@ impl Renewal {
         if seen == self.seen || matches!(provisioning::standing(&self.aws), Some(Standing::Waiting)) {
             return;
         }
-        if let Err(fault) = super::load(&self.aws).await {
+        if let (Err(fault), _) = super::load(&self.aws).await {
             tracing::error!(
                 reason = fault.kind.label(),
                 "The certificates are not reloaded: {fault}. A connection that stands is kept, with those before."
