@@ -35,6 +35,8 @@ mod dial;
 mod early_close;
 mod expiry;
 mod fault;
+#[cfg(feature = "fuzzing")]
+pub mod hostile;
 mod journal;
 mod outbox;
 mod pacer;

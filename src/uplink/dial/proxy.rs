@@ -4,14 +4,14 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::authority;
 use crate::config::{Proxy, ProxyCredentials};
 
 /// Longest answer of a proxy that is read; a page that explains an error may be behind its head.
-const LONGEST_HEAD: usize = 16 * 1024;
+pub(super) const LONGEST_HEAD: usize = 16 * 1024;
 
 /// Most header fields of an answer.
 const MOST_FIELDS: usize = 100;
@@ -71,7 +71,7 @@ fn encoded(credentials: &ProxyCredentials) -> String {
 }
 
 /// Reads the head of the answer and not a byte more: what follows is the tunnel's.
-async fn answer(stream: &mut TcpStream) -> Result<(u16, String), ProxyFailure> {
+pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<(u16, String), ProxyFailure> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() >= LONGEST_HEAD {
