@@ -15,12 +15,11 @@ pub(in crate::uplink) fn answer(bytes: &[u8]) {
     };
     let taken = &bytes[..bytes.len() - rest.len()];
     assert!(taken.len() <= LONGEST_HEAD, "{} bytes are taken", taken.len());
-    if let Some(end) = taken.windows(4).position(|four| four == b"\r\n\r\n") {
-        assert_eq!(end + 4, taken.len(), "what follows the answer is the tunnel's");
-    }
+    let is_over_before = (0..taken.len()).any(|end| proxy::is_whole(&taken[..end]));
+    assert!(!is_over_before, "what follows the answer is the tunnel's");
     match answered {
         Ok((code, reason)) => {
-            assert!(code < 1000, "{code}");
+            assert!(code < 1000 && proxy::is_whole(taken), "{code}");
             assert!(!reason.contains(char::is_control), "{reason:?}");
         }
         Err(failure) => assert!(!failure.to_string().contains(char::is_control), "{failure}"),
