@@ -421,7 +421,7 @@ async fn a_stop_between_two_connections_loses_nothing() {
     broker.freeze("robot1");
     (0..50).for_each(|number| scene.admit(number));
     scene.authority.issue(&["robot1"], Valid::Now).write(scene.directory.path(), "robot1");
-    renewal.ask_if_changed(&scene.aws).await;
+    renewal.ask_if_changed().await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     stop.send(()).unwrap();
     assert_eq!(running.await.unwrap(), 0, "records are left");
