@@ -35,6 +35,8 @@ mod dial;
 mod early_close;
 mod expiry;
 mod fault;
+#[cfg(feature = "fuzzing")]
+pub mod hostile;
 mod journal;
 mod outbox;
 mod pacer;
@@ -65,7 +67,7 @@ pub use state::{Phase, UplinkState};
 use crate::config::{Aws, Mqtt, fill_thing};
 use crate::health::{Heartbeat, Meter};
 use crate::queue::Queue;
-use backoff::{Backoff, Cause, InvalidBackoff};
+use backoff::{Backoff, InvalidBackoff};
 use claim::{Claim, Settled};
 use client::{Failure, Limits, Reason};
 use connection::{Connection, End};
@@ -190,6 +192,9 @@ impl Uplink {
             self.attempt(&mut shutdown).await;
             if !shutdown.is_requested() {
                 self.wait(&mut shutdown).await;
+            } else if self.renew.load(Ordering::Relaxed) && !self.queue.is_empty() {
+                // Told to stop while it was changing connections: what is queued deserves the next one.
+                self.attempt(&mut shutdown).await;
             }
         }
         self.set_phase(Phase::Stopped);
@@ -311,7 +316,8 @@ impl Uplink {
         match end {
             End::Disconnected => {
                 tracing::info!("Disconnected from the broker.");
-                self.backoff.connection_ended(course.lasted, course.last_puback, Cause::Lasting);
+                self.backoff.reset();
+                self.state.send_modify(|state| state.is_fault_over = true);
             }
             End::Fault(fault) => {
                 self.journal.ended(course.lasted >= self.mqtt.reconnect.stable_after);

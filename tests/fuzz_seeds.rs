@@ -55,6 +55,13 @@ const WORDS: &[&[u8]] = &[
     b"{ros}",
     b"{type}",
     b"\xff\xff\xff\xff",
+    b"\x20\x03\x00\x00\x00",
+    b"\x40\x02\x00\x01",
+    b"\xe0\x01\x8e",
+    b"\x1f\x00\x02",
+    b"\x80\x80",
+    b"\r\n\r\n",
+    b"HTTP/1.1 ",
 ];
 
 /// Runs `target` over the seeds of `fuzz/seeds/NAME` and over `mutations` of them. An input that fails is kept in a
@@ -132,4 +139,16 @@ fn config() {
 #[test]
 fn status() {
     run("status", 8_000, status::show);
+}
+
+/// Any bytes, as what a broker sends.
+#[test]
+fn mqtt() {
+    run("mqtt", 30_000, iot_bridge::uplink::hostile::mqtt);
+}
+
+/// Any bytes, as what a proxy answers.
+#[test]
+fn proxy() {
+    run("proxy", 20_000, iot_bridge::uplink::hostile::proxy);
 }

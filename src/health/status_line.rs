@@ -91,7 +91,7 @@ fn fit(mut line: String) -> String {
 }
 
 fn connection(uplink: &UplinkState, now: Instant) -> String {
-    let fault = uplink.last_fault.as_ref().map(|(fault, _)| fault);
+    let fault = uplink.cause();
     if let (Phase::Connecting, Some(step)) = (uplink.phase, uplink.provisioning) {
         let before = fault.map(|fault| format!("; last time: {fault}")).unwrap_or_default();
         return format!("Not provisioned yet: waiting for {}{before}.", step.label());
@@ -117,12 +117,28 @@ fn connection(uplink: &UplinkState, now: Instant) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uplink::{Fault, FaultKind};
 
     #[test]
     fn a_line_stays_a_line_of_bounded_length() {
         assert_eq!(fit("one\ntwo".into()), "one two");
         let long = fit("ä".repeat(MOST_BYTES));
         assert!(long.len() <= MOST_BYTES && long.ends_with('…'), "{}", long.len());
+    }
+
+    /// What ended a connection before the last one is not why there is none now.
+    #[test]
+    fn a_fault_that_is_over_is_no_cause() {
+        let now = Instant::now();
+        let fault = Fault { kind: FaultKind::Refused, sentence: "localhost:8883 refuses connections".into() };
+        let mut uplink = UplinkState { phase: Phase::Waiting { until: now }, ..UplinkState::default() };
+        uplink.last_fault = Some((fault, SystemTime::now()));
+        assert_eq!(
+            connection(&uplink, now),
+            "Not connected, next attempt at once: localhost:8883 refuses connections."
+        );
+        uplink.is_fault_over = true;
+        assert_eq!(connection(&uplink, now), "Not connected, next attempt at once.");
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! [`Client::poll`] may be given up and called again at any moment; nothing is lost between.
 
 mod aliases;
+#[cfg(feature = "fuzzing")]
+pub(super) mod hostile;
 mod limits;
 mod reason;
 mod subscription;

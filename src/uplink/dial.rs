@@ -7,6 +7,8 @@
 //! Of the TCP connection that stands, the operating system gives up what is not acknowledged within `mqtt.keep_alive`
 //! (TCP_USER_TIMEOUT), and asks for a sign of life when nothing has come for as long.
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod hostile;
 mod proxy;
 
 use std::collections::VecDeque;

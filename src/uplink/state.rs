@@ -13,6 +13,8 @@ pub struct UplinkState {
     pub phase: Phase,
     /// Why the last attempt or connection ended, and when. Stays when a connection stands again.
     pub last_fault: Option<(Fault, SystemTime)>,
+    /// The connection after `last_fault` has ended without one: it is not why there is none now.
+    pub is_fault_over: bool,
     /// Connections that the broker has accepted.
     pub connections: u64,
     /// Attempts and connections that ended by a fault, by its [label](super::FaultKind::label).
@@ -58,6 +60,7 @@ impl Default for UplinkState {
         UplinkState {
             phase: Phase::Connecting,
             last_fault: None,
+            is_fault_over: false,
             connections: 0,
             failures: BTreeMap::new(),
             failed_attempts: 0,
@@ -79,6 +82,11 @@ impl UplinkState {
         matches!(self.phase, Phase::Connected { .. } | Phase::Draining)
     }
 
+    /// Why there is no connection, if there is none.
+    pub fn cause(&self) -> Option<&Fault> {
+        self.last_fault.as_ref().map(|(fault, _)| fault).filter(|_| !self.is_fault_over)
+    }
+
     /// What needs somebody although the connection stands, at the time `now`, each a sentence without its full stop.
     pub fn remarks(&self, now: SystemTime) -> Vec<String> {
         let contested = self.contested.then(|| "Another client seems to have the same client id".to_owned());
@@ -96,5 +104,6 @@ impl UplinkState {
     pub(super) fn note_fault(&mut self, fault: &Fault) {
         *self.failures.entry(fault.kind.label()).or_default() += 1;
         self.last_fault = Some((fault.clone(), SystemTime::now()));
+        self.is_fault_over = false;
     }
 }

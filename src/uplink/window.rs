@@ -12,6 +12,10 @@ use super::suspects::{InFlight, RecordId};
 use crate::config::Encoding;
 use crate::queue::{LeaseId, Route};
 
+/// With so many bytes that are not written to the socket nothing follows: batches and what is compressed are copies beside
+/// the queue's memory, and on a link that stalls a full window of them would be 12.5 MiB.
+const MOST_UNWRITTEN: usize = 1 << 20;
+
 /// The window of one connection. Never used for another: packet identifiers start anew with each.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -19,6 +23,8 @@ pub(super) struct Window {
     ack_timeout: Duration,
     /// Handed to the client, not reported as sent.
     submitted: VecDeque<Publish>,
+    /// Bytes of their packets, which the client holds beside the queue.
+    unwritten: usize,
     /// Sent with QoS 1 and not acknowledged, oldest first.
     sent: VecDeque<Sent>,
     /// Since when the head of `sent` has been its head.
@@ -68,6 +74,7 @@ impl Window {
             capacity,
             ack_timeout,
             submitted: VecDeque::with_capacity(capacity),
+            unwritten: 0,
             sent: VecDeque::with_capacity(capacity),
             head_since: None,
             acknowledged: 0,
@@ -77,7 +84,7 @@ impl Window {
 
     /// Whether another record may be submitted.
     pub fn has_room(&self) -> bool {
-        self.len() < self.capacity
+        self.len() < self.capacity && self.unwritten < MOST_UNWRITTEN
     }
 
     /// The records that are in flight, oldest first.
@@ -102,6 +109,7 @@ impl Window {
 
     /// `publish` was handed to the client.
     pub fn submit(&mut self, publish: Publish) {
+        self.unwritten += publish.size;
         self.submitted.push_back(publish);
     }
 
@@ -109,6 +117,7 @@ impl Window {
     /// will be heard of it: QoS 0 has no packet identifier and no PUBACK.
     pub fn sent(&mut self, packet_id: Option<u16>, now: Instant) -> Option<Publish> {
         let publish = self.submitted.pop_front()?;
+        self.unwritten -= publish.size;
         let Some(packet_id) = packet_id else { return Some(publish) };
         if self.sent.is_empty() {
             self.head_since = Some(now);
@@ -188,6 +197,21 @@ mod tests {
         assert_eq!(lease(window.acknowledge(1, now)), a);
         assert_eq!(lease(window.acknowledge(2, now)), c);
         assert_eq!((window.len(), window.acknowledged()), (0, 3));
+    }
+
+    /// What waits to be written is bounded in bytes, whatever the window has room for.
+    #[test]
+    fn what_is_not_written_is_bounded() {
+        let ([a, b, c], now) = (publishes(), Instant::now());
+        let mut window = Window::new(100, TIMEOUT);
+        window.submit(Publish { size: MOST_UNWRITTEN - 1, ..a });
+        assert!(window.has_room());
+        window.submit(Publish { size: 128 << 10, ..b });
+        assert!(!window.has_room());
+        window.sent(Some(1), now);
+        assert!(window.has_room(), "what is written waits for its PUBACK in the socket's memory");
+        window.submit(c);
+        assert!(window.has_room());
     }
 
     /// A swallowed publish is overdue although those after it are acknowledged; a slow link on which each publish

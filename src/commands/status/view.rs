@@ -34,9 +34,10 @@ fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     match connection.phase {
         Phase::Connecting => write!(f, "connecting")?,
         Phase::Connected { since } => write!(f, "connected for {}", Span(report.at.saturating_sub(since)))?,
-        Phase::Waiting { next_attempt } => {
-            write!(f, "not connected, next attempt in {}", Span(next_attempt.saturating_sub(report.at)))?;
-        }
+        Phase::Waiting { next_attempt } => match next_attempt.saturating_sub(report.at) {
+            0 => write!(f, "not connected, next attempt at once")?,
+            seconds => write!(f, "not connected, next attempt in {}", Span(seconds))?,
+        },
         Phase::Draining => write!(f, "stopping, sending what is queued")?,
         Phase::Stopped => write!(f, "stopped")?,
     }

@@ -4,14 +4,14 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::authority;
 use crate::config::{Proxy, ProxyCredentials};
 
 /// Longest answer of a proxy that is read; a page that explains an error may be behind its head.
-const LONGEST_HEAD: usize = 16 * 1024;
+pub(super) const LONGEST_HEAD: usize = 16 * 1024;
 
 /// Most header fields of an answer.
 const MOST_FIELDS: usize = 100;
@@ -71,9 +71,9 @@ fn encoded(credentials: &ProxyCredentials) -> String {
 }
 
 /// Reads the head of the answer and not a byte more: what follows is the tunnel's.
-async fn answer(stream: &mut TcpStream) -> Result<(u16, String), ProxyFailure> {
+pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<(u16, String), ProxyFailure> {
     let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
+    while !is_whole(&head) {
         if head.len() >= LONGEST_HEAD {
             return Err(ProxyFailure::NotHttp(format!("no end of its answer within {LONGEST_HEAD} bytes")));
         }
@@ -91,7 +91,16 @@ async fn answer(stream: &mut TcpStream) -> Result<(u16, String), ProxyFailure> {
     }
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
-    response.parse(&head).map_err(|error| ProxyFailure::NotHttp(error.to_string()))?;
+    if response.parse(&head).map_err(|error| ProxyFailure::NotHttp(error.to_string()))?.is_partial() {
+        return Err(ProxyFailure::NotHttp("its answer is cut off".into()));
+    }
     let code = response.code.ok_or_else(|| ProxyFailure::NotHttp("its answer has no status".into()))?;
-    Ok((code, response.reason.unwrap_or_default().trim().to_owned()))
+    // A tab is the one control character that HTTP allows there.
+    Ok((code, response.reason.unwrap_or_default().replace(char::is_control, " ").trim().to_owned()))
+}
+
+/// Whether `head` ends with an empty line, after which the tunnel begins. Lines may end without a carriage return (RFC
+/// 9112, section 2.2).
+pub(super) fn is_whole(head: &[u8]) -> bool {
+    head.ends_with(b"\n\r\n") || head.ends_with(b"\n\n")
 }

@@ -249,7 +249,8 @@ fn closed(peer: Peer<'_>, failure: &Failure) -> Fault {
         format!("{endpoint} closed the connection during the TLS handshake")
     } else {
         format!(
-            "{endpoint} closed the connection without a CONNACK; its policy may not allow the client id {client_id}"
+            "{endpoint} closed the connection without a CONNACK; its policy may not allow the client id {client_id}, or \
+             one had connected with it less than a second before"
         )
     };
     Fault::new(FaultKind::Closed, sentence)
