@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::health::{self, Heartbeat, Reporter, Watched, metrics, status_socket, systemd};
+use crate::health::{self, ConfigurationState, Heartbeat, Refusal, Reporter, Watched, metrics, status_socket, systemd};
 use crate::queue::{KeeperThread, Queue};
 use crate::ros::{self, Node, RosThread};
 use crate::uplink::{Uplink, UplinkState};
@@ -38,16 +38,18 @@ const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// reception, then the uplink, which sends what it can in a bounded time, then the queue's disk. So it does when one of
 /// its parts dies: whatever is queued is written then as well.
 ///
-/// What comes through `reloads` is brought into force while the bridge runs; systemd is told when that is done.
+/// What comes through `reloads` is brought into force while the bridge runs, or was refused, which is shown until one is
+/// taken again. systemd is told when that is done.
 ///
 /// # Errors
 /// When ROS can't be started or its thread dies. A broker that can't be reached is no error.
 pub async fn run(
     settings: Settings,
-    mut reloads: mpsc::Receiver<Settings>,
+    mut reloads: mpsc::Receiver<Result<Settings, Refusal>>,
     stop: impl Future<Output = &'static str>,
 ) -> anyhow::Result<()> {
     let mut stop = pin!(stop);
+    let configuration = Arc::new(ConfigurationState::loaded_now());
     let mut configured = Configured::new(settings.clone());
     let registry = configured.registry();
     let mut recovery = Recovery::start(&settings, Arc::clone(&registry));
@@ -71,12 +73,14 @@ pub async fn run(
 
     let reporter = Arc::new(Reporter::new(
         &settings.aws,
+        Arc::clone(&configuration),
         Arc::clone(&registry),
         Arc::clone(&queue),
         uplink_state.clone(),
         uplink.meter(),
     ));
     let watched = Watched {
+        configuration: Arc::clone(&configuration),
         topics: Arc::clone(&registry),
         queue: Arc::clone(&queue),
         uplink: uplink_state.clone(),
@@ -110,9 +114,18 @@ pub async fn run(
                     configured.name_thing(&name, &ros);
                 }
             }
-            Some(settings) = reloads.recv() => {
-                renewal.ask_if_changed().await;
-                configured.reload(settings, &ros);
+            Some(reload) = reloads.recv() => {
+                let taken = match reload {
+                    Ok(settings) => {
+                        renewal.ask_if_changed().await;
+                        configured.reload(settings, &ros)
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                match taken {
+                    Ok(()) => configuration.taken(),
+                    Err(refusal) => configuration.refused(refusal),
+                }
                 systemd::ready();
             }
             () = death_of(&ros) => break Err(anyhow!("the ROS thread died")),

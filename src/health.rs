@@ -8,6 +8,7 @@
 //! ```
 
 mod clients;
+mod configuration;
 mod counters;
 pub mod diagnostics;
 mod latency;
@@ -25,6 +26,7 @@ mod topic;
 mod topics;
 mod watch;
 
+pub use configuration::{ConfigurationState, Refusal};
 pub use counters::{DropReason, TopicCounters};
 pub use meter::Meter;
 pub use progress::Heartbeat;

@@ -48,7 +48,9 @@ pub struct Batch {
     pub max: usize,
     /// How long a record waits for others.
     pub linger: Duration,
-    /// How long before a record expires it was admitted, to know since when it has waited.
+    /// `max_age` of the topic. A record knows when it expires, but not when it was admitted: that is `max_age` before.
+    /// For example, a record that expires at 13:00 with a `max_age` of 1 h was admitted at 12:00, and with a `linger` of
+    /// 5 s it waits for others until 12:00:05.
     pub max_age: Duration,
 }
 

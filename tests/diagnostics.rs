@@ -66,8 +66,8 @@ impl Drop for Listener {
     }
 }
 
-/// rclpy understands what is published about once a second: connection, certificate, queue and each topic, with a level
-/// that says how bad it is and the figures of `status`.
+/// rclpy understands what is published about once a second: connection, certificate, configuration, queue and each
+/// topic, with a level that says how bad it is and the figures of `status`.
 #[tokio::test(flavor = "multi_thread")]
 async fn rclpy_understands_the_diagnostics() {
     let stage = Stage::set().await;
@@ -84,7 +84,7 @@ async fn rclpy_understands_the_diagnostics() {
     let mut listener = Listener::start();
     let first = listener.next();
     let names: Vec<_> = first["statuses"].as_array().unwrap().iter().map(|status| status["name"].clone()).collect();
-    let expected = ["connection", "certificate", "queue", "topic /numbers", "topic /missing"];
+    let expected = ["connection", "certificate", "configuration", "queue", "topic /numbers", "topic /missing"];
     assert_eq!(names, expected.map(|name| Value::from(format!("uplink: {name}"))));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     assert!(first["sec"].as_u64().unwrap().abs_diff(now) < 60, "{first}");

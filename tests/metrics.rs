@@ -173,6 +173,8 @@ async fn prometheus_reads_the_metrics() {
         ("counter", "iot_bridge_publish_bytes_total", &[], None),
         ("histogram", "iot_bridge_publish_latency_seconds_count", &[], Some(20.0)),
         ("histogram", "iot_bridge_publish_latency_seconds_bucket", &[("le", "+Inf")], Some(20.0)),
+        ("gauge", "iot_bridge_config_reload_successful", &[], Some(1.0)),
+        ("gauge", "iot_bridge_config_last_reload_success_timestamp_seconds", &[], None),
         ("gauge", "iot_bridge_certificate_expiry_timestamp_seconds", &[], None),
         ("gauge", "iot_bridge_build_info", &[("version", env!("CARGO_PKG_VERSION"))], Some(1.0)),
         ("gauge", "process_start_time_seconds", &[], None),

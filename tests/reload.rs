@@ -115,8 +115,8 @@ async fn what_is_queued_of_a_removed_topic_arrives() {
     assert_eq!(program.terminate().code(), Some(0));
 }
 
-/// A wrong configuration is refused with its problems, and the one before stays in force; what can't be changed while the
-/// bridge runs is said.
+/// A wrong configuration is refused with its problems, and the one before stays in force; that is shown until a good one
+/// comes. What can't be changed while the bridge runs is said.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_configuration_changes_nothing() {
     let mut stage = Stage::set().await;
@@ -131,15 +131,30 @@ async fn a_wrong_configuration_changes_nothing() {
         assert!(program.await_log(problem).contains("ERROR"));
     }
     program.await_log("The configuration is not reloaded; the one before stays in force.");
+    let configuration = program.report().configuration;
+    let refused = configuration.refused.unwrap();
+    assert_eq!(refused.problems, 2);
+    assert!(refused.first.ends_with(".toml:17: topics[0].qos"), "{refused:?}");
+    assert!(refused.at >= configuration.loaded);
+    let sentence = format!(" UTC was refused: 2 problems, {}", refused.first);
+    program.await_note(&sentence);
+    let shown = String::from_utf8(program.status().output().unwrap().stdout).unwrap();
+    assert!(shown.contains("Refused      The configuration of ") && shown.contains(&sentence), "{shown}");
     publish(&publisher, numbered(1));
     assert_eq!(number_in(&stage.observer.next().await.1), 1);
 
     stage.configure(&format!("memory = \"2 MiB\"\n{QUICK}{}", entry("/numbers", "")));
     program.reload();
     assert!(program.await_log("[queue] has changed, which a restart").contains("WARN"));
+    let later = program.report().configuration;
+    assert_eq!(later.refused, None, "a good one was taken");
+    assert!(later.loaded >= refused.at);
     stage.configure(&format!("[ros]\nnamespace = \"/other\"\n{}", entry("numbers", "")));
     program.reload();
     assert!(program.await_log("nothing is reloaded").contains("WARN"));
+    let configuration = program.report().configuration;
+    assert_eq!(configuration.loaded, later.loaded);
+    assert_eq!(configuration.refused.unwrap().first, "the thing's name or [ros] has changed, which takes a restart");
     assert_eq!(program.report().topics[0].ros, "/numbers");
     assert_eq!(program.terminate().code(), Some(0));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::reception::{Reception, wanted};
 use crate::config::{self, Settings};
-use crate::health::{TopicHealth, Topics};
+use crate::health::{Refusal, TopicHealth, Topics};
 use crate::ros::{Change, RosThread};
 
 /// The topics in force.
@@ -59,14 +59,18 @@ impl Configured {
     }
 
     /// Brings `settings` into force as far as that goes while the bridge runs, and says what has changed.
-    pub fn reload(&mut self, settings: Settings, ros: &RosThread<Reception>) {
+    ///
+    /// # Errors
+    /// If nothing of them is in force, which is said.
+    pub fn reload(&mut self, settings: Settings, ros: &RosThread<Reception>) -> Result<(), Refusal> {
         let (before, after) = (&self.settings, &settings);
         if before.aws.thing != after.aws.thing || before.ros != after.ros {
             tracing::warn!(
                 "The thing's name or [ros] has changed, on which every topic depends: nothing is reloaded. Restart the \
                  bridge."
             );
-            return;
+            let first = "the thing's name or [ros] has changed, which takes a restart".to_owned();
+            return Err(Refusal { problems: 1, first });
         }
         let sections = [
             ("aws", before.aws != after.aws),
@@ -94,7 +98,7 @@ impl Configured {
         };
         if let Err(error) = ros.change(change) {
             tracing::error!("The topics are not reloaded: {error}.");
-            return;
+            return Err(Refusal { problems: 1, first: "a topic can't be subscribed to".to_owned() });
         }
         self.next = next;
         self.registry.replace(healths(&entries));
@@ -107,6 +111,7 @@ impl Configured {
             changed,
             "The configuration is reloaded: {added} {topics} added, {removed} removed, {changed} changed."
         );
+        Ok(())
     }
 
     /// The thing has got its name: from now on messages carry it. Their MQTT topics had it open and still do, so that they

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::{asked_to_stop, distribution};
 use crate::config::{Problem, Problems, Settings};
-use crate::health::{logging, systemd};
+use crate::health::{Refusal, logging, systemd};
 use crate::{bridge, config, provisioning};
 
 pub fn execute(config: Option<&Path>) -> ExitCode {
@@ -71,31 +71,39 @@ fn serve(config: Option<&Path>, settings: Settings) -> anyhow::Result<()> {
 }
 
 /// Reads the configuration again upon each SIGHUP. One without a problem goes to the bridge; otherwise the problems are
-/// logged, and the configuration before stays in force.
-async fn reload(mut hang_up: Signal, config: Option<PathBuf>, reloaded: mpsc::Sender<Settings>) {
+/// logged, the configuration before stays in force, and the bridge shows that.
+async fn reload(mut hang_up: Signal, config: Option<PathBuf>, reloaded: mpsc::Sender<Result<Settings, Refusal>>) {
     while hang_up.recv().await.is_some() {
         systemd::reloading();
         let path = config.clone();
         let loading = spawn_blocking(move || load(path.as_deref()));
-        match loading.await {
-            Ok(Ok(settings)) => {
-                if reloaded.send(settings).await.is_err() {
-                    return;
-                }
-            }
+        let loaded = match loading.await {
+            Ok(Ok(settings)) => Ok(settings),
             Ok(Err(problems)) => {
                 log(&problems);
-                refuse();
+                Err(refusal(&problems))
             }
             Err(error) => {
                 tracing::error!("The configuration could not be read: {error}.");
-                refuse();
+                Err(Refusal { problems: 1, first: "it could not be read".to_owned() })
             }
+        };
+        if loaded.is_err() {
+            tracing::warn!("The configuration is not reloaded; the one before stays in force.");
+        }
+        if reloaded.send(loaded).await.is_err() {
+            return;
         }
     }
 }
 
-fn refuse() {
-    tracing::warn!("The configuration is not reloaded; the one before stays in force.");
-    systemd::ready();
+/// What is shown of `problems`: how many, and the place of the first.
+fn refusal(problems: &Problems) -> Refusal {
+    let place = |problem: &Problem| {
+        let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let key = if problem.key.is_empty() { String::new() } else { format!(": {}", problem.key) };
+        format!("{}{line}{key}", problem.source)
+    };
+    let first = problems.into_iter().next().map(place).unwrap_or_default();
+    Refusal { problems: problems.into_iter().count(), first }
 }

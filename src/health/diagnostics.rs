@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::report::{Connection, Phase, Report, State, Topic};
+use super::report::{Configuration, Connection, Phase, Report, State, Topic};
 use crate::codec::CdrWriter;
 use crate::ros::another_definition;
 
@@ -60,7 +60,7 @@ pub fn serialize(report: &Report, node: &str) -> Vec<u8> {
 }
 
 fn statuses(report: &Report) -> Vec<Status> {
-    let parts = [connection(report), certificate(report), queue(report)];
+    let parts = [connection(report), certificate(report), configuration(report), queue(report)];
     parts.into_iter().chain(report.topics.iter().map(topic)).collect()
 }
 
@@ -122,6 +122,21 @@ fn certificate(report: &Report) -> Status {
     };
     let values = report.certificate_expires.map(|at| ("expires (seconds since 1970)", at.to_string()));
     Status { level, name: "certificate".into(), message, values: values.into_iter().collect() }
+}
+
+fn configuration(report: &Report) -> Status {
+    let Configuration { loaded, refused } = &report.configuration;
+    let (level, message) = match refused {
+        // What somebody wanted is not what is done.
+        Some(refused) => (Level::Error, refused.sentence()),
+        None => (Level::Ok, "in force".to_owned()),
+    };
+    Status {
+        level,
+        name: "configuration".into(),
+        message,
+        values: vec![("loaded (seconds since 1970)", loaded.to_string())],
+    }
 }
 
 fn queue(report: &Report) -> Status {

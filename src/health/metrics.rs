@@ -15,7 +15,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
-use super::report::{Place, Report, State, Topic};
+use super::report::{Configuration, Place, Report, State, Topic};
 use super::{DropReason, Reporter};
 use families::Families;
 
@@ -38,6 +38,7 @@ impl Collector for Metrics {
         process(&report, &mut families)?;
         topics(&by_name(&report), &mut families)?;
         queue(&report, &mut families)?;
+        configuration(&report, &mut families)?;
         connection(&report, &mut families)
     }
 }
@@ -178,6 +179,15 @@ fn queue(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     families.gauge("iot_bridge_queue_disk_bytes", help, disk.bytes)?;
     let help = "1 while the queue's disk works.";
     families.gauge("iot_bridge_queue_disk_works", help, u64::from(disk.trouble.is_none()))
+}
+
+fn configuration(report: &Report, families: &mut Families<'_>) -> fmt::Result {
+    let Configuration { loaded, refused } = &report.configuration;
+    let help = "0 while the configuration that was reloaded last is not in force, because it was refused.";
+    families.gauge("iot_bridge_config_reload_successful", help, u64::from(refused.is_none()))?;
+    // iot_bridge_config_last_reload_success_timestamp_seconds
+    let help = "When the configuration in force was loaded, at the start or by a reload, in seconds since 1970.";
+    families.seconds("iot_bridge_config_last_reload_success_timestamp", help, [([], *loaded)])
 }
 
 fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {

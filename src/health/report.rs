@@ -22,6 +22,8 @@ pub struct Report {
     pub started: u64,
     /// When this was reported.
     pub at: u64,
+    #[serde(default)]
+    pub configuration: Configuration,
     pub connection: Connection,
     /// When the client certificate expires; unknown until one has been read.
     pub certificate_expires: Option<u64>,
@@ -34,6 +36,25 @@ pub struct Report {
     pub latency_last_minute: LatencyFigures,
     /// In the configuration's order, then those that were configured and of which records are still to be sent.
     pub topics: Vec<Topic>,
+}
+
+/// The configuration in force, and whether a later one was refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// When the one in force was loaded, at the start or by a reload.
+    pub loaded: u64,
+    /// The last one, if it was refused; nothing as soon as one was taken again.
+    pub refused: Option<Refused>,
+}
+
+/// A configuration that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    pub at: u64,
+    /// How many problems there were. The log has them all.
+    pub problems: usize,
+    /// Where the first is: file, line and key, as far as they are known.
+    pub first: String,
 }
 
 /// The connection to the broker, and those before it.

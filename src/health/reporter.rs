@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::report::{Connection, Disk, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
-use super::{DropReason, Meter, TopicHealth, Topics};
+use super::{ConfigurationState, DropReason, Meter, TopicHealth, Topics};
 use crate::config::{Aws, Priority, UNNAMED, fill_thing};
 use crate::queue;
 use crate::ros::TopicState;
@@ -19,6 +19,7 @@ pub struct Reporter {
     thing: String,
     endpoint: String,
     started: SystemTime,
+    configuration: Arc<ConfigurationState>,
     topics: Arc<Topics>,
     queue: Arc<queue::Queue>,
     uplink: watch::Receiver<UplinkState>,
@@ -29,6 +30,7 @@ impl Reporter {
     /// A reporter for the bridge that starts now.
     pub fn new(
         aws: &Aws,
+        configuration: Arc<ConfigurationState>,
         topics: Arc<Topics>,
         queue: Arc<queue::Queue>,
         uplink: watch::Receiver<UplinkState>,
@@ -38,6 +40,7 @@ impl Reporter {
             thing: aws.thing.clone(),
             endpoint: format!("{}:{}", aws.endpoint, aws.port),
             started: SystemTime::now(),
+            configuration,
             topics,
             queue,
             uplink,
@@ -62,6 +65,7 @@ impl Reporter {
             started: seconds(self.started),
             at: seconds(now.system),
             certificate_expires: uplink.certificate_expires.map(seconds),
+            configuration: self.configuration.read(),
             connection: connection(uplink, self.meter.refused(), now),
             queue: queue_report(&self.queue.figures()),
             published: Published { publishes: self.meter.publishes(), bytes: self.meter.bytes() },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::TopicHealth;
+use super::report::Configuration;
 use crate::queue::Figures;
 use crate::ros::{Silence, TopicState, another_definition};
 use crate::uplink::{Phase, UplinkState};
@@ -16,8 +17,17 @@ const SHOWN_TROUBLES: usize = 3;
 const MOST_BYTES: usize = 1000;
 
 /// Says in one line how the bridge is: the connection first, then the data, then what needs somebody.
-pub fn status_line(uplink: &UplinkState, queue: Figures, topics: &[Arc<TopicHealth>], now: Instant) -> String {
+pub fn status_line(
+    uplink: &UplinkState,
+    configuration: &Configuration,
+    queue: Figures,
+    topics: &[Arc<TopicHealth>],
+    now: Instant,
+) -> String {
     let mut line = connection(uplink, now);
+    if let Some(refused) = &configuration.refused {
+        let _ = write!(line, " {}.", refused.sentence());
+    }
     let acknowledged: u64 = topics.iter().map(|topic| topic.counters.acknowledged()).sum();
     let dropped: u64 = topics.iter().map(|topic| topic.counters.dropped_in_all()).sum();
     let waiting = queue.queued() + queue.in_flight();
@@ -148,12 +158,19 @@ mod tests {
             topic.set_state(TopicState::Trouble("no type".into()));
         }
         let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
-        let line = status_line(&UplinkState::default(), queue.clone(), &topics, Instant::now());
+        let line =
+            status_line(&UplinkState::default(), &Configuration::default(), queue.clone(), &topics, Instant::now());
         assert!(
             line.starts_with("Connecting. 0 acknowledged, 0 queued, 0 dropped. 0 of 20 topics subscribed."),
             "{line}"
         );
-        let four = status_line(&UplinkState::default(), queue.clone(), &topics[..4], Instant::now());
+        let four = status_line(
+            &UplinkState::default(),
+            &Configuration::default(),
+            queue.clone(),
+            &topics[..4],
+            Instant::now(),
+        );
         assert!(four.ends_with("/t2: no type. 1 more topic is in trouble."), "{four}");
         assert!(line.ends_with("/t2: no type. 17 more topics are in trouble."), "{line}");
     }
@@ -163,7 +180,7 @@ mod tests {
         let topics = ["/odomm", "/scan", "/camera"].map(|name| Arc::new(TopicHealth::new(name, "t")));
         let line = |topics: &[Arc<TopicHealth>]| {
             let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
-            status_line(&UplinkState::default(), queue, topics, Instant::now())
+            status_line(&UplinkState::default(), &Configuration::default(), queue, topics, Instant::now())
         };
         topics[0].set_silence(Some(Silence::Unpublished { nearest: Some("/odom".into()) }));
         topics[2].counters.count_received();

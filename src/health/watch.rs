@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Heartbeat, Topics, status_line, systemd};
+use super::{ConfigurationState, Heartbeat, Topics, status_line, systemd};
 use crate::queue::Queue;
 use crate::uplink::UplinkState;
 
@@ -21,6 +21,7 @@ const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is watched.
 pub struct Watched {
+    pub configuration: Arc<ConfigurationState>,
     pub topics: Arc<Topics>,
     pub queue: Arc<Queue>,
     pub uplink: watch::Receiver<UplinkState>,
@@ -47,7 +48,7 @@ pub async fn watch(watched: Watched) {
         let figures = watched.queue.figures();
         let (topics, now) = (watched.topics.configured(), Instant::now());
         topics.iter().for_each(|topic| topic.sample(now));
-        let line = status_line(&uplink.borrow_and_update(), figures, &topics, now);
+        let line = status_line(&uplink.borrow_and_update(), &watched.configuration.read(), figures, &topics, now);
         if line != said {
             systemd::status(&line);
             said = line;

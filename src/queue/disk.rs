@@ -3,7 +3,7 @@
 //! ```text
 //!  <directory>/                mode 0700, files 0600
 //!    lock                      held by the process that has the directory
-//!    ledger                    what is done, and from where sequence numbers start (8 KiB)      ledger
+//!    ledger                    what is done, and from where sequence numbers start              ledger
 //!    routes                    the topics of all records, by number                             route_table
 //!    high/, normal/, low/      a lane each
 //!      00000000000000000000.seg    segments: read through once, deleted whole                   segment, format

@@ -68,7 +68,8 @@ impl Shared {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        // The store is consistent between any two of its calls; a panic elsewhere is no reason to lose the queue.
+        // Who panics inside a call of the store may leave it half changed. That thread is then dead, upon which the bridge
+        // stops; until it has, the others go on, so that what is whole of the queue is written to the disk.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

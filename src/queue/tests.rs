@@ -18,6 +18,7 @@ mod lives;
 mod meddler;
 mod model;
 mod routes;
+mod topics;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

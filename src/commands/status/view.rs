@@ -21,6 +21,9 @@ impl Display for View<'_> {
             Span(report.at.saturating_sub(report.started))
         )?;
         connection(report, f)?;
+        if let Some(refused) = &report.configuration.refused {
+            writeln!(f, "Refused      {}", refused.sentence())?;
+        }
         certificate(report, f)?;
         queue(report, f)?;
         published(report, f)?;

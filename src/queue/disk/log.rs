@@ -11,7 +11,7 @@ use super::clock::{Clock, Written};
 use super::files::{Files, Named};
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, record_bytes};
-use super::ledger::{Entry, LEDGER, LEDGER_BYTES, LaneEntry, Ledger};
+use super::ledger::{self, Entry, LEDGER, LaneEntry, Ledger};
 use super::quarantine::Quarantine;
 use super::reader::Reader;
 use super::route_ids::RouteIds;
@@ -66,6 +66,9 @@ pub struct Log {
     ids: RouteIds,
     /// All ids of a topic of a lane: it has another one after a change of its configuration.
     topic_ids: HashMap<(Priority, TopicKey), BTreeSet<u32>>,
+    /// How many those are, and how many the ledger has had at the start.
+    known_ids: usize,
+    ids_before: usize,
     lock: Box<dyn Named>,
 }
 
@@ -119,7 +122,7 @@ impl Log {
         let surveyed = survey(&*files, progress)?;
         let mut quarantine = Quarantine::open(&*files, options.bound);
         if surveyed.ledger_is_broken {
-            quarantine.take(&*files, LEDGER, LEDGER_BYTES)?;
+            quarantine.take(&*files, LEDGER, on_disk(ledger::bytes(&*files)))?;
         }
         let entry = surveyed.entry.clone();
         let mut log = Log {
@@ -131,6 +134,8 @@ impl Log {
             adopted: HashMap::new(),
             ids: RouteIds::default(),
             topic_ids: HashMap::new(),
+            known_ids: 0,
+            ids_before: entry.lanes.iter().map(|lane| lane.topics.len()).sum(),
             files,
             options,
             lock,
@@ -200,7 +205,9 @@ impl Log {
         let segments = self.lanes.iter().flat_map(|lane| &lane.segments).chain(&self.retired);
         let segments: u64 = segments.map(Segment::bytes).sum();
         let left: u64 = self.lanes.iter().map(|lane| lane.left).sum();
-        let tables = on_disk(self.routes.bytes()) + on_disk(LEDGER_BYTES) + DIRECTORIES;
+        // With room for all topics that may have to be told apart.
+        let ledger = self.ledger.bytes().max(ledger::bytes_for(self.known_ids + self.ids_before));
+        let tables = on_disk(self.routes.bytes()) + ledger + DIRECTORIES;
         segments + left + self.quarantine.bytes() + tables
     }
 
@@ -355,7 +362,8 @@ impl Log {
     fn note_id(&mut self, id: u32, route: &Arc<Route>) {
         if self.ids.get(route).is_none() {
             self.ids.insert(route, id);
-            self.topic_ids.entry((route.priority, route.topic())).or_default().insert(id);
+            let is_new = self.topic_ids.entry((route.priority, route.topic())).or_default().insert(id);
+            self.known_ids += usize::from(is_new);
         }
     }
 

@@ -10,9 +10,11 @@
 //!
 //! Without a gap, everything is in the front. Records in memory may be on the disk too.
 //!
-//! A gap holds every record of the topic that the disk has under its numbers, so that they are all read back, and
-//! counted, alike. What has ended must not be among them. So what ended before an older record did keeps all that is
-//! older in memory, and what is on the disk ends in its turn only.
+//! The gap is a range of numbers, and every record of the topic in that range is read back from the disk when its turn
+//! comes. So no record in that range may have ended already: it would be sent twice. For example, records 5 to 9 are on
+//! the disk and in memory, and 5 to 7 are leased. The broker acknowledges 7 first. Then the connection is lost, and 5 and
+//! 6 wait again. They stay in memory, because a gap of 5 to 9 would bring 7 back; a gap of 8 and 9 is fine. For the same
+//! reason a record that is on the disk expires only when it is at the head.
 
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};

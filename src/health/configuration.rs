@@ -1,0 +1,79 @@
+//! Which configuration is in force, and whether a later one was refused.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::report::{Configuration, Refused};
+
+/// Written by who reloads, read by who reports.
+#[derive(Debug)]
+pub struct ConfigurationState(Mutex<Configuration>);
+
+/// Why a configuration was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub problems: usize,
+    /// Where the first of them is, or what it is: without anything of what stands in the file.
+    pub first: String,
+}
+
+impl ConfigurationState {
+    /// The configuration of the start.
+    pub fn loaded_now() -> ConfigurationState {
+        ConfigurationState(Mutex::new(Configuration { loaded: now(), refused: None }))
+    }
+
+    /// Another configuration is in force from now on.
+    pub fn taken(&self) {
+        *self.lock() = Configuration { loaded: now(), refused: None };
+    }
+
+    /// Another configuration was refused; the one before stays in force.
+    pub fn refused(&self, Refusal { problems, first }: Refusal) {
+        self.lock().refused = Some(Refused { at: now(), problems, first });
+    }
+
+    pub fn read(&self) -> Configuration {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Configuration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refused {
+    /// What there is to say of it: a sentence without its full stop.
+    pub fn sentence(&self) -> String {
+        let (hour, minute) = (self.at / 3600 % 24, self.at / 60 % 60);
+        let (problems, s) = (self.problems, if self.problems == 1 { "" } else { "s" });
+        let first = &self.first;
+        format!("The configuration of {hour:02}:{minute:02} UTC was refused: {problems} problem{s}, {first}")
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refusal is known until the next configuration is taken.
+    #[test]
+    fn a_refusal_is_known_until_the_next_good_one() {
+        let state = ConfigurationState::loaded_now();
+        let loaded = state.read().loaded;
+        assert_eq!(state.read().refused, None);
+        state.refused(Refusal { problems: 2, first: "/etc/iot-bridge/config.toml:14: topics[2].rate".into() });
+        let Configuration { loaded: same, refused: Some(refused) } = state.read() else { panic!("it is not known") };
+        assert_eq!(same, loaded);
+        let sentence = Refused { at: 86_400 * 20_000 + 20 * 3600 + 56 * 60 + 59, ..refused }.sentence();
+        let expected = "The configuration of 20:56 UTC was refused: 2 problems, /etc/iot-bridge/config.toml:14: \
+                        topics[2].rate";
+        assert_eq!(sentence, expected);
+        state.taken();
+        assert_eq!(state.read().refused, None);
+    }
+}
