@@ -13,7 +13,7 @@ use super::{EXIT_CONFIG, distribution, fail, print};
 use crate::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
 use crate::provisioning::{self, Standing};
 use crate::ros::BUILT_FOR;
-use crate::uplink::tls::{self, CredentialProblem};
+use crate::uplink::tls;
 
 /// What `check --json` prints.
 #[derive(Serialize)]
@@ -126,10 +126,7 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
     }
     let inspection = tls::inspect(&aws, SystemTime::now());
     let unseen = unseen(files, is_waiting);
-    // How open files are is looked at below, for every secret.
-    let of_content =
-        inspection.problems.iter().filter(|problem| !matches!(problem, CredentialProblem::ExposedKey { .. }));
-    let found = of_content.map(|problem| {
+    let found = inspection.problems.iter().map(|problem| {
         let key = match problem.key() {
             "aws.certificate" if is_waiting => "aws.provisioning.claim_certificate",
             "aws.private_key" if is_waiting => "aws.provisioning.claim_private_key",
