@@ -7,14 +7,17 @@
 //! without a text for its licence ends this with an error, except for MIT, whose text is the same for all but for the
 //! authors.
 
+#[path = "linked.rs"]
+#[allow(dead_code, reason = "not every example asks for all")]
+mod linked;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
-use std::process::Command;
 use std::{env, fs};
 
-use anyhow::{Context, bail, ensure};
-use serde::Deserialize;
+use anyhow::{Context, bail};
+use linked::Package;
 use spdx::{Expression, LicenseReq, Licensee, ParseMode};
 
 const DENY: &str = include_str!("../deny.toml");
@@ -47,22 +50,6 @@ COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER I
 OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 ";
 
-/// What `cargo metadata` says.
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    version: String,
-    license: Option<String>,
-    authors: Vec<String>,
-    repository: Option<String>,
-    manifest_path: String,
-}
-
 /// The texts, each with the crates that it is of.
 type Texts = BTreeMap<String, BTreeSet<String>>;
 
@@ -71,21 +58,9 @@ fn main() -> anyhow::Result<()> {
     let (Some(program), Some(file)) = (arguments.next(), arguments.next()) else {
         bail!("usage: notices PROGRAM FILE")
     };
-    let features = match program.as_str() {
-        "iot-bridge" => "--features=",
-        "iot-bridge-things" => "--features=things",
-        _ => bail!("no such program: {program}"),
-    };
     let allowed = allowed()?;
-    let linked = linked(features)?;
-    let metadata = cargo(&["metadata", "--locked", features, "--format-version=1"])?;
-    let metadata: Metadata = serde_json::from_str(&metadata)?;
-    let ours = env!("CARGO_PKG_NAME");
-    let mut packages: Vec<_> =
-        metadata.packages.into_iter().filter(|package| linked.contains(&package.to_string())).collect();
-    ensure!(packages.len() == linked.len(), "cargo links {} crates and tells of {}", linked.len(), packages.len());
-    packages.retain(|package| package.name != ours);
-    packages.sort_by_key(Package::to_string);
+    let (mut packages, _) = linked::linked(&program)?;
+    packages.retain(|package| package.name != env!("CARGO_PKG_NAME"));
 
     let mut texts = Texts::new();
     let mut page = format!(
@@ -93,13 +68,13 @@ fn main() -> anyhow::Result<()> {
          licences follow. The Rust standard library, which is linked too, has its notices in rust-library.html.gz.\n\n",
     );
     for package in &packages {
-        let licences = package.licences(&allowed)?;
+        let licences = licences(package, &allowed)?;
         let names: Vec<_> = licences.iter().map(|licence| licence.to_string()).collect();
         writeln!(page, "{package}: {}", names.join(" and "))?;
         if let Some(repository) = &package.repository {
             writeln!(page, "    {repository}")?;
         }
-        package.collect(&names, &mut texts)?;
+        collect(package, &names, &mut texts)?;
     }
     for (text, crates) in texts {
         let crates: Vec<_> = crates.into_iter().collect();
@@ -108,57 +83,49 @@ fn main() -> anyhow::Result<()> {
     fs::write(&file, page).with_context(|| format!("cannot write {}", Path::new(&file).display()))
 }
 
-impl std::fmt::Display for Package {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.name, self.version)
-    }
+/// The licences that `package` is used under.
+fn licences(package: &Package, allowed: &[Licensee]) -> anyhow::Result<Vec<LicenseReq>> {
+    let expression = package.license.as_deref().with_context(|| format!("{package} names no licence"))?;
+    let parsed =
+        Expression::parse_mode(expression, ParseMode::LAX).with_context(|| format!("the licence of {package}"))?;
+    parsed.minimized_requirements(allowed).with_context(|| format!("{package}: {expression} is not allowed"))
 }
 
-impl Package {
-    /// The licences that it is used under.
-    fn licences(&self, allowed: &[Licensee]) -> anyhow::Result<Vec<LicenseReq>> {
-        let expression = self.license.as_deref().with_context(|| format!("{self} names no licence"))?;
-        let parsed =
-            Expression::parse_mode(expression, ParseMode::LAX).with_context(|| format!("the licence of {self}"))?;
-        parsed.minimized_requirements(allowed).with_context(|| format!("{self}: {expression} is not allowed"))
+/// Adds the texts of the `licences` of `package` and its notices to `texts`.
+fn collect(package: &Package, licences: &[String], texts: &mut Texts) -> anyhow::Result<()> {
+    let directory = Path::new(&package.manifest_path).parent().context("a manifest has a directory")?;
+    let (mut legal, mut taken_over) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            legal_files_below(&path, &mut taken_over)?;
+        } else {
+            legal.extend(legal_file(&path)?);
+        }
     }
-
-    /// Adds the texts of its `licences` and its notices to `texts`.
-    fn collect(&self, licences: &[String], texts: &mut Texts) -> anyhow::Result<()> {
-        let directory = Path::new(&self.manifest_path).parent().context("a manifest has a directory")?;
-        let (mut legal, mut taken_over) = (Vec::new(), Vec::new());
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                legal_files_below(&path, &mut taken_over)?;
-            } else {
-                legal.extend(legal_file(&path)?);
-            }
-        }
-        legal.sort();
-        let mut add = |text: String| {
-            texts.entry(text).or_default().insert(self.to_string());
-        };
-        let notices = legal.iter().filter(|(name, _)| name.contains("NOTICE"));
-        for (_, text) in notices.chain(taken_over.iter().filter(|(_, text)| !one_line(text).contains(APACHE_MARK))) {
-            add(text.clone());
-        }
-        for licence in licences {
-            if licence == "Apache-2.0" {
-                add(normal(APACHE));
-                continue;
-            }
-            let mark = MARKS.iter().find(|(name, _)| name == licence).map(|(_, mark)| *mark);
-            let mark = mark.with_context(|| format!("nothing tells the text of {licence}"))?;
-            let found: Vec<_> = legal.iter().filter(|(_, text)| one_line(text).contains(mark)).collect();
-            match (found.is_empty(), licence.as_str()) {
-                (false, _) => found.into_iter().for_each(|(_, text)| add(text.clone())),
-                (true, "MIT") => add(format!("Copyright (c) {}\n\n{MIT}", self.authors.join(", "))),
-                (true, _) => bail!("{self} comes without the text of {licence}"),
-            }
-        }
-        Ok(())
+    legal.sort();
+    let mut add = |text: String| {
+        texts.entry(text).or_default().insert(package.to_string());
+    };
+    let notices = legal.iter().filter(|(name, _)| name.contains("NOTICE"));
+    for (_, text) in notices.chain(taken_over.iter().filter(|(_, text)| !one_line(text).contains(APACHE_MARK))) {
+        add(text.clone());
     }
+    for licence in licences {
+        if licence == "Apache-2.0" {
+            add(normal(APACHE));
+            continue;
+        }
+        let mark = MARKS.iter().find(|(name, _)| name == licence).map(|(_, mark)| *mark);
+        let mark = mark.with_context(|| format!("nothing tells the text of {licence}"))?;
+        let found: Vec<_> = legal.iter().filter(|(_, text)| one_line(text).contains(mark)).collect();
+        match (found.is_empty(), licence.as_str()) {
+            (false, _) => found.into_iter().for_each(|(_, text)| add(text.clone())),
+            (true, "MIT") => add(format!("Copyright (c) {}\n\n{MIT}", package.authors.join(", "))),
+            (true, _) => bail!("{package} comes without the text of {licence}"),
+        }
+    }
+    Ok(())
 }
 
 /// Adds the legal files in `directory`, at any depth.
@@ -190,23 +157,6 @@ fn allowed() -> anyhow::Result<Vec<Licensee>> {
     let deny: toml_edit::DocumentMut = DENY.parse()?;
     let allowed = deny["licenses"]["allow"].as_array().context("deny.toml names no licences")?;
     allowed.iter().map(|name| Ok(Licensee::parse(name.as_str().unwrap_or_default())?)).collect()
-}
-
-/// Name and version of all that is linked: neither what only builds, nor macros, nor what only tests use.
-fn linked(features: &str) -> anyhow::Result<BTreeSet<String>> {
-    let edges = "--edges=normal,no-proc-macro";
-    let tree = cargo(&["tree", "--locked", features, edges, "--prefix=none", "--no-dedupe", "--format={p}"])?;
-    let crates = tree.lines().filter_map(|line| {
-        let (name, rest) = line.split_once(" v")?;
-        Some(format!("{name} {}", rest.split(' ').next()?))
-    });
-    Ok(crates.collect())
-}
-
-fn cargo(arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(env!("CARGO")).args(arguments).output()?;
-    ensure!(output.status.success(), "cargo {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Without blanks at the ends of lines and empty lines around, so that equal texts are one.

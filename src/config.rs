@@ -11,8 +11,9 @@
 //! Later ones take the place of earlier ones, key by key; a list of tables (`[[topics]]`) is *appended* to the one
 //! before it, so that a drop-in adds topics and takes none away.
 //!
-//! 1. The main file: the one given, or `/etc/iot-bridge/config.toml`, or else `/etc/iot-bridge/config.json`. A JSON
-//!    file says the same as a TOML file, or is the AWS sample's `iot_config.json`.
+//! 1. The main file: the one given, or `/etc/iot-bridge/config.toml`, or else `/etc/iot-bridge/config.json`, or none if
+//!    there is neither and files of `conf.d` are. A JSON file says the same as a TOML file, or is the AWS sample's
+//!    `iot_config.json`.
 //! 2. `conf.d/*.toml` in the directory of the main file, by name, hidden files apart. Beside an `iot_config.json` of
 //!    the sample it is not looked for: that file lies among certificates, not in a directory of configuration.
 //! 3. Environment variables `IOT_BRIDGE_<SECTION>__<KEY>`, such as `IOT_BRIDGE_AWS__ENDPOINT`. Lists of tables can't be
@@ -49,9 +50,10 @@ mod walk;
 mod tests;
 
 pub use credentials::{CREDENTIALS_DIRECTORY, CredentialFiles, Secret};
+pub use keys::check_thing;
 pub use load::{DEFAULT_DIRECTORY, Loaded, default_topic, is_there, load, load_directory, load_file};
 pub use mqtt_topic::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, TopicFault, check_publish_topic};
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;
 pub use suggest::likely;

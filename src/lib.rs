@@ -9,6 +9,8 @@
 //!
 //! `docs/architecture.md` tells the whole.
 
+#![deny(unsafe_code)]
+
 pub mod accounts;
 pub mod bridge;
 pub mod cli;
@@ -20,6 +22,7 @@ pub mod packing;
 pub mod pem;
 pub mod provisioning;
 pub mod queue;
+#[allow(unsafe_code, reason = "rcl is C")]
 pub mod ros;
 pub mod shaping;
 #[cfg(feature = "things")]

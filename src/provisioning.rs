@@ -26,7 +26,7 @@ mod key;
 mod rejection;
 mod store;
 
-pub use api::{Request, Topics, certificate_request, read_issued, read_registered, registration_request};
+pub use api::{NoThing, Request, Topics, certificate_request, read_issued, read_registered, registration_request};
 pub use key::{Key, KeyProblem};
 pub use rejection::Rejection;
 pub use store::{Issued, Progress, Registered, Store, StoreProblem, Token};

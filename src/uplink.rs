@@ -64,7 +64,7 @@ pub use fault::{Fault, FaultKind};
 pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
-use crate::config::{Aws, Mqtt, fill_thing};
+use crate::config::{Aws, Mqtt, check_publish_topic, fill_thing};
 use crate::health::{Heartbeat, Meter};
 use crate::queue::Queue;
 use backoff::{Backoff, InvalidBackoff};
@@ -270,11 +270,13 @@ impl Uplink {
         if let Some(name) = &name {
             self.aws.name(name);
         }
-        let will = self.mqtt.last_will.as_mut().map(|will| &mut will.topic);
-        let presence = self.mqtt.presence.as_mut().map(|presence| &mut presence.topic);
-        for topic in will.into_iter().chain(presence) {
+        // With a will that it does not take, AWS IoT Core would take no connection either.
+        let fits = |key, topic: &mut String| {
             *topic = fill_thing(topic, &self.aws.thing).into_owned();
-        }
+            check_publish_topic(topic).map_err(|fault| journal::log_unfit_will(key, topic, &fault)).is_ok()
+        };
+        self.mqtt.last_will.take_if(|will| !fits("mqtt.last_will", &mut will.topic));
+        self.mqtt.presence.take_if(|presence| !fits("mqtt.presence", &mut presence.topic));
         let other = name.clone().filter(|name| *name != self.aws.thing);
         if let Some(other) = &other {
             journal::log_other_thing(&self.aws.thing, other);

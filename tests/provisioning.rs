@@ -87,6 +87,20 @@ impl Delivery {
             self.path("queue"),
         );
         std::fs::write(&path, text).unwrap();
+        // It holds what the hook may take as a proof.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    /// The same for a robot with another serial number and other topics.
+    fn reconfigure(&self, changes: &[(&str, &str)]) -> PathBuf {
+        let path = self.configure("");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = changes.iter().fold(text, |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        std::fs::write(&path, changed).unwrap();
         path
     }
 
@@ -230,6 +244,53 @@ async fn from_a_claim_to_telemetry() {
     assert_eq!(delivery.broker.fleet().asked, asked, "the second start asks for nothing");
     assert!(delivery.broker.record().connects.last().unwrap().client_id == THING);
     delivery.check(&program.log_lines(""));
+}
+
+/// Topics fit as long as `{thing}` is open, and not with the name that the template gives. What would go to such a topic is
+/// dropped with a reason instead of closing the connection, the others arrive, and `check` says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_name_closes_no_connection() {
+    let mut delivery = Delivery::new().await;
+    let (serial, tail) = ("7".repeat(122), "x".repeat(150));
+    let thing = format!("fleet-{serial}");
+    let config = delivery.reconfigure(&[
+        ("0012", &serial),
+        ("letters/{thing}", &format!("letters/{{thing}}/{tail}")),
+        ("robots/{thing}/presence", &format!("here/{{thing}}/{tail}")),
+    ]);
+    assert!(check(&config).1, "{}", check(&config).0);
+    let mut program = Program::start(&config);
+    let mut robot = Robot::start();
+    let (numbers, letters) = (robot.publisher("/numbers", 100), robot.publisher("/letters", 100));
+    Robot::await_subscriber(&numbers);
+    Robot::await_subscriber(&letters);
+    publish(&letters, "too far".into());
+    program.await_log("There is no [mqtt.presence] at the broker");
+    program.await_log(&format!("What is published to letters/{thing}/{tail} is dropped: it has 287 bytes"));
+    (0..20).for_each(|number| publish(&numbers, numbered(number)));
+    for number in 0..20 {
+        let (topic, payload) = delivery.next().await;
+        assert_eq!((topic, number_in(&payload)), (format!("robots/{thing}/numbers"), number));
+    }
+    let report = program.await_report(|report| report.topics.iter().any(|topic| topic.acknowledged == 20));
+    let letters = report.topics.iter().find(|topic| topic.ros == "/letters").unwrap();
+    assert_eq!(letters.dropped.get("unsupported"), Some(&1), "{letters:?}");
+    assert_eq!(report.connection.connections, 1);
+    assert_eq!(program.terminate().code(), Some(0));
+    let (said, fine) = check(&config);
+    assert!(!fine && said.matches("is no topic: it has").count() == 2, "{said}");
+}
+
+/// A name that no thing can have, with a slash in it, is not taken: the status says so, and nothing is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_name_is_not_taken() {
+    let delivery = Delivery::new().await;
+    let config = delivery.reconfigure(&[("0012", "a/#")]);
+    let mut program = Program::start(&config);
+    let status = program.await_note("which no thing can be called");
+    assert!(status.contains("the template my-fleet names the thing \"fleet-a/#\""), "{status}");
+    assert!(!delivery.own("robot.cert.pem").exists());
+    assert_eq!(program.terminate().code(), Some(0));
 }
 
 /// The process is killed after each step: the next start completes what is missing, with the same key, and the account has

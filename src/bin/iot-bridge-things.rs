@@ -1,5 +1,7 @@
 //! `iot-bridge-things`: provisioning of things in AWS IoT Core.
 
+#![deny(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

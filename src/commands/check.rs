@@ -13,7 +13,7 @@ use super::{EXIT_CONFIG, distribution, fail, print};
 use crate::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
 use crate::provisioning::{self, Standing};
 use crate::ros::BUILT_FOR;
-use crate::uplink::tls::{self, CredentialProblem};
+use crate::uplink::tls;
 
 /// What `check --json` prints.
 #[derive(Serialize)]
@@ -83,6 +83,11 @@ pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
     });
     let credentials_checked = files.is_some();
     let loaded = loaded.ok();
+    if let (Some(loaded), Some(Found { provisioning: Some(Provisioning::Done { thing: Some(thing) }), .. })) =
+        (&loaded, &found)
+    {
+        problems.extend(unfit_topics(loaded, thing));
+    }
     let printed = if json {
         match json_report(loaded.as_ref(), &problems, found.as_ref(), doubt) {
             Ok(report) => print(report.as_bytes()),
@@ -121,10 +126,7 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
     }
     let inspection = tls::inspect(&aws, SystemTime::now());
     let unseen = unseen(files, is_waiting);
-    // How open files are is looked at below, for every secret.
-    let of_content =
-        inspection.problems.iter().filter(|problem| !matches!(problem, CredentialProblem::ExposedKey { .. }));
-    let found = of_content.map(|problem| {
+    let found = inspection.problems.iter().map(|problem| {
         let key = match problem.key() {
             "aws.certificate" if is_waiting => "aws.provisioning.claim_certificate",
             "aws.private_key" if is_waiting => "aws.provisioning.claim_private_key",
@@ -141,6 +143,24 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
     }
     problems.extend(secrets::inspect(files));
     Found { provisioning, expires: inspection.certificate_expires, unseen }
+}
+
+/// A problem for each MQTT topic that only with the name of the `thing` from provisioning is none for AWS IoT Core.
+fn unfit_topics(loaded: &Loaded, thing: &str) -> Vec<Problem> {
+    let Settings { mqtt, topics, .. } = &loaded.settings;
+    let will = mqtt.last_will.iter().map(|will| will.topic.as_str());
+    let presence = mqtt.presence.iter().map(|presence| presence.topic.as_str());
+    let topics = topics.iter().flat_map(|topic| [topic.mqtt.clone() + topic.suffix().unwrap_or_default()]);
+    let all: Vec<String> = will.chain(presence).map(str::to_owned).chain(topics).collect();
+    let faults = all.iter().filter_map(|topic| {
+        let whole = config::fill_thing(topic, thing);
+        Some((config::check_publish_topic(&whole).err()?, topic))
+    });
+    let problem = |(fault, topic)| {
+        let found = format!("the thing {thing} from provisioning, with which {topic} is no topic: {fault}");
+        loaded.credentials.problem("aws.thing", found, "choose a shorter topic".into())
+    };
+    faults.map(problem).collect()
 }
 
 const PROXY_FILE: &str = "mqtt.proxy.url_file";

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -15,6 +16,7 @@ use crate::{bridge, config, provisioning};
 
 pub fn execute(config: Option<&Path>) -> ExitCode {
     logging::start();
+    hide_memory();
     match distribution::sourced() {
         Ok(None) => {}
         Ok(Some(doubt)) => tracing::warn!("{doubt}."),
@@ -36,6 +38,14 @@ pub fn execute(config: Option<&Path>) -> ExitCode {
             tracing::error!("{error:#}.");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Sees to it that no core dump is made of this process, which holds the private key: a limit of 0 (LimitCORE=) does not
+/// count where the kernel hands dumps to a program, as for apport.
+fn hide_memory() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("A core dump of this process, with the private key in it, can't be prevented: {error}.");
     }
 }
 

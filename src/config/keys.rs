@@ -297,7 +297,8 @@ fn check_client_id(id: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn check_thing(name: &str) -> Result<(), String> {
+/// Whether AWS IoT Core takes `name` as that of a thing. Returns what is allowed.
+pub fn check_thing(name: &str) -> Result<(), String> {
     // arn:aws:iot:REGION:ACCOUNT:thing/NAME
     if let Some((_, thing)) = name.split_once(":thing/").filter(|_| name.starts_with("arn:")) {
         check_thing(thing)?;

@@ -65,7 +65,8 @@ pub fn load(
     }
 }
 
-/// Loads `config.toml` of `directory`, or `config.json` if there is no such file, and what belongs to it.
+/// Loads `config.toml` of `directory`, or `config.json` if there is no such file, and what belongs to it. Where there is
+/// neither, the files of `conf.d` are all of it.
 ///
 /// # Errors
 /// As [`load`].
@@ -77,18 +78,30 @@ pub fn load_directory(
         return load_file(&main, environment);
     }
     let [toml, json] = main_files(directory);
+    if has_drop_ins(directory) {
+        return with_credentials(environment, |environment| load_sources(&toml, false, environment));
+    }
     Err(Problems::new(vec![Problem {
         source: toml.display().to_string(),
         line: None,
         key: String::new(),
         found: "no configuration".into(),
-        allowed: format!("write this file, or {}, or give a path with --config", json.display()),
+        allowed: format!(
+            "write this file, or {}, or {}, or give a path with --config",
+            json.display(),
+            directory.join("conf.d/robot.toml").display()
+        ),
     }]))
 }
 
 /// Whether [`load_directory`] has a file to read.
 pub fn is_there(directory: &Path) -> bool {
-    main_file(directory).is_some()
+    main_file(directory).is_some() || has_drop_ins(directory)
+}
+
+fn has_drop_ins(directory: &Path) -> bool {
+    // One that can't be listed is reported when it is read.
+    drop_ins(&directory.join("config.toml")).map_or(true, |files| !files.is_empty())
 }
 
 /// Where the main file may be, the first choice first.
@@ -107,10 +120,18 @@ fn main_file(directory: &Path) -> Option<PathBuf> {
 /// # Errors
 /// As [`load`].
 pub fn load_file(path: &Path, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Problems> {
+    with_credentials(environment, |environment| load_sources(path, true, environment))
+}
+
+/// What `load` makes of `environment`, with systemd's directory of credentials in the place of its name.
+fn with_credentials(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    load: impl FnOnce(Vec<(OsString, OsString)>) -> Result<Loaded, Problems>,
+) -> Result<Loaded, Problems> {
     let environment: Vec<_> = environment.into_iter().collect();
     let credentials = environment.iter().find(|(name, _)| name == "CREDENTIALS_DIRECTORY");
     let credentials = credentials.map(|(_, directory)| PathBuf::from(directory));
-    let mut loaded = load_sources(path, environment);
+    let mut loaded = load(environment);
     if let Some(directory) = credentials {
         match &mut loaded {
             Ok(loaded) => {
@@ -124,17 +145,18 @@ pub fn load_file(path: &Path, environment: impl IntoIterator<Item = (OsString, O
     loaded
 }
 
-fn load_sources(path: &Path, environment: Vec<(OsString, OsString)>) -> Result<Loaded, Problems> {
+/// `has_main`: whether there is a file at `path`, or only `conf.d` beside it.
+fn load_sources(path: &Path, has_main: bool, environment: Vec<(OsString, OsString)>) -> Result<Loaded, Problems> {
     let (variables, mut problems) = environment::read(environment);
-    let main = Document::read(path);
-    let is_sample = main.as_ref().is_ok_and(|main| main.is_json && sample::is_sample(&main.values));
+    let main = has_main.then(|| Document::read(path));
+    let is_sample = main.iter().flatten().any(|main: &Document| main.is_json && sample::is_sample(&main.values));
     let drop_ins = if is_sample { Ok(Vec::new()) } else { drop_ins(path) };
     let mut documents = Vec::new();
     let files = drop_ins.unwrap_or_else(|problem| {
         problems.push(problem);
         Vec::new()
     });
-    for document in std::iter::once(main).chain(files.iter().map(|path| Document::read(path))) {
+    for document in main.into_iter().chain(files.iter().map(|path| Document::read(path))) {
         match document {
             Ok(document) => documents.push(document),
             Err(problem) => problems.push(problem),
@@ -186,7 +208,7 @@ fn merge(documents: Vec<Document>, variables: Vec<environment::Variable>, is_sam
             Some(origins) => origins.add(origin, document.values),
         }
     }
-    // The main file is always among the documents.
+    // There is always one.
     let Some(mut origins) = origins else { return Err(Problems::new(problems)) };
     for variable in variables {
         origins.add(Origin::variable(&variable.name, variable.text), variable.values);

@@ -96,7 +96,7 @@ impl std::error::Error for Problems {}
 const LONGEST_QUOTE: usize = 60;
 
 /// `text` in quotes, without control characters, cut to a readable length, and without what may be a password or a key.
-pub(super) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let text = without_password(text);
     let text = without_key(&text);
     match text.char_indices().nth(LONGEST_QUOTE) {

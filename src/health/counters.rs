@@ -20,7 +20,8 @@ pub enum DropReason {
     /// Its CDR does not fit its type.
     Malformed,
     /// Messages of its type can't be forwarded as the topic is configured, which is said when the type is known; or its
-    /// publisher has another definition of the type than the one that is sourced.
+    /// publisher has another definition of the type than the one that is sourced; or the
+    /// name that provisioning gives the thing makes an MQTT topic that AWS IoT Core does not take.
     Unsupported,
     /// The connection was closed again and again while it alone was in flight.
     Poison,

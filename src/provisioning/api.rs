@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::store::{Issued, Registered, Token};
+use crate::config::{check_thing, quote};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +76,22 @@ pub fn read_issued(payload: &[u8], now: u64) -> serde_json::Result<Issued> {
     Ok(Issued { certificate_id, certificate_pem, ownership_token: certificate_ownership_token, obtained: now })
 }
 
+/// Why an answer tells of no thing.
+#[derive(Debug, thiserror::Error)]
+pub enum NoThing {
+    /// It is no such answer.
+    #[error("the broker's answer does not name the thing")]
+    NoAnswer(#[from] serde_json::Error),
+    /// It has a name that no thing can have.
+    #[error("the template {template} names the thing {name}, which no thing can be called: {allowed}")]
+    BadName { template: String, name: String, allowed: String },
+}
+
 /// The thing that `issued` was registered for, by the template called `template`.
 ///
 /// # Errors
-/// When `payload` is no such answer.
-pub fn read_registered(payload: &[u8], issued: &Issued, template: &str) -> serde_json::Result<Registered> {
+/// When `payload` is no such answer, or the name in it is none: that goes into topics and into the client id.
+pub fn read_registered(payload: &[u8], issued: &Issued, template: &str) -> Result<Registered, NoThing> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Message {
@@ -88,6 +100,11 @@ pub fn read_registered(payload: &[u8], issued: &Issued, template: &str) -> serde
         device_configuration: Option<serde_json::Value>,
     }
     let Message { thing_name, device_configuration } = serde_json::from_slice(payload)?;
+    check_thing(&thing_name).map_err(|allowed| NoThing::BadName {
+        template: template.to_owned(),
+        name: quote(&thing_name),
+        allowed,
+    })?;
     Ok(Registered {
         thing: thing_name,
         certificate_id: issued.certificate_id.clone(),
@@ -124,6 +141,12 @@ mod tests {
         assert_eq!(registered.unwrap().thing, "r7");
         assert_eq!(read_registered(br#"{"thingName":"r7"}"#, &issued, "f").unwrap().device_configuration, None);
         assert!(read_registered(b"{}", &issued, "f").is_err());
+        for name in ["", "a/b", "a#", "r\u{1b}[31m", &"x".repeat(129)] {
+            let payload = serde_json::json!({ "thingName": name }).to_string();
+            let error = read_registered(payload.as_bytes(), &issued, "f").expect_err(name).to_string();
+            assert!(error.contains("no thing can be called") && error.len() < 250, "{error}");
+            assert!(!error.contains('\u{1b}'), "{error}");
+        }
         assert!(read_issued(b"no JSON", 0).is_err());
     }
 }

@@ -59,7 +59,10 @@ async fn in_aws(aws: &Aws, ledger: &Ledger, name: &str, force: bool) -> Result<(
     let files = RobotFiles::new(ledger.directory(), name);
     for certificate in &thing.certificates {
         match issued(aws, certificate, &files).await? {
-            Some(issued) => delete_certificate(aws, &issued).await?,
+            Some(issued) => {
+                check_owner(aws, name, &issued, force).await?;
+                delete_certificate(aws, &issued).await?;
+            }
             None if certificate.mark.is_none() => eprintln!(
                 "A certificate that AWS was asked for, for {name}, may have been made and its answer lost. It is not active; \
                  look for it with: aws iot list-certificates"
@@ -97,6 +100,20 @@ async fn issued(aws: &Aws, certificate: &Certificate, files: &RobotFiles) -> Res
     let request = key.request(mark).map_err(|error| Stop::Failed(error.to_string()))?;
     let found = aws.find_certificate(&request, certificate.asked_at()).await?;
     Ok(found.map(|found| Issued { id: found.id, arn: found.arn }))
+}
+
+/// A certificate that other things use and this one does not is not this one's, whatever things.json says.
+pub(super) async fn check_owner(aws: &Aws, name: &str, certificate: &Issued, force: bool) -> Result<(), Stop> {
+    let things = aws.things_of(&certificate.arn).await?;
+    if force || things.is_empty() || things.iter().any(|thing| thing == name) {
+        return Ok(());
+    }
+    Err(Stop::Failed(format!(
+        "the certificate {} is of {}, not of {name} as things.json says; it stays. `clean {name} --force` deletes it all the \
+         same",
+        certificate.id,
+        things.join(", ")
+    )))
 }
 
 /// Detaches everything from a certificate and deletes it.

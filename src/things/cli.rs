@@ -73,6 +73,7 @@ pub enum Command {
     /// Give a thing a new key and certificate, prove them by a connection, and delete the old certificate
     Rotate {
         /// Name of the thing
+        #[arg(value_parser = thing_name)]
         name: String,
         #[command(flatten)]
         directory: DirectoryArgs,
@@ -166,7 +167,7 @@ pub struct TrafficArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub duration: Duration,
     /// Only this thing; may be given several times [default: all]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = thing_name)]
     pub thing: Vec<String>,
     #[command(flatten)]
     pub directory: DirectoryArgs,
@@ -176,6 +177,7 @@ pub struct TrafficArgs {
 #[derive(Debug, Args)]
 pub struct CleanArgs {
     /// Names of the things [default: all of things.json]
+    #[arg(value_parser = thing_name)]
     pub names: Vec<String>,
     /// Delete the files on this machine only; everything in AWS stays, and nothing here knows of it any more
     #[arg(long)]

@@ -57,7 +57,9 @@ pub async fn execute(arguments: CreateArgs, aws: &AwsArgs) -> Result<(), Stop> {
     if let (Some(to), [name]) = (install, &names[..]) {
         let from = RobotFiles::new(work.ledger.directory(), name);
         let written = robot::install(&from, name, &to)?;
-        work.ledger.change(|register| register.entry(name).installed = Some(to.clone()))?;
+        // Of this machine, whatever the working directory is next time.
+        let place = std::fs::canonicalize(&to).map_err(Stop::file("find", &to))?;
+        work.ledger.change(|register| register.entry(name).installed = Some(place))?;
         println!("Installed into {}:", to.display());
         written.iter().for_each(|path| println!("    {}", path.display()));
         println!("Next: iot-bridge check, then systemctl restart iot-bridge");

@@ -14,7 +14,7 @@ mod grant;
 
 pub use check::{Findings, Unreadable, check};
 pub use document::{Document, Statement, TooMany, documents};
-pub use grant::{Action, Grant, TEST_TOPIC, grants};
+pub use grant::{Action, Grant, TEST_TOPIC, Wild, grants};
 
 use crate::config::Settings;
 

@@ -51,10 +51,10 @@ fn needs(path: Option<&Path>) -> Result<Needs, Stop> {
     let Settings { aws, .. } = &loaded.settings;
     let endpoint = Some(aws.endpoint.clone());
     if !fits_any_thing(&loaded.settings) {
-        return Ok(Needs { grants: grants(&loaded.settings, false), thing: None, endpoint });
+        return Ok(Needs { grants: grants(&loaded.settings, false)?, thing: None, endpoint });
     }
     let thing = Some(aws.thing.clone());
-    Ok(Needs { grants: grants(&any_thing(path)?, false), thing, endpoint })
+    Ok(Needs { grants: grants(&any_thing(path)?, false)?, thing, endpoint })
 }
 
 /// The settings for a thing of any name: the same configuration, with another thing.

@@ -3,6 +3,7 @@
 //!
 //! It holds names, identifiers and paths, nothing secret. It is replaced as a whole, and durable before a call goes out.
 
+mod check;
 mod elf;
 
 use std::fs::File;
@@ -296,10 +297,11 @@ fn read(text: &str, directory: &Path) -> Result<(Register, bool), Stop> {
         return elf::adopt(&value, directory).map(|register| (register, true));
     }
     let register: Register = serde_json::from_str(text).map_err(damaged_at)?;
-    match register.format == FORMAT {
-        true => Ok((register, false)),
-        false => Err(damaged(format!("its format is {:?}, and this program knows {FORMAT:?}", register.format))),
+    if register.format != FORMAT {
+        return Err(damaged(format!("its format is {:?}, and this program knows {FORMAT:?}", register.format)));
     }
+    check::check(&register).map_err(damaged)?;
+    Ok((register, false))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! The files of one thing, laid out as in `/etc/iot-bridge`.
+//! The files of one thing.
 //!
 //! ```text
-//! thing_0/config.toml            the bridge's configuration
+//! thing_0/config.toml            the bridge's configuration, with the files here
+//! thing_0/robot.toml             the same with those of a robot: /etc/iot-bridge/conf.d/robot.toml
 //! thing_0/iot_config.json        the AWS sample's
 //! thing_0/install.sh             puts them into /etc/iot-bridge of the robot that the directory was copied to
 //! thing_0/certs/thing_0.cert.pem
@@ -14,19 +15,22 @@ mod install;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use toml_edit::{DocumentMut, value};
 
 use super::files::{self, PROGRAM, PUBLIC, SECRET};
 use super::stop::Stop;
 use super::template::verify;
-use crate::config::Settings;
+use crate::accounts::SERVICE;
+use crate::config::{DEFAULT_DIRECTORY, Settings};
 
-pub use install::install;
+pub use install::{install, is_installed};
 
 /// Where a thing's files are. The paths are absolute.
 #[derive(Debug, Clone)]
 pub struct RobotFiles {
     pub directory: PathBuf,
     pub config: PathBuf,
+    pub robot: PathBuf,
     pub sample: PathBuf,
     pub installer: PathBuf,
     pub certificates: PathBuf,
@@ -47,6 +51,7 @@ impl RobotFiles {
         let certificates = directory.join("certs");
         RobotFiles {
             config: directory.join("config.toml"),
+            robot: directory.join("robot.toml"),
             sample: directory.join("iot_config.json"),
             installer: directory.join("install.sh"),
             certificate: certificates.join(format!("{thing}.cert.pem")),
@@ -76,19 +81,20 @@ impl RobotFiles {
         self.all().iter().all(|path| path.is_file())
     }
 
-    /// Writes what is made of others: everything but certificate and key.
-    pub fn write(&self, config: &str, root_ca: &str) -> Result<(), Stop> {
+    /// Writes what is made of others: everything but certificate and key. `config` is what the bridge is told.
+    pub fn write(&self, config: &DocumentMut, thing: &str, root_ca: &str) -> Result<(), Stop> {
         let write = |path: &Path, text: &str, mode| {
             files::write(path, text.as_bytes(), mode).map_err(Stop::file("write", path))
         };
         self.make_directories()?;
         write(&self.root_ca, root_ca, PUBLIC)?;
+        let here = refer(config.clone(), self);
         // What it holds shows when it is read.
-        write(&self.config, config, SECRET)?;
+        write(&self.config, &here, SECRET)?;
         let settings = verify(&self.config)?;
-        if !settings.hold_secrets() {
-            write(&self.config, config, PUBLIC)?;
-        }
+        let mode = if settings.hold_secrets() { SECRET } else { PUBLIC };
+        write(&self.config, &here, mode)?;
+        write(&self.robot, &refer(config.clone(), &RobotFiles::within(DEFAULT_DIRECTORY.as_ref(), thing)), mode)?;
         write(&self.sample, &sample(&settings), PUBLIC)?;
         write(&self.installer, &self.installer_text(), PROGRAM)
     }
@@ -104,38 +110,66 @@ impl RobotFiles {
         Ok(())
     }
 
-    fn all(&self) -> [&PathBuf; 6] {
+    fn all(&self) -> [&PathBuf; 7] {
         // The key last: as long as it is there, so is what it belongs to.
-        [&self.config, &self.sample, &self.installer, &self.root_ca, &self.certificate, &self.private_key]
+        [&self.config, &self.robot, &self.sample, &self.installer, &self.root_ca, &self.certificate, &self.private_key]
     }
 
     /// A script that does on the robot what `create --install` does here.
     fn installer_text(&self) -> String {
         let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // Names of things have no character that a shell knows.
         format!(
             r#"#!/bin/sh
-# Puts the configuration and the certificates beside this script into /etc/iot-bridge of this robot. As root.
+# Puts the configuration and the certificates beside this script into /etc/iot-bridge of this robot, or into the directory
+# that is given. As root.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-to=${{1:-/etc/iot-bridge}}
+to=${{1:-{DEFAULT_DIRECTORY}}}
+case $to in
+  /*) ;;
+  *) to=$(pwd)/$to ;;
+esac
+case $to in
+  *[!A-Za-z0-9/._+@-]*) echo "The directory may have letters, digits and /._+@- in its name: $to" >&2; exit 2 ;;
+esac
 group=root mode=600
-if getent group iot-bridge >/dev/null; then group=iot-bridge mode=640; fi
+if getent group {SERVICE} >/dev/null; then group={SERVICE} mode=640; fi
 [ "$(id -u)" -eq 0 ] || group=$(id -g)
-install -d -m 755 "$to" "$to/certs"
+# What is there keeps its mode: the package closes certs to others.
+for directory in "$to" "$to/conf.d" "$to/certs"; do
+  [ -d "$directory" ] || install -d -m 755 "$directory"
+done
 install -m 644 "$here/certs/{certificate}" "$here/certs/{root_ca}" "$to/certs/"
 install -m "$mode" -g "$group" "$here/certs/{key}" "$to/certs/"
-if [ -e "$to/config.toml" ]; then cp -p "$to/config.toml" "$to/config.toml.before"; fi
-sed "s|{directory}/certs/|$to/certs/|" "$here/config.toml" >"$to/config.toml.new"
-chmod 644 "$to/config.toml.new"
-mv "$to/config.toml.new" "$to/config.toml"
+# A file with secrets is for its owner alone, and on the robot for the service.
+if [ -z "$(find "$here/robot.toml" -perm -004)" ]; then config="-m $mode -g $group"; else config='-m 644'; fi
+sed "s|{DEFAULT_DIRECTORY}/certs/|$to/certs/|" "$here/robot.toml" |
+  install $config /dev/stdin "$to/conf.d/robot.toml.new"
+if [ -e "$to/conf.d/robot.toml" ]; then cp -p "$to/conf.d/robot.toml" "$to/conf.d/robot.toml.before"; fi
+mv "$to/conf.d/robot.toml.new" "$to/conf.d/robot.toml"
+# Whatever config.toml sets would be added to that.
+if [ -e "$to/config.toml" ] && grep -Eq '^ *([a-z]|\[\[)' "$to/config.toml"; then
+  mv "$to/config.toml" "$to/config.toml.before"
+  echo "What $to/config.toml said is in force no more; it is in config.toml.before."
+fi
 echo "Installed into $to. Next: iot-bridge check && systemctl restart iot-bridge"
 "#,
             certificate = name(&self.certificate),
             key = name(&self.private_key),
             root_ca = name(&self.root_ca),
-            directory = self.directory.display(),
         )
     }
+}
+
+/// The text of `config` with the files of `robot`.
+fn refer(mut config: DocumentMut, robot: &RobotFiles) -> String {
+    for (key, file) in
+        [("certificate", &robot.certificate), ("private_key", &robot.private_key), ("root_ca", &robot.root_ca)]
+    {
+        config["aws"][key] = value(file.display().to_string());
+    }
+    config.to_string()
 }
 
 /// The AWS sample's configuration that says the same.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::aws::Aws;
-use super::clean::delete_certificate;
+use super::clean::{check_owner, delete_certificate};
 use super::cli::AwsArgs;
 use super::files::{self, PUBLIC, SECRET};
 use super::keys::{Key, Unusable, mark};
@@ -40,7 +40,11 @@ pub async fn execute(name: &str, directory: &Path, aws: &AwsArgs) -> Result<(), 
     prove(name, &files).await?;
     put_in_place(&files)?;
     if let Some(to) = ledger.thing(name).installed {
-        robot::install(&files, name, &to)?;
+        // What things.json says may be of another machine, or somebody's idea.
+        match robot::is_installed(name, &to) {
+            true => _ = robot::install(&files, name, &to)?,
+            false => eprintln!("{name} is not installed in {} any more, so nothing was written there.", to.display()),
+        }
     }
     retire(&aws, &ledger, name).await?;
     println!(
@@ -149,6 +153,7 @@ async fn retire(aws: &Aws, ledger: &Ledger, name: &str) -> Result<(), Stop> {
     let mut certificates = ledger.thing(name).certificates;
     let last = certificates.pop();
     for issued in certificates.iter().filter_map(|certificate| certificate.issued.as_ref()) {
+        check_owner(aws, name, issued, false).await?;
         delete_certificate(aws, issued).await?;
     }
     ledger.change(|register| register.entry(name).certificates = last.into_iter().collect())

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::failure::Failure;
-use super::policy::TooMany;
+use super::policy::{TooMany, Wild};
 use crate::commands::EXIT_CONFIG;
 use crate::config::Problems;
 
@@ -54,6 +54,12 @@ impl From<Failure> for Stop {
 impl From<Problems> for Stop {
     fn from(problems: Problems) -> Stop {
         Stop::Config(Box::new(problems))
+    }
+}
+
+impl From<Wild> for Stop {
+    fn from(error: Wild) -> Stop {
+        Stop::Failed(error.to_string())
     }
 }
 

@@ -7,7 +7,6 @@ use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::files::{self, PUBLIC};
 use super::policy::{ANY_THING, Grant, fits_any_thing, grants};
-use super::robot::RobotFiles;
 use super::stop::Stop;
 use crate::config::{self, Loaded, Problems, Settings};
 
@@ -79,15 +78,14 @@ impl Template {
     /// What things need to be allowed; where their policies can't be the same, what `thing` needs.
     pub fn grants(&self, thing: &str) -> Result<Vec<Grant>, Stop> {
         if self.fits_any_thing() {
-            return Ok(grants(&self.settings, self.test));
+            return Ok(grants(&self.settings, self.test)?);
         }
         let loaded = config::load_file(&self.path, overlay("localhost", thing, self.is_sample))?;
-        Ok(grants(&loaded.settings, self.test))
+        Ok(grants(&loaded.settings, self.test)?)
     }
 
-    /// The configuration of one thing, as TOML.
-    pub fn render(&self, endpoint: &str, thing: &str, robot: &RobotFiles) -> Result<String, Stop> {
-        let text = |path: &Path| path.display().to_string();
+    /// The configuration of one thing, which names no files yet.
+    pub fn render(&self, endpoint: &str, thing: &str) -> Result<DocumentMut, Stop> {
         let broken = |error: &dyn std::fmt::Display| Stop::Failed(format!("{}: {error}", self.path.display()));
         let mut document: DocumentMut = match &self.toml {
             // What the parser says quotes the file.
@@ -104,16 +102,10 @@ impl Template {
             Item::Table(table)
         });
         let Some(aws) = aws.as_table_like_mut() else { return Err(broken(&"aws is no table")) };
-        for (key, to) in [
-            ("endpoint", endpoint.to_owned()),
-            ("thing", thing.to_owned()),
-            ("certificate", text(&robot.certificate)),
-            ("private_key", text(&robot.private_key)),
-            ("root_ca", text(&robot.root_ca)),
-        ] {
+        for (key, to) in [("endpoint", endpoint), ("thing", thing)] {
             aws.insert(key, value(to));
         }
-        Ok(document.to_string())
+        Ok(document)
     }
 }
 

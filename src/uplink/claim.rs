@@ -18,7 +18,7 @@ use super::state::UplinkState;
 use super::{load, ticks};
 use crate::config::{Aws, Mqtt, Provisioning, Qos};
 use crate::provisioning::{
-    CLIENT_ID_PREFIX, Issued, Key, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics,
+    CLIENT_ID_PREFIX, Issued, Key, NoThing, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics,
     certificate_request, read_issued, read_registered, registration_request,
 };
 
@@ -217,8 +217,10 @@ impl Claim {
             Answer::Accepted(payload) => read_registered(&payload, issued, &self.provisioning.template),
             Answer::Rejected(payload) => return Ok(Err(Rejection::read(&payload))),
         };
-        let registered = registered
-            .map_err(|_| Fault::new(FaultKind::Protocol, "the broker's answer does not name the thing".into()))?;
+        let registered = registered.map_err(|error| match error {
+            NoThing::NoAnswer(_) => Fault::new(FaultKind::Protocol, error.to_string()),
+            NoThing::BadName { .. } => Fault::new(FaultKind::ProvisioningRejected, error.to_string()),
+        })?;
         let kept = registered.clone();
         self.with_store(move |store| store.keep_registered(kept)).await?;
         Ok(Ok(registered))

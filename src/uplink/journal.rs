@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::client::Said;
 use super::fault::{Fault, FaultKind};
+use crate::config::TopicFault;
 use crate::queue::Route;
 
 /// A fault that lasts is logged again after this long.
@@ -194,6 +195,27 @@ pub(super) fn log_poison(route: &Route, size: usize) {
         size,
         "A publish to {} of {size} bytes is dropped: the broker has closed the connection over it again and again.",
         route.mqtt
+    );
+}
+
+/// Logs that the thing's name makes `topic` one that AWS IoT Core does not take, so that its records are dropped; `more`
+/// were since this was last said.
+pub(super) fn log_unfit(topic: &str, fault: &TopicFault, more: u64) {
+    tracing::error!(
+        topic,
+        more,
+        "What is published to {topic} is dropped: {fault}. The thing's name makes it so; choose a shorter `mqtt` for the \
+         topic. {more} more were since this was last said."
+    );
+}
+
+/// Logs that there is no will under `key`, because the thing's name makes its topic one that AWS IoT Core does not take.
+pub(super) fn log_unfit_will(key: &str, topic: &str, fault: &TopicFault) {
+    tracing::error!(
+        key,
+        topic,
+        "There is no [{key}] at the broker: of its topic {topic} it can be said that {fault}. The thing's name makes it \
+         so; choose a shorter topic."
     );
 }
 

@@ -1,5 +1,6 @@
 //! From the queue to the MQTT client: as much as the window has room for, as fast as the quotas allow.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +12,7 @@ use super::parcel::{Company, Parcel};
 use super::presence::Presence;
 use super::suspects::{Close, FORGOTTEN, InFlight, Suspects, Verdict};
 use super::window::{Publish, Window};
-use crate::config::{Mqtt, fill_thing};
+use crate::config::{Mqtt, TopicFault, check_publish_topic, fill_thing};
 use crate::health::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
 use crate::queue::{Queue, Route};
 
@@ -181,7 +182,7 @@ impl Outbox {
 
     /// Submits records while the window has room, the quotas allow it and the queue has some. `clock` tells the time.
     pub fn feed(&mut self, client: &mut impl Publisher, rules: &mut Rules, queue: &Queue, clock: impl Fn() -> Instant) {
-        let Rules { pacer, suspects, company, .. } = rules;
+        let Rules { pacer, suspects, company, never_taken, .. } = rules;
         self.resume = None;
         let begun = clock();
         while self.has_room(suspects) {
@@ -207,6 +208,13 @@ impl Outbox {
                 continue;
             }
             let now = clock();
+            if let Err((topic, fault)) = self.fits_thing(parcel.message(now).topic) {
+                if let Some(more) = never_taken.entry(topic.clone()).or_default().due(now, ONCE_A_MINUTE) {
+                    journal::log_unfit(&topic, &fault, more);
+                }
+                parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::Unsupported, now));
+                continue;
+            }
             let size = addressed(parcel.message(now), &self.thing, |message| client.size_of(message));
             if client.limits().forbids(size) {
                 self.outgrown(parcel, size, client.limits(), queue, now);
@@ -222,6 +230,15 @@ impl Outbox {
             let record = parcel.record();
             suspects.sent(parcel.message(now).topic, record);
             pacer.sent(self.submit(client, parcel, now), now);
+        }
+    }
+
+    /// Looks whether AWS IoT Core takes `topic`, if the name of the thing was not known when that was configured. It would
+    /// close the connection. Returns the whole topic, and what is wrong with it.
+    fn fits_thing(&self, topic: &str) -> Result<(), (String, TopicFault)> {
+        match fill_thing(topic, &self.thing) {
+            Cow::Borrowed(_) => Ok(()),
+            Cow::Owned(whole) => check_publish_topic(&whole).map_err(|fault| (whole, fault)),
         }
     }
 

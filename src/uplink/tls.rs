@@ -5,7 +5,6 @@
 mod credential;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -73,7 +72,6 @@ pub fn load(aws: &Aws, now: SystemTime) -> Result<Credentials, CredentialProblem
 pub fn inspect(aws: &Aws, now: SystemTime) -> Inspection {
     let mut problems = Vec::new();
     let parts = read(aws, now, &rustls::crypto::ring::default_provider(), &mut problems);
-    problems.extend(exposed_key(&aws.private_key));
     Inspection { problems, certificate_expires: parts.certificate.map(|certificate| certificate.expires) }
 }
 
@@ -248,13 +246,6 @@ fn are_amazons(roots: &RootCertStore) -> bool {
     let is_amazons =
         |subject: &[u8]| names.iter().any(|name| subject.windows(name.len()).any(|window| window == name.as_bytes()));
     roots.roots.iter().all(|root| is_amazons(&root.subject))
-}
-
-/// The key is for the owner, and a group that the administrator chose.
-fn exposed_key(path: &Path) -> Option<CredentialProblem> {
-    // A file that is not there is a problem already.
-    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & 0o007 != 0).then(|| CredentialProblem::ExposedKey { path: path.into(), mode })
 }
 
 fn system_time(time: &ASN1Time) -> SystemTime {

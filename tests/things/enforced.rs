@@ -169,6 +169,32 @@ async fn what_is_generated_is_enough() {
     }
 }
 
+/// Topics and client ids that a policy would take as a pattern, of all robots' topics or for all client ids, get none: not
+/// printed, and not made.
+#[tokio::test]
+async fn no_configuration_widens_a_policy() {
+    let stage = Stage::set().await;
+    let bench = &stage.bench;
+    for (client_id, topic, words) in [
+        (THING, "robots/{thing}/*", "the MQTT topic \"robots/{thing}/*\" holds `*`"),
+        (THING, "robots/?", "the MQTT topic \"robots/?\" holds `?`"),
+        ("*", "robots/{thing}", "the client id \"*\" holds `*`"),
+        ("${iot:ClientId}", "robots/{thing}", "the client id \"${iot:ClientId}\" holds `${`"),
+    ] {
+        let config = format!("[[topics]]\nros = \"/numbers\"\nmqtt = {topic:?}");
+        stage.configure(&Case { client_id, config: config.clone().leak(), ..ORDINARY });
+        let output = bench.program(&["policy", "--config", "config.toml", "--account", ACCOUNT]).output().unwrap();
+        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+        let (status, text) = said(output);
+        assert!(status == 1 && text.contains(words), "{words}: {text}");
+
+        fs::write(bench.path("fleet.toml"), format!("[aws]\nclient_id = {client_id:?}\n{config}")).unwrap();
+        let (status, text) = bench.run(&["create", "--config", "fleet.toml"]);
+        assert!(status == 1 && text.contains("stands for other characters"), "{text}");
+        assert!(bench.api.everything().is_empty(), "{:?}", bench.api.everything());
+    }
+}
+
 /// The policy that the package brings as an example is enough for a robot whose topics are below `robots/{thing}`, with
 /// all that needs a permission of its own.
 #[tokio::test(flavor = "multi_thread")]

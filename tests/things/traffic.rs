@@ -1,7 +1,9 @@
 //! send, subscribe and rotate, against a broker that asks for certificates.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 
 use crate::bench::{Bench, said};
@@ -131,22 +133,70 @@ fn rotate_goes_on_after_a_failure_of_any_call() {
     assert!(bench.api.everything().is_empty());
 }
 
-/// The script of a thing's directory puts the configuration onto a robot, where it passes `iot-bridge check`.
+/// The script of a thing's directory puts the configuration onto a robot, where it passes `iot-bridge check`: from a
+/// directory of any name, into one that is there already and keeps its modes, beside an example that nobody has edited; a
+/// configuration that somebody has edited steps aside.
 #[test]
 fn the_installer_makes_a_robot() {
     let bench = Bench::set();
-    bench.template(8883, ODOM);
+    bench.template(8883, &format!("{ODOM}[mqtt.proxy]\nurl = \"http://robot:hunter2@localhost:3128\"\n"));
     bench.succeed(&["create", "robot1", "--config", "fleet.toml"]);
-    let copy = bench.path("copied");
+    let copy = bench.path("a|b&c $(touch ran) 'd'");
     fs::rename(bench.path("things/robot1"), &copy).unwrap();
     let to = bench.path("etc");
-    let install = std::process::Command::new(copy.join("install.sh")).arg(&to).output().unwrap();
-    let (status, text) = said(install);
-    assert_eq!(status, 0, "{text}");
+    let mode = |path: &str| fs::metadata(to.join(path)).unwrap().permissions().mode() & 0o777;
+    fs::create_dir_all(to.join("certs")).unwrap();
+    fs::set_permissions(to.join("certs"), Permissions::from_mode(0o750)).unwrap();
+    let install = |to: &Path| {
+        let script = std::process::Command::new(copy.join("install.sh")).arg(to).current_dir(&bench.directory).output();
+        said(script.unwrap())
+    };
+    let (status, text) = install(&bench.path("$(touch ran)"));
+    assert!(status == 2 && text.contains("may have letters"), "{text}");
+    fs::write(to.join("config.toml"), include_str!("../../etc/config.toml")).unwrap();
+    for edited in [false, true] {
+        let (status, text) = install(&to);
+        assert_eq!((status, text.contains("is in force no more")), (0, edited), "{text}");
+        assert_eq!(to.join("config.toml.before").exists(), edited);
+        fs::write(to.join("config.toml"), "[[topics]]\nros = \"/odom\"\n").unwrap();
+    }
+    fs::remove_file(to.join("config.toml")).unwrap();
+    assert!(!bench.path("ran").exists(), "a name was run");
+    assert_eq!(mode("certs"), 0o750);
+    // It holds a password.
+    assert!([0o600, 0o640].contains(&mode("conf.d/robot.toml")), "{:o}", mode("conf.d/robot.toml"));
+    assert_eq!(mode("conf.d/robot.toml"), mode("certs/robot1.private.key"));
     fs::remove_dir_all(&copy).unwrap();
-    let config = to.join("config.toml");
+    let config = to.join("conf.d/robot.toml");
+    assert!(fs::read_to_string(&config).unwrap().contains("robot:hunter2@"), "it is the robot's, whole");
     let check =
         std::process::Command::new(env!("CARGO_BIN_EXE_iot-bridge")).args(["check", "--config"]).arg(&config).output();
     let (status, text) = said(check.unwrap());
     assert_eq!(status, 0, "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+/// `rotate` writes where the thing is installed, and not where things.json merely says so.
+#[test]
+fn rotate_believes_what_is_there() {
+    let bench = Bench::set();
+    let mosquitto = Mosquitto::start(&bench.authority);
+    bench.template(mosquitto.port(), ODOM);
+    bench.succeed(&["create", "robot1", "--config", "fleet.toml", "--install", "etc"]);
+    let key = || fs::read_to_string(bench.path("etc/certs/robot1.private.key")).unwrap();
+    let first = key();
+    bench.succeed(&["rotate", "robot1"]);
+    let second = key();
+    assert_ne!(first, second);
+    let elsewhere = bench.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let path = bench.path("things/things.json");
+    let register = fs::read_to_string(&path).unwrap();
+    let etc = fs::canonicalize(bench.path("etc")).unwrap().display().to_string();
+    assert!(register.contains(&etc), "{register}");
+    fs::write(&path, register.replace(&etc, elsewhere.to_str().unwrap())).unwrap();
+    let text = bench.succeed(&["rotate", "robot1"]);
+    assert!(text.contains("is not installed in"), "{text}");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    assert_eq!(key(), second);
 }

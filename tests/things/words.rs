@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::bench::{Bench, said};
+use crate::bench::{Bench, files, said};
 
 fn refused(bench: &Bench, arguments: &[&str], status: i32, words: &[&str]) {
     let (found, text) = bench.run(arguments);
@@ -98,6 +98,39 @@ fn others_things_are_left_alone() {
     assert!(!bench.path("things").exists() && bench.api.everything() == there);
     bench.succeed(&["clean", "thing_0", "--yes", "--force"]);
     assert!(!bench.api.everything().iter().any(|name| !name.starts_with("policies")), "{:?}", bench.api.everything());
+}
+
+/// What things.json and the command line name is a thing and nothing else: neither a path nor somebody else's certificate.
+/// Nothing outside is touched, and nothing is deleted.
+#[test]
+fn names_lead_nowhere_else() {
+    let bench = Bench::set();
+    bench.succeed(&["create", "a", "b"]);
+    let outside = bench.path("outside");
+    fs::create_dir_all(outside.join("certs")).unwrap();
+    for name in ["config.toml", "install.sh", "certs/rootCA.crt"] {
+        fs::write(outside.join(name), "of somebody").unwrap();
+    }
+    let (there, before) = (bench.api.everything(), files(&outside));
+    let path = bench.path("things/things.json");
+    let register = fs::read_to_string(&path).unwrap();
+    for name in [outside.to_str().unwrap(), "../outside"] {
+        refused(&bench, &["clean", name, "--force", "--yes", "--only-local"], 2, &["can't stand in a name"]);
+        refused(&bench, &["rotate", name], 2, &["can't stand in a name"]);
+        fs::write(&path, register.replace("\"name\": \"a\"", &format!("\"name\": {name:?}"))).unwrap();
+        for arguments in [&["clean", "--yes"][..], &["clean", "--yes", "--only-local"], &["list"], &["create"]] {
+            refused(&bench, arguments, 1, &["is no register of things", "can't stand in a name"]);
+        }
+    }
+    // The certificate of b as that of a.
+    let things: serde_json::Value = serde_json::from_str(&register).unwrap();
+    let mut swapped = things.clone();
+    swapped["things"][0]["certificates"][0]["issued"] = things["things"][1]["certificates"][0]["issued"].clone();
+    fs::write(&path, swapped.to_string()).unwrap();
+    refused(&bench, &["clean", "a", "--yes"], 1, &["is of b, not of a", "--force"]);
+    assert_eq!((bench.api.everything(), files(&outside)), (there, before));
+    fs::write(&path, register).unwrap();
+    bench.succeed(&["clean", "--yes"]);
 }
 
 /// A damaged register is not written over.

@@ -1,5 +1,7 @@
 //! The policies of a configuration. Their names tell their content, so that the same configuration has the same ones.
 
+use sha2::{Digest, Sha256};
+
 use crate::things::aws::{Aws, Created};
 use crate::things::policy::{Document, documents};
 use crate::things::register::{Ledger, Origin, Policy};
@@ -73,6 +75,9 @@ async fn compare(aws: &Aws, name: &str, document: &Document) -> Result<(), Stop>
     }
 }
 
+/// A hash that nobody finds a second document for.
 fn name(document: &Document) -> String {
-    format!("iot-bridge-{:08x}", crc32c::crc32c(document.text().as_bytes()))
+    let digest = Sha256::digest(document.text());
+    let prefix = u64::from_be_bytes(digest.first_chunk().copied().unwrap_or_default());
+    format!("iot-bridge-{prefix:016x}")
 }

@@ -18,7 +18,7 @@ pub(super) async fn make(work: &Work, name: &str) -> Result<(), Stop> {
     files.make_directories()?;
     let certificate = ensure_certificate(work, name, &files).await?;
     attach(work, name, &certificate).await?;
-    files.write(&work.template.render(&work.endpoint, name, &files)?, &work.root_ca)?;
+    files.write(&work.template.render(&work.endpoint, name)?, name, &work.root_ca)?;
     join_groups(work, &before).await?;
     work.ledger.change(|register| register.entry(name).complete = true)
 }

@@ -58,11 +58,44 @@ impl Grant {
     }
 }
 
+/// What stands for other characters in a policy, and can't be written otherwise.
+const WILD: [&str; 3] = ["*", "?", "${"];
+
+/// A policy would allow more than what the configuration names.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the {what} {text:?} holds `{sign}`, which in a policy stands for other characters, so that the policy would allow more \
+     than this; choose another"
+)]
+pub struct Wild {
+    what: &'static str,
+    text: String,
+    sign: &'static str,
+}
+
+/// Looks that `text` means itself in a policy.
+fn literal(what: &'static str, text: &str) -> Result<(), Wild> {
+    match WILD.into_iter().find(|sign| text.contains(sign)) {
+        // As the configuration has it.
+        Some(sign) => Err(Wild { what, text: text.replace(ANY_THING, "{thing}"), sign }),
+        None => Ok(()),
+    }
+}
+
 /// Everything that the bridge needs with `settings`; with `test`, also what `send` and `subscribe` need for
 /// [`TEST_TOPIC`]. Nothing twice, and nothing that a wider grant holds already.
 ///
 /// Settings of a thing called [`ANY_THING`] make grants for a thing of any name.
-pub fn grants(settings: &Settings, test: bool) -> Vec<Grant> {
+///
+/// # Errors
+/// If a topic or the client id would be a pattern in a policy: AWS IoT Core has no way to take that back.
+pub fn grants(settings: &Settings, test: bool) -> Result<Vec<Grant>, Wild> {
+    literal("client id", &settings.aws.client_id)?;
+    let wills = settings.mqtt.last_will.iter().map(|will| &will.topic);
+    let wills = wills.chain(settings.mqtt.presence.iter().map(|presence| &presence.topic));
+    for topic in settings.topics.iter().map(|topic| &topic.mqtt).chain(wills) {
+        literal("MQTT topic", topic)?;
+    }
     let mut grants = BTreeSet::new();
     let mut publish = |topic: &str, retain: bool| {
         let resource = format!("topic/{topic}");
@@ -101,7 +134,7 @@ pub fn grants(settings: &Settings, test: bool) -> Vec<Grant> {
         })
         .collect();
     let narrower = |one: &Grant| grants.iter().any(|other| other != one && other.covers(one));
-    grants.iter().filter(|grant| !narrower(grant)).cloned().collect()
+    Ok(grants.iter().filter(|grant| !narrower(grant)).cloned().collect())
 }
 
 /// Whether everything that `inner` stands for, `outer` stands for too. `*` is any characters, `?` any one.

@@ -115,7 +115,8 @@ fn configurations_and_their_policies() {
             ],
         ),
     ] {
-        let documents = documents(&grants(&settings(text, thing, client_id), test), &place()).expect("one document");
+        let documents = documents(&grants(&settings(text, thing, client_id), test).expect("literal"), &place())
+            .expect("one document");
         assert_eq!(documents.len(), 1);
         let mut found = lines(&documents);
         found.sort();
@@ -127,7 +128,7 @@ fn configurations_and_their_policies() {
 #[test]
 fn a_document_is_json_as_aws_takes_it() {
     let settings = settings("[[topics]]\nros = \"/odom\"", ANY_THING, ANY_THING);
-    let documents = documents(&grants(&settings, false), &place()).expect("one document");
+    let documents = documents(&grants(&settings, false).expect("literal"), &place()).expect("one document");
     let expected = serde_json::json!({
         "Version": "2012-10-17",
         "Statement": [
@@ -148,7 +149,8 @@ fn a_document_is_json_as_aws_takes_it() {
 fn a_last_will_is_a_condition() {
     let last_will = "[mqtt.last_will]\ntopic = \"wills\"\npayload = \"gone\"";
     for (will, thing) in [(last_will, ANY_THING), (last_will, "r1"), ("[mqtt.presence]\ntopic = \"p/{thing}\"", "r1")] {
-        let needed = grants(&settings(&format!("[[topics]]\nros = \"/odom\"\n{will}"), thing, thing), false);
+        let needed =
+            grants(&settings(&format!("[[topics]]\nros = \"/odom\"\n{will}"), thing, thing), false).expect("literal");
         let document = documents(&needed, &place()).expect("one document").remove(0).json();
         let statements = document["Statement"].as_array().expect("a list");
         let conditions: Vec<_> = statements.iter().filter_map(|statement| statement.get("Condition")).collect();
@@ -170,7 +172,7 @@ fn many_topics(number: usize) -> String {
 /// not fit into ten policies is refused.
 #[test]
 fn long_policies_are_split() {
-    let grants_of = |number| grants(&settings(&many_topics(number), ANY_THING, ANY_THING), false);
+    let grants_of = |number| grants(&settings(&many_topics(number), ANY_THING, ANY_THING), false).expect("literal");
     let documents_of_80 = documents(&grants_of(80), &place()).expect("documents");
     assert!((2..=10).contains(&documents_of_80.len()), "{}", documents_of_80.len());
     for document in &documents_of_80 {
@@ -192,7 +194,7 @@ fn long_policies_are_split() {
 
 fn checked(policy: &serde_json::Value) -> Findings {
     let settings = settings("[[topics]]\nros = \"/odom\"", ANY_THING, ANY_THING);
-    check(&policy.to_string(), &grants(&settings, false), Some("r1")).expect("a policy")
+    check(&policy.to_string(), &grants(&settings, false).expect("literal"), Some("r1")).expect("a policy")
 }
 
 fn policy(actions: &[&str], resources: &[&str]) -> serde_json::Value {
@@ -207,7 +209,7 @@ fn policy(actions: &[&str], resources: &[&str]) -> serde_json::Value {
 #[test]
 fn what_is_generated_fits() {
     let settings = settings("[[topics]]\nros = \"/odom\"", ANY_THING, ANY_THING);
-    let documents = documents(&grants(&settings, false), &place()).expect("one document");
+    let documents = documents(&grants(&settings, false).expect("literal"), &place()).expect("one document");
     assert_eq!(checked(&documents[0].json()), Findings::default());
     assert_eq!(checked(&policy(&["iot:Publish"], &["topic/robots/r1/odom"])), Findings::default());
 }
@@ -248,4 +250,28 @@ fn an_endpoint_names_its_region() {
     assert_eq!(region_of_endpoint("a1b2-ats.iot.eu-west-1.amazonaws.com"), Some("eu-west-1"));
     assert_eq!(region_of_endpoint("a1b2.ats.iot.cn-north-1.amazonaws.com.cn"), Some("cn-north-1"));
     assert_eq!(region_of_endpoint("localhost"), None);
+}
+
+/// What would be a pattern in a policy is refused with its place, wherever it stands; what only looks like one is not.
+#[test]
+fn nothing_widens_a_policy() {
+    let odom = |more: &str| format!("[[topics]]\nros = \"/odom\"\n{more}");
+    for (text, client_id, what) in [
+        (odom("mqtt = \"robots/{thing}/*\""), "r1", "the MQTT topic \"robots/r1/*\" holds `*`"),
+        (odom("mqtt = \"robots/?\""), "r1", "the MQTT topic \"robots/?\" holds `?`"),
+        (odom("mqtt = \"*/{type}\""), "r1", "the MQTT topic \"*/{type}\" holds `*`"),
+        (odom("mqtt = \"$aws/rules/a/*\""), "r1", "holds `*`"),
+        (odom("[mqtt.last_will]\ntopic = \"*\""), "r1", "the MQTT topic \"*\" holds `*`"),
+        (odom("[mqtt.presence]\ntopic = \"a?\""), "r1", "the MQTT topic \"a?\" holds `?`"),
+        (odom(""), "*", "the client id \"*\" holds `*`"),
+        (odom(""), "r?", "the client id \"r?\" holds `?`"),
+        (odom(""), "${iot:ClientId}", "the client id \"${iot:ClientId}\" holds `${`"),
+    ] {
+        let wild = grants(&settings(&text, "r1", client_id), false).expect_err(&text).to_string();
+        assert!(wild.contains(what), "{what}: {wild}");
+    }
+    // What placeholders have left open of a type is a pattern by intent, and a lone `$` is none.
+    for text in [odom("mqtt = \"x/{type}\""), odom("mqtt = \"$aws/rules/a/b\""), odom("mqtt = \"a$b\"")] {
+        assert!(grants(&settings(&text, "r1", "r$1"), false).is_ok(), "{text}");
+    }
 }

@@ -2,52 +2,105 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::RobotFiles;
+use toml_edit::DocumentMut;
+
+use super::{RobotFiles, refer};
 use crate::accounts::{SERVICE, group_id};
 use crate::things::files::{self, PUBLIC, SECRET};
 use crate::things::stop::Stop;
+use crate::things::template::verify;
 
-/// Mode of a private key that the service's group may read.
+/// Mode of a file that the service's group may read.
 const FOR_GROUP: u32 = 0o640;
 
-/// Puts the files of `thing` into the configuration directory `to`. A configuration that is there already is kept as
-/// `config.toml.before`. Answers what was written.
+/// Where the configuration of a robot goes, in its configuration directory `to`.
+fn drop_in(to: &Path) -> PathBuf {
+    to.join("conf.d/robot.toml")
+}
+
+/// Puts the files of `thing` into the configuration directory `to`. What was configured there is kept beside it, as
+/// `robot.toml.before` and `config.toml.before`. Answers what was written.
 ///
 /// # Errors
 /// If a file can't be read or written, mostly because that takes root.
 pub fn install(from: &RobotFiles, thing: &str, to: &Path) -> Result<Vec<PathBuf>, Stop> {
-    let target = RobotFiles::within(to, thing);
+    let target = RobotFiles { robot: drop_in(to), ..RobotFiles::within(to, thing) };
     let read = |path: &Path| fs::read(path).map_err(Stop::file("read", path));
     let write =
         |path: &Path, content: &[u8], mode| files::write(path, content, mode).map_err(Stop::file("write", path));
-    let config = fs::read_to_string(&from.config).map_err(Stop::file("read", &from.config))?;
-    let config = config.replace(&from.certificates.display().to_string(), &target.certificates.display().to_string());
+    let config = fs::read_to_string(&from.robot).map_err(Stop::file("read", &from.robot))?;
+    let config: DocumentMut =
+        config.parse().map_err(|error| Stop::Failed(format!("{}: {error}", from.robot.display())))?;
+    let config = refer(config, &target);
     target.make_directories()?;
+    let drop_ins = to.join("conf.d");
+    files::make_directory(&drop_ins).map_err(Stop::file("make the directory", &drop_ins))?;
     write(&target.private_key, &read(&from.private_key)?, SECRET)?;
-    open_to_service(&target.private_key)
-        .map_err(Stop::file("give to the group of the service", &target.private_key))?;
+    open_to_service(&target.private_key)?;
     write(&target.certificate, &read(&from.certificate)?, PUBLIC)?;
     write(&target.root_ca, &read(&from.root_ca)?, PUBLIC)?;
-    match fs::read(&target.config) {
-        Ok(before) if before != config.as_bytes() => {
-            write(&target.config.with_extension("toml.before"), &before, PUBLIC)?;
+    keep(&target.robot, |before| before != config)?;
+    // A file with secrets is for its owner alone, here for the service.
+    match mode_of(&from.robot)? & 0o004 {
+        0 => {
+            write(&target.robot, config.as_bytes(), SECRET)?;
+            open_to_service(&target.robot)?;
         }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Stop::file("read", &target.config)(error)),
-        _ => {}
+        _ => write(&target.robot, config.as_bytes(), PUBLIC)?,
     }
-    write(&target.config, config.as_bytes(), PUBLIC)?;
-    Ok(vec![target.config, target.certificate, target.private_key, target.root_ca])
+    // Whatever it sets would be added to that.
+    if keep(&target.config, is_edited)? {
+        files::remove(&target.config).map_err(Stop::file("delete", &target.config))?;
+        println!("What {} said is in force no more; it is in config.toml.before.", target.config.display());
+    }
+    Ok(vec![target.robot, target.certificate, target.private_key, target.root_ca])
 }
 
-/// Lets the service's group read a private key, if there is such a group and this process may.
-fn open_to_service(key: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let Some(group) = group_id(SERVICE)? else { return Ok(()) };
-    match std::os::unix::fs::chown(key, None, Some(group)) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
-        other => other?,
+/// Whether the configuration directory `to` is that of `thing`: its configuration there connects as this thing, with the
+/// key that [`install`] has put there.
+pub fn is_installed(thing: &str, to: &Path) -> bool {
+    let target = RobotFiles::within(to, thing);
+    let installed = verify(&drop_in(to)).or_else(|_| verify(&target.config));
+    installed.is_ok_and(|settings| settings.aws.thing == thing && settings.aws.private_key == target.private_key)
+}
+
+/// Whether a configuration sets anything: the example that the package brings does not.
+fn is_edited(config: &str) -> bool {
+    config.lines().map(str::trim_start).any(|line| line.starts_with("[[") || line.starts_with(char::is_alphabetic))
+}
+
+/// Keeps a copy of the file at `path` beside it, as `.before` and for nobody else than before, if it is worth that.
+/// Answers whether it is.
+fn keep(path: &Path, worth: impl FnOnce(&str) -> bool) -> Result<bool, Stop> {
+    let before = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(Stop::file("read", path))?,
+    };
+    let worth = worth(&before);
+    if worth {
+        let to = path.with_extension("toml.before");
+        files::write(&to, before.as_bytes(), mode_of(path)?).map_err(Stop::file("write", &to))?;
     }
-    fs::set_permissions(key, fs::Permissions::from_mode(FOR_GROUP))
+    Ok(worth)
+}
+
+fn mode_of(path: &Path) -> Result<u32, Stop> {
+    let metadata = fs::metadata(path).map_err(Stop::file("look at", path))?;
+    Ok(metadata.permissions().mode() & 0o777)
+}
+
+/// Lets the service's group read a file, if there is such a group and this process may.
+fn open_to_service(path: &Path) -> Result<(), Stop> {
+    let open = || {
+        let Some(group) = group_id(SERVICE)? else { return Ok(()) };
+        match std::os::unix::fs::chown(path, None, Some(group)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            other => other?,
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(FOR_GROUP))
+    };
+    open().map_err(Stop::file("give to the group of the service", path))
 }

@@ -72,9 +72,6 @@ pub enum CredentialProblem {
     /// There is no `root_ca`, and the system trusts nobody.
     #[error("the system's trust store holds no certificate ({reason})")]
     NoSystemRoots { reason: String },
-    /// Every user of the robot may read, change or replace the private key.
-    #[error("the private key {} is open to every user (mode {mode:04o}); chmod o= closes it", short(path))]
-    ExposedKey { path: PathBuf, mode: u32 },
     /// AWS IoT Core's older endpoint, whose authority is not among those that are trusted.
     #[error("the endpoint {endpoint} is the one without -ats, which Amazon's root CAs have not signed")]
     LegacyEndpoint { endpoint: String },
@@ -98,7 +95,7 @@ impl CredentialProblem {
         use CredentialProblem as P;
         match self {
             P::Unreadable { credential, .. } | P::Damaged { credential, .. } => credential.key(),
-            P::KeyMismatch { .. } | P::ExposedKey { .. } => Credential::PrivateKey.key(),
+            P::KeyMismatch { .. } => Credential::PrivateKey.key(),
             P::Expired { .. } | P::NotYetValid { .. } | P::Order { .. } | P::Authority { .. } => {
                 Credential::Certificate.key()
             }
@@ -124,7 +121,6 @@ impl CredentialProblem {
             P::KeyMismatch { .. } => "the two have to be made for each other",
             P::Expired { .. } | P::NotYetValid { .. } => "the certificate has to be valid now",
             P::NoSystemRoots { .. } => "install ca-certificates, or set aws.root_ca",
-            P::ExposedKey { .. } => "only the service, and at most its group, may read the key",
             P::LegacyEndpoint { endpoint } => {
                 return format!("allowed is {:?}, as `{DESCRIBE_ENDPOINT}` tells it", with_ats(endpoint));
             }
@@ -135,10 +131,7 @@ impl CredentialProblem {
     /// Whether there can be no connection because of it. What is not sure to prevent one is for `check` to refuse.
     pub fn prevents_connecting(&self) -> bool {
         use CredentialProblem as P;
-        !matches!(
-            self,
-            P::ExposedKey { .. } | P::PartlyDamaged { .. } | P::NoAuthority { .. } | P::LegacyEndpoint { .. }
-        )
+        !matches!(self, P::PartlyDamaged { .. } | P::NoAuthority { .. } | P::LegacyEndpoint { .. })
     }
 }
 
