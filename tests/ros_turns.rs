@@ -211,8 +211,10 @@ fn publishers_and_subscriptions_are_made_by_several_threads() {
             let (node, stop) = (&node, &stop);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    for type_name in ["std_msgs/msg/String", "std_msgs/msg/Int32", "sensor_msgs/msg/Imu"] {
-                        Publisher::create(node, &format!("/published{number}"), type_name).unwrap();
+                    for (place, type_name) in
+                        ["std_msgs/msg/String", "std_msgs/msg/Int32", "sensor_msgs/msg/Imu"].into_iter().enumerate()
+                    {
+                        Publisher::create(node, &format!("/published{number}_{place}"), type_name).unwrap();
                     }
                 }
             });
