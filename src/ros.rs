@@ -104,7 +104,7 @@ pub trait Receiver: Send {
     fn opened(&mut self, topic: usize, schema: &Arc<Schema>);
     /// A message arrived.
     fn received(&mut self, topic: usize, sample: &Sample<'_>);
-/// A message arrived that can't be read: its publisher has another definition of the type than the one sourced.
+    /// A message arrived that can't be read: its publisher has another definition of the type than the one sourced.
     fn unreadable(&mut self, topic: usize);
     /// At least `count` messages were published, but lost or overwritten in DDS before they could be taken. The last ones
     /// of a publisher are missed unnoticed: a loss shows with the next message.
