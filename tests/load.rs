@@ -284,7 +284,7 @@ async fn a_topic_that_is_compressed_in_vain_starves_no_other() {
     let config = stage.configure(
         "[[topics]]\nros = \"/big\"\ncompression = \"gzip\"\n[[topics]]\nros = \"/small\"\npayload = \"data\"\n",
     );
-    let mut program = Program::start(&config);
+    let program = Program::start(&config);
     let mut robot = Robot::start();
     let publisher = robot.publisher("/small", 1000);
     Robot::await_subscriber(&publisher);
@@ -305,7 +305,6 @@ async fn a_topic_that_is_compressed_in_vain_starves_no_other() {
     println!("{received} received, {lost} lost of {COUNT}, {} times throttled", share.throttled());
     assert!(lost <= COUNT as u64 / 100, "{lost} of {COUNT} lost");
     assert_eq!(program.log_lines("makes no progress"), Vec::<String>::new());
-    drop(program);
 }
 
 /// A message whose bytes do not fit its type is dropped with a count, and the log names the field; the next one is
