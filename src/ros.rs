@@ -106,7 +106,8 @@ pub trait Receiver: Send {
     fn received(&mut self, topic: usize, sample: &Sample<'_>);
     /// A message arrived that can't be read: its publisher has another definition of the type than the one sourced.
     fn unreadable(&mut self, topic: usize);
-    /// `count` messages were published, but lost or overwritten in DDS before they could be taken.
+    /// At least `count` messages were published, but lost or overwritten in DDS before they could be taken. The last ones
+    /// of a publisher are missed unnoticed: a loss shows with the next message.
     fn lost(&mut self, topic: usize, count: u64);
     /// DDS refused `count` publishers of `topic`, because what they offer does not satisfy `policy`.
     fn refused(&mut self, topic: usize, policy: &'static str, count: u64);

@@ -18,7 +18,7 @@ use iot_bridge::codec::Schema;
 use iot_bridge::config::{Durability, Reliability};
 use iot_bridge::ros::{self, Node, Publisher, Receiver, Sample, Silence, TopicState, Wanted};
 use r2r::QosProfile;
-use r2r::std_msgs::msg::String as RosString;
+use r2r::std_msgs::msg::{Int32, String as RosString};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Discovery on a busy machine takes a while.
@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default, Clone)]
 struct Account {
     turns: usize,
+    /// Each shape in which topic 0 was opened, with its messages.
+    shapes: Vec<(String, usize)>,
     received: [usize; 2],
     lost: [u64; 2],
     /// Most messages of topic 0 between two signs of life.
@@ -44,13 +46,20 @@ struct Counter {
 }
 
 impl Receiver for Counter {
-    fn opened(&mut self, _: usize, _: &Arc<Schema>) {}
+    fn opened(&mut self, topic: usize, schema: &Arc<Schema>) {
+        if topic == 0 {
+            self.account.lock().unwrap().shapes.push((schema.name.clone(), 0));
+        }
+    }
     fn received(&mut self, topic: usize, _: &Sample<'_>) {
         if topic == 0 {
             thread::sleep(self.slow);
         }
         let mut account = self.account.lock().unwrap();
         account.received[topic] += 1;
+        if topic == 0 {
+            account.shapes.last_mut().unwrap().1 += 1;
+        }
         account.since_turn += usize::from(topic == 0);
         account.most_between_turns = account.most_between_turns.max(account.since_turn);
     }
@@ -68,6 +77,33 @@ impl Receiver for Counter {
         let used = clock_gettime(ClockId::ThreadCPUTime);
         account.used = Duration::new(used.tv_sec as u64, used.tv_nsec as u32);
     }
+}
+
+/// What has arrived is handed on, in its own shape, before a topic is subscribed with another type.
+#[test]
+fn a_change_of_type_loses_nothing_that_has_arrived() {
+    domain::enter();
+    const COUNT: usize = 100;
+    let account = Arc::new(Mutex::new(Account::default()));
+    let counter = Counter { account: Arc::clone(&account), slow: Duration::from_millis(5) };
+    let topic = Wanted { type_name: None, ..wanted("/shape", "", COUNT) };
+    let ros = ros::spawn(Node::create("iot_bridge", "").unwrap(), vec![topic], counter).unwrap();
+    let mut node = r2r::Node::create(r2r::Context::create().unwrap(), "robot", "").unwrap();
+    let before = node.create_publisher::<RosString>("/shape", QosProfile::default().keep_last(COUNT)).unwrap();
+    while before.get_inter_process_subscription_count().unwrap() == 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // The thread has to do with these for half a second; it hears of the other type much earlier.
+    (0..COUNT).for_each(|_| before.publish(&RosString { data: "before".into() }).unwrap());
+    node.destroy_publisher(before);
+    let after = node.create_publisher::<Int32>("/shape", QosProfile::default()).unwrap();
+    let account = await_account(&account, "another shape", |account| {
+        after.publish(&Int32 { data: 7 }).unwrap();
+        account.shapes.len() == 2 && account.shapes[1].1 > 0
+    });
+    assert_eq!(account.shapes[0], ("std_msgs/msg/String".to_owned(), COUNT), "{account:?}");
+    assert_eq!((account.shapes[1].0.as_str(), account.lost[0]), ("std_msgs/msg/Int32", 0), "{account:?}");
+    ros.stop().unwrap();
 }
 
 fn wanted(topic: &str, type_name: &str, depth: usize) -> Wanted {
@@ -211,8 +247,10 @@ fn publishers_and_subscriptions_are_made_by_several_threads() {
             let (node, stop) = (&node, &stop);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    for type_name in ["std_msgs/msg/String", "std_msgs/msg/Int32", "sensor_msgs/msg/Imu"] {
-                        Publisher::create(node, &format!("/published{number}"), type_name).unwrap();
+                    for (place, type_name) in
+                        ["std_msgs/msg/String", "std_msgs/msg/Int32", "sensor_msgs/msg/Imu"].into_iter().enumerate()
+                    {
+                        Publisher::create(node, &format!("/published{number}_{place}"), type_name).unwrap();
                     }
                 }
             });

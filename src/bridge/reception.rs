@@ -187,8 +187,8 @@ impl Receiver for Reception {
                 topic = topic.settings.ros,
                 count,
                 total,
-                "{count} messages of {} were lost in DDS or overwritten there before the bridge could take them \
-                 ({total} so far); more may fit with a larger `depth`.",
+                "At least {count} messages of {} were lost in DDS or overwritten there before the bridge could take \
+                 them ({total} so far); more may fit with a larger `depth`.",
                 topic.settings.ros
             );
         }

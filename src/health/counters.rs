@@ -93,7 +93,7 @@ impl TopicCounters {
         self.dropped[reason as usize].fetch_add(count, Ordering::Relaxed) + count
     }
 
-    /// DDS reported `count` messages that never reached the bridge. They are not part of `received`.
+    /// At least `count` messages are missing that never reached the bridge. They are not part of `received`.
     pub fn count_lost_in_dds(&self, count: u64) {
         self.lost_in_dds.fetch_add(count, Ordering::Relaxed);
     }

@@ -184,7 +184,7 @@ fn topic(topic: &Topic) -> Status {
         ("queued", topic.queued.to_string()),
         ("in flight", topic.in_flight.to_string()),
         ("dropped", topic.dropped_in_all().to_string()),
-        ("lost in DDS", topic.lost_in_dds.to_string()),
+        ("lost in DDS, at least", topic.lost_in_dds.to_string()),
         ("published bytes", topic.published.bytes.to_string()),
         ("published bytes per second", format!("{:.0}", topic.published_bytes_per_second)),
     ];

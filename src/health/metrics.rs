@@ -121,7 +121,7 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.counters("iot_bridge_messages_dropped", "Messages that ended before they were acknowledged.", dropped)?;
     let help = "Messages acknowledged by the broker, or with QoS 0 handed to the connection.";
     families.counters("iot_bridge_messages_acknowledged", help, each(|sum| sum.acknowledged))?;
-    let help = "Messages that were lost or overwritten in DDS before they could be received.";
+    let help = "Messages that were lost or overwritten in DDS before they could be received; at least so many.";
     families.counters("iot_bridge_messages_lost_in_dds", help, each(|sum| sum.lost_in_dds))?;
     let configured = |sum: &Sum| sum.entries > 0;
     let flags = |figure: fn(&Sum) -> u64| {

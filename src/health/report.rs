@@ -245,7 +245,8 @@ pub struct Topic {
     pub in_flight: u64,
     /// Acknowledged by the broker (QoS 1) or handed to the connection (QoS 0).
     pub acknowledged: u64,
-    /// Messages that DDS lost or overwrote before they could be received.
+    /// Messages that DDS lost or overwrote before they could be received. At least so many: what is missing is known
+    /// when the next message of its publisher has come.
     pub lost_in_dds: u64,
     pub published: Published,
     /// Messages received in a second, of late.

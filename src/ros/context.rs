@@ -164,3 +164,62 @@ fn check_domain(domain: Option<&OsStr>) -> Result<(), RosError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::publisher::Publisher;
+    use super::super::qos::Qos;
+    use super::super::subscription::Subscription;
+    use super::super::type_support::TypeSupport;
+    use super::*;
+
+    /// Long enough for what does not wait to be done.
+    const A_WHILE: Duration = Duration::from_millis(300);
+
+    /// Runs `work` while this thread makes or ends something, as far as others can tell; it has to wait until that is over.
+    fn waits_for_its_turn<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let working = with_exclusive_rcl(|| {
+            let working = thread::spawn(work);
+            thread::sleep(A_WHILE);
+            assert!(!working.is_finished(), "{what} while another thread was at it");
+            working
+        });
+        working.join().unwrap()
+    }
+
+    fn publisher(node: &Arc<Node>) -> Publisher {
+        Publisher::create(node, "/made", "std_msgs/msg/String").unwrap()
+    }
+
+    /// What rcl does not guard is done by one thread at a time: publishers and subscriptions are made and ended in turn.
+    #[test]
+    fn one_thread_at_a_time_makes_and_ends() {
+        let node = Arc::new(Node::create("iot_bridge", "").unwrap());
+        let made = waits_for_its_turn("a publisher was made", {
+            let node = Arc::clone(&node);
+            move || publisher(&node)
+        });
+        waits_for_its_turn("a publisher was ended", move || drop(made));
+        let support = Arc::new(TypeSupport::load("std_msgs/msg/String").unwrap());
+        let made = waits_for_its_turn("a subscription was made", {
+            let node = Arc::clone(&node);
+            let qos = Qos { reliable: true, transient_local: false, depth: 1 };
+            move || Subscription::create(&node, c"/made", &support, qos).unwrap()
+        });
+        waits_for_its_turn("a subscription was ended", move || drop(made));
+        assert_eq!(Arc::strong_count(&node), 1);
+    }
+
+    /// Beside a thread that hangs in rcl a publisher is left as it is, with what it needs, and the process goes on to its
+    /// end.
+    #[test]
+    fn what_can_not_be_ended_is_leaked() {
+        let node = Arc::new(Node::create("iot_bridge", "").unwrap());
+        let publisher = publisher(&node);
+        with_exclusive_rcl(|| {
+            let ending = thread::spawn(move || drop(publisher));
+            ending.join().unwrap();
+        });
+        assert_eq!(Arc::strong_count(&node), 2);
+    }
+}

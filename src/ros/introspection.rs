@@ -155,7 +155,11 @@ mod tests {
     use crate::codec::Decoder;
 
     /// rosidl's tables as its generators write them; leaked, as theirs are static.
-    fn message(name: &'static CStr, fields: Vec<Member>) -> &'static mut Members {
+    fn message(name: &'static CStr, fields: Vec<Member>) -> &'static Members {
+        Box::leak(table(name, fields))
+    }
+
+    fn table(name: &'static CStr, fields: Vec<Member>) -> Box<Members> {
         // SAFETY: zeros are null pointers, numbers, `false`, and no function.
         let mut members: Members = unsafe { std::mem::zeroed() };
         members.message_namespace_ = c"test__msg".as_ptr();
@@ -164,7 +168,7 @@ mod tests {
         if !fields.is_empty() {
             members.members_ = fields.leak().as_ptr();
         }
-        Box::leak(Box::new(members))
+        Box::new(members)
     }
 
     fn octet(name: &'static CStr) -> Member {
@@ -205,11 +209,10 @@ mod tests {
     /// A table that leads back to itself, and one that is deeper than any message, is an error and no end of the stack.
     #[test]
     fn nesting_is_bounded_where_it_is_read() {
-        let endless = message(c"Endless", vec![octet(c"n")]);
-        let field = vec![nested(c"again", endless)].leak();
-        endless.members_ = field.as_ptr();
-        let error = read(endless).unwrap_err();
-        assert_eq!(error.to_string(), "type test__msg/Endless nests messages deeper than 64".replace("__", "/"));
+        let mut endless = table(c"Endless", vec![octet(c"n")]);
+        endless.members_ = vec![nested(c"again", &raw const *endless)].leak().as_ptr();
+        let error = read(Box::leak(endless)).unwrap_err();
+        assert_eq!(error.to_string(), "type test/msg/Endless nests messages deeper than 64");
         let deep = (0..100_000)
             .fold(message(c"Leaf", vec![octet(c"n")]), |inner, _| message(c"Deep", vec![nested(c"m", inner)]));
         assert!(matches!(read(deep), Err(UnsupportedShape::Depth(SchemaError::TooDeep { .. }))));

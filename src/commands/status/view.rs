@@ -230,7 +230,7 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "  dropped: {}", dropped.join(", "))?;
     }
     if topic.lost_in_dds > 0 {
-        writeln!(f, "  lost in DDS before they could be received: {}", topic.lost_in_dds)?;
+        writeln!(f, "  lost in DDS before they could be received: at least {}", topic.lost_in_dds)?;
     }
     Ok(())
 }
