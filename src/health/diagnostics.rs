@@ -190,3 +190,39 @@ fn topic(topic: &Topic) -> Status {
     ];
     Status { level, name: format!("topic {}", topic.ros), message, values }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The status of a topic with these members of a report.
+    fn status_of(members: Value) -> (Level, String) {
+        let mut report = json!({
+            "ros": "/odomm", "mqtt": "odomm", "received": 0, "recovered": 0, "dropped": {}, "in_reception": 0,
+            "queued": 0, "in_flight": 0, "acknowledged": 0, "lost_in_dds": 0,
+            "published": {"publishes": 0, "bytes": 0},
+            "received_per_second": 0.0, "published_bytes_per_second": 0.0, "lost_per_second": 0.0,
+        });
+        let (Value::Object(report), Value::Object(members)) = (&mut report, members) else { panic!("objects") };
+        report.extend(members);
+        let status = topic(&serde_json::from_value(Value::Object(report.clone())).unwrap());
+        (status.level, status.message)
+    }
+
+    #[test]
+    fn silence_is_a_warning_and_another_definition_an_error() {
+        let subscribed = |publishers, redefined| {
+            json!({"state": "subscribed", "type": "a/msg/B", "publishers": publishers, "incompatible": 0,
+                   "redefined": redefined})
+        };
+        assert_eq!(status_of(json!({"state": "unknown"})).0, Level::Ok);
+        assert_eq!(status_of(subscribed(1, 0)).0, Level::Ok);
+        let silent = status_of(json!({"state": "unknown", "silent": "Nobody publishes /odomm; there is /odom"}));
+        assert_eq!(silent, (Level::Warn, "Nobody publishes /odomm; there is /odom".to_owned()));
+        let (level, message) = status_of(subscribed(1, 2));
+        assert_eq!(level, Level::Error);
+        assert!(message.starts_with("2 of 3 publishers publish it with another definition of a/msg/B"), "{message}");
+    }
+}
