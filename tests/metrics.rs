@@ -299,6 +299,8 @@ async fn nobody_keeps_others_from_the_metrics() {
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {head}");
         assert_eq!(body.contains("iot_bridge"), status == 200, "{host}: {body}");
     }
+    assert!(program.await_log("under the name \"attacker.example\" was refused").contains("WARN"));
+    assert_eq!(program.log_lines("was refused").len(), 1);
     assert_eq!(program.terminate().code(), Some(0));
 }
 

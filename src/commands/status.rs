@@ -47,7 +47,7 @@ fn follow(path: &Path, json: bool) -> ExitCode {
                 told = None;
                 write!(stdout, "{}{text}", if redraw { CLEAR } else { "" })
             }
-            Err(error) if redraw => write!(stdout, "{CLEAR}iot-bridge: {error:#}\n"),
+            Err(error) if redraw => writeln!(stdout, "{CLEAR}iot-bridge: {error:#}"),
             Err(error) => {
                 let sentence = format!("{error:#}");
                 if told.as_ref() != Some(&sentence) {

@@ -123,21 +123,20 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.counters("iot_bridge_messages_acknowledged", help, each(|sum| sum.acknowledged))?;
     let help = "Messages that were lost or overwritten in DDS before they could be received; at least so many.";
     families.counters("iot_bridge_messages_lost_in_dds", help, each(|sum| sum.lost_in_dds))?;
-    let configured = |sum: &Sum| sum.entries > 0;
-    let flags = |figure: fn(&Sum) -> u64| {
-        let configured = topics.iter().filter(move |(_, sum)| configured(sum));
+    let standing = |figure: fn(&Sum) -> u64| {
+        let configured = topics.iter().filter(|(_, sum)| sum.entries > 0);
         configured.map(move |(name, sum)| ([("topic", *name)], figure(sum)))
     };
     let help = "1 while the topic is subscribed, under each of its entries.";
-    families.gauges("iot_bridge_topic_subscribed", help, flags(|sum| u64::from(sum.subscribed == sum.entries)))?;
+    families.gauges("iot_bridge_topic_subscribed", help, standing(|sum| u64::from(sum.subscribed == sum.entries)))?;
     let help = "Publishers from which the topic is received.";
-    families.gauges("iot_bridge_topic_publishers", help, flags(|sum| sum.publishers))?;
+    families.gauges("iot_bridge_topic_publishers", help, standing(|sum| sum.publishers))?;
     let help = "Publishers of the topic from which nothing arrives, because they offer less QoS than is configured.";
-    families.gauges("iot_bridge_topic_publishers_incompatible", help, flags(|sum| sum.incompatible))?;
+    families.gauges("iot_bridge_topic_publishers_incompatible", help, standing(|sum| sum.incompatible))?;
     let help = "1 while the topic is not received for a reason that a person has to read, in the status or the log.";
-    families.gauges("iot_bridge_topic_in_trouble", help, flags(|sum| u64::from(sum.in_trouble)))?;
+    families.gauges("iot_bridge_topic_in_trouble", help, standing(|sum| u64::from(sum.in_trouble)))?;
     let help = "1 while the broker refuses publishes of the topic, which wait for it to take them.";
-    families.gauges("iot_bridge_topic_set_aside", help, flags(|sum| u64::from(sum.set_aside)))?;
+    families.gauges("iot_bridge_topic_set_aside", help, standing(|sum| u64::from(sum.set_aside)))?;
     families.gauges("iot_bridge_topic_queued", "Messages that wait to be sent.", each(|sum| sum.queued))?;
     let help = "Messages that were sent and not acknowledged yet.";
     families.gauges("iot_bridge_topic_in_flight", help, each(|sum| sum.in_flight))?;

@@ -25,6 +25,11 @@ pub(super) fn is_ours(headers: &HeaderMap) -> bool {
     }
 }
 
+/// The name in `headers`, whatever it is.
+pub(super) fn asked_for(headers: &HeaderMap) -> String {
+    headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()).unwrap_or_default()
+}
+
 /// The machine's own name, as it was set.
 pub(super) fn own_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

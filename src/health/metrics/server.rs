@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, VARY};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -18,8 +18,8 @@ use tokio::time::sleep;
 
 use super::format::Format;
 use super::{host, registry};
-use crate::health::Reporter;
 use crate::health::clients::Clients;
+use crate::health::{Repeat, Reporter};
 
 /// Longest time for the head of a request to come.
 const HEAD: Duration = Duration::from_secs(5);
@@ -30,13 +30,17 @@ const CONNECTION: Duration = Duration::from_secs(10);
 /// How long a text is given again: however often somebody asks, the queue's lock is taken once a second for it.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How often a refused name is logged, and how much of it.
+const TOLD: Duration = Duration::from_secs(600);
+const LONGEST_NAME: usize = 60;
+
 /// Between attempts to listen where something else does, and to accept when the process has no file descriptor left.
 const BREATH: Duration = Duration::from_secs(10);
 
 /// Serves what `reporter` tells at `http://ADDRESS/metrics`, until it is dropped. An address that can't be had is
 /// reported once and tried again: the bridge bridges all the same.
 pub async fn serve(address: SocketAddr, reporter: Arc<Reporter>) {
-    let page = Arc::new(Page { registry: registry(reporter), written: Mutex::default() });
+    let page = Arc::new(Page { registry: registry(reporter), written: Mutex::default(), refusals: Mutex::default() });
     let mut clients = Clients::default();
     let listener = listen(address).await;
     loop {
@@ -86,6 +90,7 @@ struct Page {
     registry: Registry,
     /// The last text of each [`Format`], and when it was written.
     written: Mutex<[Option<(Instant, Bytes)>; Format::ALL.len()]>,
+    refusals: Mutex<Repeat>,
 }
 
 impl Page {
@@ -102,6 +107,19 @@ impl Page {
             }
         }
     }
+
+    /// Says, once in a while, for which name the metrics were asked: it may be what a Prometheus calls this machine.
+    fn log_refusal(&self, headers: &HeaderMap) {
+        let due = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).due(Instant::now(), TOLD);
+        if due.is_some() {
+            let name: String = host::asked_for(headers).chars().take(LONGEST_NAME).collect();
+            tracing::warn!(
+                "A request for the metrics under the name {name:?} was refused: a web page may have sent it. Prometheus \
+                 gets them under an address of this machine, or under its name, {:?}.",
+                host::own_name()
+            );
+        }
+    }
 }
 
 async fn attend(stream: TcpStream, page: Arc<Page>) -> hyper::Result<()> {
@@ -116,6 +134,7 @@ async fn attend(stream: TcpStream, page: Arc<Page>) -> hyper::Result<()> {
 
 fn answer(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
     if !host::is_ours(request.headers()) {
+        page.log_refusal(request.headers());
         let sentence =
             "The metrics are served under the address of this machine, as localhost, and under its own name.";
         return plain(StatusCode::MISDIRECTED_REQUEST, sentence);
