@@ -46,9 +46,7 @@ pub enum Fault {
     #[error("has no line -----BEGIN …-----, with five hyphens on each side")]
     NoBegin,
     /// Spaces, or nothing, where the line breaks were.
-    #[error(
-        "is damaged: its lines are run together; -----BEGIN …----- and -----END …----- have to be lines of their own"
-    )]
+    #[error("is damaged: its lines are run together; -----BEGIN …----- and -----END …----- need lines of their own")]
     RunTogether,
     #[error("is damaged: its line breaks are the two characters \\n; `printf '%b'` makes line breaks of them")]
     EscapedBreaks,
@@ -97,10 +95,10 @@ pub enum Fault {
 }
 
 /// The longest RSA key that the bridge signs with.
-const MOST_RSA_BITS: usize = 4096;
+const MOST_RSA_BITS: usize = 8192;
 
 /// The keys that the bridge signs with.
-const ALLOWED_KEYS: &str = "allowed are RSA from 2048 bits on, and the curves P-256 and P-384";
+const ALLOWED_KEYS: &str = "allowed are RSA from 2048 bits on, and the curves P-256, P-384 and P-521";
 
 /// What the first line of a block says that it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

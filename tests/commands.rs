@@ -126,6 +126,11 @@ async fn check_prints_the_effective_configuration() {
         "{printed}"
     );
 
+    assert!(!printed.contains("first slash"), "{printed}");
+    let with_slash = stage.configure("[[topics]]\nros = \"/odom\"\nmqtt = \"/robots{ros}\"\n");
+    let noted = text(&run(&["check", "--config", with_slash.to_str().unwrap()]).stdout);
+    assert!(noted.contains("\n# /odom goes to /robots/odom, whose first slash"), "{noted}");
+
     // What it prints is a configuration with the same meaning.
     let again = stage.directory.path().join("again.toml");
     fs::write(&again, &printed).unwrap();

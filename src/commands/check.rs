@@ -1,5 +1,6 @@
 //! `iot-bridge check`: everything that is wrong before it is run, or what the configuration amounts to.
 
+mod eyes;
 mod secrets;
 
 use std::fmt::Write;
@@ -132,7 +133,8 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
             "aws.private_key" if is_waiting => "aws.provisioning.claim_private_key",
             key => key,
         };
-        files.problem(key, format!("that {problem}"), problem.remedy())
+        let remedy = eyes::remedy(problem).unwrap_or_else(|| problem.remedy());
+        files.problem(key, format!("that {problem}"), remedy)
     });
     problems.extend(found.filter(|problem| !unseen.contains(&problem.key.as_str())));
     if let Some(url_file) = files.proxy_file.as_ref().filter(|_| !unseen.contains(&PROXY_FILE))
@@ -141,6 +143,7 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
         let allowed = "allowed is a file that the service can read, with a URL such as \"http://proxy:3128\"";
         problems.push(files.problem(PROXY_FILE, format!("that {problem}"), allowed.into()));
     }
+    problems.extend(eyes::inspect(files));
     problems.extend(secrets::inspect(files));
     Found { provisioning, expires: inspection.certificate_expires, unseen }
 }
@@ -250,6 +253,10 @@ fn text_report(loaded: &Loaded, found: Option<&Found>, doubt: Option<String>) ->
     }
     if let Some(left) = found.and_then(|found| found.expires).and_then(|at| at.duration_since(SystemTime::now()).ok()) {
         writeln!(text, "# The {whose} certificate is valid for another {}.", days(left))?;
+    }
+    for topic in loaded.settings.topics.iter().filter(|topic| topic.mqtt.starts_with('/')) {
+        let config::Topic { ros, mqtt, .. } = topic;
+        writeln!(text, "# {ros} goes to {mqtt}, whose first slash makes a first level without a name.")?;
     }
     for key in found.iter().flat_map(|found| &found.unseen) {
         writeln!(text, "# Not looked at: {key}, which systemd shows to the service alone (LoadCredential=).")?;

@@ -4,7 +4,7 @@ use figment::value::{Dict, Map, Tag};
 use figment::{Figment, Metadata, Profile, Provider, Source};
 
 use super::document::{Document, Lines};
-use super::problem::Problem;
+use super::problem::{Problem, without_key};
 
 /// One source of values: a file or an environment variable.
 pub(super) struct Origin {
@@ -57,6 +57,8 @@ impl Origin {
             }
             OriginKind::Variable { .. } => (None, key),
         };
+        // Advice that repeats a part of a value repeats nothing of a key.
+        let allowed = without_key(&allowed).into_owned();
         Problem { source: self.name(), line, key: key.to_owned(), found, allowed }
     }
 }

@@ -126,7 +126,7 @@ fn is_port(text: &str) -> bool {
 const SHORTEST_KEY: usize = 24;
 
 /// `text` without what follows the first line of a PEM file, and with an ellipsis in the place of what looks like base64.
-fn without_key(text: &str) -> Cow<'_, str> {
+pub(super) fn without_key(text: &str) -> Cow<'_, str> {
     if let Some(begin) = text.find(PEM) {
         return format!("{}…", &text[..begin + PEM.len()]).into();
     }
@@ -159,7 +159,8 @@ pub(super) fn is_key_material(text: &str) -> bool {
 /// `name` as a part of a key: as it is, or quoted if it couldn't be read otherwise.
 pub(super) fn key_part(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if !name.is_empty() && name.len() <= LONGEST_QUOTE && name.chars().all(bare) {
+    let is_key = matches!(without_key(name), Cow::Owned(_));
+    if !name.is_empty() && name.len() <= LONGEST_QUOTE && name.chars().all(bare) && !is_key {
         name.to_owned()
     } else {
         quote(name)

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::Serializer;
 
+use super::problem::quote;
+
 /// Why a text is no quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
@@ -24,7 +26,7 @@ pub enum UnitError {
     #[error("it has no unit")]
     NoUnit,
     /// What follows the number is not among the units.
-    #[error("{0:?} is not one of the units {1}")]
+    #[error("{unit} is not one of the units {1}", unit = quote(.0))]
     UnknownUnit(String, &'static str),
     /// More than the type can hold.
     #[error("it is too large")]

@@ -89,13 +89,12 @@ fn curve(parameters: &[u8]) -> Option<Fault> {
     // A curve that is written out in full has no name.
     let Ok((_, curve)) = Oid::from_der(parameters) else { return Some(Fault::UnknownKey) };
     let curve = curve.as_bytes();
-    if curve == oid!(raw 1.2.840.10045.3.1.7) || curve == oid!(raw 1.3.132.0.34) {
+    let usable: [&[u8]; 3] = [&oid!(raw 1.2.840.10045.3.1.7), &oid!(raw 1.3.132.0.34), &oid!(raw 1.3.132.0.35)];
+    if usable.contains(&curve) {
         return None;
     }
     Some(if curve == oid!(raw 1.3.132.0.10) {
         Fault::Curve("secp256k1")
-    } else if curve == oid!(raw 1.3.132.0.35) {
-        Fault::Curve("P-521")
     } else if curve == oid!(raw 1.3.132.0.33) {
         Fault::Curve("P-224")
     } else if curve == oid!(raw 1.2.840.10045.3.1.1) {

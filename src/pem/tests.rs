@@ -12,8 +12,8 @@ fn damage_is_named() {
     let pair = KeyPair::generate().unwrap();
     let key = pair.serialize_pem();
     let certificate = CertificateParams::new(vec!["robot1".into()]).unwrap().self_signed(&pair).unwrap().pem();
-    let run_together = "is damaged: its lines are run together; -----BEGIN …----- and -----END …----- have to be lines of \
-                        their own";
+    let run_together =
+        "is damaged: its lines are run together; -----BEGIN …----- and -----END …----- need lines of their own";
     let middle = |pem: &str| pem[..pem.len() / 2].lines().count();
     let expected = |wanted: Wanted, name: &str| match name {
         "newlines lost" | "newlines as blanks" => run_together.to_owned(),

@@ -102,7 +102,8 @@ impl Rejection {
                 "is aws.endpoint that of the account that the claim certificate belongs to?".to_owned()
             }
             (Reason::Conflict | Reason::Invalid, Request::Certificate) => {
-                "does the private key suit AWS IoT Core? It takes RSA from 2048 bits on, and the curves P-256 and P-384"
+                "does the private key suit AWS IoT Core? It takes RSA from 2048 bits on, and the curves P-256, P-384 and \
+                 P-521"
                     .to_owned()
             }
             (Reason::Denied, Request::Registration) => format!(

@@ -46,7 +46,7 @@ pub struct Inspection {
 ///
 /// `now` is the time that the certificate has to be valid at. Reads files: not to be called where blocking hurts.
 pub fn load(aws: &Aws, now: SystemTime) -> Result<Credentials, CredentialProblem> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut problems = Vec::new();
     let parts = read(aws, now, &provider, &mut problems);
     if let Some(problem) = problems.into_iter().find(CredentialProblem::prevents_connecting) {
@@ -71,7 +71,7 @@ pub fn load(aws: &Aws, now: SystemTime) -> Result<Credentials, CredentialProblem
 /// Reads the files that `aws` names and tells everything that is wrong with them at the time `now`.
 pub fn inspect(aws: &Aws, now: SystemTime) -> Inspection {
     let mut problems = Vec::new();
-    let parts = read(aws, now, &rustls::crypto::ring::default_provider(), &mut problems);
+    let parts = read(aws, now, &rustls::crypto::aws_lc_rs::default_provider(), &mut problems);
     Inspection { problems, certificate_expires: parts.certificate.map(|certificate| certificate.expires) }
 }
 

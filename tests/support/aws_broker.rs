@@ -228,7 +228,7 @@ impl Drop for AwsBroker {
 }
 
 fn tls(authority: &Authority, name: &str, alpn: bool) -> ServerConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let identity = authority.issue(&[name], Valid::Now);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();

@@ -38,7 +38,7 @@ impl<'a> Server<'a> {
     }
 
     fn acceptor(&self) -> TlsAcceptor {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.clients.pem.as_bytes()).unwrap()).unwrap();
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
@@ -56,8 +56,15 @@ impl<'a> Server<'a> {
 
     /// The fault that a client of `authority` meets.
     async fn fault(self, authority: &Authority) -> Fault {
+        let identity = authority.issue(&["robot1"], Valid::Now);
+        self.fault_of(authority, &identity).await
+    }
+
+    /// The same for a client with the certificate and key `identity`.
+    async fn fault_of(self, authority: &Authority, identity: &Identity) -> Fault {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (client, _directory) = client(authority, "localhost", listener.local_addr().unwrap().port());
+        let (client, directory) = client(authority, "localhost", listener.local_addr().unwrap().port());
+        identity.write(directory.path(), "robot1");
         let (acceptor, answer, version) = (self.acceptor(), self.answer, self.version);
         let serving = tokio::spawn(async move {
             let (connection, _) = listener.accept().await.unwrap();
@@ -270,6 +277,19 @@ async fn a_client_certificate_that_the_broker_does_not_accept() {
     for versions in &ONE {
         let fault = Server { clients: &others, versions, ..Server::new(&authority) }.fault(&authority).await;
         assert_eq!(fault.kind, FaultKind::CertificateRejected, "{fault}");
+    }
+}
+
+/// A key on P-521, which AWS IoT Core takes since 2023, gets as far as to the CONNACK.
+#[tokio::test]
+async fn a_key_on_p_521_is_shown() {
+    let authority = Authority::new("Test CA");
+    static ONE: [[&SupportedProtocolVersion; 1]; 2] = [[&rustls::version::TLS12], [&rustls::version::TLS13]];
+    for versions in &ONE {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+        let identity = authority.issue_for(key, &["robot1"], Valid::Now);
+        let server = Server { versions, answer: &[0x20, 2, 0, 5], ..Server::new(&authority) };
+        assert_eq!(server.fault_of(&authority, &identity).await.kind, FaultKind::NotAuthorized);
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::accounts::{self, SERVICE};
 use crate::pem;
 
 /// One of the files that `[aws]` names.
@@ -40,13 +41,13 @@ impl fmt::Display for Credential {
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialProblem {
     /// The file is not there or may not be read.
-    #[error("the {credential} {} cannot be read: {source}", short(path))]
+    #[error("the {credential} {} cannot be read{}", short(path), unread(source))]
     Unreadable { credential: Credential, path: PathBuf, source: io::Error },
     /// The file holds nothing of the kind, or nothing that could be used.
     #[error("the {credential} {} {fault}", short(path))]
     Damaged { credential: Credential, path: PathBuf, fault: pem::Fault },
     /// Some of the authorities can't be read.
-    #[error("the root CA {} {fault}; its other certificates are used", short(path))]
+    #[error("the root CA {} {fault}; the others are used", short(path))]
     PartlyDamaged { path: PathBuf, fault: pem::Fault },
     /// None of the certificates may sign others.
     #[error("the root CA {} holds no authority's certificate, but one that an authority has issued", short(path))]
@@ -77,8 +78,18 @@ pub enum CredentialProblem {
     LegacyEndpoint { endpoint: String },
 }
 
+/// Why a file could not be read, and what would help.
+fn unread(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!(" by {}; `chgrp {SERVICE}` and `chmod 640` let the service read it", accounts::own_name())
+        }
+        _ => format!(": {source}"),
+    }
+}
+
 /// Longest path in a sentence, in characters; of a longer one the end is shown.
-const LONGEST_PATH: usize = 60;
+const LONGEST_PATH: usize = 56;
 
 /// `path` for a sentence.
 fn short(path: &Path) -> String {

@@ -68,13 +68,15 @@ fn loads_what_is_in_order() {
     assert_eq!(credentials.config.alpn_protocols, [b"x-amzn-mqtt-ca".to_vec()]);
 }
 
-/// PKCS#8, PKCS#1 (RSA) and SEC1 (EC) keys are all taken.
+/// PKCS#8, PKCS#1 (RSA) and SEC1 (EC) keys are all taken, on each of the curves that AWS IoT Core takes.
 #[test]
 fn takes_keys_of_all_three_formats() {
     let files = Files::new();
     for (arguments, pkcs8, traditional) in [
         (&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..], "BEGIN PRIVATE KEY", "BEGIN RSA PRIVATE KEY"),
         (&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"][..], "BEGIN PRIVATE KEY", "BEGIN EC PRIVATE KEY"),
+        (&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"], "BEGIN PRIVATE KEY", "BEGIN EC PRIVATE KEY"),
+        (&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"], "BEGIN PRIVATE KEY", "BEGIN EC PRIVATE KEY"),
     ] {
         let key = openssl(&[&["genpkey"], arguments].concat(), "");
         assert!(key.contains(pkcs8));
@@ -104,6 +106,18 @@ fn names_a_file_that_is_missing() {
     fs::remove_file(&files.aws.private_key).unwrap();
     let expected = format!("the private key {} cannot be read: No such file", files.path("robot1.private.key"));
     assert!(files.only_problem().starts_with(&expected), "{}", files.only_problem());
+}
+
+/// Whoever may not read a file is named, with what to do.
+#[test]
+fn names_who_may_not_read_a_file() {
+    let source = std::io::ErrorKind::PermissionDenied.into();
+    let problem = CredentialProblem::Unreadable { credential: Credential::PrivateKey, path: "/a/key".into(), source };
+    let own = crate::accounts::own_name();
+    let expected = format!(
+        "the private key /a/key cannot be read by {own}; `chgrp iot-bridge` and `chmod 640` let the service read it"
+    );
+    assert_eq!(problem.to_string(), expected);
 }
 
 #[test]
@@ -182,30 +196,27 @@ fn names_a_key_that_is_not_supported() {
     let rsa = new(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
     let p256 = curve("P-256");
     let traditional = |key: &str| openssl(&["pkey", "-traditional"], key);
-    let allowed = "allowed are RSA from 2048 bits on, and the curves P-256 and P-384";
+    let allowed = "allowed are RSA from 2048 bits on, and the curves P-256, P-384 and P-521";
     let mislabelled = |format, says, should_say| {
         format!("holds a {format} key under the label {says}; its first and last line have to say {should_say}")
     };
     for (key, words) in [
-        (curve("P-521"), format!("is a key for the curve P-521; {allowed}")),
-        (traditional(&curve("P-521")), format!("is a key for the curve P-521; {allowed}")),
         (curve("secp256k1"), format!("is a key for the curve secp256k1; {allowed}")),
         (traditional(&curve("secp256k1")), format!("is a key for the curve secp256k1; {allowed}")),
         (curve("secp224r1"), format!("is a key for the curve P-224; {allowed}")),
         (curve("brainpoolP256r1"), format!("is a key of a kind that is not supported; {allowed}")),
         (
             new(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"]),
-            "is an RSA key of 1024 bits; allowed are 2048 to 4096".into(),
+            "is an RSA key of 1024 bits; allowed are 2048 to 8192".into(),
         ),
         (
             traditional(&new(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"])),
-            "is an RSA key of 1024 bits; allowed are 2048 to 4096".into(),
+            "is an RSA key of 1024 bits; allowed are 2048 to 8192".into(),
         ),
         (new(&["-algorithm", "ED448"]), format!("is an Ed448 key; {allowed}")),
         (new(&["-algorithm", "X25519"]), format!("is an X25519 key; {allowed}")),
         (new(&["-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"]), format!("is an RSA-PSS key; {allowed}")),
         (rsa.replace("PRIVATE", "RSA PRIVATE"), mislabelled("PKCS#8", "RSA PRIVATE KEY", "PRIVATE KEY")),
-        (p256.replace("PRIVATE", "EC PRIVATE"), mislabelled("PKCS#8", "EC PRIVATE KEY", "PRIVATE KEY")),
         (
             traditional(&rsa).replace("RSA PRIVATE", "PRIVATE"),
             mislabelled("PKCS#1 (RSA)", "PRIVATE KEY", "RSA PRIVATE KEY"),
@@ -309,7 +320,7 @@ fn names_doubtful_authorities() {
     let good = files.authority.pem.replace('\r', "");
     let bad = good.replacen("MII", "*", 1);
     let line = good.lines().count() + 2;
-    let partly = format!("the root CA {path} is damaged: line {line} is no base64; its other certificates are used");
+    let partly = format!("the root CA {path} is damaged: line {line} is no base64; the others are used");
     assert_eq!(said(&format!("{good}{bad}")), [("aws.root_ca", partly)]);
 }
 

@@ -1,0 +1,88 @@
+//! Whether the service sees what whoever asks sees. `sudo iot-bridge check` runs as the service's user, but not in its
+//! sandbox.
+
+use std::io;
+use std::path::Path;
+
+use crate::accounts::{self, SERVICE};
+use crate::config::{CredentialFiles, Problem};
+use crate::uplink::tls::CredentialProblem;
+
+/// What `ProtectHome=` of the unit hides (systemd.exec(5)).
+const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];
+
+/// A problem for each file that the service's user can read and the service in its sandbox can't.
+pub(super) fn inspect(files: &CredentialFiles) -> Vec<Problem> {
+    if accounts::own_name() != SERVICE {
+        return Vec::new();
+    }
+    let aws = &files.aws;
+    let claim = aws.provisioning.as_ref();
+    let named = [
+        ("aws.certificate", Some(&aws.certificate)),
+        ("aws.private_key", Some(&aws.private_key)),
+        ("aws.root_ca", aws.root_ca.as_ref()),
+        ("aws.provisioning.claim_certificate", claim.map(|claim| &claim.claim_certificate)),
+        ("aws.provisioning.claim_private_key", claim.map(|claim| &claim.claim_private_key)),
+        ("mqtt.proxy.url_file", files.proxy_file.as_ref()),
+    ];
+    let hidden = named.into_iter().filter_map(|(key, path)| Some((key, path?, hides(path?)?)));
+    hidden.map(|(key, path, home)| files.problem(key, format!("{} in {home}", path.display()), advice())).collect()
+}
+
+/// What of [`HIDDEN`] `path` leads into.
+fn hides(path: &Path) -> Option<&'static str> {
+    let real = path.canonicalize();
+    HIDDEN.into_iter().find(|home| path.starts_with(home) || real.as_ref().is_ok_and(|real| real.starts_with(home)))
+}
+
+fn advice() -> String {
+    "the service does not see it, because its sandbox hides the users' directories: move it to /etc/iot-bridge/certs, or \
+     `systemctl edit iot-bridge` with ProtectHome=read-only under [Service]"
+        .to_owned()
+}
+
+/// What to do about a file that could not be read, if it was for want of permission.
+pub(super) fn remedy(problem: &CredentialProblem) -> Option<String> {
+    let CredentialProblem::Unreadable { path, source, .. } = problem else { return None };
+    (source.kind() == io::ErrorKind::PermissionDenied).then(|| permission(path, &accounts::own_name()))
+}
+
+fn permission(path: &Path, asker: &str) -> String {
+    let path = path.display();
+    if asker == SERVICE {
+        return format!("the service has to be able to: chgrp {SERVICE} {path} && chmod 640 {path}");
+    }
+    format!("{asker} can't, which says nothing of the service: `sudo iot-bridge check` looks as the user {SERVICE}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the sandbox hides is seen behind links as well.
+    #[test]
+    fn the_users_directories_are_hidden() {
+        assert_eq!(hides(Path::new("/home/robot/certs/robot1.private.key")), Some("/home"));
+        assert_eq!(hides(Path::new("/etc/iot-bridge/certs/robot1.private.key")), None);
+        assert_eq!(hides(Path::new("/homes/key")), None);
+        let outside = tempfile::tempdir().unwrap();
+        let link = outside.path().join("certs");
+        std::os::unix::fs::symlink("/root", &link).unwrap();
+        assert_eq!(hides(&link), Path::new("/root").exists().then_some("/root"));
+    }
+
+    /// Who asks is told whether he or the service can't read a file, and what makes it readable.
+    #[test]
+    fn a_file_without_permission_has_a_remedy() {
+        let path = Path::new("/etc/iot-bridge/certs/robot1.private.key");
+        assert_eq!(
+            permission(path, "iot-bridge"),
+            "the service has to be able to: chgrp iot-bridge /etc/iot-bridge/certs/robot1.private.key && chmod 640 \
+             /etc/iot-bridge/certs/robot1.private.key"
+        );
+        assert!(
+            permission(path, "robot").starts_with("robot can't, which says nothing of the service: `sudo iot-bridge")
+        );
+    }
+}
