@@ -67,9 +67,9 @@ pub async fn run(
     let (uplink, mut uplink_state) =
         Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
     let mut renewal = uplink.renewal().await;
-    let node = Arc::new(Node::create(&settings.ros.node_name, &settings.ros.namespace)?);
+    let node = Node::create(&settings.ros.node_name, &settings.ros.namespace)?;
     let reception = Reception::new(&settings, &registry.configured(), Arc::clone(&queue), Arc::clone(&ros_pulse));
-    let ros = ros::spawn(Arc::clone(&node), settings.topics.iter().map(wanted).collect(), reception)?;
+    let ros = ros::spawn(node, settings.topics.iter().map(wanted).collect(), reception)?;
 
     let reporter = Arc::new(Reporter::new(
         &settings.aws,
@@ -93,7 +93,7 @@ pub async fn run(
         telling.spawn(metrics::serve(address, Arc::clone(&reporter)));
     }
     if settings.health.diagnostics {
-        telling.spawn(diagnostics::publish(node, settings.ros.node_name.clone(), reporter));
+        telling.spawn(diagnostics::publish(ros.node(), settings.ros.node_name.clone(), reporter));
     }
     let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
     let mut uplink = tokio::spawn(uplink.run(async {

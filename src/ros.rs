@@ -7,14 +7,17 @@
 //!
 //! This is the only module with `unsafe`: everything below talks to rcl through r2r's bindings.
 
+mod addresses;
 mod context;
 mod definitions;
 mod discovery;
 mod distribution;
 mod error;
+mod fast_dds;
 mod graph;
 mod guard_condition;
 mod introspection;
+mod joined;
 mod publisher;
 mod qos;
 mod rest;

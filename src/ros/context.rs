@@ -1,6 +1,6 @@
 //! The rcl context and the node.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread;
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use r2r_rcl::{
     rcl_context_fini, rcl_context_t, rcl_get_zero_initialized_context, rcl_get_zero_initialized_init_options,
     rcl_get_zero_initialized_node, rcl_init, rcl_init_options_fini, rcl_init_options_init, rcl_node_fini,
-    rcl_node_get_default_options, rcl_node_init, rcl_node_t, rcl_shutdown, rcutils_get_default_allocator,
+    rcl_node_get_default_options, rcl_node_get_name, rcl_node_get_namespace, rcl_node_init, rcl_node_t, rcl_shutdown,
+    rcutils_get_default_allocator,
 };
 
 use super::error::{RosError, check};
@@ -125,6 +126,16 @@ impl Node {
             )?;
             Ok(Node { handle, context })
         }
+    }
+
+    /// The same node in a context of its own, beside this one.
+    pub(super) fn again(&self) -> Result<Node, RosError> {
+        // SAFETY: the node is initialised; its names are NUL-terminated, live as long as it does, and are copied.
+        let (name, namespace) = unsafe {
+            let text = |text| CStr::from_ptr(text).to_string_lossy().into_owned();
+            (text(rcl_node_get_name(self.as_ptr())), text(rcl_node_get_namespace(self.as_ptr())))
+        };
+        Node::create(&name, &namespace)
     }
 
     pub(super) fn as_ptr(&self) -> *const rcl_node_t {

@@ -1,6 +1,6 @@
 //! Waking the ROS thread from elsewhere.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use r2r_rcl::{
     rcl_get_zero_initialized_guard_condition, rcl_guard_condition_fini, rcl_guard_condition_get_default_options,
@@ -9,6 +9,30 @@ use r2r_rcl::{
 
 use super::context::Context;
 use super::error::{RosError, check};
+
+/// Wakes the ROS thread, in whatever context it is.
+pub(super) struct Wake(Mutex<Arc<GuardCondition>>);
+
+impl Wake {
+    pub(super) fn create(context: &Arc<Context>) -> Result<Wake, RosError> {
+        GuardCondition::create(context).map(|condition| Wake(Mutex::new(Arc::new(condition))))
+    }
+
+    /// What to wait for.
+    pub(super) fn condition(&self) -> Arc<GuardCondition> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The thread waits for `condition` from now on.
+    pub(super) fn set(&self, condition: GuardCondition) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(condition);
+    }
+
+    /// Wakes the thread, now or at its next wait.
+    pub(super) fn wake(&self) -> Result<(), RosError> {
+        self.condition().trigger()
+    }
+}
 
 /// Ends a wait on the wait set that holds it.
 pub(super) struct GuardCondition {
@@ -36,7 +60,7 @@ impl GuardCondition {
     }
 
     /// Wakes whoever waits, now or at the next wait.
-    pub(super) fn trigger(&self) -> Result<(), RosError> {
+    fn trigger(&self) -> Result<(), RosError> {
         // SAFETY: rcl only reads through this pointer and allows it from any thread.
         check("Waking the ROS thread", unsafe {
             rcl_trigger_guard_condition(std::ptr::from_ref(self.handle.as_ref()).cast_mut())

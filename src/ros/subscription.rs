@@ -132,6 +132,11 @@ impl Subscription {
         }
     }
 
+    /// What it receives.
+    pub(super) fn type_support(&self) -> &Arc<TypeSupport> {
+        &self.type_support
+    }
+
     pub(super) fn as_ptr(&self) -> *const rcl_subscription_t {
         self.handle.as_ref()
     }

@@ -7,11 +7,16 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
+use super::addresses::{Addresses, Changed};
 use super::context::Node;
 use super::discovery;
 use super::error::RosError;
+use super::fast_dds;
 use super::graph;
-use super::guard_condition::GuardCondition;
+use super::guard_condition::{GuardCondition, Wake};
+use super::joined::Joined;
 use super::rest::Rest;
 use super::silence;
 use super::subscription::Buffer;
@@ -54,7 +59,8 @@ pub struct RosThread<R> {
     stop: Arc<AtomicBool>,
     /// Each with the names of what it adds, as rcl wants them.
     changes: mpsc::Sender<(Change<R>, Vec<CString>)>,
-    wake: Arc<GuardCondition>,
+    wake: Arc<Wake>,
+    node: watch::Receiver<Arc<Node>>,
     /// There until it is joined.
     thread: Option<JoinHandle<()>>,
 }
@@ -95,7 +101,8 @@ pub fn spawn_patient<R: Receiver + 'static>(
     patience: Duration,
 ) -> Result<RosThread<R>, RosError> {
     let node = node.into();
-    let wake = Arc::new(GuardCondition::create(node.context())?);
+    let wake = Arc::new(Wake::create(node.context())?);
+    let (published_node, current_node) = watch::channel(Arc::clone(&node));
     let stop = Arc::new(AtomicBool::new(false));
     let names = names(&wanted)?;
     let topics =
@@ -114,13 +121,15 @@ pub fn spawn_patient<R: Receiver + 'static>(
         changes,
         receiver,
         turns: Turns::default(),
-        node,
+        addresses: Addresses::watch(Instant::now()),
+        published_node,
+        joined: Joined::new(node),
     };
     let thread = thread::Builder::new()
         .name("ros".to_owned())
         .spawn(move || reception.run())
         .map_err(|error| RosError { doing: "Starting the ROS thread", message: error.to_string(), code: 0 })?;
-    Ok(RosThread { stop, changes: sender, wake, thread: Some(thread) })
+    Ok(RosThread { stop, changes: sender, wake, node: current_node, thread: Some(thread) })
 }
 
 fn names(wanted: &[Wanted]) -> Result<Vec<CString>, RosError> {
@@ -138,6 +147,11 @@ impl<R> RosThread<R> {
         let _ = self.changes.send((change, names));
         self.wake();
         Ok(())
+    }
+
+    /// The node, which is another one after the robot's addresses have changed.
+    pub fn node(&self) -> watch::Receiver<Arc<Node>> {
+        self.node.clone()
     }
 
     /// Ends reception: takes what has arrived already, then leaves the graph. Answers when the thread is gone.
@@ -160,7 +174,7 @@ impl<R> RosThread<R> {
     }
 
     fn wake(&self) {
-        if let Err(error) = self.wake.trigger() {
+        if let Err(error) = self.wake.wake() {
             // The thread comes round by itself within a turn.
             tracing::debug!("{error}.");
         }
@@ -181,12 +195,15 @@ struct Reception<R> {
     topics: Vec<Topic>,
     listener: silence::Listener,
     types: TypeSupports,
-    wake: Arc<GuardCondition>,
+    wake: Arc<Wake>,
     stop: Arc<AtomicBool>,
     changes: mpsc::Receiver<(Change<R>, Vec<CString>)>,
     receiver: R,
     turns: Turns,
-    node: Arc<Node>,
+    /// `None` where they do not matter.
+    addresses: Option<Addresses>,
+    published_node: watch::Sender<Arc<Node>>,
+    joined: Joined,
 }
 
 impl<R: Receiver> Reception<R> {
@@ -205,9 +222,9 @@ impl<R: Receiver> Reception<R> {
             }
             if now >= look_at {
                 for topic in &mut self.topics {
-                    topic.follow(&self.node, &mut self.types, &mut self.buffer, &mut self.receiver);
+                    topic.follow(&self.joined, &mut self.types, &mut self.buffer, &mut self.receiver);
                 }
-                self.listener.listen(&self.node, &mut self.topics, &mut self.receiver, now);
+                self.listener.listen(self.joined.node(), &mut self.topics, &mut self.receiver, now);
                 look_at = now + LOOK_AGAIN;
             }
             if now >= ask_at {
@@ -216,12 +233,18 @@ impl<R: Receiver> Reception<R> {
                     topic.ask_events(&mut self.receiver);
                 }
                 (asked, ask_at) = (now, now + ASK_EVENTS);
+                if let Some(changed) = self.addresses.as_mut().and_then(|addresses| addresses.changed(now)) {
+                    self.rejoin(&changed, now);
+                    look_at = now;
+                } else if !self.topics.iter().any(Topic::is_in_two) {
+                    self.joined.leave_before(now);
+                }
             }
             let rested = self.topics.iter().filter_map(|topic| topic.rest.until(now));
             let until = rested.chain([now + TURN, look_at, ask_at]).min().unwrap_or(now);
             let waited = self.wait_set.wait(
-                &self.node,
-                &self.wake,
+                self.joined.node(),
+                &self.wake.condition(),
                 self.topics.iter().flat_map(|topic| topic.waited_for(now)),
                 until.saturating_duration_since(now),
                 &mut ready,
@@ -258,6 +281,46 @@ impl<R: Receiver> Reception<R> {
         }
         let all: Vec<usize> = (0..self.topics.len()).collect();
         self.serve_last(&all, LAST_ROUND);
+    }
+
+    /// Joins ROS with the addresses of today. Nothing is given up for it.
+    fn rejoin(&mut self, changed: &Changed, now: Instant) {
+        if let Err(error) = fast_dds::read_addresses(self.joined.node()) {
+            tracing::warn!(
+                "The robot's addresses have changed ({changed}). Nodes that start from now on may not be received: {error}."
+            );
+        } else if let Err(error) = self.try_rejoin(now) {
+            tracing::error!(
+                "The robot's addresses have changed ({changed}), but ROS can't be joined anew: {error}. Nodes that start \
+                 from now on may not be received until it can."
+            );
+            return;
+        } else {
+            tracing::info!("The robot's addresses have changed ({changed}); ROS is joined anew.");
+        }
+        if let Some(addresses) = &mut self.addresses {
+            addresses.told();
+        }
+    }
+
+    fn try_rejoin(&mut self, now: Instant) -> Result<(), RosError> {
+        let node = Arc::new(self.joined.node().again()?);
+        let (wait_set, wake) = (WaitSet::create(&node)?, GuardCondition::create(node.context())?);
+        for topic in &mut self.topics {
+            if let Err(error) = topic.rejoin(&node, &mut self.buffer, &mut self.receiver) {
+                let topic = topic.name();
+                tracing::error!(
+                    topic,
+                    "Topic {topic} is received as before the robot's addresses have changed: {error}."
+                );
+            }
+            self.receiver.turned();
+        }
+        self.wait_set = wait_set;
+        self.wake.set(wake);
+        self.published_node.send_replace(Arc::clone(&node));
+        self.joined.again(node, now);
+        Ok(())
     }
 
     /// Gives `topics` their turns, until nothing is left of what has arrived, or until `end`. Returns those of which

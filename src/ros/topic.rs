@@ -8,6 +8,7 @@ use super::context::Node;
 use super::definitions::Definitions;
 use super::error::RosError;
 use super::graph::{self, Publisher};
+use super::joined::{Found, Joined};
 use super::qos::Qos;
 use super::rest::Rest;
 use super::seen::{Judgement, Seen, are_messages_numbered};
@@ -20,8 +21,8 @@ use crate::health::{ONCE_A_MINUTE, Repeat};
 /// have published before.
 const IN_USE: usize = 2;
 
-/// Subscriptions of a topic at a time: those that are being replaced, and those in use.
-pub(super) const SUBSCRIPTIONS: usize = 2 * IN_USE;
+/// Subscriptions of a topic at a time: those in the context before, those that are being replaced, and those in use.
+pub(super) const SUBSCRIPTIONS: usize = 3 * IN_USE;
 
 /// How long a replaced subscription goes on delivering: until its successor is matched with the publishers.
 const OVERLAP: Duration = Duration::from_secs(1);
@@ -64,6 +65,8 @@ pub(super) struct Topic {
     open: Option<Open>,
     /// Subscriptions before the last changes of QoS, the newest last, and when each ends.
     retiring: Vec<(Subscription, Instant)>,
+    /// Subscriptions in the context before, for the publishers that the new one does not find.
+    before: Vec<Subscription>,
     state: TopicState,
     /// Since when nobody publishes it; `None` when somebody does.
     unpublished_since: Option<Instant>,
@@ -89,6 +92,7 @@ impl Topic {
             name,
             open: None,
             retiring: Vec::new(),
+            before: Vec::new(),
             state: TopicState::Unknown,
             unpublished_since: None,
             silence: None,
@@ -105,6 +109,7 @@ impl Topic {
     pub(super) fn end(&mut self) {
         self.open = None;
         self.retiring.clear();
+        self.before.clear();
         self.ended = true;
     }
 
@@ -118,7 +123,35 @@ impl Topic {
         let retiring = |position: usize| self.retiring.get(position).map(|(subscription, _)| subscription);
         let open = self.open.as_ref();
         let latched = open.and_then(|open| open.latched.as_ref()).map(|reader| &reader.subscription);
-        [retiring(0), retiring(1), latched, open.map(|open| &open.main.subscription)]
+        let main = open.map(|open| &open.main.subscription);
+        [self.before.first(), self.before.get(1), retiring(0), retiring(1), latched, main]
+    }
+
+    /// Subscribes to the same in the context of `node`. The subscriptions so far stay beside those, until the new context has
+    /// found their publishers; what has arrived of those from before that is handed on.
+    pub(super) fn rejoin(
+        &mut self,
+        node: &Arc<Node>,
+        buffer: &mut Buffer,
+        receiver: &mut dyn Receiver,
+    ) -> Result<(), RosError> {
+        self.take_last(buffer, receiver);
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let again = |Reader { subscription, qos }: &Reader| {
+            let subscription = Subscription::create(node, &self.name, subscription.type_support(), *qos)?;
+            Ok(Reader { subscription, qos: *qos })
+        };
+        let main = again(&open.main)?;
+        let latched = open.latched.as_ref().map(again).transpose()?;
+        let before = [Some(std::mem::replace(&mut open.main, main)), std::mem::replace(&mut open.latched, latched)];
+        open.node = Arc::clone(node);
+        self.before = before.into_iter().flatten().map(|reader| reader.subscription).collect();
+        Ok(())
+    }
+
+    /// Whether it has subscriptions in the context before.
+    pub(super) fn is_in_two(&self) -> bool {
+        !self.before.is_empty()
     }
 
     /// Looks at the graph, and opens, changes or keeps the subscription accordingly.
@@ -126,7 +159,7 @@ impl Topic {
     /// `buffer` is for what has arrived of what is closed.
     pub(super) fn follow(
         &mut self,
-        node: &Arc<Node>,
+        joined: &Joined,
         types: &mut TypeSupports,
         buffer: &mut Buffer,
         receiver: &mut dyn Receiver,
@@ -134,7 +167,7 @@ impl Topic {
         if self.ended {
             return;
         }
-        let state = match self.try_follow(node, types, buffer, receiver) {
+        let state = match self.try_follow(joined, types, buffer, receiver) {
             Ok(state) => state,
             Err(trouble) => TopicState::Trouble(match &self.open {
                 None => trouble,
@@ -215,12 +248,16 @@ impl Topic {
 
     fn try_follow(
         &mut self,
-        node: &Arc<Node>,
+        joined: &Joined,
         types: &mut TypeSupports,
         buffer: &mut Buffer,
         receiver: &mut dyn Receiver,
     ) -> Result<TopicState, String> {
-        let publishers = graph::publishers(node, &self.name).map_err(|error| error.to_string())?;
+        let Found { publishers, by_one } = joined.publishers(&self.name).map_err(|error| error.to_string())?;
+        if by_one && !self.before.is_empty() {
+            self.take_last(buffer, receiver);
+            self.before.clear();
+        }
         self.unpublished_since =
             if publishers.is_empty() { self.unpublished_since.or(Some(Instant::now())) } else { None };
         let published = graph::single_type(&publishers);
@@ -257,10 +294,11 @@ impl Topic {
                 self.take_last(buffer, receiver);
                 self.open = None;
                 self.retiring.clear();
+                self.before.clear();
             } else if !self.retiring.is_empty() {
                 self.take_last(buffer, receiver);
             }
-            self.subscribe(node, &support, &type_name, qos, latched).map_err(|error| error.to_string())?;
+            self.subscribe(joined.node(), &support, &type_name, qos, latched).map_err(|error| error.to_string())?;
             if !is_open {
                 receiver.opened(self.index, support.schema());
             }
