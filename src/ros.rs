@@ -14,6 +14,7 @@ mod discovery;
 mod distribution;
 mod error;
 mod fast_dds;
+mod flaps;
 mod graph;
 mod guard_condition;
 mod introspection;
@@ -28,6 +29,7 @@ mod thread;
 mod topic;
 mod turns;
 mod type_hash;
+mod type_names;
 mod type_support;
 mod wait_set;
 

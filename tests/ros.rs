@@ -359,6 +359,39 @@ fn trouble_with_a_topic_is_its_own() {
     thread.stop().unwrap();
 }
 
+/// A publisher of another type that comes and goes again and again is a state each time, and one line in the log.
+#[test]
+fn a_publisher_that_comes_and_goes_is_said_once() {
+    domain::enter();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&log);
+    tracing_subscriber::fmt().with_writer(move || Log(Arc::clone(&lines))).init();
+    let (thread, events) = receive(vec![wanted("/flaps", Some("std_msgs/msg/String"))]);
+    for _ in 0..5 {
+        let mut node = publishing_node();
+        let _publisher = node.create_publisher::<Int32>("/flaps", QosProfile::default()).unwrap();
+        await_event(&events, "the trouble", |event| matches!(event, Event::Changed(0, TopicState::Trouble(_))));
+        drop(node);
+        await_event(&events, "its end", |event| matches!(event, Event::Changed(0, TopicState::Subscribed { .. })));
+    }
+    thread.stop().unwrap();
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.matches("needs somebody").count(), 1, "{log}");
+    assert_eq!(log.matches("Subscribed to").count(), 1, "{log}");
+}
+
+/// Where log lines go.
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A configured QoS that a publisher does not satisfy is reported by DDS and seen in the topic's state.
 #[test]
 fn an_incompatible_publisher_is_reported() {

@@ -14,13 +14,14 @@ use super::context::Node;
 use super::error::{RosError, check};
 use super::subscription::PublisherId;
 use super::type_hash::TypeHash;
+use super::type_names::legible;
 
 /// A publisher of a topic, as discovery knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Publisher {
     /// What its messages say of where they come from, with Fast DDS and Zenoh.
     pub(super) id: PublisherId,
-    /// `package/msg/Name`.
+    /// `package/msg/Name`; what is no such name, made legible.
     pub(super) type_name: String,
     /// The definition of that type; `None` where it does not tell.
     pub(super) definition: Option<TypeHash>,
@@ -48,7 +49,7 @@ pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, Ro
                 .iter()
                 .map(|info| Publisher {
                     id: info.endpoint_gid,
-                    type_name: CStr::from_ptr(info.topic_type).to_string_lossy().into_owned(),
+                    type_name: legible(&CStr::from_ptr(info.topic_type).to_string_lossy()),
                     definition: TypeHash::of_endpoint(info),
                     reliable: info.qos_profile.reliability
                         != rmw_qos_reliability_policy_e::RMW_QOS_POLICY_RELIABILITY_BEST_EFFORT,

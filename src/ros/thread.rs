@@ -30,8 +30,9 @@ use crate::health::{ONCE_A_MINUTE, Repeat};
 /// Longest time without a sign of life.
 const TURN: Duration = Duration::from_millis(500);
 
-/// Discovery reports a starting node in many small changes; they are looked at together.
-const GRAPH_SETTLES: Duration = Duration::from_millis(50);
+/// Discovery reports a starting node in many small changes; they are looked at together. While changes go on, the time
+/// doubles with each look, up to the second.
+const GRAPH_SETTLES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 /// A missing package or a lost graph event heals within this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -211,6 +212,7 @@ impl<R: Receiver> Reception<R> {
         let mut ready = Ready::default();
         let mut trouble = Repeat::default();
         let mut look_at = Instant::now();
+        let (mut settles, mut looked) = (GRAPH_SETTLES[0], look_at);
         let mut asked = Instant::now();
         let mut ask_at = asked + ASK_EVENTS;
         let mut rest = Rest::default();
@@ -225,7 +227,9 @@ impl<R: Receiver> Reception<R> {
                     topic.follow(&self.joined, &mut self.types, &mut self.buffer, &mut self.receiver);
                 }
                 self.listener.listen(self.joined.node(), &mut self.topics, &mut self.receiver, now);
-                look_at = now + LOOK_AGAIN;
+                let goes_on = now - looked < 2 * GRAPH_SETTLES[1];
+                settles = if goes_on { (2 * settles).min(GRAPH_SETTLES[1]) } else { GRAPH_SETTLES[0] };
+                (looked, look_at) = (now, now + LOOK_AGAIN);
             }
             if now >= ask_at {
                 for topic in &mut self.topics {
@@ -259,7 +263,7 @@ impl<R: Receiver> Reception<R> {
             }
             self.receiver.turned();
             if ready.graph {
-                look_at = look_at.min(Instant::now() + GRAPH_SETTLES);
+                look_at = look_at.min(Instant::now() + settles);
             }
             if ready.timed_out {
                 rest.forget();

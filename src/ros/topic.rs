@@ -7,12 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::context::Node;
 use super::definitions::Definitions;
 use super::error::RosError;
+use super::flaps::Flaps;
 use super::graph::{self, Publisher};
 use super::joined::{Found, Joined};
 use super::qos::Qos;
 use super::rest::Rest;
 use super::seen::{Judgement, Seen, are_messages_numbered};
 use super::subscription::{Buffer, Info, Subscription};
+use super::type_names::listed;
 use super::type_support::{TypeSupport, TypeSupports, rmw_name};
 use super::{Receiver, Sample, Silence, TopicState, Wanted, another_definition};
 use crate::health::{ONCE_A_MINUTE, Repeat};
@@ -57,6 +59,16 @@ struct Reader {
     qos: Qos,
 }
 
+/// When what was said of a topic: its publishers may come and go many times a second.
+#[derive(Debug, Default)]
+struct Told {
+    trouble: Repeat,
+    subscribed: Repeat,
+    redefined: Repeat,
+    incompatible: Repeat,
+    qos: Repeat,
+}
+
 /// A wanted topic and what became of it.
 pub(super) struct Topic {
     index: usize,
@@ -73,6 +85,10 @@ pub(super) struct Topic {
     silence: Option<Silence>,
     seen: Seen,
     failed: Repeat,
+    told: Told,
+    /// Its trouble was not said, because one had been said shortly before.
+    is_untold: bool,
+    flaps: Flaps,
     /// After it was called ready and had no message.
     pub(super) rest: Rest,
     /// Messages that may be taken in this round of turns.
@@ -98,6 +114,9 @@ impl Topic {
             silence: None,
             seen: Seen::default(),
             failed: Repeat::default(),
+            told: Told::default(),
+            is_untold: false,
+            flaps: Flaps::default(),
             rest: Rest::default(),
             due: 0,
             is_unlatched: false,
@@ -174,6 +193,9 @@ impl Topic {
                 Some(open) => format!("{trouble}; it is still received as {}", open.type_name),
             }),
         };
+        if self.is_untold && state == self.state {
+            self.log(&state);
+        }
         if state != self.state {
             self.log(&state);
             self.state = state.clone();
@@ -211,11 +233,16 @@ impl Topic {
         receiver.silent(self.index, silence);
     }
 
-    fn log(&self, state: &TopicState) {
-        let topic = self.wanted.topic.as_str();
+    fn log(&mut self, state: &TopicState) {
+        let (topic, now) = (self.wanted.topic.as_str(), Instant::now());
+        self.is_untold = false;
         let (type_name, publishers, incompatible, redefined) = match state {
             TopicState::Trouble(trouble) => {
-                tracing::error!(topic, reason = trouble.as_str(), "Topic {topic} needs somebody: {trouble}.");
+                self.is_untold = self.told.trouble.due(now, ONCE_A_MINUTE).is_none();
+                if !self.is_untold {
+                    let reason = trouble.as_str();
+                    tracing::error!(topic, reason, "Topic {topic} needs somebody: {trouble}.");
+                }
                 return;
             }
             TopicState::Unknown => return,
@@ -229,14 +256,20 @@ impl Topic {
             }
             TopicState::Unknown | TopicState::Trouble(_) => None,
         };
-        if before.is_none_or(|(before, ..)| before != type_name) {
+        if before.is_none_or(|(before, ..)| before != type_name)
+            && self.told.subscribed.due(now, ONCE_A_MINUTE).is_some()
+        {
             tracing::info!(topic, r#type = type_name, "Subscribed to {topic} ({type_name}).");
         }
-        if redefined > before.map_or(0, |(_, _, before)| before) {
+        if redefined > before.map_or(0, |(_, _, before)| before)
+            && self.told.redefined.due(now, ONCE_A_MINUTE).is_some()
+        {
             let reason = another_definition(type_name, redefined, publishers);
             tracing::error!(topic, reason, redefined, "Topic {topic} needs somebody: {reason}.");
         }
-        if incompatible > before.map_or(0, |(_, before, _)| before) {
+        if incompatible > before.map_or(0, |(_, before, _)| before)
+            && self.told.incompatible.due(now, ONCE_A_MINUTE).is_some()
+        {
             tracing::error!(
                 topic,
                 incompatible,
@@ -269,7 +302,7 @@ impl Topic {
                 return Err(format!("it is published as {published}, but configured as {configured}"));
             }
             (Some(configured), Err(published)) => {
-                return Err(format!("it is published as {}, but configured as {configured}", published.join(" and ")));
+                return Err(format!("it is published as {}, but configured as {configured}", listed(&published)));
             }
             (None, Ok(Some(published))) => published.to_owned(),
             (None, Ok(None)) => match &self.open {
@@ -277,7 +310,7 @@ impl Topic {
                 None => return Ok(TopicState::Unknown),
             },
             (None, Err(published)) => {
-                return Err(format!("it is published as {} at once; set its `type`", published.join(" and ")));
+                return Err(format!("it is published as {} at once; set its `type`", listed(&published)));
             }
         };
         let current = self.open.as_ref().map(|open| open.main.qos);
@@ -287,7 +320,14 @@ impl Topic {
         let is_as_wanted = self.open.as_ref().is_some_and(|open| {
             is_open && open.main.qos == qos && open.latched.as_ref().map(|reader| reader.qos) == latched
         });
+        let now = Instant::now();
+        if !is_as_wanted && self.open.is_some() && !self.flaps.may_follow(now) {
+            return Ok(self.state.clone());
+        }
         if !is_as_wanted {
+            if self.open.is_some() {
+                self.flaps.note(now);
+            }
             let support = types.get(&type_name).map_err(|error| error.to_string())?;
             if !is_open {
                 // DDS takes no second type for a topic while a subscription with the first is there.
@@ -357,14 +397,17 @@ impl Topic {
         let new_latched = latched.filter(|qos| !has(*qos)).map(create).transpose()?;
         let (definitions, mut before) = match self.open.take() {
             Some(open) => {
-                let topic = self.wanted.topic.as_str();
-                tracing::info!(
-                    topic,
-                    reliable = qos.reliable,
-                    transient_local = qos.transient_local,
-                    latched = latched.is_some(),
-                    "The publishers of {topic} offer another QoS now; subscribed again with it."
-                );
+                if let Some(held_back) = self.told.qos.due(Instant::now(), ONCE_A_MINUTE) {
+                    let topic = self.wanted.topic.as_str();
+                    tracing::info!(
+                        topic,
+                        reliable = qos.reliable,
+                        transient_local = qos.transient_local,
+                        latched = latched.is_some(),
+                        held_back,
+                        "The publishers of {topic} offer another QoS now; subscribed again with it."
+                    );
+                }
                 (open.definitions, vec![open.main].into_iter().chain(open.latched).collect())
             }
             None => (Definitions::of(support.definition()), Vec::new()),
