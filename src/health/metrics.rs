@@ -218,3 +218,36 @@ fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let expires = report.certificate_expires.map(|at| ([], at));
     families.seconds("iot_bridge_certificate_expiry_timestamp", help, expires)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the broker refuses is told of the ROS topic that goes there, and of no other.
+    #[test]
+    fn a_ros_topic_is_known_by_its_mqtt_topic() {
+        let topic = |mqtt: &str, state: State| Topic {
+            ros: "/odom".into(),
+            mqtt: mqtt.into(),
+            state,
+            ..serde_json::from_str(TOPIC).expect("a topic")
+        };
+        let subscribed =
+            || State::Subscribed { type_name: "a/msg/B".into(), publishers: 1, incompatible: 0, redefined: 0 };
+        for (configured, refused, is_it) in [
+            ("robots/r/odom", "robots/r/odom", true),
+            ("robots/r/odom", "robots/r/odom/zstd", true),
+            ("robots/r/odom", "robots/r/odom/raw", false),
+            ("robots/r/odom", "robots/r/odometry", false),
+            ("robots/r/{type}", "robots/r/a/msg/B/gzip", true),
+            ("robots/r/{type}", "robots/r/a/msg/C", false),
+        ] {
+            assert_eq!(is_sent_to(&topic(configured, subscribed()), refused), is_it, "{configured} {refused}");
+        }
+        assert!(!is_sent_to(&topic("robots/r/{type}", State::Unknown), "robots/r/a/msg/B"));
+    }
+
+    const TOPIC: &str = r#"{"ros":"","mqtt":"","state":"unknown","received":0,"recovered":0,"dropped":{},"in_reception":0,
+        "queued":0,"in_flight":0,"acknowledged":0,"lost_in_dds":0,"published":{"publishes":0,"bytes":0},
+        "received_per_second":0.0,"published_bytes_per_second":0.0,"lost_per_second":0.0}"#;
+}
