@@ -14,7 +14,7 @@ mod support {
 }
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
@@ -349,6 +349,21 @@ async fn preview_of_an_unconfigured_topic() {
     assert_eq!(message["data"].as_str().unwrap().len(), numbered(0).len());
     assert!(text(&output.stderr).contains("/numbers is not configured; showing it with the defaults"));
     stream.stop();
+
+    // Somebody publishes, and nothing comes.
+    let mut robot = Robot::start();
+    let _publisher = robot.publisher("/quiet", 100);
+    let mut waiting = command()
+        .args(["preview", "/quiet", "--config", path.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<String> = lines.take(2).collect();
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    assert!(said[1].starts_with("1 publisher of /quiet, and nothing received in 3 s; waiting."), "{said:?}");
+    assert!(said[1].contains("`sudo -u USER iot-bridge preview /quiet`"), "{said:?}");
 }
 
 /// The AWS sample's `iot_config.json`, as it is, forwards what its mock node publishes, as the sample does: the text

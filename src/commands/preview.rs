@@ -6,6 +6,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,7 +74,15 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
     let wanted = topics.iter().map(bridge::wanted).collect();
     let names: Vec<String> = topics.iter().map(|topic| topic.ros.clone()).collect();
     let topics = topics.into_iter().map(|settings| Previewed { settings, shaper: None }).collect();
-    let preview = Preview { thing: thing.to_owned(), topics, shown, left_out: 0, scratch: Scratch::new() };
+    let publishers = Arc::new(AtomicUsize::new(0));
+    let preview = Preview {
+        thing: thing.to_owned(),
+        topics,
+        shown,
+        left_out: 0,
+        scratch: Scratch::new(),
+        publishers: Arc::clone(&publishers),
+    };
     // Ends with this function, also when the terminal has gone.
     let _thread = ros::spawn_patient(node, wanted, preview, PATIENCE)?;
     let mut printed = 0;
@@ -96,11 +105,25 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
                 None => anyhow::bail!("the ROS thread died"),
             },
             () = &mut patience, if printed == 0 && !patience.is_elapsed() => {
-                eprintln!("No message on {} yet; waiting. Ctrl-C ends it.", names[0]);
+                eprintln!("{}", nothing_yet(&names[0], publishers.load(Ordering::Relaxed)));
             }
         }
     }
     Ok(())
+}
+
+/// What is said after [`PATIENCE`] without a message, with so many publishers that would deliver.
+fn nothing_yet(topic: &str, publishers: usize) -> String {
+    if publishers == 0 {
+        return format!("No message on {topic} yet; waiting. Ctrl-C ends it.");
+    }
+    let who = if publishers == 1 { "1 publisher".to_owned() } else { format!("{publishers} publishers") };
+    let seconds = PATIENCE.as_secs();
+    format!(
+        "{who} of {topic}, and nothing received in {seconds} s; waiting. If it does publish, its node is perhaps another \
+         user's, from which Fast DDS's shared memory brings nothing over. The service does without shared memory; preview \
+         as that user: `sudo -u USER iot-bridge preview {topic}`. Ctrl-C ends it."
+    )
 }
 
 /// What the ROS thread has to say.
@@ -136,6 +159,8 @@ struct Preview {
     shown: mpsc::Sender<Line>,
     left_out: u64,
     scratch: Scratch,
+    /// Publishers of the topic that would deliver.
+    publishers: Arc<AtomicUsize>,
 }
 
 struct Previewed {
@@ -193,6 +218,9 @@ impl Receiver for Preview {
     fn refused(&mut self, _: usize, _: &'static str, _: u64) {}
 
     fn changed(&mut self, index: usize, state: TopicState) {
+        if let TopicState::Subscribed { publishers, .. } = &state {
+            self.publishers.store(*publishers, Ordering::Relaxed);
+        }
         let trouble = match state {
             TopicState::Trouble(trouble) => format!("can't be received: {trouble}"),
             TopicState::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
