@@ -467,10 +467,8 @@ impl Outbox {
     pub fn settle(&mut self, suspects: &mut Suspects, now: Instant) {
         self.doubtful.retain(|topic, last| {
             let in_doubt = now.saturating_duration_since(*last) < QOS_0_DOUBT;
-            if !in_doubt {
-                if suspects.survived(topic, now) {
-                    journal::log_taken_again(&fill_thing(topic, &self.thing));
-                }
+            if !in_doubt && suspects.survived(topic, now) {
+                journal::log_taken_again(&fill_thing(topic, &self.thing));
             }
             in_doubt
         });
