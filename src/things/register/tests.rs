@@ -37,6 +37,9 @@ fn a_register_reads_back() {
     assert_eq!(super::read(&text, Path::new("things")).unwrap().0, read);
 }
 
+/// A change to a register.
+type Edit = Box<dyn FnOnce(&mut Value)>;
+
 /// A register that names what is not its own is refused as a whole, with the reason, before anything is done by it.
 #[test]
 fn names_that_lead_elsewhere_are_refused() {
@@ -44,7 +47,7 @@ fn names_that_lead_elsewhere_are_refused() {
     let issued = |name: &'static str, value: &'static str| {
         move |register: &mut Value| register["things"][0]["certificates"][0]["issued"][name] = value.into()
     };
-    let cases: Vec<(Box<dyn FnOnce(&mut Value)>, &str)> = vec![
+    let cases: Vec<(Edit, &str)> = vec![
         (
             Box::new(thing("name", json!("/etc/iot-bridge"))),
             "of the name \"/etc/iot-bridge\": '/' can't stand in a name",
