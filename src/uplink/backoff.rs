@@ -6,7 +6,7 @@
 //! | the last connection | the next wait is at most |
 //! | --- | --- |
 //! | was good: it had PUBACKs for [`GOOD`], or lasted `stable_after` | `initial`, and growing starts anew |
-//! | held for [`SHORT`] or more | as long as it held |
+//! | held for `SHORT` or more | as long as it held |
 //! | was closed before that, for a [reason that passes](Cause::Passing) | 2 × `initial`, without any PUBACK for twenty times |
 //! | was closed because another client has the same client id | `max`, and at least half of it |
 //!
