@@ -192,9 +192,6 @@ impl Uplink {
             self.attempt(&mut shutdown).await;
             if !shutdown.is_requested() {
                 self.wait(&mut shutdown).await;
-            } else if self.renew.load(Ordering::Relaxed) && !self.queue.is_empty() {
-                // Told to stop while it was changing connections: what is queued deserves the next one.
-                self.attempt(&mut shutdown).await;
             }
         }
         self.set_phase(Phase::Stopped);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use iot_bridge::config::{Qos, Reconnect};
 use iot_bridge::queue::Record;
-use iot_bridge::uplink::{FaultKind, Phase, Uplink};
+use iot_bridge::uplink::{FaultKind, Phase};
 use support::aws_broker::{AckFaults, AwsBroker, Limits};
 use support::certificates::{Authority, Valid};
 use support::link::{Cut, Link};
@@ -403,29 +403,6 @@ async fn a_link_that_holds_for_seconds_is_used() {
     admitting.join().unwrap();
     scene.acknowledged(350).await;
     running.stop().await;
-}
-
-/// Told to stop while it changes connections for other certificates, the uplink sends what is queued on the next one.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_between_two_connections_loses_nothing() {
-    let mut scene = Scene::set().await;
-    let broker = AwsBroker::start(&scene.authority, Limits::documented()).await;
-    scene.aws.port = broker.port;
-    let queue = scene.queue.clone();
-    let (uplink, mut state) = Uplink::new(scene.aws.clone(), scene.mqtt.clone(), queue, Default::default()).unwrap();
-    let mut renewal = uplink.renewal().await;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(uplink.run(async { stopped.await.unwrap_or_default() }));
-    state.wait_for(|state| state.is_connected()).await.unwrap();
-    // The farewell takes its second.
-    broker.freeze("robot1");
-    (0..50).for_each(|number| scene.admit(number));
-    scene.authority.issue(&["robot1"], Valid::Now).write(scene.directory.path(), "robot1");
-    renewal.ask_if_changed().await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    stop.send(()).unwrap();
-    assert_eq!(running.await.unwrap(), 0, "records are left");
-    scene.acknowledged(50).await;
 }
 
 /// A certificate that expires soon is a remark on the state while the connection stands, and none any more once the
