@@ -107,7 +107,7 @@ async fn a_topic_that_is_forbidden_later_is_set_aside() {
     let admitting = scene.admit_at(100, 1500);
     let state = running.state(|state| !state.set_aside.is_empty()).await;
     let forbidden = scene.routes[FORBIDDEN].clone();
-    assert_eq!(state.set_aside, [forbidden.mqtt.clone()]);
+    assert_eq!(state.set_aside, std::slice::from_ref(&forbidden.mqtt));
     assert!(state.remarks(SystemTime::now()).contains(&"The broker refuses publishes to robots/robot1/topic1".into()));
     admitting.join().unwrap();
     let others: Vec<_> = scene.routes.iter().filter(|route| route.ros != forbidden.ros).cloned().collect();
