@@ -102,15 +102,22 @@ impl Lane {
         wanted: &dyn Fn(&Route) -> bool,
         dropped: &mut Vec<Record>,
     ) -> Option<(TopicKey, u64, Record)> {
-        for flow in self.flows.values_mut() {
-            flow.is_passed_over = !wanted(&flow.route);
+        if self.gaps > 0 {
+            // What is read from the disk is asked for by the same.
+            for flow in self.flows.values_mut() {
+                flow.is_passed_over = !wanted(&flow.route);
+            }
         }
-        let ready = |flow: &Flow| !flow.is_passed_over && flow.is_ripe(now, lingers);
-        let mut fruitless = 0;
-        while self.has_next(&ready) {
-            if fruitless > self.round.len() {
+        let ready = |flow: &Flow| wanted(&flow.route) && flow.is_ripe(now, lingers);
+        // Topics without credit that have had their turn, and of how many.
+        let mut fruitless = (0, 0);
+        loop {
+            // Looked for once: topics that linger may be thousands.
+            let position = self.round.iter().position(|key| self.flows.get(key).is_some_and(&ready))?;
+            self.round.rotate_left(position);
+            if fruitless.0 > 0 && fruitless.0 >= fruitless.1 {
                 self.skip_turns(&ready);
-                fruitless = 0;
+                fruitless = (0, 0);
             }
             let key = *self.round.front()?;
             let flow = self.flows.get_mut(&key)?;
@@ -127,8 +134,11 @@ impl Lane {
                 flow.credit += TURN as i64;
             }
             if flow.credit <= 0 {
+                if fruitless.0 == 0 {
+                    fruitless.1 = self.in_round().filter(|flow| ready(flow)).count();
+                }
                 self.round.rotate_left(1);
-                fruitless += 1;
+                fruitless.0 += 1;
                 continue;
             }
             flow.credit -= cost(bytes);
@@ -141,7 +151,6 @@ impl Lane {
             }
             return Some((key, admission, record));
         }
-        None
     }
 
     /// Takes more records of the topic `key`, to travel with one whose lease is `id` and that is the last leased of the
@@ -170,7 +179,12 @@ impl Lane {
         flow.credit -= cost(bytes + more) - cost(bytes);
         if flow.peek().is_none() && flow.in_round {
             flow.leave_round();
-            self.round.retain(|other| *other != key);
+            // Where a lease leaves it.
+            if self.round.pop_front_if(|front| *front == key).is_none()
+                && self.round.pop_back_if(|back| *back == key).is_none()
+            {
+                self.round.retain(|other| *other != key);
+            }
         }
         Some((records, last?))
     }
