@@ -79,7 +79,7 @@ fn the_environment_file_is_read_as_systemd_reads_it() {
         ("HASH", "a#b # c"),
         ("IN_THE_MIDDLE", "a\"b\"'c'"),
         ("CONTINUED", "onetwo"),
-        ("LINES", "one\ntwo"),
+        ("TWO_LINES", "one\ntwo"),
         ("CONTINUED_IN_QUOTES", "onetwo"),
         ("TWICE", "last"),
         ("UMLAUT", "grün"),
@@ -105,6 +105,10 @@ fn the_setup_files_that_are_named_are_sourced() {
     assert_eq!(seen(&place.run(&[("ROS_DOMAIN_ID", "7")]))["TWO"], "7-two");
     let sourced = seen(&place.run(&[("AMENT_PREFIX_PATH", "/none")]));
     assert_eq!((sourced.get("TWO"), sourced["ROS_DOMAIN_ID"].as_str()), (None, "5"));
+    // The same over several lines.
+    let default = fs::read_to_string(place.path("default")).unwrap();
+    place.write("default", &default.replacen(".bash ", ".bash\n\t", 1), 0o644);
+    assert_eq!(seen(&place.run(&[]))["TWO"], "5-two");
     fs::remove_file(place.path("two.bash")).unwrap();
     let output = place.run(&[]);
     assert_eq!(output.status.code(), Some(78));
