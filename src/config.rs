@@ -15,7 +15,8 @@
 //!    there is neither and files of `conf.d` are. A JSON file says the same as a TOML file, or is the AWS sample's
 //!    `iot_config.json`.
 //! 2. `conf.d/*.toml` in the directory of the main file, by name, hidden files apart. Beside an `iot_config.json` of
-//!    the sample it is not looked for: that file lies among certificates, not in a directory of configuration.
+//!    the sample it is not looked for: that file lies among certificates, not in a directory of configuration. Where it
+//!    is `config.json`, such files are problems.
 //! 3. Environment variables `IOT_BRIDGE_<SECTION>__<KEY>`, such as `IOT_BRIDGE_AWS__ENDPOINT`. Lists of tables can't be
 //!    set there.
 //!

@@ -79,7 +79,7 @@ fn the_environment_file_is_read_as_systemd_reads_it() {
         ("HASH", "a#b # c"),
         ("IN_THE_MIDDLE", "a\"b\"'c'"),
         ("CONTINUED", "onetwo"),
-        ("LINES", "one\ntwo"),
+        ("TWO_LINES", "one\ntwo"),
         ("CONTINUED_IN_QUOTES", "onetwo"),
         ("TWICE", "last"),
         ("UMLAUT", "grün"),
@@ -105,6 +105,10 @@ fn the_setup_files_that_are_named_are_sourced() {
     assert_eq!(seen(&place.run(&[("ROS_DOMAIN_ID", "7")]))["TWO"], "7-two");
     let sourced = seen(&place.run(&[("AMENT_PREFIX_PATH", "/none")]));
     assert_eq!((sourced.get("TWO"), sourced["ROS_DOMAIN_ID"].as_str()), (None, "5"));
+    // The same over several lines.
+    let default = fs::read_to_string(place.path("default")).unwrap();
+    place.write("default", &default.replacen(".bash ", ".bash\n\t", 1), 0o644);
+    assert_eq!(seen(&place.run(&[]))["TWO"], "5-two");
     fs::remove_file(place.path("two.bash")).unwrap();
     let output = place.run(&[]);
     assert_eq!(output.status.code(), Some(78));
@@ -149,4 +153,46 @@ fn root_does_not_run_what_others_can_change() {
     assert!(said.contains("There is no user no-such-user") && said.contains("that others can change: "), "{said}");
     assert!(output.stdout.is_empty());
     assert_eq!(ran_as(&place.path("ran")), "65534");
+}
+
+/// Where root refuses libraries that others can change, it has loaded none of them before: with an empty `libc.so.6` no
+/// program starts, and those that look at the directory do.
+#[test]
+fn root_loads_no_library_before_it_was_looked_at() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new("", "no-such-user");
+    let directory = place.directory.path().to_str().unwrap();
+    let refused = |environment: &[(&str, &str)], why: &str| {
+        let output = place.run(environment);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains(why) && said.contains("by LD_LIBRARY_PATH."), "{said}");
+    };
+    fs::create_dir(place.path("fake")).unwrap();
+    place.write("fake/libc.so.6", "", 0o644);
+    let why = format!("that others can change: {directory}");
+    // From a setup file (`env` as it is there starts no program), and from the environment file.
+    let env = format!("env() {{ echo AMENT_PREFIX_PATH=/usr; echo LD_LIBRARY_PATH={directory}/fake; }}\n");
+    place.write("setup.bash", &env, 0o644);
+    place.write("default", &format!("ROS_SETUP={directory}/setup.bash\n"), 0o644);
+    refused(&[], &why);
+    place.write("default", &format!("LD_LIBRARY_PATH={directory}/fake\n"), 0o644);
+    refused(&[("AMENT_PREFIX_PATH", "/usr")], &why);
+
+    place.write("default", "", 0o644);
+    let not_there = format!("{directory}/not-there");
+    for (path, why) in [
+        ("/usr/lib:", "\"\", which is no absolute path"),
+        (":/usr/lib", "\"\", which is no absolute path"),
+        ("/usr/lib:lib", "\"lib\", which is no absolute path"),
+        ("/usr/lib;/usr", "\"/usr/lib;/usr\", which is no absolute path"),
+        ("$ORIGIN/lib", "\"$ORIGIN/lib\", which is no absolute path"),
+        (&not_there, &why),
+    ] {
+        refused(&[("AMENT_PREFIX_PATH", "/usr"), ("LD_LIBRARY_PATH", path)], why);
+    }
+    let taken = seen(&place.run(&[("AMENT_PREFIX_PATH", "/usr"), ("LD_LIBRARY_PATH", "/usr/lib:/not/there")]));
+    assert_eq!((taken["UID"].as_str(), taken["LD_LIBRARY_PATH"].as_str()), ("0", "/usr/lib:/not/there"));
 }

@@ -55,11 +55,16 @@ pub fn load(
         Some(path) => load_file(path, environment),
         None => load_directory(Path::new(DEFAULT_DIRECTORY), environment),
     };
+    with_problems(loaded, of_ros)
+}
+
+/// What was loaded, unless there are `more` problems.
+fn with_problems(loaded: Result<Loaded, Problems>, more: Vec<Problem>) -> Result<Loaded, Problems> {
     match loaded {
-        Ok(loaded) if of_ros.is_empty() => Ok(loaded),
-        Ok(loaded) => Err(Problems { credentials: Some(Box::new(loaded.credentials)), ..Problems::new(of_ros) }),
+        Ok(loaded) if more.is_empty() => Ok(loaded),
+        Ok(loaded) => Err(Problems { credentials: Some(Box::new(loaded.credentials)), ..Problems::new(more) }),
         Err(mut problems) => {
-            problems.found.extend(of_ros);
+            problems.found.extend(more);
             Err(problems)
         }
     }
@@ -150,12 +155,14 @@ fn load_sources(path: &Path, has_main: bool, environment: Vec<(OsString, OsStrin
     let (variables, mut problems) = environment::read(environment);
     let main = has_main.then(|| Document::read(path));
     let is_sample = main.iter().flatten().any(|main: &Document| main.is_json && sample::is_sample(&main.values));
-    let drop_ins = if is_sample { Ok(Vec::new()) } else { drop_ins(path) };
+    let is_alone = is_sample && path.file_name().is_none_or(|name| name != "config.json");
+    let drop_ins = if is_alone { Ok(Vec::new()) } else { drop_ins(path) };
     let mut documents = Vec::new();
-    let files = drop_ins.unwrap_or_else(|problem| {
+    let mut files = drop_ins.unwrap_or_else(|problem| {
         problems.push(problem);
         Vec::new()
     });
+    let unread: Vec<_> = if is_sample { files.drain(..).map(|file| unread(&file, path)).collect() } else { Vec::new() };
     for document in main.into_iter().chain(files.iter().map(|path| Document::read(path))) {
         match document {
             Ok(document) => documents.push(document),
@@ -165,7 +172,18 @@ fn load_sources(path: &Path, has_main: bool, environment: Vec<(OsString, OsStrin
     if !problems.is_empty() {
         return Err(Problems::new(problems));
     }
-    merge(documents, variables, is_sample)
+    with_problems(merge(documents, variables, is_sample), unread)
+}
+
+/// `file` of `conf.d` has no effect, because `main` is the AWS sample's.
+fn unread(file: &Path, main: &Path) -> Problem {
+    Problem {
+        source: file.display().to_string(),
+        line: None,
+        key: String::new(),
+        found: format!("a file that is not read beside {}, which is the AWS sample's", main.display()),
+        allowed: format!("rename {} if this file says what it says, or take this file away", main.display()),
+    }
 }
 
 /// The `*.toml` files of `conf.d` beside `main`, by name. Hidden files are left alone: editors keep theirs so.

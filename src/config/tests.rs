@@ -417,6 +417,22 @@ fn the_samples_configuration_does_what_the_sample_does() {
 }
 
 #[test]
+fn drop_ins_beside_the_samples_file_in_a_directory_of_configuration_are_problems() {
+    let broken = SAMPLE.replace("8883", "\"PORT\"");
+    for (main, found) in [(SAMPLE, ["", ""].as_slice()), (&broken, &["port", "", ""])] {
+        let place = Place::new().file("config.json", main).file("conf.d/a.toml", MINIMAL).file("conf.d/b.toml", "");
+        let problems = place.load().expect_err("they have no effect");
+        assert_eq!(keys(&problems), found, "{problems}");
+        let said = problems.to_string();
+        let config = place.path("config.json").display().to_string();
+        assert!(said.contains(&format!("found a file that is not read beside {config}, which")), "{said}");
+        assert!(said.contains(&place.path("conf.d/b.toml").display().to_string()), "{said}");
+    }
+    let place = Place::new().file("config.json", SAMPLE).file("conf.d/.hidden.toml", "no file of ours");
+    assert!(place.load().expect("none that would be read").is_sample);
+}
+
+#[test]
 fn later_versions_of_the_sample_and_a_port_in_quotes_are_understood() {
     let later = SAMPLE
         .replace("8883", "\"443\"")

@@ -148,11 +148,13 @@ sed "s|{DEFAULT_DIRECTORY}/certs/|$to/certs/|" "$here/robot.toml" |
   install $config /dev/stdin "$to/conf.d/robot.toml.new"
 if [ -e "$to/conf.d/robot.toml" ]; then cp -p "$to/conf.d/robot.toml" "$to/conf.d/robot.toml.before"; fi
 mv "$to/conf.d/robot.toml.new" "$to/conf.d/robot.toml"
-# Whatever config.toml sets would be added to that.
-if [ -e "$to/config.toml" ] && grep -Eq '^ *([a-z]|\[\[)' "$to/config.toml"; then
-  mv "$to/config.toml" "$to/config.toml.before"
-  echo "What $to/config.toml said is in force no more; it is in config.toml.before."
-fi
+# Whatever these set would be added to that, and beside the AWS sample's file it is not read.
+for main in config.toml config.json; do
+  if [ -e "$to/$main" ] && grep -Eq '^ *([a-z]|\[\[|[{{"])' "$to/$main"; then
+    mv "$to/$main" "$to/$main.before"
+    echo "What $to/$main said is in force no more; it is in $main.before."
+  fi
+done
 echo "Installed into $to. Next: iot-bridge check && systemctl restart iot-bridge"
 "#,
             certificate = name(&self.certificate),

@@ -161,6 +161,11 @@ fn the_installer_makes_a_robot() {
         fs::write(to.join("config.toml"), "[[topics]]\nros = \"/odom\"\n").unwrap();
     }
     fs::remove_file(to.join("config.toml")).unwrap();
+    // Beside the AWS sample's file nothing of conf.d would be read.
+    fs::copy(copy.join("iot_config.json"), to.join("config.json")).unwrap();
+    let (status, text) = install(&to);
+    assert!(status == 0 && text.contains("it is in config.json.before."), "{text}");
+    assert!(to.join("config.json.before").exists() && !to.join("config.json").exists());
     assert!(!bench.path("ran").exists(), "a name was run");
     assert_eq!(mode("certs"), 0o750);
     // It holds a password.
@@ -182,7 +187,12 @@ fn rotate_believes_what_is_there() {
     let bench = Bench::set();
     let mosquitto = Mosquitto::start(&bench.authority);
     bench.template(mosquitto.port(), ODOM);
-    bench.succeed(&["create", "robot1", "--config", "fleet.toml", "--install", "etc"]);
+    // The AWS sample's, beside which conf.d would not be read, steps aside.
+    fs::create_dir(bench.path("etc")).unwrap();
+    fs::write(bench.path("etc/config.json"), "{\n    \"clientID\": \"robot0\"\n}\n").unwrap();
+    let text = bench.succeed(&["create", "robot1", "--config", "fleet.toml", "--install", "etc"]);
+    assert!(text.contains("it is in config.json.before."), "{text}");
+    assert!(bench.path("etc/config.json.before").exists() && !bench.path("etc/config.json").exists());
     let key = || fs::read_to_string(bench.path("etc/certs/robot1.private.key")).unwrap();
     let first = key();
     bench.succeed(&["rotate", "robot1"]);

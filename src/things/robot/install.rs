@@ -22,7 +22,7 @@ fn drop_in(to: &Path) -> PathBuf {
 }
 
 /// Puts the files of `thing` into the configuration directory `to`. What was configured there is kept beside it, as
-/// `robot.toml.before` and `config.toml.before`. Answers what was written.
+/// `robot.toml.before`, `config.toml.before` and `config.json.before`. Answers what was written.
 ///
 /// # Errors
 /// If a file can't be read or written, mostly because that takes root.
@@ -51,10 +51,13 @@ pub fn install(from: &RobotFiles, thing: &str, to: &Path) -> Result<Vec<PathBuf>
         }
         _ => write(&target.robot, config.as_bytes(), PUBLIC)?,
     }
-    // Whatever it sets would be added to that.
-    if keep(&target.config, is_edited)? {
-        files::remove(&target.config).map_err(Stop::file("delete", &target.config))?;
-        println!("What {} said is in force no more; it is in config.toml.before.", target.config.display());
+    // Whatever these set would be added to that, and beside the AWS sample's file it is not read.
+    for name in ["config.toml", "config.json"] {
+        let main = to.join(name);
+        if keep(&main, is_edited)? {
+            files::remove(&main).map_err(Stop::file("delete", &main))?;
+            println!("What {} said is in force no more; it is in {name}.before.", main.display());
+        }
     }
     Ok(vec![target.robot, target.certificate, target.private_key, target.root_ca])
 }
@@ -67,9 +70,11 @@ pub fn is_installed(thing: &str, to: &Path) -> bool {
     installed.is_ok_and(|settings| settings.aws.thing == thing && settings.aws.private_key == target.private_key)
 }
 
-/// Whether a configuration sets anything: the example that the package brings does not.
+/// Whether a configuration, TOML or JSON, sets anything: the example that the package brings does not.
 fn is_edited(config: &str) -> bool {
-    config.lines().map(str::trim_start).any(|line| line.starts_with("[[") || line.starts_with(char::is_alphabetic))
+    let sets =
+        |line: &str| line.starts_with("[[") || line.starts_with(['{', '"']) || line.starts_with(char::is_alphabetic);
+    config.lines().map(str::trim_start).any(sets)
 }
 
 /// Keeps a copy of the file at `path` beside it, as `.before` and for nobody else than before, if it is worth that.
@@ -81,7 +86,9 @@ fn keep(path: &Path, worth: impl FnOnce(&str) -> bool) -> Result<bool, Stop> {
     };
     let worth = worth(&before);
     if worth {
-        let to = path.with_extension("toml.before");
+        let mut to = path.as_os_str().to_owned();
+        to.push(".before");
+        let to = PathBuf::from(to);
         files::write(&to, before.as_bytes(), mode_of(path)?).map_err(Stop::file("write", &to))?;
     }
     Ok(worth)
