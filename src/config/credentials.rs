@@ -44,6 +44,7 @@ pub struct CredentialFiles {
     pub aws: Aws,
     /// What `mqtt.proxy.url_file` names.
     pub proxy_file: Option<PathBuf>,
+    /// Those that are in force. One that a later file or the environment overrides stands in its file still, unseen here.
     pub secrets: Vec<Secret>,
     /// A problem for each of [`KEYS`], still without what was found and what is allowed.
     places: Vec<(&'static str, Problem)>,

@@ -152,7 +152,7 @@ const PROXY: &[Key] = &[
     key("url", Kind::Text(|url| Proxy::parse(url).map(drop)))
         .required_without("url_file")
         .note("or `url_file` names a file that holds it"),
-    key("url_file", FILE),
+    key("url_file", Kind::Text(check_url_file)),
 ];
 
 const ROS: &[Key] = &[
@@ -243,9 +243,10 @@ pub(super) fn paths() -> Vec<String> {
     paths
 }
 
-/// Whether the value of the key that people read as `key` is never quoted, whatever it is.
+/// Whether the value of the key that people read as `key` is never quoted, whatever it is. Where a file with a secret is
+/// named, the secret itself may stand by mistake.
 pub(super) fn is_secret(key: &str) -> bool {
-    key == "mqtt.proxy.url" || key.starts_with("aws.provisioning.parameters.")
+    matches!(key, "mqtt.proxy.url" | "mqtt.proxy.url_file") || key.starts_with("aws.provisioning.parameters.")
 }
 
 pub(super) fn check_text(text: &str) -> Result<(), String> {
@@ -270,8 +271,20 @@ fn check_file(path: &str) -> Result<(), String> {
     }
 }
 
+/// Whoever writes the URL here has its password printed wherever the path is.
+fn check_url_file(path: &str) -> Result<(), String> {
+    let plain = path.starts_with('/') && !path.starts_with("//") || path.starts_with(CREDENTIALS_DIRECTORY);
+    if path.contains("://") || path.contains('@') && !plain {
+        return Err("allowed is the path of a file; a URL belongs in `url`".into());
+    }
+    check_file(path)
+}
+
 fn check_path(path: &str) -> Result<(), String> {
     check_text(path)?;
+    if path.contains("://") {
+        return Err("allowed is a path; what stands here is a URL".into());
+    }
     if is_key_material(path) {
         return Err("allowed is the path of a file; what stands here looks like what is in one".into());
     }
@@ -355,6 +368,21 @@ mod tests {
         assert!(check_file("$HOME/robot1.pem").is_err());
         assert!(check_file(" ").is_err());
         assert!(check_path("${CREDENTIALS_DIRECTORY}/queue").is_err());
+    }
+
+    /// A URL may have a password, which is not to be printed as a path is. An `@` alone is no URL.
+    #[test]
+    fn a_url_is_no_path() {
+        for wrong in ["http://robot:hunter2@proxy:3128", "robot:hunter2@proxy", "//robot:hunter2@proxy"] {
+            let allowed = check_url_file(wrong).expect_err(wrong);
+            assert!(allowed.contains("belongs in `url`") && !allowed.contains("hunter2"), "{allowed}");
+        }
+        let allowed = check_file("https://robot:hunter2@files/robot.key").expect_err("a URL");
+        assert_eq!(allowed, "allowed is a path; what stands here is a URL");
+        for right in ["/etc/iot-bridge/proxy@site:1", "${CREDENTIALS_DIRECTORY}/proxy@site", "proxy"] {
+            assert_eq!(check_url_file(right), Ok(()), "{right}");
+        }
+        assert_eq!(check_file("certs/robot@site.key"), Ok(()));
     }
 
     /// systemd's directory of credentials may begin a path, and nothing else of the kind.

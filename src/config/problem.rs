@@ -151,9 +151,11 @@ pub(super) fn without_key(text: &str) -> Cow<'_, str> {
 /// What a PEM file begins with.
 pub(super) const PEM: &str = "-----BEGIN ";
 
-/// Whether `text` is, or begins like, what a key's or a certificate's file holds.
+/// Whether `text`, where a path should be, is or begins like what a key's or a certificate's file holds. A path from the
+/// root or with a dot may have any names in it: base64 begins with `M`, as DER does, and has no dots.
 pub(super) fn is_key_material(text: &str) -> bool {
-    text.contains(PEM) || matches!(without_key(text), Cow::Owned(_)) && text.len() >= 64
+    let is_path = text.starts_with('/') || text.contains('.');
+    text.contains(PEM) || !is_path && text.len() >= 64 && matches!(without_key(text), Cow::Owned(_))
 }
 
 /// `name` as a part of a key: as it is, or quoted if it couldn't be read otherwise.
@@ -232,6 +234,20 @@ mod tests {
             ),
         ] {
             assert_eq!(quote(&text), quoted);
+        }
+    }
+
+    /// Directories may have long names, of capitals, small letters and digits too.
+    #[test]
+    fn a_path_is_no_key() {
+        let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg4aJHv0V9x/3+nUeT";
+        for text in [key, "-----BEGIN PRIVATE KEY-----", &format!("/-----BEGIN PRIVATE KEY-----\n{key}")] {
+            assert!(is_key_material(text), "{text}");
+        }
+        let path = "srv/robots/RobotFleetProduction2024Certificates/robot1/robot1.private.key";
+        for text in [path, &format!("/{path}"), "/srv/robots/RobotFleetProduction2024CertificatesOfAllThePlants/robot1"]
+        {
+            assert!(text.len() >= 64 && !is_key_material(text), "{text}");
         }
     }
 

@@ -217,10 +217,20 @@ fn the_password_of_a_proxy_stays_secret() {
     let torn = format!("{MINIMAL}[mqtt.proxy]\nurl = \"http://robot:secret@proxy:3128\n");
     let half = Place::new().file("config.toml", MINIMAL).variable(url, "http://robot:secret").load();
     let table = Place::new().file("config.toml", MINIMAL).variable("IOT_BRIDGE_MQTT__PROXY", "secret").load();
+    let as_file = |url| format!("{MINIMAL}[mqtt.proxy]\nurl_file = \"{url}\"\n");
+    let as_file = |url| Place::new().file("config.toml", &as_file(url)).load();
+    let as_key = MINIMAL.replace("robot1.key", "https://robot:secret@files/robot1.key");
+    assert_ne!(as_key, MINIMAL);
     let misplaced =
         format!("{}\n[mqtt]\nproxy = \"secret\"\n", MINIMAL.replace("broker.example", "robot:secret@proxy"));
     for (problems, words) in [
         (wrong, "found text that is not shown, because it may be secret; allowed is the URL of an HTTP proxy"),
+        (as_file("http://robot:secret@proxy:3128"), "allowed is the path of a file; a URL belongs in `url`"),
+        (as_file("robot:secret@proxy"), "found text that is not shown, because it may be secret; allowed is the path"),
+        (
+            Place::new().file("config.toml", &as_key).load(),
+            "found \"https://robot:***@files/robot1.key\"; allowed is a path",
+        ),
         (half, "found text that is not shown, because it may be secret; allowed is a port"),
         (Place::new().file("config.toml", &torn).load(), "found `url = …`"),
         (table, "found text; allowed is a table"),

@@ -23,7 +23,7 @@ use super::template::verify;
 use crate::accounts::SERVICE;
 use crate::config::{DEFAULT_DIRECTORY, Settings};
 
-pub use install::{install, is_installed};
+pub use install::{install, is_installed, renew};
 
 /// Where a thing's files are. The paths are absolute.
 #[derive(Debug, Clone)]

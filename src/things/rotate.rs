@@ -30,6 +30,12 @@ pub async fn execute(name: &str, directory: &Path, aws: &AwsArgs) -> Result<(), 
             directory.display()
         )));
     }
+    let installed = ledger.thing(name).installed;
+    // What things.json says may be of another machine, or somebody's idea. Where the robot uses other files than those
+    // that can be written, it still needs the old certificate.
+    if let Some(to) = installed.as_deref().filter(|to| !robot::is_installed(name, to)) {
+        return Err(not_installed(name, to, &ledger));
+    }
     let aws = Aws::connect(aws).await?;
     ledger.claim(&aws.place)?;
     let certificate = renew(&aws, &ledger, name, &files).await?;
@@ -39,12 +45,8 @@ pub async fn execute(name: &str, directory: &Path, aws: &AwsArgs) -> Result<(), 
     aws.attach_thing(name, &certificate.arn).await?;
     prove(name, &files).await?;
     put_in_place(&files)?;
-    if let Some(to) = ledger.thing(name).installed {
-        // What things.json says may be of another machine, or somebody's idea.
-        match robot::is_installed(name, &to) {
-            true => _ = robot::install(&files, name, &to)?,
-            false => eprintln!("{name} is not installed in {} any more, so nothing was written there.", to.display()),
-        }
+    if let Some(to) = installed {
+        robot::renew(&files, name, &to)?;
     }
     retire(&aws, &ledger, name).await?;
     println!(
@@ -54,6 +56,17 @@ pub async fn execute(name: &str, directory: &Path, aws: &AwsArgs) -> Result<(), 
         files.directory.display()
     );
     Ok(())
+}
+
+fn not_installed(name: &str, to: &Path, ledger: &Ledger) -> Stop {
+    let to = to.display();
+    Stop::Failed(format!(
+        "{name} is not installed in {to} any more: the configuration there can't be loaded, which may take root, or does \
+         not name {name} and its files in {to}/certs. Nothing was changed, the old certificate stays in use. \
+         `iot-bridge-things create {name} --install {to}` puts it there again; if it is on another robot, take \
+         \"installed\" of {name} out of {}. Then run the same command again.",
+        ledger.directory().join("things.json").display()
+    ))
 }
 
 /// Makes the new key and gets its certificate, as far as that is not done.

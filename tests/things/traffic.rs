@@ -204,9 +204,48 @@ fn rotate_believes_what_is_there() {
     let register = fs::read_to_string(&path).unwrap();
     let etc = fs::canonicalize(bench.path("etc")).unwrap().display().to_string();
     assert!(register.contains(&etc), "{register}");
-    fs::write(&path, register.replace(&etc, elsewhere.to_str().unwrap())).unwrap();
-    let text = bench.succeed(&["rotate", "robot1"]);
-    assert!(text.contains("is not installed in"), "{text}");
+    let of_elsewhere = register.replace(&etc, elsewhere.to_str().unwrap());
+    fs::write(&path, &of_elsewhere).unwrap();
+    let (status, text) = bench.run(&["rotate", "robot1"]);
+    assert!(status == 1 && text.contains("is not installed in"), "{text}");
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
     assert_eq!(key(), second);
+    // The robot keeps its certificate: nothing was asked for or deleted.
+    assert_eq!(fs::read_to_string(&path).unwrap(), of_elsewhere);
+    bench.succeed(&["create", "robot1", "--install", "etc"]);
+    bench.succeed(&["rotate", "robot1"]);
+    assert_ne!(key(), second);
+}
+
+/// A robot whose owner has split the configuration, or that was installed through a link, gets its new certificate and
+/// keeps its configuration.
+#[test]
+fn rotate_reads_the_whole_configuration() {
+    let bench = Bench::set();
+    let mosquitto = Mosquitto::start(&bench.authority);
+    bench.template(mosquitto.port(), ODOM);
+    fs::create_dir(bench.path("real")).unwrap();
+    std::os::unix::fs::symlink(bench.path("real"), bench.path("etc")).unwrap();
+    bench.succeed(&["create", "robot1", "--config", "fleet.toml", "--install", "etc"]);
+    let of_the_robot = |name: &str| fs::read_to_string(bench.path("etc").join(name)).unwrap();
+    let here = |name: &str| fs::read_to_string(bench.path("things/robot1").join(name)).unwrap();
+    let before = of_the_robot("certs/robot1.private.key");
+    let config = of_the_robot("conf.d/robot.toml");
+    let (aws, topics) = split(&config);
+    fs::write(bench.path("etc/conf.d/robot.toml"), &aws).unwrap();
+    fs::write(bench.path("etc/conf.d/topics.toml"), &topics).unwrap();
+    bench.succeed(&["rotate", "robot1"]);
+    assert_ne!(of_the_robot("certs/robot1.private.key"), before);
+    for name in ["certs/robot1.private.key", "certs/robot1.cert.pem"] {
+        assert_eq!(of_the_robot(name), here(name), "{name}");
+    }
+    assert_eq!([of_the_robot("conf.d/robot.toml"), of_the_robot("conf.d/topics.toml")], [aws, topics]);
+}
+
+/// The table `[aws]` of a configuration, and the rest.
+fn split(config: &str) -> (String, String) {
+    let mut rest: toml_edit::DocumentMut = config.parse().unwrap();
+    let mut aws = toml_edit::DocumentMut::new();
+    aws.insert("aws", rest.remove("aws").unwrap());
+    (aws.to_string(), rest.to_string())
 }

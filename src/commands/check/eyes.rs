@@ -2,7 +2,8 @@
 //! sandbox.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::accounts::{self, SERVICE};
 use crate::config::{CredentialFiles, Problem};
@@ -12,8 +13,10 @@ use crate::uplink::tls::CredentialProblem;
 const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];
 
 /// A problem for each file that the service's user can read and the service in its sandbox can't.
+///
+/// Inside of the unit there is none: what its sandbox hides could not be read there, and that is reported.
 pub(super) fn inspect(files: &CredentialFiles) -> Vec<Problem> {
-    if accounts::own_name() != SERVICE {
+    if accounts::own_name() != SERVICE || is_inside() {
         return Vec::new();
     }
     let aws = &files.aws;
@@ -26,8 +29,38 @@ pub(super) fn inspect(files: &CredentialFiles) -> Vec<Problem> {
         ("aws.provisioning.claim_private_key", claim.map(|claim| &claim.claim_private_key)),
         ("mqtt.proxy.url_file", files.proxy_file.as_ref()),
     ];
-    let hidden = named.into_iter().filter_map(|(key, path)| Some((key, path?, hides(path?)?)));
-    hidden.map(|(key, path, home)| files.problem(key, format!("{} in {home}", path.display()), advice())).collect()
+    let hidden: Vec<_> = named.into_iter().filter_map(|(key, path)| Some((key, path?, hides(path?)?))).collect();
+    if hidden.is_empty() || !sandbox().is_some_and(|shown| hides_home(&shown)) {
+        return Vec::new();
+    }
+    let problem = |(key, path, home): (&str, &PathBuf, &str)| {
+        files.problem(key, format!("{} in {home}", path.display()), advice())
+    };
+    hidden.into_iter().map(problem).collect()
+}
+
+/// Whether this process is one of the unit's: systemd sets this for them (systemd.exec(5)), and sudo takes it away.
+fn is_inside() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some()
+}
+
+/// What systemd says of the unit's sandbox, drop-ins included; `None` without systemd.
+fn sandbox() -> Option<String> {
+    let output = Command::new("systemctl")
+        .args(["show", "--property=ProtectHome,BindPaths,BindReadOnlyPaths", "iot-bridge.service"])
+        // That of ROS is for ROS.
+        .env_remove("LD_LIBRARY_PATH")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    output.ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether [`sandbox`] hides all of [`HIDDEN`]: with what is bound into it, some of that may be there.
+fn hides_home(shown: &str) -> bool {
+    let is_hidden = shown.lines().any(|line| matches!(line, "ProtectHome=yes" | "ProtectHome=tmpfs"));
+    let binds = |line: &str| line.starts_with("Bind") && !line.ends_with('=');
+    is_hidden && !shown.lines().any(binds)
 }
 
 /// What of [`HIDDEN`] `path` leads into.
@@ -45,7 +78,14 @@ fn advice() -> String {
 /// What to do about a file that could not be read, if it was for want of permission.
 pub(super) fn remedy(problem: &CredentialProblem) -> Option<String> {
     let CredentialProblem::Unreadable { path, source, .. } = problem else { return None };
-    (source.kind() == io::ErrorKind::PermissionDenied).then(|| permission(path, &accounts::own_name()))
+    if source.kind() != io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let asker = accounts::own_name();
+    let permission = permission(path, &asker);
+    // Inside of the unit either may be why.
+    let may_be_hidden = asker == SERVICE && is_inside() && hides(path).is_some();
+    Some(if may_be_hidden { format!("{permission}; or else {}", advice()) } else { permission })
 }
 
 fn permission(path: &Path, asker: &str) -> String {
@@ -70,6 +110,17 @@ mod tests {
         let link = outside.path().join("certs");
         std::os::unix::fs::symlink("/root", &link).unwrap();
         assert_eq!(hides(&link), Path::new("/root").exists().then_some("/root"));
+    }
+
+    /// The advice that is given puts an end to the problem.
+    #[test]
+    fn what_systemd_shows_to_the_service_is_not_hidden() {
+        let shown = |home: &str, bind: &str| format!("ProtectHome={home}\nBindPaths=\nBindReadOnlyPaths={bind}\n");
+        assert!(hides_home(&shown("yes", "")));
+        assert!(hides_home(&shown("tmpfs", "")));
+        for seen in [shown("read-only", ""), shown("no", ""), shown("yes", "/home/robot/certs"), String::new()] {
+            assert!(!hides_home(&seen), "{seen}");
+        }
     }
 
     /// Who asks is told whether he or the service can't read a file, and what makes it readable.

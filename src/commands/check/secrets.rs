@@ -44,10 +44,16 @@ fn of_configuration(secret: &Secret, insiders: &Insiders) -> Option<Problem> {
     // Where else the environment comes from is not known here.
     let variable = secret.variable()?;
     let text = fs::read_to_string(ENVIRONMENT_FILE).ok()?;
-    text.lines().find(|line| line.trim_start().strip_prefix(variable).is_some_and(|rest| rest.starts_with('=')))?;
+    text.lines().find(|line| sets(line, variable))?;
     let exposure = exposure(Path::new(ENVIRONMENT_FILE), insiders)?;
     let found = format!("a secret of {ENVIRONMENT_FILE}, and others can get at that: {exposure}");
     Some(secret.problem(found, format!("{}; {elsewhere}", exposure.remedy())))
+}
+
+/// Whether a line of the environment's file sets `variable`: systemd and `/usr/bin/iot-bridge` take white space around
+/// the name.
+fn sets(line: &str, variable: &str) -> bool {
+    line.trim_start().strip_prefix(variable).is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
 /// Who may have a say about a secret: root, the service, and whoever asks.
@@ -78,6 +84,8 @@ enum Exposure {
     Foreign { path: PathBuf, owner: String },
     #[error("{} is in {}, where {who} can put another file in its place", path.display(), directory.display())]
     Replaceable { path: PathBuf, directory: PathBuf, who: String },
+    #[error("{} is in {} of {owner}, who can put another file in its place", path.display(), directory.display())]
+    InForeign { path: PathBuf, directory: PathBuf, owner: String },
 }
 
 impl Exposure {
@@ -97,6 +105,11 @@ impl Exposure {
                 "the directories above it have to be root's or the service's, and writable for their owner alone: \
                  chmod go-w {}",
                 directory.display()
+            ),
+            // Nobody's home is to become root's.
+            Exposure::InForeign { path, .. } => format!(
+                "the directories above it have to be root's or the service's: move {} to /etc/iot-bridge/certs",
+                path.display()
             ),
         }
     }
@@ -119,12 +132,15 @@ fn exposure(path: &Path, insiders: &Insiders) -> Option<Exposure> {
     real.ancestors().skip(1).find_map(|directory| {
         let metadata = fs::metadata(directory).ok()?;
         let mode = metadata.permissions().mode();
+        if !insiders.users.contains(&metadata.uid()) {
+            let owner = accounts::user_name(metadata.uid());
+            return Some(Exposure::InForeign { path: path.clone(), directory: directory.to_owned(), owner });
+        }
         // In a sticky directory each may exchange only what is his own (unlink(2)).
         let shared = mode & 0o1000 == 0;
         let who = match () {
             () if shared && mode & 0o002 != 0 => "every user".to_owned(),
             () if shared && group_writes(&metadata, insiders) => "its group".to_owned(),
-            () if !insiders.users.contains(&metadata.uid()) => accounts::user_name(metadata.uid()),
             () => return None,
         };
         Some(Exposure::Replaceable { path: path.clone(), directory: directory.to_owned(), who })
@@ -179,5 +195,44 @@ mod tests {
         let owner = accounts::user_name(fs::metadata(&key).unwrap().uid());
         assert_eq!(exposure(&key, &nobody), Some(Exposure::Foreign { path: key.clone(), owner }));
         assert_eq!(exposure(&directory.join("none"), &us()), None);
+    }
+
+    /// No mode makes somebody else's directory safe: the file has to go.
+    #[test]
+    fn a_directory_of_somebody_else_is_left() {
+        let path = PathBuf::from("/home/alice/certs/robot.key");
+        let in_foreign = Exposure::InForeign { path, directory: "/home/alice".into(), owner: "alice".into() };
+        assert_eq!(
+            format!("{in_foreign}; {}", in_foreign.remedy()),
+            "/home/alice/certs/robot.key is in /home/alice of alice, who can put another file in its place; the \
+             directories above it have to be root's or the service's: move /home/alice/certs/robot.key to \
+             /etc/iot-bridge/certs"
+        );
+        let outside = tempfile::tempdir().unwrap();
+        let (directory, key) = (outside.path().join("certs"), outside.path().join("certs/robot.key"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(&key, "").unwrap();
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        let own = fs::metadata(&key).unwrap().uid();
+        if own == 0 {
+            std::os::unix::fs::chown(&directory, Some(65534), None).unwrap();
+        }
+        // Who is not root finds root's directories above, and root is none of those who may here.
+        let found = exposure(&key, &Insiders { users: vec![own], groups: vec![0] });
+        assert!(matches!(found, Some(Exposure::InForeign { .. })), "{found:?}");
+    }
+
+    /// What systemd and the launcher take for an assignment is one here.
+    #[test]
+    fn a_variable_may_have_space_around_its_name() {
+        let name = "IOT_BRIDGE_MQTT__PROXY__URL";
+        for line in ["IOT_BRIDGE_MQTT__PROXY__URL=x", "  IOT_BRIDGE_MQTT__PROXY__URL =x"] {
+            assert!(sets(line, name), "{line}");
+        }
+        for line in
+            ["IOT_BRIDGE_MQTT__PROXY__URL_FILE=x", "#IOT_BRIDGE_MQTT__PROXY__URL=x", "IOT_BRIDGE_MQTT__PROXY__URL"]
+        {
+            assert!(!sets(line, name), "{line}");
+        }
     }
 }

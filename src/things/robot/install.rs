@@ -9,9 +9,9 @@ use toml_edit::DocumentMut;
 
 use super::{RobotFiles, refer};
 use crate::accounts::{SERVICE, group_id};
+use crate::config;
 use crate::things::files::{self, PUBLIC, SECRET};
 use crate::things::stop::Stop;
-use crate::things::template::verify;
 
 /// Mode of a file that the service's group may read.
 const FOR_GROUP: u32 = 0o640;
@@ -38,9 +38,7 @@ pub fn install(from: &RobotFiles, thing: &str, to: &Path) -> Result<Vec<PathBuf>
     target.make_directories()?;
     let drop_ins = to.join("conf.d");
     files::make_directory(&drop_ins).map_err(Stop::file("make the directory", &drop_ins))?;
-    write(&target.private_key, &read(&from.private_key)?, SECRET)?;
-    open_to_service(&target.private_key)?;
-    write(&target.certificate, &read(&from.certificate)?, PUBLIC)?;
+    put_credentials(from, &target)?;
     write(&target.root_ca, &read(&from.root_ca)?, PUBLIC)?;
     keep(&target.robot, |before| before != config)?;
     // A file with secrets is for its owner alone, here for the service.
@@ -62,12 +60,39 @@ pub fn install(from: &RobotFiles, thing: &str, to: &Path) -> Result<Vec<PathBuf>
     Ok(vec![target.robot, target.certificate, target.private_key, target.root_ca])
 }
 
-/// Whether the configuration directory `to` is that of `thing`: its configuration there connects as this thing, with the
-/// key that [`install`] has put there.
+/// Puts another private key and certificate of `thing` in the place of those in the configuration directory `to`, where
+/// it [is installed](is_installed). The configuration, which may have been edited since, stays as it is.
+///
+/// # Errors
+/// If a file can't be read or written, mostly because that takes root.
+pub fn renew(from: &RobotFiles, thing: &str, to: &Path) -> Result<(), Stop> {
+    put_credentials(from, &RobotFiles::within(to, thing))
+}
+
+fn put_credentials(from: &RobotFiles, target: &RobotFiles) -> Result<(), Stop> {
+    for (from, to, mode) in
+        [(&from.private_key, &target.private_key, SECRET), (&from.certificate, &target.certificate, PUBLIC)]
+    {
+        let content = fs::read(from).map_err(Stop::file("read", from))?;
+        files::write(to, &content, mode).map_err(Stop::file("write", to))?;
+    }
+    open_to_service(&target.private_key)
+}
+
+/// Whether the configuration directory `to` is that of `thing`: all of its files together make a configuration that
+/// connects as this thing, with the key and the certificate that [`install`] has put there.
 pub fn is_installed(thing: &str, to: &Path) -> bool {
     let target = RobotFiles::within(to, thing);
-    let installed = verify(&drop_in(to)).or_else(|_| verify(&target.config));
-    installed.is_ok_and(|settings| settings.aws.thing == thing && settings.aws.private_key == target.private_key)
+    let same = |one: &Path, other: &Path| place(one).is_some_and(|place_of_one| place(other) == Some(place_of_one));
+    config::load_directory(to, std::iter::empty()).is_ok_and(|loaded| {
+        let aws = loaded.settings.aws;
+        aws.thing == thing && same(&aws.private_key, &target.private_key) && same(&aws.certificate, &target.certificate)
+    })
+}
+
+/// Where writing to `path` makes a file, whatever links lead into its directory.
+fn place(path: &Path) -> Option<PathBuf> {
+    Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?))
 }
 
 /// Whether a configuration, TOML or JSON, sets anything: the example that the package brings does not.
