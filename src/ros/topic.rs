@@ -451,9 +451,13 @@ impl Topic {
     /// Takes what is due and hands it on, no further message after `end`.
     pub(super) fn take(&mut self, end: Instant, buffer: &mut Buffer, receiver: &mut dyn Receiver) -> Taken {
         let mut count = 0;
+        let is_alone = self.subscriptions().into_iter().flatten().count() == 1;
         while self.due > 0 {
-            let info = match self.take_next(buffer) {
-                Ok(Some(info)) => info,
+            match self.take_next(buffer) {
+                Ok(Some(info)) => {
+                    count += 1;
+                    self.hand_on(&info, is_alone, buffer, receiver);
+                }
                 Ok(None) => return Taken { count, is_all: true },
                 Err(error) => {
                     // Fast DDS has taken the message out of its history all the same.
@@ -462,29 +466,31 @@ impl Topic {
                         let topic = self.wanted.topic.as_str();
                         tracing::error!(topic, "A message of {topic} could not be taken: {error}.");
                     }
-                    return Taken { count, is_all: true };
                 }
-            };
-            count += 1;
+            }
             self.due -= 1;
-            match self.seen.judge(&info) {
-                Judgement::Repeat => continue,
-                Judgement::New { missing: 0 } => {}
-                Judgement::New { missing } => receiver.lost(self.index, missing),
-            }
-            if !self.is_readable(&info) {
-                receiver.unreadable(self.index);
-                continue;
-            }
-            // Not every RMW tells when it received a message.
-            let received_ns = if info.received_ns > 0 { info.received_ns } else { now_ns() };
-            let sample = Sample { cdr: buffer.bytes(), source_ns: info.source_ns, received_ns };
-            receiver.received(self.index, &sample);
             if Instant::now() >= end {
                 break;
             }
         }
         Taken { count, is_all: self.due == 0 }
+    }
+
+    /// Hands on the message in `buffer`, if it can be read and has not come before.
+    fn hand_on(&mut self, info: &Info, is_alone: bool, buffer: &Buffer, receiver: &mut dyn Receiver) {
+        match self.seen.judge(info, is_alone) {
+            Judgement::Repeat => return,
+            Judgement::New { missing: 0 } => {}
+            Judgement::New { missing } => receiver.lost(self.index, missing),
+        }
+        if !self.is_readable(info) {
+            receiver.unreadable(self.index);
+            return;
+        }
+        // Not every RMW tells when it received a message.
+        let received_ns = if info.received_ns > 0 { info.received_ns } else { now_ns() };
+        let sample = Sample { cdr: buffer.bytes(), source_ns: info.source_ns, received_ns };
+        receiver.received(self.index, &sample);
     }
 
     /// Whether the publisher of a message has the definition that it is read with.
