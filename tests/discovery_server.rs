@@ -53,6 +53,9 @@ async fn topics_without_a_type_are_found_through_a_discovery_server() {
     let mut program = Program::start_with(&config, &variables);
     let up = program.await_log("The ROS node is up");
     assert!(up.contains(&format!("discovery server {server} (super client).")), "{up}");
+    // It is found by its name still, as by `pgrep -x`.
+    let comm = std::fs::read_to_string(format!("/proc/{}/comm", program.id())).unwrap();
+    assert_eq!(comm, "iot-bridge\n");
 
     // SAFETY: the only thread that reads it is this one, which starts a node next.
     unsafe { std::env::set_var("ROS_DISCOVERY_SERVER", &server) };

@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 /// Addresses of Fast DDS's discovery servers. With one, nodes do not look for each other.
@@ -26,10 +27,19 @@ pub fn see_the_whole_graph() -> io::Result<()> {
     if set(SERVER).is_none() || set(SUPER_CLIENT).is_some() {
         return Ok(());
     }
-    let mut arguments = env::args_os();
-    let mut itself = Command::new("/proc/self/exe");
-    itself.arg0(arguments.next().unwrap_or_default()).args(arguments).env(SUPER_CLIENT, "TRUE");
-    Err(itself.exec())
+    let itself = |program: &Path| {
+        let mut arguments = env::args_os();
+        Command::new(program)
+            .arg0(arguments.next().unwrap_or_default())
+            .args(arguments)
+            .env(SUPER_CLIENT, "TRUE")
+            .exec()
+    };
+    // The process is called by the file's name. The file may have been replaced meanwhile.
+    if let Ok(program) = env::current_exe() {
+        itself(&program);
+    }
+    Err(itself(Path::new("/proc/self/exe")))
 }
 
 /// How other nodes are found, in words for the log.

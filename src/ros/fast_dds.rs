@@ -19,6 +19,9 @@ pub(super) enum Untold {
     /// It does not have what it has in the versions of Humble to Kilted.
     #[error("this Fast DDS can't be told of it ({0}), so that it takes a restart of the bridge")]
     AnotherFastDds(#[from] libloading::Error),
+    /// It does not say which participant the node has.
+    #[error("Fast DDS does not know the node, so that it takes a restart of the bridge")]
+    NoParticipant,
     /// It refuses.
     #[error("Fast DDS refuses to look at them (return code {0}), so that it takes a restart of the bridge")]
     Refused(u32),
@@ -47,6 +50,9 @@ pub(super) fn read_addresses(node: &Node) -> Result<(), Untold> {
         let set_qos: Symbol<unsafe extern "C" fn(*const c_void, *const c_void) -> u32> =
             library.get(b"_ZNK8eprosima7fastdds3dds17DomainParticipant7set_qosERKNS1_20DomainParticipantQosE\0")?;
         let participant = participant(rcl_node_get_rmw_handle(node.as_ptr()));
+        if participant.is_null() {
+            return Err(Untold::NoParticipant);
+        }
         match set_qos(participant, get_qos(participant)) {
             0 => Ok(()),
             code => Err(Untold::Refused(code)),

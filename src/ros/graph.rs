@@ -113,15 +113,19 @@ pub(super) fn published(node: &Node) -> Result<Vec<String>, RosError> {
         };
         let names: Vec<String> = texts(&found.names).filter(is_name).collect();
         check("Giving back the topics", rcl_names_and_types_fini(&mut found))?;
-        let is_published = |name: &String| {
-            let mut count = 0;
-            CString::new(name.as_str())
-                .is_ok_and(|name| rcl_count_publishers(node.as_ptr(), name.as_ptr(), &mut count) == 0 && count > 0)
-        };
-        let mut published: Vec<_> = names.into_iter().filter(is_published).collect();
+        let mut published: Vec<_> = names.into_iter().filter(|name| is_published(node, name)).collect();
         published.sort_unstable();
         Ok(published)
     }
+}
+
+/// Whether somebody publishes the topic `name`. DDS has topics with names that ROS refuses: these are none.
+fn is_published(node: &Node, name: &str) -> bool {
+    let mut count = 0;
+    let Ok(name) = CString::new(name) else { return false };
+    // SAFETY: node and name are alive, and rcl writes one number.
+    let code = unsafe { rcl_count_publishers(node.as_ptr(), name.as_ptr(), &mut count) };
+    check("Counting a topic's publishers", code).is_ok() && count > 0
 }
 
 /// Copies of the texts of an array.
@@ -148,4 +152,24 @@ pub(super) fn single_type(publishers: &[Publisher]) -> Result<Option<&str>, Vec<
 /// Makes the C string that [`publishers`] wants.
 pub(super) fn topic_name(topic: &str) -> Result<CString, RosError> {
     super::context::c_string("The topic name", topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::error::take_error_text;
+    use super::super::publisher::Publisher;
+    use super::*;
+
+    /// What rcl says of a name that it refuses does not stay, or the next error would complain of it on stderr.
+    #[test]
+    fn a_name_that_ros_refuses_leaves_no_error() {
+        let node = Arc::new(Node::create("iot_bridge", "").unwrap());
+        let _publisher = Publisher::create(&node, "/abc", "std_msgs/msg/Empty").unwrap();
+        assert!(is_published(&node, "/abc"));
+        let none = take_error_text();
+        assert!(!is_published(&node, "/1abc"));
+        assert_eq!(take_error_text(), none);
+    }
 }

@@ -14,12 +14,12 @@ use r2r_rcl::{rmw_feature_e, rmw_feature_supported};
 
 use super::subscription::{Info, PublisherId};
 
-/// Publishers whose messages are remembered.
-const REMEMBERED_PUBLISHERS: usize = 64;
+/// Publishers whose messages are remembered: those that were heard last.
+const REMEMBERED_PUBLISHERS: usize = 1024;
 
-/// Spans of numbers that are remembered of a publisher. Of more, those with the smallest gap between them become one:
-/// the gap has been counted as lost.
-const REMEMBERED_SPANS: usize = 32;
+/// Spans of numbers that are remembered exactly of a publisher, 16 bytes each. A reliable subscription may be seconds
+/// behind a best-effort one that loses every second message.
+const REMEMBERED_SPANS: usize = 1024;
 
 /// Whether the RMW says which number a message has at its publisher.
 pub(super) fn are_messages_numbered() -> bool {
@@ -47,6 +47,8 @@ struct Publisher {
     id: PublisherId,
     /// The numbers that have come, in ascending order, with gaps between the spans.
     spans: Vec<RangeInclusive<u64>>,
+    /// What were the oldest spans, with the gaps between them: which of these have come is not known any more.
+    merged: Option<RangeInclusive<u64>>,
 }
 
 impl Seen {
@@ -56,62 +58,70 @@ impl Seen {
     }
 
     /// Judges a message, and remembers it.
-    pub(super) fn judge(&mut self, info: &Info) -> Judgement {
+    ///
+    /// `is_alone` says that the topic has one subscription. DDS gives that each message once, so what is not known to have
+    /// come has not. Beside another subscription it is taken for a repeat.
+    pub(super) fn judge(&mut self, info: &Info, is_alone: bool) -> Judgement {
         let Some(number) = info.number.map(NonZeroU64::get) else { return Judgement::New { missing: 0 } };
-        match self.publishers.iter_mut().find(|publisher| publisher.id == info.publisher) {
-            Some(publisher) => publisher.judge(number),
-            None => {
-                if self.publishers.len() == REMEMBERED_PUBLISHERS {
-                    self.publishers.remove(0);
-                }
-                self.publishers.push(Publisher { id: info.publisher, spans: vec![number..=number] });
-                Judgement::New { missing: 0 }
+        if let Some(at) = self.publishers.iter().rposition(|publisher| publisher.id == info.publisher) {
+            self.publishers[at..].rotate_left(1);
+            if let Some(publisher) = self.publishers.last_mut() {
+                return publisher.judge(number, is_alone);
             }
         }
+        if self.publishers.len() == REMEMBERED_PUBLISHERS {
+            self.publishers.remove(0);
+        }
+        self.publishers.push(Publisher { id: info.publisher, spans: vec![number..=number], merged: None });
+        Judgement::New { missing: 0 }
     }
 }
 
 impl Publisher {
-    fn judge(&mut self, number: u64) -> Judgement {
-        let mut missing = 0;
+    fn judge(&mut self, number: u64, is_alone: bool) -> Judgement {
+        if self.merged.as_ref().is_some_and(|merged| merged.contains(&number)) {
+            return if is_alone { Judgement::New { missing: 0 } } else { Judgement::Repeat };
+        }
+        let newest = self.spans.last().into_iter().chain(&self.merged).map(|span| *span.end()).max();
         match self.spans.last_mut() {
             // Nearly always: the next one.
             Some(last) if last.end().checked_add(1) == Some(number) => *last = *last.start()..=number,
-            last => {
-                missing = last.map_or(0, |last| number.saturating_sub(*last.end()).saturating_sub(1));
+            _ => {
                 let at = self.spans.partition_point(|span| *span.end() < number);
                 if self.spans.get(at).is_some_and(|span| span.contains(&number)) {
                     return Judgement::Repeat;
                 }
                 self.spans.insert(at, number..=number);
-                self.close_gap_before(at + 1, 0);
-                self.close_gap_before(at, 0);
+                self.join_with_the_one_before(at + 1);
+                self.join_with_the_one_before(at);
                 if self.spans.len() > REMEMBERED_SPANS {
-                    self.close_smallest_gap();
+                    self.merge_oldest();
                 }
             }
         }
+        let missing = newest.map_or(0, |newest| number.saturating_sub(newest).saturating_sub(1));
         Judgement::New { missing }
     }
 
-    /// How many numbers are missing before the span `at`; none before the first.
-    fn gap_before(&self, at: usize) -> Option<u64> {
-        let (before, span) = (self.spans.get(at.checked_sub(1)?)?, self.spans.get(at)?);
-        Some(span.start() - before.end() - 1)
-    }
-
-    /// Makes one of the span `at` and the one before, if no more than `most` numbers are missing between them.
-    fn close_gap_before(&mut self, at: usize, most: u64) {
-        if self.gap_before(at).is_some_and(|gap| gap <= most) {
+    /// Makes one of the span `at` and the one before, if no number is missing between them.
+    fn join_with_the_one_before(&mut self, at: usize) {
+        let Some(before) = at.checked_sub(1) else { return };
+        if self.spans.get(at).is_some_and(|span| span.start() - 1 == *self.spans[before].end()) {
             let span = self.spans.remove(at);
-            self.spans[at - 1] = *self.spans[at - 1].start()..=*span.end();
+            self.spans[before] = *self.spans[before].start()..=*span.end();
         }
     }
 
-    fn close_smallest_gap(&mut self) {
-        if let Some(at) = (1..self.spans.len()).min_by_key(|&at| self.gap_before(at)) {
-            self.close_gap_before(at, u64::MAX);
-        }
+    /// Forgets the gap that has been there the longest: it has been counted as lost. What was published before all that is
+    /// merged stays apart, as long as there is something behind it to merge.
+    fn merge_oldest(&mut self) {
+        let (from, to) = match &self.merged {
+            Some(merged) => (*merged.start(), *merged.end()),
+            None => (u64::MAX, 0),
+        };
+        let behind = self.spans.partition_point(|span| self.merged.is_some() && *span.end() < from);
+        let span = self.spans.remove(behind.min(self.spans.len() - 1));
+        self.merged = Some(from.min(*span.start())..=to.max(*span.end()));
     }
 }
 
@@ -123,6 +133,12 @@ mod tests {
         Info { source_ns: 0, received_ns: 0, publisher: [publisher; _], number: NonZeroU64::new(number) }
     }
 
+    fn info_of(publisher: u16, number: u64) -> Info {
+        let mut info = info(0, number);
+        info.publisher[..2].copy_from_slice(&publisher.to_le_bytes());
+        info
+    }
+
     fn new(missing: u64) -> Judgement {
         Judgement::New { missing }
     }
@@ -131,20 +147,20 @@ mod tests {
     fn what_one_subscription_has_delivered_is_no_news_from_another() {
         let mut seen = Seen::default();
         for number in 1..=3 {
-            assert_eq!(seen.judge(&info(1, number)), new(0));
+            assert_eq!(seen.judge(&info(1, number), false), new(0));
         }
         assert_eq!(
-            [2, 3, 4, 4, 5].map(|number| seen.judge(&info(1, number))),
+            [2, 3, 4, 4, 5].map(|number| seen.judge(&info(1, number), false)),
             [Judgement::Repeat, Judgement::Repeat, new(0), Judgement::Repeat, new(0)]
         );
-        assert_eq!(seen.judge(&info(2, 1)), new(0));
+        assert_eq!(seen.judge(&info(2, 1), false), new(0));
     }
 
     /// A volatile subscription has delivered 7 and 8 when the transient-local one beside it comes with what was before.
     #[test]
     fn what_was_published_before_is_news_however_late() {
         let mut seen = Seen::default();
-        let come = [7, 8, 4, 5, 6, 7, 8, 9, 9].map(|number| seen.judge(&info(1, number)));
+        let come = [7, 8, 4, 5, 6, 7, 8, 9, 9].map(|number| seen.judge(&info(1, number), false));
         let repeat = Judgement::Repeat;
         assert_eq!(come, [new(0), new(0), new(0), new(0), new(0), repeat, repeat, new(0), repeat]);
     }
@@ -153,38 +169,116 @@ mod tests {
     fn a_number_that_is_left_out_is_a_lost_message() {
         let mut seen = Seen::default();
         // What was published before the subscription is no loss.
-        assert_eq!(seen.judge(&info(1, 100)), new(0));
-        assert_eq!(seen.judge(&info(1, 101)), new(0));
-        assert_eq!(seen.judge(&info(1, 105)), new(3));
+        assert_eq!(seen.judge(&info(1, 100), false), new(0));
+        assert_eq!(seen.judge(&info(1, 101), false), new(0));
+        assert_eq!(seen.judge(&info(1, 105), false), new(3));
         // Out of order: news, once.
-        assert_eq!(seen.judge(&info(1, 104)), new(0));
-        assert_eq!(seen.judge(&info(1, 104)), Judgement::Repeat);
-        assert_eq!(seen.judge(&info(1, 106)), new(0));
+        assert_eq!(seen.judge(&info(1, 104), false), new(0));
+        assert_eq!(seen.judge(&info(1, 104), false), Judgement::Repeat);
+        assert_eq!(seen.judge(&info(1, 106), false), new(0));
     }
 
-    /// Whatever the order, each number is news once, and what is remembered of it is bounded.
+    /// Whatever the order, each number is news once, as long as there are at most 1,024 gaps behind it. What is remembered
+    /// is bounded, and nothing that has not come is a repeat where there is one subscription.
     #[test]
     fn gaps_without_end_take_bounded_memory() {
         let mut seen = Seen::default();
         for number in (1000..100_000).step_by(2) {
-            assert!(matches!(seen.judge(&info(1, number)), Judgement::New { .. }));
+            assert!(matches!(seen.judge(&info(1, number), false), Judgement::New { .. }));
         }
-        assert!(seen.publishers[0].spans.len() <= REMEMBERED_SPANS);
+        assert_eq!(seen.publishers[0].spans.len(), REMEMBERED_SPANS);
         // What was published long before those is not taken for one of the gaps.
         for number in 1..=50 {
-            assert_eq!(seen.judge(&info(1, number)), new(0), "{number}");
+            assert_eq!(seen.judge(&info(1, number), false), new(0), "{number}");
+            assert_eq!(seen.judge(&info(1, number), false), Judgement::Repeat, "{number}");
         }
-        assert_eq!(seen.judge(&info(1, u64::MAX - 1)), new(u64::MAX - 1 - 99_998 - 1));
+        // Within the bound, exactly: one place is taken by what was before.
+        for number in (99_999 - 2 * REMEMBERED_SPANS as u64 + 4..100_000).step_by(2) {
+            assert_eq!(seen.judge(&info(1, number), false), new(0), "{number}");
+            assert_eq!(seen.judge(&info(1, number), true), Judgement::Repeat, "{number}");
+        }
+        // Beyond it: taken for a repeat only where there may be one.
+        assert_eq!([false, true].map(|alone| seen.judge(&info(1, 5001), alone)), [Judgement::Repeat, new(0)]);
+        assert_eq!(seen.judge(&info(1, u64::MAX - 1), false), new(u64::MAX - 1 - 99_999 - 1));
+    }
+
+    /// What is published long before all that is remembered, in numbers without end: the newest stays known.
+    #[test]
+    fn old_gaps_without_end_take_bounded_memory() {
+        let mut seen = Seen::default();
+        for number in (1..10_000).rev().step_by(2) {
+            assert_eq!(seen.judge(&info(1, number), true), new(0), "{number}");
+        }
+        assert_eq!(seen.publishers[0].spans.len(), REMEMBERED_SPANS);
+        assert_eq!(seen.judge(&info(1, 10_002), true), new(2));
+    }
+
+    /// Kilted delivers a keyed type instance by instance.
+    #[test]
+    fn a_burst_that_comes_key_by_key_has_no_repeats() {
+        for is_alone in [true, false] {
+            let mut seen = Seen::default();
+            for number in (0..5).flat_map(|key| (1..=300).filter(move |number| number % 5 == key)) {
+                assert!(matches!(seen.judge(&info(1, number), is_alone), Judgement::New { .. }), "{number}");
+            }
+            assert_eq!(seen.publishers[0].spans.len(), 1);
+        }
+    }
+
+    /// At 100 messages a second the best-effort subscription loses every second one, and the reliable one is 2 s behind.
+    #[test]
+    fn what_only_the_one_that_is_behind_delivers_is_news() {
+        let mut seen = Seen::default();
+        for number in 1..=2000 {
+            if number % 2 == 0 {
+                assert_ne!(seen.judge(&info(1, number), false), Judgement::Repeat, "{number}");
+            }
+            if let Some(behind @ 1..) = u64::checked_sub(number, 200) {
+                let is_repeat = seen.judge(&info(1, behind), false) == Judgement::Repeat;
+                assert_eq!(is_repeat, behind % 2 == 0, "{behind}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_comes_one_late_is_news_whatever_the_gaps_before_it() {
+        for is_alone in [true, false] {
+            let mut seen = Seen::default();
+            for number in (1..=100).map(|at| at * 10) {
+                assert_ne!(seen.judge(&info(1, number), is_alone), Judgement::Repeat);
+            }
+            let come = [1002, 1001, 1003].map(|number| seen.judge(&info(1, number), is_alone));
+            assert_eq!(come, [new(1), new(0), new(0)]);
+        }
+    }
+
+    #[test]
+    fn the_publishers_that_were_heard_last_are_remembered() {
+        let mut seen = Seen::default();
+        for publisher in 0..REMEMBERED_PUBLISHERS as u16 {
+            assert_eq!(seen.judge(&info_of(publisher, 1), false), new(0));
+        }
+        for publisher in 0..REMEMBERED_PUBLISHERS as u16 {
+            assert_eq!(seen.judge(&info_of(publisher, 1), false), Judgement::Repeat, "{publisher}");
+        }
+        // The first one is heard again, so that the second makes room.
+        assert_eq!(seen.judge(&info_of(0, 2), false), new(0));
+        assert_eq!(seen.judge(&info_of(5000, 1), false), new(0));
+        assert_eq!(seen.publishers.len(), REMEMBERED_PUBLISHERS);
+        assert_eq!(
+            [0, 2, 1].map(|publisher| seen.judge(&info_of(publisher, 1), false)),
+            [Judgement::Repeat, Judgement::Repeat, new(0)]
+        );
     }
 
     #[test]
     fn publishers_without_numbers_and_countless_publishers_are_let_through() {
         let mut seen = Seen::default();
-        assert_eq!([seen.judge(&info(1, 0)), seen.judge(&info(1, 0))], [new(0), new(0)]);
+        assert_eq!([seen.judge(&info(1, 0), false), seen.judge(&info(1, 0), false)], [new(0), new(0)]);
         assert!(!seen.are_numbered());
-        for publisher in 0..=255 {
-            assert_eq!(seen.judge(&info(publisher, 1)), new(0));
+        for publisher in 0..2000 {
+            assert_eq!(seen.judge(&info_of(publisher, 1), false), new(0));
         }
-        assert!(seen.publishers.len() <= REMEMBERED_PUBLISHERS);
+        assert_eq!(seen.publishers.len(), REMEMBERED_PUBLISHERS);
     }
 }

@@ -1,5 +1,7 @@
 //! One wanted topic: it is subscribed as soon and as well as its publishers allow.
 
+mod ending;
+
 use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -28,9 +30,6 @@ pub(super) const SUBSCRIPTIONS: usize = 3 * IN_USE;
 
 /// How long a replaced subscription goes on delivering: until its successor is matched with the publishers.
 const OVERLAP: Duration = Duration::from_secs(1);
-
-/// How long what has arrived is taken before its subscription ends, while other topics wait.
-const LAST_TAKE: Duration = Duration::from_secs(1);
 
 /// What a topic's turn has brought.
 #[derive(Debug, Clone, Copy)]
@@ -126,9 +125,7 @@ impl Topic {
 
     /// It is wanted no more.
     pub(super) fn end(&mut self) {
-        self.open = None;
-        self.retiring.clear();
-        self.before.clear();
+        self.close();
         self.ended = true;
     }
 
@@ -289,7 +286,8 @@ impl Topic {
         let Found { publishers, by_one } = joined.publishers(&self.name).map_err(|error| error.to_string())?;
         if by_one && !self.before.is_empty() {
             self.take_last(buffer, receiver);
-            self.before.clear();
+            let ended = std::mem::take(&mut self.before);
+            self.drop_subscriptions(ended, buffer, receiver);
         }
         self.unpublished_since =
             if publishers.is_empty() { self.unpublished_since.or(Some(Instant::now())) } else { None };
@@ -332,13 +330,11 @@ impl Topic {
             if !is_open {
                 // DDS takes no second type for a topic while a subscription with the first is there.
                 self.take_last(buffer, receiver);
-                self.open = None;
-                self.retiring.clear();
-                self.before.clear();
-            } else if !self.retiring.is_empty() {
-                self.take_last(buffer, receiver);
+                let ended = self.close();
+                self.drop_subscriptions(ended, buffer, receiver);
             }
             self.subscribe(joined.node(), &support, &type_name, qos, latched).map_err(|error| error.to_string())?;
+            self.retire_early(buffer, receiver);
             if !is_open {
                 receiver.opened(self.index, support.schema());
             }
@@ -423,23 +419,7 @@ impl Topic {
         }
         let until = Instant::now() + OVERLAP;
         self.retiring.extend(before.into_iter().map(|reader| (reader.subscription, until)));
-        let too_many = self.retiring.len().saturating_sub(SUBSCRIPTIONS - IN_USE);
-        self.retiring.drain(..too_many);
         Ok(())
-    }
-
-    /// Ends replaced subscriptions whose time is over. What has arrived there is handed on before.
-    pub(super) fn retire(&mut self, now: Instant, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
-        if self.retiring.iter().any(|(_, until)| *until <= now) {
-            self.take_last(buffer, receiver);
-            self.retiring.retain(|(_, until)| *until > now);
-        }
-    }
-
-    /// Takes what has arrived before a subscription ends.
-    fn take_last(&mut self, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
-        self.begin_round();
-        self.take(Instant::now() + LAST_TAKE, buffer, receiver);
     }
 
     /// From now on [`take`](Self::take) has to do with what has arrived until now: at most what DDS keeps.
@@ -451,9 +431,13 @@ impl Topic {
     /// Takes what is due and hands it on, no further message after `end`.
     pub(super) fn take(&mut self, end: Instant, buffer: &mut Buffer, receiver: &mut dyn Receiver) -> Taken {
         let mut count = 0;
+        let is_alone = self.subscriptions().into_iter().flatten().count() == 1;
         while self.due > 0 {
-            let info = match self.take_next(buffer) {
-                Ok(Some(info)) => info,
+            match self.take_next(buffer) {
+                Ok(Some(info)) => {
+                    count += 1;
+                    self.hand_on(&info, is_alone, buffer, receiver);
+                }
                 Ok(None) => return Taken { count, is_all: true },
                 Err(error) => {
                     // Fast DDS has taken the message out of its history all the same.
@@ -462,29 +446,31 @@ impl Topic {
                         let topic = self.wanted.topic.as_str();
                         tracing::error!(topic, "A message of {topic} could not be taken: {error}.");
                     }
-                    return Taken { count, is_all: true };
                 }
-            };
-            count += 1;
+            }
             self.due -= 1;
-            match self.seen.judge(&info) {
-                Judgement::Repeat => continue,
-                Judgement::New { missing: 0 } => {}
-                Judgement::New { missing } => receiver.lost(self.index, missing),
-            }
-            if !self.is_readable(&info) {
-                receiver.unreadable(self.index);
-                continue;
-            }
-            // Not every RMW tells when it received a message.
-            let received_ns = if info.received_ns > 0 { info.received_ns } else { now_ns() };
-            let sample = Sample { cdr: buffer.bytes(), source_ns: info.source_ns, received_ns };
-            receiver.received(self.index, &sample);
             if Instant::now() >= end {
                 break;
             }
         }
         Taken { count, is_all: self.due == 0 }
+    }
+
+    /// Hands on the message in `buffer`, if it can be read and has not come before.
+    fn hand_on(&mut self, info: &Info, is_alone: bool, buffer: &Buffer, receiver: &mut dyn Receiver) {
+        match self.seen.judge(info, is_alone) {
+            Judgement::Repeat => return,
+            Judgement::New { missing: 0 } => {}
+            Judgement::New { missing } => receiver.lost(self.index, missing),
+        }
+        if !self.is_readable(info) {
+            receiver.unreadable(self.index);
+            return;
+        }
+        // Not every RMW tells when it received a message.
+        let received_ns = if info.received_ns > 0 { info.received_ns } else { now_ns() };
+        let sample = Sample { cdr: buffer.bytes(), source_ns: info.source_ns, received_ns };
+        receiver.received(self.index, &sample);
     }
 
     /// Whether the publisher of a message has the definition that it is read with.
@@ -551,3 +537,6 @@ fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
