@@ -131,8 +131,24 @@ fn explain(path: &Path, error: &Unasked) -> anyhow::Error {
             anyhow!("no bridge runs any more: {socket} is left over from one that was killed")
         }
         ErrorKind::PermissionDenied => {
-            anyhow!("only root and the group iot-bridge may ask {socket}: `usermod -aG iot-bridge USER` adds a user")
+            anyhow!(
+                "only root and the group iot-bridge may ask {socket}: use `sudo iot-bridge status`. `usermod -aG \
+                 iot-bridge USER` adds a user, who can read the private key then as well"
+            )
         }
         _ => anyhow!("{socket} cannot be asked: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_ask_is_told_what_else_the_group_can_read() {
+        let error = explain(Path::new("/run/status.sock"), &Unasked::Unreachable(ErrorKind::PermissionDenied.into()));
+        let said = error.to_string();
+        assert!(said.starts_with("only root and the group iot-bridge may ask /run/status.sock: use `sudo "), "{said}");
+        assert!(said.ends_with("`usermod -aG iot-bridge USER` adds a user, who can read the private key then as well"));
     }
 }
