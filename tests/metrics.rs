@@ -183,6 +183,7 @@ async fn prometheus_reads_the_metrics() {
         ("gauge", "iot_bridge_topic_publishers", numbers, Some(1.0)),
         ("gauge", "iot_bridge_topic_publishers", &[("topic", "/nobody")], Some(0.0)),
         ("gauge", "iot_bridge_topic_publishers_incompatible", numbers, Some(0.0)),
+        ("gauge", "iot_bridge_topic_publishers_redefined", numbers, Some(0.0)),
         ("gauge", "iot_bridge_topic_in_trouble", numbers, Some(0.0)),
         ("gauge", "iot_bridge_topic_in_trouble", &[("topic", "/strange")], Some(1.0)),
         ("gauge", "iot_bridge_topic_set_aside", numbers, Some(0.0)),

@@ -36,7 +36,7 @@ impl Collector for Metrics {
         let report = self.0.report();
         let mut families = Families(encoder);
         process(&report, &mut families)?;
-        topics(&by_name(&report), &mut families)?;
+        topics(&by_name(&report.topics, &report.connection.set_aside), &mut families)?;
         queue(&report, &mut families)?;
         configuration(&report, &mut families)?;
         connection(&report, &mut families)
@@ -60,6 +60,7 @@ struct Sum {
     set_aside: bool,
     publishers: u64,
     incompatible: u64,
+    redefined: u64,
     received: u64,
     recovered: u64,
     dropped: [u64; DropReason::ALL.len()],
@@ -72,17 +73,18 @@ struct Sum {
 }
 
 /// Two entries for one ROS topic would be two series of one name: they are added up.
-fn by_name(report: &Report) -> BTreeMap<&str, Sum> {
+fn by_name<'a>(topics: &'a [Topic], set_aside: &[String]) -> BTreeMap<&'a str, Sum> {
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-    for topic in &report.topics {
+    for topic in topics {
         let sum = sums.entry(&topic.ros).or_default();
         sum.entries += u64::from(topic.state != State::Removed);
         sum.in_trouble |= matches!(topic.state, State::Trouble { .. });
-        sum.set_aside |= report.connection.set_aside.iter().any(|mqtt| is_sent_to(topic, mqtt));
-        if let State::Subscribed { publishers, incompatible, .. } = topic.state {
+        sum.set_aside |= set_aside.iter().any(|mqtt| is_sent_to(topic, mqtt));
+        if let State::Subscribed { publishers, incompatible, redefined, .. } = topic.state {
             sum.subscribed += 1;
             sum.publishers = sum.publishers.max(publishers as u64);
             sum.incompatible = sum.incompatible.max(incompatible as u64);
+            sum.redefined = sum.redefined.max(redefined as u64);
         }
         sum.received += topic.received;
         sum.recovered += topic.recovered;
@@ -133,6 +135,8 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.gauges("iot_bridge_topic_publishers", help, standing(|sum| sum.publishers))?;
     let help = "Publishers of the topic from which nothing arrives, because they offer less QoS than is configured.";
     families.gauges("iot_bridge_topic_publishers_incompatible", help, standing(|sum| sum.incompatible))?;
+    let help = "Publishers of the topic that are not received, because they have another definition of its type.";
+    families.gauges("iot_bridge_topic_publishers_redefined", help, standing(|sum| sum.redefined))?;
     let help = "1 while the topic is not received for a reason that a person has to read, in the status or the log.";
     families.gauges("iot_bridge_topic_in_trouble", help, standing(|sum| u64::from(sum.in_trouble)))?;
     let help = "1 while the broker refuses publishes of the topic, which wait for it to take them.";
@@ -245,6 +249,16 @@ mod tests {
             assert_eq!(is_sent_to(&topic(configured, subscribed()), refused), is_it, "{configured} {refused}");
         }
         assert!(!is_sent_to(&topic("robots/r/{type}", State::Unknown), "robots/r/a/msg/B"));
+    }
+
+    /// A topic with nothing but publishers of another definition is not one that nobody publishes.
+    #[test]
+    fn publishers_are_counted_by_what_becomes_of_theirs() {
+        let state = State::Subscribed { type_name: "a/msg/B".into(), publishers: 0, incompatible: 1, redefined: 2 };
+        let topic = Topic { ros: "/odom".into(), state, ..serde_json::from_str(TOPIC).expect("a topic") };
+        let topics = [topic];
+        let sum = &by_name(&topics, &[])["/odom"];
+        assert_eq!((sum.publishers, sum.incompatible, sum.redefined), (0, 1, 2));
     }
 
     const TOPIC: &str = r#"{"ros":"","mqtt":"","state":"unknown","received":0,"recovered":0,"dropped":{},"in_reception":0,
