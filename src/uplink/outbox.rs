@@ -364,6 +364,11 @@ impl Outbox {
         if rules.suspects.acknowledged(publish.topic(), publish.record, now) {
             journal::log_taken_again(&fill_thing(publish.topic(), &self.thing));
         }
+        let beside = rules.suspects.acknowledged_beside(&publish.route, publish.topic(), now);
+        if let Some(Verdict::SetAside { topic, wait }) = beside {
+            journal::log_set_aside(&fill_thing(&topic, &self.thing), wait);
+            self.send_back(&publish.route);
+        }
     }
 
     /// `publish` is written, and nothing more will be heard of it: it was sent with QoS 0, because its topic is configured
@@ -425,12 +430,17 @@ impl Outbox {
             self.announced = false;
             return;
         }
-        // What is in hand of the topic is newer, and what was passed over goes back with it.
-        let goes_back = |parcel: &mut Parcel| parcel.lease.is_some() && parcel.route.is_same_topic(&publish.route);
+        self.send_back(&publish.route);
+    }
+
+    /// All of the topic of `route` goes back to the queue once what is in flight of it is answered: also what is in hand of
+    /// it, which is newer, and what was passed over.
+    fn send_back(&mut self, route: &Arc<Route>) {
+        let goes_back = |parcel: &mut Parcel| parcel.lease.is_some() && parcel.route.is_same_topic(route);
         self.in_hand.take_if(goes_back);
         self.passed_over.retain_mut(|parcel| !goes_back(parcel));
-        if !self.returning.iter().any(|route| route.is_same_topic(&publish.route)) {
-            self.returning.push(publish.route.clone());
+        if !self.returning.iter().any(|other| other.is_same_topic(route)) {
+            self.returning.push(route.clone());
         }
     }
 

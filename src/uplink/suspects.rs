@@ -111,6 +111,8 @@ struct Account {
     failed: (Option<RecordId>, u32),
     /// How often in a row it was set aside.
     times_aside: u32,
+    /// The records of a batch that was closed over went one by one since it was last set aside.
+    was_split: bool,
     /// The broker refuses it in words, and leaves the connection.
     in_words: bool,
     /// The publish that decides is in flight.
@@ -173,6 +175,7 @@ impl Account {
             closes: 0,
             failed: (None, 0),
             times_aside: 0,
+            was_split: false,
             in_words: false,
             trying: false,
             heard: now,
@@ -195,6 +198,7 @@ impl Account {
     fn set_aside(&mut self, topic: &str, now: Instant) -> Verdict {
         let wait = (ASIDE.0 * 2u32.saturating_pow(self.times_aside.min(16))).min(ASIDE.1);
         self.times_aside += 1;
+        self.was_split = false;
         self.standing = Standing::Aside { until: now + wait };
         Verdict::SetAside { topic: topic.to_owned(), wait }
     }
@@ -272,9 +276,12 @@ impl Suspects {
         self.accounts.get_mut(topic).map(|account| account.set_aside(topic, now))
     }
 
-    /// Whether the records of `route` have to go in publishes of their own.
+    /// Whether the records of `route` have to go in publishes of their own: those of a batch that was closed over, and
+    /// while one record is tried. A batch that is only suspected is tried as it was; its records alone may be too short to
+    /// be compressed, and would go to another topic.
     pub fn goes_singly(&self, route: &Route) -> bool {
-        self.singly.contains_key(&route.mqtt) || self.accounts_of(route).next().is_some()
+        let tries_record = |account: &Account| account.standing != Standing::Suspect && account.failed.0.is_some();
+        self.singly.contains_key(&route.mqtt) || self.accounts_of(route).any(tries_record)
     }
 
     /// A publish of the route to `topic` was taken.
@@ -338,6 +345,24 @@ impl Suspects {
             None => _ = self.worked.insert(topic.to_owned(), now),
         }
         self.taken(topic, record, now)
+    }
+
+    /// What was just acknowledged of `route` went to `topic`, which says nothing of the route's other topic: the one for
+    /// what is compressed, or for what is not. What is tried there does not go on as if it did. Returns that the other topic
+    /// is set aside, if the record behind the one in question was to decide over it.
+    pub fn acknowledged_beside(&mut self, route: &Route, topic: &str, now: Instant) -> Option<Verdict> {
+        let topics = [Some(&*route.mqtt), route.mqtt_compressed()];
+        let other = topics.into_iter().flatten().find(|other| *other != topic)?;
+        let account = self.accounts.get_mut(other).filter(|account| !account.in_words)?;
+        match account.standing {
+            Standing::PassingOver => return Some(account.set_aside(other, now)),
+            // The next that goes there is its trial, whenever that comes. What does not is no trial.
+            Standing::Aside { until } if until <= now && !account.trying => {
+                (account.standing, account.closes, account.failed) = (Standing::Suspect, FORBIDDEN - 1, (None, 0));
+            }
+            _ => {}
+        }
+        None
     }
 
     /// A publish to `topic` was written, and the broker has not closed the connection over it. That is no
@@ -448,8 +473,8 @@ impl Suspects {
             return None;
         }
         self.searching = true;
-        if let Some((route, records @ 2..)) = batch {
-            account.closes = 1;
+        if let (Some((route, records @ 2..)), false) = (batch, account.was_split) {
+            (account.closes, account.was_split) = (1, true);
             self.singly.insert(route.to_owned(), records);
             return None;
         }

@@ -299,6 +299,68 @@ fn a_forbidden_suffix_is_the_topics() {
     assert!(search.suspects.is_trial_of(&odom) && !search.suspects.is_trial_of(&route("odom")));
 }
 
+/// A topic of which batches go to another topic when they are compressed.
+fn compressed_beside(topic: &str) -> Route {
+    let mut route = route(topic);
+    route.packing.compression = Some(Compression::new(Encoding::Gzip, When::Over(1024), true, topic));
+    route
+}
+
+/// What was closed over as a batch alone, on a connection that had stood for long, is tried as a batch: its records would go
+/// to another topic.
+#[test]
+fn a_suspected_batch_stays_a_batch() {
+    let (mut search, odom) = (Search::new(&["odom", "odom/gzip"]), compressed_beside("odom"));
+    let late = Close { lasted: STABLE, ..EARLY };
+    let closed_over = InFlight { topic: "odom/gzip", ..batch("odom", 9) };
+    assert_eq!(search.suspects.closed(late, &[closed_over], search.now), None);
+    assert!(!search.suspects.goes_singly(&odom) && !search.suspects.one_at_a_time());
+    search.suspects.acknowledged("odom/gzip", None, search.now);
+    assert!(search.suspects.accounts.is_empty());
+}
+
+/// If what is compressed is forbidden and single records are too short to be compressed, batches are not split for ever
+/// between closes: the topic is set aside, ever longer. Each trial splits one batch, in case a record of it is the reason.
+#[test]
+fn a_forbidden_suffix_of_batches_is_found() {
+    let (mut search, odom) = (Search::new(&["odom"]), compressed_beside("odom"));
+    let closed_over = [InFlight { topic: "odom/gzip", ..batch("odom", 3) }];
+    for times in 0..8 {
+        assert_eq!(search.closed(&closed_over), None);
+        for number in 0..3 {
+            assert!(search.suspects.goes_singly(&odom));
+            search.suspects.has_gone("odom");
+            search.acknowledged("odom", number);
+            assert_eq!(search.suspects.acknowledged_beside(&odom, "odom", search.now), None);
+        }
+        assert!(!search.suspects.goes_singly(&odom) && !search.suspects.is_trial_of(&odom));
+        let wait = (ASIDE.0 * 2u32.pow(times)).min(ASIDE.1);
+        assert_eq!(search.closed(&closed_over), aside("odom/gzip", wait));
+        assert!(!search.suspects.permit_route(&odom, search.now) && !search.suspects.goes_singly(&odom));
+        search.now += wait;
+        assert!(search.suspects.permit_route(&odom, search.now));
+    }
+}
+
+/// A record that went to the other topic of its route does not decide over the one that stays back.
+#[test]
+fn what_goes_to_the_other_topic_decides_nothing() {
+    let (mut search, odom) = (Search::new(&["odom", "odom/gzip"]), compressed_beside("odom"));
+    (0..FORBIDDEN).for_each(|_| _ = search.closed(&[record("odom/gzip", 1)]));
+    assert!(search.suspects.is_passing_over(&odom));
+    search.acknowledged("odom", 2);
+    let beside = search.suspects.acknowledged_beside(&odom, "odom", search.now);
+    assert_eq!((beside, search.suspects.is_passing_over(&odom)), (aside("odom/gzip", ASIDE.0), false));
+    search.acknowledged("odom", 3);
+    assert_eq!(search.suspects.acknowledged_beside(&odom, "odom", search.now), None);
+    assert!(!search.suspects.permit_route(&odom, search.now), "it waits all the same");
+    search.now += ASIDE.0;
+    search.acknowledged("odom", 4);
+    assert_eq!(search.suspects.acknowledged_beside(&odom, "odom", search.now), None);
+    assert!(!search.suspects.is_trial_of(&odom) && !search.suspects.goes_singly(&odom), "the next there is the trial");
+    assert_eq!(search.closed(&[record("odom/gzip", 5)]), aside("odom/gzip", 2 * ASIDE.0));
+}
+
 /// A client id used twice does not soon make poison of what happens to be in flight.
 #[test]
 fn another_client_makes_poison_unlikely() {
