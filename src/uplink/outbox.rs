@@ -158,6 +158,8 @@ impl Outbox {
     /// drops what it will never take. Returns whether it was over that, or likely so, and what follows for its topic.
     pub fn judge(&self, close: Close, suspects: &mut Suspects, queue: &Queue, now: Instant) -> (bool, Option<Verdict>) {
         let in_flight = self.in_flight();
+        // Of several forbidden topics each is closed over alone for a first time: that is no row of closes without a reason.
+        let is_suspected = matches!(&*in_flight, [alone] if suspects.is_suspected(alone.topic));
         let verdict = suspects.closed(close, &in_flight, now);
         match &verdict {
             Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(&fill_thing(topic, &self.thing), *wait),
@@ -171,7 +173,6 @@ impl Outbox {
             }
             None => {}
         }
-        let is_suspected = matches!(&*in_flight, [alone] if suspects.is_suspected(alone.topic));
         (verdict.is_some() || is_suspected, verdict)
     }
 
@@ -259,7 +260,7 @@ impl Outbox {
         let topic = fill_thing(parcel.message(now).topic, &self.thing).into_owned();
         journal::log_outgrown(&topic, size, limits.packet.unwrap_or_default());
         self.outgrown.push(parcel.route.clone());
-        self.returning.push(parcel.route);
+        self.send_back(&parcel.route);
         self.give_back(queue);
     }
 

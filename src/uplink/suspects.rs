@@ -61,7 +61,7 @@ const FORBIDDEN: u32 = 2;
 const POISON: u32 = 5;
 
 /// Refusals in words after which a record is poison, if the one behind it was acknowledged. No other client and no link
-/// can be the reason, so it takes fewer.
+/// can be the reason, so it takes fewer. After so many the one behind it is sent, and the next refusal is the last.
 const POISON_IN_WORDS: u32 = 3;
 
 /// Most closes more that it takes because of records that were suspected wrongly.
@@ -332,9 +332,10 @@ impl Suspects {
         self.accounts.iter().filter(|(_, account)| is_aside(account)).map(|(topic, _)| topic.clone()).collect()
     }
 
-    /// Whether a publish to `topic` explains the close at which it was alone in flight: it is not the first.
+    /// Whether a publish to `topic` would explain a close at which it was alone in flight: it is not the first over the
+    /// topic, be it with others or alone.
     pub fn is_suspected(&self, topic: &str) -> bool {
-        self.accounts.get(topic).is_some_and(|account| account.closes > 1 || account.standing != Standing::Suspect)
+        self.accounts.contains_key(topic)
     }
 
     /// A publish to `topic`, of `record` if it is a single one, was acknowledged at `now`. Returns whether the topic was
@@ -379,7 +380,8 @@ impl Suspects {
             Standing::PassingOver | Standing::Aside { .. } if account.is_another(record) => {
                 (account.standing, account.trying, account.times_aside) = (Standing::Accused, false, 0);
             }
-            Standing::Accused if account.is_another(record) => {}
+            // What tells its record says that the accused is still to come. QoS 0 does not tell.
+            Standing::Accused if record.is_some() && account.is_another(record) => {}
             _ => {
                 self.innocent += u32::from(account.closes > 0);
                 self.accounts.remove(topic);
@@ -388,10 +390,17 @@ impl Suspects {
         was_aside
     }
 
-    /// The connection has become stable: whoever closed the last ones does so no more. What was closed over one topic
-    /// alone stays on its account.
+    /// The connection has become stable: whoever closed the last ones does so no more.
     pub fn stable(&mut self) {
-        (self.closes, self.innocent, self.searching) = (0, 0, false);
+        (self.closes, self.innocent) = (0, 0);
+        self.was_good();
+    }
+
+    /// The connection that has just ended took publishes for a while, perhaps one at a time. Suspects that were not tried
+    /// meanwhile have no record left, or none whose turn came: the search does not go on for them. What was closed over one
+    /// topic alone stays on its account.
+    pub fn was_good(&mut self) {
+        self.searching = false;
         self.accounts.retain(|_, account| account.closes > 0 || account.standing != Standing::Suspect);
     }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::config::{Encoding, Priority, Qos};
 use crate::packing::{Compression, When};
 
-fn route(mqtt: &str) -> Route {
+pub(super) fn route(mqtt: &str) -> Route {
     Route {
         ros: "/odom".into(),
         mqtt: mqtt.into(),
@@ -155,6 +155,18 @@ fn an_innocent_record_is_kept() {
     assert_eq!(verdicts, [None, None, None, Some(Verdict::Poison)]);
 }
 
+/// What was not closed over of QoS 0 may have been the accused: the topic goes on.
+#[test]
+fn an_accused_that_survives_is_cleared() {
+    let mut search = Search::new(&["odom"]);
+    search.until_passed_over("odom", 1);
+    assert!(!search.suspects.survived("odom", search.now));
+    search.suspects.sent("odom", Some(id(1)));
+    assert!(!search.suspects.permit_route(&route("odom"), search.now) && search.suspects.is_trying());
+    search.suspects.survived("odom", search.now);
+    assert!(search.suspects.permit_route(&route("odom"), search.now) && !search.suspects.is_trying());
+}
+
 /// The accused may expire before it is tried again. The next record is not accused in its place.
 #[test]
 fn an_accused_that_is_gone_is_nobody_elses_fault() {
@@ -227,11 +239,31 @@ fn a_topic_that_is_refused_altogether_loses_nothing() {
     assert_eq!(suspects.set_aside(), ["odom"]);
 }
 
+/// A suspect without a record to try does not keep the search on over connections that took publishes for a while, none of
+/// them stable. What was closed over one alone stays on its account.
+#[test]
+fn a_suspect_of_which_nothing_is_left_ends_no_flow() {
+    let mut search = Search::new(&[]);
+    search.closed(&["good", "gone"].map(|topic| record(topic, 1)));
+    search.acknowledged("good", 1);
+    assert!(search.suspects.one_at_a_time());
+    search.suspects.was_good();
+    assert!(!search.suspects.one_at_a_time());
+    search.closed(&[record("bad", 1)]);
+    search.suspects.was_good();
+    assert!(!search.suspects.one_at_a_time());
+    assert_eq!(search.closed(&[record("bad", 1)]), aside("bad", ASIDE.0));
+}
+
 /// Several forbidden topics are found, in whatever order they close connections.
 #[test]
 fn several_forbidden_topics_are_found() {
     let mut search = Search::new(&[]);
     search.closed(&["a", "b", "c"].map(|topic| record(topic, 1)));
+    assert!(
+        search.suspects.is_suspected("c") && !search.suspects.is_suspected("d"),
+        "the first close alone is explained"
+    );
     let verdicts = ["a", "b", "c", "b", "c", "a"].map(|topic| search.closed(&[record(topic, 1)]));
     assert_eq!(verdicts[3..], [aside("b", ASIDE.0), aside("c", ASIDE.0), aside("a", ASIDE.0)]);
     assert!(!search.suspects.one_at_a_time());
