@@ -308,6 +308,9 @@ impl Uplink {
         self.outgrown.clear();
         let is_close = |fault: &Fault| matches!(fault.kind, FaultKind::Closed | FaultKind::Disconnected);
         let closed = matches!(&end, End::Fault(fault) if is_close(fault));
+        if course.is_good() {
+            self.rules.suspects.was_good();
+        }
         let explained = closed && self.judge(&outbox, course.lasted);
         self.queue.rewind();
         self.rules.pacer.connection_ended(Instant::now());

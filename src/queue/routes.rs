@@ -6,15 +6,24 @@ use std::sync::{Arc, Weak};
 use super::Route;
 use super::record::TopicKey;
 
+/// Shorter lists are not worth looking through.
+const LEAST_TIDY: usize = 64;
+
 /// The routes that are in use, so that equal ones are one: a topic whose publishers alternate between two types has two.
 #[derive(Debug, Default)]
 pub struct Routes {
     by_topic: HashMap<TopicKey, Vec<Weak<Route>>>,
+    /// When there are so many topics, those that nobody uses are taken out.
+    tidy_at: usize,
 }
 
 impl Routes {
     /// The route that is in use and equals `route`, or `route`, which is in use from now on.
     pub fn share(&mut self, route: Route) -> Arc<Route> {
+        if self.by_topic.len() >= self.tidy_at {
+            self.by_topic.retain(|_, known| known.iter().any(|route| route.strong_count() > 0));
+            self.tidy_at = (2 * self.by_topic.len()).max(LEAST_TIDY);
+        }
         let known = self.by_topic.entry(route.topic()).or_default();
         known.retain(|route| route.strong_count() > 0);
         if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|known| known.is_equal(&route)) {
@@ -62,5 +71,8 @@ mod tests {
         assert!(!Arc::ptr_eq(&kept, &routes.share(Route { counters: Arc::default(), ..route("a", false) })));
         assert_eq!(routes.share(route("b", false)).mqtt, "b");
         assert!(routes.by_topic.values().all(|known| known.len() <= 2));
+        (0..1000).for_each(|number| _ = routes.share(route(&number.to_string(), false)));
+        assert!(routes.by_topic.len() <= LEAST_TIDY);
+        assert!(Arc::ptr_eq(&kept, &routes.share(route("a", false))));
     }
 }

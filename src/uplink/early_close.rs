@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use super::backoff::{Cause, MIN_SPACING};
+use super::backoff::{Cause, GOOD, MIN_SPACING};
 use super::fault::{Fault, FaultKind};
 
 /// A connection that lives for less is short. The longest life in a fight of two clients with one client id is the
@@ -41,6 +41,13 @@ pub(super) struct Course {
     pub in_flight: usize,
     /// How long after the CONNACK the last PUBACK came.
     pub last_puback: Option<Duration>,
+}
+
+impl Course {
+    /// Whether PUBACKs came for [`GOOD`].
+    pub fn is_good(&self) -> bool {
+        self.last_puback.is_some_and(|after| after >= GOOD)
+    }
 }
 
 /// Counts connections that were closed early and for no visible reason.

@@ -158,6 +158,8 @@ impl Outbox {
     /// drops what it will never take. Returns whether it was over that, or likely so, and what follows for its topic.
     pub fn judge(&self, close: Close, suspects: &mut Suspects, queue: &Queue, now: Instant) -> (bool, Option<Verdict>) {
         let in_flight = self.in_flight();
+        // Of several forbidden topics each is closed over alone for a first time: that is no row of closes without a reason.
+        let is_suspected = matches!(&*in_flight, [alone] if suspects.is_suspected(alone.topic));
         let verdict = suspects.closed(close, &in_flight, now);
         match &verdict {
             Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(&fill_thing(topic, &self.thing), *wait),
@@ -171,7 +173,6 @@ impl Outbox {
             }
             None => {}
         }
-        let is_suspected = matches!(&*in_flight, [alone] if suspects.is_suspected(alone.topic));
         (verdict.is_some() || is_suspected, verdict)
     }
 
@@ -259,7 +260,7 @@ impl Outbox {
         let topic = fill_thing(parcel.message(now).topic, &self.thing).into_owned();
         journal::log_outgrown(&topic, size, limits.packet.unwrap_or_default());
         self.outgrown.push(parcel.route.clone());
-        self.returning.push(parcel.route);
+        self.send_back(&parcel.route);
         self.give_back(queue);
     }
 
@@ -364,6 +365,11 @@ impl Outbox {
         if rules.suspects.acknowledged(publish.topic(), publish.record, now) {
             journal::log_taken_again(&fill_thing(publish.topic(), &self.thing));
         }
+        let beside = rules.suspects.acknowledged_beside(&publish.route, publish.topic(), now);
+        if let Some(Verdict::SetAside { topic, wait }) = beside {
+            journal::log_set_aside(&fill_thing(&topic, &self.thing), wait);
+            self.send_back(&publish.route);
+        }
     }
 
     /// `publish` is written, and nothing more will be heard of it: it was sent with QoS 0, because its topic is configured
@@ -425,12 +431,17 @@ impl Outbox {
             self.announced = false;
             return;
         }
-        // What is in hand of the topic is newer, and what was passed over goes back with it.
-        let goes_back = |parcel: &mut Parcel| parcel.lease.is_some() && parcel.route.is_same_topic(&publish.route);
+        self.send_back(&publish.route);
+    }
+
+    /// All of the topic of `route` goes back to the queue once what is in flight of it is answered: also what is in hand of
+    /// it, which is newer, and what was passed over.
+    fn send_back(&mut self, route: &Arc<Route>) {
+        let goes_back = |parcel: &mut Parcel| parcel.lease.is_some() && parcel.route.is_same_topic(route);
         self.in_hand.take_if(goes_back);
         self.passed_over.retain_mut(|parcel| !goes_back(parcel));
-        if !self.returning.iter().any(|route| route.is_same_topic(&publish.route)) {
-            self.returning.push(publish.route.clone());
+        if !self.returning.iter().any(|other| other.is_same_topic(route)) {
+            self.returning.push(route.clone());
         }
     }
 

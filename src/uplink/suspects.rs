@@ -61,7 +61,7 @@ const FORBIDDEN: u32 = 2;
 const POISON: u32 = 5;
 
 /// Refusals in words after which a record is poison, if the one behind it was acknowledged. No other client and no link
-/// can be the reason, so it takes fewer.
+/// can be the reason, so it takes fewer. After so many the one behind it is sent, and the next refusal is the last.
 const POISON_IN_WORDS: u32 = 3;
 
 /// Most closes more that it takes because of records that were suspected wrongly.
@@ -111,6 +111,8 @@ struct Account {
     failed: (Option<RecordId>, u32),
     /// How often in a row it was set aside.
     times_aside: u32,
+    /// The records of a batch that was closed over went one by one since it was last set aside.
+    was_split: bool,
     /// The broker refuses it in words, and leaves the connection.
     in_words: bool,
     /// The publish that decides is in flight.
@@ -173,6 +175,7 @@ impl Account {
             closes: 0,
             failed: (None, 0),
             times_aside: 0,
+            was_split: false,
             in_words: false,
             trying: false,
             heard: now,
@@ -195,6 +198,7 @@ impl Account {
     fn set_aside(&mut self, topic: &str, now: Instant) -> Verdict {
         let wait = (ASIDE.0 * 2u32.saturating_pow(self.times_aside.min(16))).min(ASIDE.1);
         self.times_aside += 1;
+        self.was_split = false;
         self.standing = Standing::Aside { until: now + wait };
         Verdict::SetAside { topic: topic.to_owned(), wait }
     }
@@ -272,9 +276,12 @@ impl Suspects {
         self.accounts.get_mut(topic).map(|account| account.set_aside(topic, now))
     }
 
-    /// Whether the records of `route` have to go in publishes of their own.
+    /// Whether the records of `route` have to go in publishes of their own: those of a batch that was closed over, and
+    /// while one record is tried. A batch that is only suspected is tried as it was; its records alone may be too short to
+    /// be compressed, and would go to another topic.
     pub fn goes_singly(&self, route: &Route) -> bool {
-        self.singly.contains_key(&route.mqtt) || self.accounts_of(route).next().is_some()
+        let tries_record = |account: &Account| account.standing != Standing::Suspect && account.failed.0.is_some();
+        self.singly.contains_key(&route.mqtt) || self.accounts_of(route).any(tries_record)
     }
 
     /// A publish of the route to `topic` was taken.
@@ -325,9 +332,10 @@ impl Suspects {
         self.accounts.iter().filter(|(_, account)| is_aside(account)).map(|(topic, _)| topic.clone()).collect()
     }
 
-    /// Whether a publish to `topic` explains the close at which it was alone in flight: it is not the first.
+    /// Whether a publish to `topic` would explain a close at which it was alone in flight: it is not the first over the
+    /// topic, be it with others or alone.
     pub fn is_suspected(&self, topic: &str) -> bool {
-        self.accounts.get(topic).is_some_and(|account| account.closes > 1 || account.standing != Standing::Suspect)
+        self.accounts.contains_key(topic)
     }
 
     /// A publish to `topic`, of `record` if it is a single one, was acknowledged at `now`. Returns whether the topic was
@@ -338,6 +346,24 @@ impl Suspects {
             None => _ = self.worked.insert(topic.to_owned(), now),
         }
         self.taken(topic, record, now)
+    }
+
+    /// What was just acknowledged of `route` went to `topic`, which says nothing of the route's other topic: the one for
+    /// what is compressed, or for what is not. What is tried there does not go on as if it did. Returns that the other topic
+    /// is set aside, if the record behind the one in question was to decide over it.
+    pub fn acknowledged_beside(&mut self, route: &Route, topic: &str, now: Instant) -> Option<Verdict> {
+        let topics = [Some(&*route.mqtt), route.mqtt_compressed()];
+        let other = topics.into_iter().flatten().find(|other| *other != topic)?;
+        let account = self.accounts.get_mut(other).filter(|account| !account.in_words)?;
+        match account.standing {
+            Standing::PassingOver => return Some(account.set_aside(other, now)),
+            // The next that goes there is its trial, whenever that comes. What does not is no trial.
+            Standing::Aside { until } if until <= now && !account.trying => {
+                (account.standing, account.closes, account.failed) = (Standing::Suspect, FORBIDDEN - 1, (None, 0));
+            }
+            _ => {}
+        }
+        None
     }
 
     /// A publish to `topic` was written, and the broker has not closed the connection over it. That is no
@@ -354,7 +380,8 @@ impl Suspects {
             Standing::PassingOver | Standing::Aside { .. } if account.is_another(record) => {
                 (account.standing, account.trying, account.times_aside) = (Standing::Accused, false, 0);
             }
-            Standing::Accused if account.is_another(record) => {}
+            // What tells its record says that the accused is still to come. QoS 0 does not tell.
+            Standing::Accused if record.is_some() && account.is_another(record) => {}
             _ => {
                 self.innocent += u32::from(account.closes > 0);
                 self.accounts.remove(topic);
@@ -363,10 +390,17 @@ impl Suspects {
         was_aside
     }
 
-    /// The connection has become stable: whoever closed the last ones does so no more. What was closed over one topic
-    /// alone stays on its account.
+    /// The connection has become stable: whoever closed the last ones does so no more.
     pub fn stable(&mut self) {
-        (self.closes, self.innocent, self.searching) = (0, 0, false);
+        (self.closes, self.innocent) = (0, 0);
+        self.was_good();
+    }
+
+    /// The connection that has just ended took publishes for a while, perhaps one at a time. Suspects that were not tried
+    /// meanwhile have no record left, or none whose turn came: the search does not go on for them. What was closed over one
+    /// topic alone stays on its account.
+    pub fn was_good(&mut self) {
+        self.searching = false;
         self.accounts.retain(|_, account| account.closes > 0 || account.standing != Standing::Suspect);
     }
 
@@ -448,8 +482,8 @@ impl Suspects {
             return None;
         }
         self.searching = true;
-        if let Some((route, records @ 2..)) = batch {
-            account.closes = 1;
+        if let (Some((route, records @ 2..)), false) = (batch, account.was_split) {
+            (account.closes, account.was_split) = (1, true);
             self.singly.insert(route.to_owned(), records);
             return None;
         }

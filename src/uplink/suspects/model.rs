@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::config::{self, Mqtt, Overflow, Priority, Qos, Quotas, Reconnect, Version};
+use crate::config::{self, Mqtt, Overflow, Presence, Priority, Qos, Quotas, Reconnect, Version};
 use crate::health::DropReason;
 use crate::packing::{Batch, Packing};
 use crate::queue::{Queue, Record};
@@ -111,6 +111,8 @@ struct Bridge {
     connection: Option<Connection>,
     connect_at: Instant,
     connections: u32,
+    /// Another client seemed to have the client id at some time.
+    was_contested: bool,
 }
 
 struct World {
@@ -120,6 +122,9 @@ struct World {
     topics: Vec<Topic>,
     bridge: Bridge,
     latency: Duration,
+    /// Whether another client has the client id, and whether links break.
+    is_contested: bool,
+    is_wretched: bool,
     /// Mean times between cuts and between kicks.
     cuts: Option<Duration>,
     kicks: Option<Duration>,
@@ -145,7 +150,12 @@ fn settings() -> Mqtt {
 
 impl Bridge {
     fn new(random: &mut StdRng, now: Instant) -> Self {
-        let mqtt = settings();
+        let presence = random.gen_bool(0.5).then(|| Presence {
+            topic: "presence".into(),
+            online: "online".into(),
+            offline: "offline".into(),
+        });
+        let mqtt = Mqtt { presence, ..settings() };
         let jitter = StdRng::seed_from_u64(random.r#gen());
         Bridge {
             queue: Arc::new(Queue::in_memory(&config::Queue::in_memory(32 << 20, Overflow::DropNewest))),
@@ -156,6 +166,7 @@ impl Bridge {
             connection: None,
             connect_at: now,
             connections: 0,
+            was_contested: false,
         }
     }
 
@@ -180,6 +191,15 @@ impl Bridge {
     fn ended(&mut self, now: Instant) {
         let Some(connection) = self.connection.take() else { return };
         let lasted = now - connection.since;
+        let course = Course {
+            lasted,
+            acknowledged: connection.acknowledged,
+            in_flight: connection.outbox.window.len(),
+            last_puback: connection.last_puback,
+        };
+        if course.is_good() {
+            self.rules.suspects.was_good();
+        }
         let close = Close { lasted, contested: self.early_closes.is_contested() };
         let (explained, verdict) = connection.outbox.judge(close, &mut self.rules.suspects, &self.queue, now);
         if explained {
@@ -187,16 +207,11 @@ impl Bridge {
         }
         self.queue.rewind();
         self.rules.suspects.connection_ended();
-        let course = Course {
-            lasted,
-            acknowledged: connection.acknowledged,
-            in_flight: connection.outbox.window.len(),
-            last_puback: connection.last_puback,
-        };
         if !explained {
             let fault = Fault::new(FaultKind::Closed, "the broker closed the connection".into());
             self.early_closes.connection_ended(course, fault, "robot1");
         }
+        self.was_contested |= self.early_closes.is_contested();
         let cause = self.early_closes.cause(explained);
         self.backoff.connection_ended(lasted, connection.last_puback, cause);
         self.connect_at = self.backoff.next_attempt(now);
@@ -236,7 +251,8 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let start = Instant::now();
-        let topics: Vec<_> = (0..random.gen_range(1..5))
+        let allowed = if random.gen_bool(0.1) { 0.1 } else { 0.8 };
+        let topics: Vec<_> = (0..random.gen_range(1..6))
             .map(|index| {
                 let batch = Batch { max: 20, linger: Duration::ZERO, max_age: 86_400 * SECOND };
                 let packing = Packing { batch: random.gen_bool(0.3).then_some(batch), ..Packing::default() };
@@ -251,7 +267,7 @@ impl World {
                 };
                 Topic {
                     route: Arc::new(route),
-                    allowed: random.gen_bool(0.8),
+                    allowed: random.gen_bool(allowed),
                     admitted: Vec::new(),
                     arrived: Vec::new(),
                     closes: 0,
@@ -266,6 +282,8 @@ impl World {
             start,
             bridge: Bridge::new(&mut random, start),
             latency: Duration::from_millis(random.gen_range(5..100)),
+            is_contested: kicks.is_some(),
+            is_wretched: cuts.is_some(),
             cuts,
             kicks,
             next_record: vec![start; topics.len()],
@@ -339,7 +357,12 @@ impl World {
             if connection.closed {
                 continue;
             }
-            let topic = &mut self.topics[topic.parse::<usize>().unwrap()];
+            let Ok(index) = topic.parse::<usize>() else {
+                // The word that the bridge is there.
+                connection.from_broker.push_back((now + latency, FromBroker::Puback(packet_id.expect("QoS 1"))));
+                continue;
+            };
+            let topic = &mut self.topics[index];
             let numbers: Vec<usize> = match payload.first() {
                 Some(b'[') => serde_json::from_slice(&payload).unwrap(),
                 _ => vec![serde_json::from_slice(&payload).unwrap()],
@@ -416,7 +439,7 @@ impl World {
     /// Of an allowed topic everything has arrived that was admitted before `then` and is not poisoned. One that was forbidden
     /// before may wait for its trial.
     fn check_flow(&self, then: Instant) -> Result<(), String> {
-        if self.bridge.early_closes.is_contested() {
+        if self.is_contested && self.bridge.early_closes.is_contested() {
             // Then all waits are of minutes.
             return Ok(());
         }
@@ -483,7 +506,41 @@ fn sequence(seed: u64, outcome: &mut Outcome) -> Result<(), String> {
         return Err(format!("still aside: {aside:?}"));
     }
     world.check_flow(world.now - FLOWS)?;
+    if world.bridge.was_contested && !world.is_contested && !world.is_wretched {
+        return Err("another client was suspected".into());
+    }
     world.check_records(outcome)
+}
+
+/// A record that is too large for this connection takes those with it that stayed back for it.
+#[test]
+fn what_stays_back_goes_back_with_what_is_outgrown() {
+    let (mut world, route) = (World::new(0), Arc::new(tests::route("0")));
+    let now = world.now;
+    world.bridge.connect(now);
+    for (received_ns, bytes) in [(1, 10), (2, 1000)] {
+        let (payload, expires) = (Bytes::from(vec![b'1'; bytes]), now + 3600 * SECOND);
+        let record = Record { route: route.clone(), payload, received_ns, expires };
+        assert!(world.bridge.queue.admit(record, now));
+    }
+    let [first, second] = [(1, 10), (2, 1000)].map(|(received_ns, bytes)| RecordId { received_ns, bytes });
+    let suspects = &mut world.bridge.rules.suspects;
+    suspects.acknowledged("0", None, now);
+    let close = Close { lasted: SECOND, contested: false };
+    for _ in 0..FORBIDDEN {
+        let alone = InFlight { topic: "0", batch: Some(("0", 1)), record: Some(first) };
+        assert_eq!(suspects.closed(close, &[alone], now), None);
+    }
+    assert!(suspects.is_passing_over(&route));
+    let connection = world.bridge.connection.as_mut().unwrap();
+    connection.wire.limits.packet = Some(200);
+    let Connection { wire, outbox, .. } = connection;
+    outbox.feed(wire, &mut world.bridge.rules, &world.bridge.queue, || now);
+    assert_eq!(outbox.topics_outgrown().collect::<Vec<_>>(), ["0"]);
+    world.bridge.rules.suspects.acknowledged("0", Some(second), now);
+    outbox.feed(wire, &mut world.bridge.rules, &world.bridge.queue, || now);
+    assert!(wire.submitted.is_empty(), "the first is back in the queue");
+    assert_eq!(world.bridge.queue.lease(now).unwrap().record.received_ns, 1);
 }
 
 /// A thousand random sequences against the rules, on two threads.

@@ -5,7 +5,7 @@ use super::*;
 use crate::config::{Encoding, Priority, Qos};
 use crate::packing::{Compression, When};
 
-fn route(mqtt: &str) -> Route {
+pub(super) fn route(mqtt: &str) -> Route {
     Route {
         ros: "/odom".into(),
         mqtt: mqtt.into(),
@@ -155,6 +155,18 @@ fn an_innocent_record_is_kept() {
     assert_eq!(verdicts, [None, None, None, Some(Verdict::Poison)]);
 }
 
+/// What was not closed over of QoS 0 may have been the accused: the topic goes on.
+#[test]
+fn an_accused_that_survives_is_cleared() {
+    let mut search = Search::new(&["odom"]);
+    search.until_passed_over("odom", 1);
+    assert!(!search.suspects.survived("odom", search.now));
+    search.suspects.sent("odom", Some(id(1)));
+    assert!(!search.suspects.permit_route(&route("odom"), search.now) && search.suspects.is_trying());
+    search.suspects.survived("odom", search.now);
+    assert!(search.suspects.permit_route(&route("odom"), search.now) && !search.suspects.is_trying());
+}
+
 /// The accused may expire before it is tried again. The next record is not accused in its place.
 #[test]
 fn an_accused_that_is_gone_is_nobody_elses_fault() {
@@ -227,11 +239,31 @@ fn a_topic_that_is_refused_altogether_loses_nothing() {
     assert_eq!(suspects.set_aside(), ["odom"]);
 }
 
+/// A suspect without a record to try does not keep the search on over connections that took publishes for a while, none of
+/// them stable. What was closed over one alone stays on its account.
+#[test]
+fn a_suspect_of_which_nothing_is_left_ends_no_flow() {
+    let mut search = Search::new(&[]);
+    search.closed(&["good", "gone"].map(|topic| record(topic, 1)));
+    search.acknowledged("good", 1);
+    assert!(search.suspects.one_at_a_time());
+    search.suspects.was_good();
+    assert!(!search.suspects.one_at_a_time());
+    search.closed(&[record("bad", 1)]);
+    search.suspects.was_good();
+    assert!(!search.suspects.one_at_a_time());
+    assert_eq!(search.closed(&[record("bad", 1)]), aside("bad", ASIDE.0));
+}
+
 /// Several forbidden topics are found, in whatever order they close connections.
 #[test]
 fn several_forbidden_topics_are_found() {
     let mut search = Search::new(&[]);
     search.closed(&["a", "b", "c"].map(|topic| record(topic, 1)));
+    assert!(
+        search.suspects.is_suspected("c") && !search.suspects.is_suspected("d"),
+        "the first close alone is explained"
+    );
     let verdicts = ["a", "b", "c", "b", "c", "a"].map(|topic| search.closed(&[record(topic, 1)]));
     assert_eq!(verdicts[3..], [aside("b", ASIDE.0), aside("c", ASIDE.0), aside("a", ASIDE.0)]);
     assert!(!search.suspects.one_at_a_time());
@@ -297,6 +329,68 @@ fn a_forbidden_suffix_is_the_topics() {
     assert!(!search.suspects.permit_route(&odom, search.now));
     assert!(search.suspects.permit_route(&route("odom"), search.now));
     assert!(search.suspects.is_trial_of(&odom) && !search.suspects.is_trial_of(&route("odom")));
+}
+
+/// A topic of which batches go to another topic when they are compressed.
+fn compressed_beside(topic: &str) -> Route {
+    let mut route = route(topic);
+    route.packing.compression = Some(Compression::new(Encoding::Gzip, When::Over(1024), true, topic));
+    route
+}
+
+/// What was closed over as a batch alone, on a connection that had stood for long, is tried as a batch: its records would go
+/// to another topic.
+#[test]
+fn a_suspected_batch_stays_a_batch() {
+    let (mut search, odom) = (Search::new(&["odom", "odom/gzip"]), compressed_beside("odom"));
+    let late = Close { lasted: STABLE, ..EARLY };
+    let closed_over = InFlight { topic: "odom/gzip", ..batch("odom", 9) };
+    assert_eq!(search.suspects.closed(late, &[closed_over], search.now), None);
+    assert!(!search.suspects.goes_singly(&odom) && !search.suspects.one_at_a_time());
+    search.suspects.acknowledged("odom/gzip", None, search.now);
+    assert!(search.suspects.accounts.is_empty());
+}
+
+/// If what is compressed is forbidden and single records are too short to be compressed, batches are not split for ever
+/// between closes: the topic is set aside, ever longer. Each trial splits one batch, in case a record of it is the reason.
+#[test]
+fn a_forbidden_suffix_of_batches_is_found() {
+    let (mut search, odom) = (Search::new(&["odom"]), compressed_beside("odom"));
+    let closed_over = [InFlight { topic: "odom/gzip", ..batch("odom", 3) }];
+    for times in 0..8 {
+        assert_eq!(search.closed(&closed_over), None);
+        for number in 0..3 {
+            assert!(search.suspects.goes_singly(&odom));
+            search.suspects.has_gone("odom");
+            search.acknowledged("odom", number);
+            assert_eq!(search.suspects.acknowledged_beside(&odom, "odom", search.now), None);
+        }
+        assert!(!search.suspects.goes_singly(&odom) && !search.suspects.is_trial_of(&odom));
+        let wait = (ASIDE.0 * 2u32.pow(times)).min(ASIDE.1);
+        assert_eq!(search.closed(&closed_over), aside("odom/gzip", wait));
+        assert!(!search.suspects.permit_route(&odom, search.now) && !search.suspects.goes_singly(&odom));
+        search.now += wait;
+        assert!(search.suspects.permit_route(&odom, search.now));
+    }
+}
+
+/// A record that went to the other topic of its route does not decide over the one that stays back.
+#[test]
+fn what_goes_to_the_other_topic_decides_nothing() {
+    let (mut search, odom) = (Search::new(&["odom", "odom/gzip"]), compressed_beside("odom"));
+    (0..FORBIDDEN).for_each(|_| _ = search.closed(&[record("odom/gzip", 1)]));
+    assert!(search.suspects.is_passing_over(&odom));
+    search.acknowledged("odom", 2);
+    let beside = search.suspects.acknowledged_beside(&odom, "odom", search.now);
+    assert_eq!((beside, search.suspects.is_passing_over(&odom)), (aside("odom/gzip", ASIDE.0), false));
+    search.acknowledged("odom", 3);
+    assert_eq!(search.suspects.acknowledged_beside(&odom, "odom", search.now), None);
+    assert!(!search.suspects.permit_route(&odom, search.now), "it waits all the same");
+    search.now += ASIDE.0;
+    search.acknowledged("odom", 4);
+    assert_eq!(search.suspects.acknowledged_beside(&odom, "odom", search.now), None);
+    assert!(!search.suspects.is_trial_of(&odom) && !search.suspects.goes_singly(&odom), "the next there is the trial");
+    assert_eq!(search.closed(&[record("odom/gzip", 5)]), aside("odom/gzip", 2 * ASIDE.0));
 }
 
 /// A client id used twice does not soon make poison of what happens to be in flight.
