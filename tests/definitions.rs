@@ -128,9 +128,8 @@ async fn another_build_of_a_package_is_named_and_not_forwarded() {
         assert_eq!(topic, format!("robot1{SAMPLE}"));
         assert_eq!(&serde_json::from_slice::<Value>(&payload).unwrap(), expected, "message {number}");
     }
-    let report = program.await_report(|report| {
-        report.topics[0].acknowledged == MESSAGES as u64 && publishers(report, 0) == (1, 1)
-    });
+    let report = program
+        .await_report(|report| report.topics[0].acknowledged == MESSAGES as u64 && publishers(report, 0) == (1, 1));
     assert_eq!(report.topics[0].received, 2 * MESSAGES as u64);
     assert_eq!(report.topics[0].dropped["unsupported"], MESSAGES as u64);
     program.await_note("1 of 2 publishers publish it with another definition of probe_msgs/msg/Sample");
