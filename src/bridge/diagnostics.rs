@@ -73,10 +73,16 @@ impl Publishers {
         Ok(())
     }
 
-    /// Publishes with all of them. Returns the last error.
+    /// Publishes with all of them.
+    ///
+    /// # Errors
+    /// rcl's own, when one fails. The others have published all the same.
     fn publish(&self, message: &[u8]) -> Result<(), RosError> {
-        let failed = self.0.iter().filter_map(|(_, publisher)| publisher.publish(message).err());
-        failed.last().map_or(Ok(()), Err)
+        let mut published = Ok(());
+        for (_, publisher) in &self.0 {
+            published = publisher.publish(message).and(published);
+        }
+        published
     }
 }
 
