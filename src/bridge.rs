@@ -93,7 +93,7 @@ pub async fn run(
         telling.spawn(metrics::serve(address, Arc::clone(&reporter)));
     }
     if settings.health.diagnostics {
-        telling.spawn(diagnostics::publish(ros.node(), settings.ros.node_name.clone(), reporter));
+        telling.spawn(diagnostics::publish(ros.nodes(), settings.ros.node_name.clone(), reporter));
     }
     let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
     let mut uplink = tokio::spawn(uplink.run(async {

@@ -12,6 +12,7 @@ mod context;
 mod definitions;
 mod discovery;
 mod distribution;
+mod earlier;
 mod error;
 mod fast_dds;
 mod flaps;

@@ -1,9 +1,9 @@
-//! Where the bridge is in the ROS graph: in one context, and for a while in the one before as well.
+//! Where the bridge is in the ROS graph: in one context, and for a while in those before as well.
 //!
 //! A context made anew finds the nodes that start after the robot's addresses have changed, and those of other machines.
 //! It does not always find the robot's own nodes that are there already: they announce the addresses that there were when
-//! they started, and a context of today can't answer them there. The context before goes on receiving from them. So it
-//! stays until the new one has found every publisher that it knows.
+//! they started, and a context of today can't answer them there. The context that was made at these addresses goes on
+//! receiving from them. So each stays until the others have found every publisher of the wanted topics that it knows.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -12,32 +12,46 @@ use std::time::{Duration, Instant};
 use super::context::Node;
 use super::error::RosError;
 use super::graph::{self, Publisher};
+use super::subscription::PublisherId;
 
-/// How long a context has to find its publishers before the one before may go.
+/// How long a context has to find its publishers before those before it may go.
 const DISCOVERY: Duration = Duration::from_secs(10);
+
+/// Contexts before that are kept at most: each is a participant of DDS. Of more, the second goes: with the oldest most of
+/// the robot's nodes have started.
+const EARLIER: usize = 3;
 
 /// The nodes of the bridge, which have the same name.
 pub(super) struct Joined {
     node: Arc<Node>,
-    /// That of the context before, and when the new one was made.
-    before: Option<(Arc<Node>, Instant)>,
+    /// When that was made.
+    since: Instant,
+    /// Those of the contexts before, the oldest first.
+    before: Vec<Arc<Node>>,
 }
 
 /// The publishers of a topic.
 pub(super) struct Found {
+    /// Those that any context has found.
     pub(super) publishers: Vec<Publisher>,
-    /// The context before is not needed for any of them.
-    pub(super) by_one: bool,
+    /// The contexts before that know one of them which no other does.
+    pub(super) needed: Vec<Arc<Node>>,
+    /// The contexts before in which subscriptions may stay: those, and all while the newest looks for its publishers.
+    pub(super) kept: Vec<Arc<Node>>,
 }
 
 impl Joined {
-    pub(super) fn new(node: Arc<Node>) -> Joined {
-        Joined { node, before: None }
+    pub(super) fn new(node: Arc<Node>, now: Instant) -> Joined {
+        Joined { node, since: now, before: Vec::new() }
     }
 
-    /// Goes on with `node`, beside the one so far. One from before that ends.
+    /// Goes on with `node`, beside those so far.
     pub(super) fn again(&mut self, node: Arc<Node>, now: Instant) {
-        self.before = Some((std::mem::replace(&mut self.node, node), now));
+        self.since = now;
+        self.before.push(std::mem::replace(&mut self.node, node));
+        if self.before.len() > EARLIER {
+            self.before.remove(1);
+        }
     }
 
     /// The node of today.
@@ -45,22 +59,94 @@ impl Joined {
         &self.node
     }
 
-    /// Leaves the context before, unless it is younger than a discovery.
-    pub(super) fn leave_before(&mut self, now: Instant) {
-        self.before.take_if(|(_, since)| now >= *since + DISCOVERY);
+    /// All nodes, that of today last.
+    pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.before.iter().chain([&self.node]).cloned().collect()
     }
 
-    /// The publishers of `topic` that either context has found.
+    /// Leaves the contexts before that are not `needed`, unless that of today is younger than a discovery. Returns whether
+    /// there were any.
+    pub(super) fn leave(&mut self, now: Instant, needed: impl Fn(&Arc<Node>) -> bool) -> bool {
+        let count = self.before.len();
+        if now >= self.since + DISCOVERY {
+            self.before.retain(needed);
+        }
+        self.before.len() < count
+    }
+
+    /// The publishers of `topic`.
     pub(super) fn publishers(&self, topic: &CStr) -> Result<Found, RosError> {
         let mut publishers = graph::publishers(&self.node, topic)?;
-        let Some((before, since)) = &self.before else { return Ok(Found { publishers, by_one: true }) };
-        let own = publishers.len();
-        for publisher in graph::publishers(before, topic)? {
-            if !publishers.iter().any(|found| found.id == publisher.id) {
-                publishers.push(publisher);
+        let ids = |publishers: &[Publisher]| publishers.iter().map(|publisher| publisher.id).collect::<Vec<_>>();
+        let today = ids(&publishers);
+        let mut known = Vec::new();
+        for node in &self.before {
+            let found = graph::publishers(node, topic)?;
+            known.push(ids(&found));
+            for publisher in found {
+                if !publishers.iter().any(|found| found.id == publisher.id) {
+                    publishers.push(publisher);
+                }
             }
         }
-        let by_one = publishers.len() == own && since.elapsed() >= DISCOVERY;
-        Ok(Found { publishers, by_one })
+        let needed: Vec<_> = needed(&today, &known).into_iter().map(|at| Arc::clone(&self.before[at])).collect();
+        let kept = if self.since.elapsed() < DISCOVERY { self.before.clone() } else { needed.clone() };
+        Ok(Found { publishers, needed, kept })
+    }
+}
+
+/// Positions in `before` without which a publisher would be known to nobody, where `today` and each of `before` are who
+/// knows whom.
+fn needed(today: &[PublisherId], before: &[Vec<PublisherId>]) -> Vec<usize> {
+    let mut needed: Vec<usize> = (0..before.len()).collect();
+    for at in 0..before.len() {
+        let others = || needed.iter().filter(|other| **other != at).flat_map(|other| &before[*other]);
+        if before[at].iter().all(|id| today.contains(id) || others().any(|other| other == id)) {
+            needed.retain(|other| *other != at);
+        }
+    }
+    needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids<const N: usize>(ids: [u8; N]) -> Vec<PublisherId> {
+        ids.map(|id| [id; _]).to_vec()
+    }
+
+    #[test]
+    fn who_knows_a_publisher_that_no_other_knows_is_needed() {
+        for (today, before, wanted) in [
+            (ids([1]), vec![], vec![]),
+            (ids([1, 2]), vec![ids([1])], vec![]),
+            (ids([2]), vec![ids([1, 2])], vec![0]),
+            // The second change of address: nodes that began at the first one, at the second one, at the third one.
+            (ids([3]), vec![ids([1]), ids([2])], vec![0, 1]),
+            (ids([3]), vec![ids([1]), ids([])], vec![0]),
+            // One of two that know the same.
+            (ids([3]), vec![ids([1]), ids([1, 2])], vec![1]),
+            (ids([3]), vec![ids([1, 2]), ids([1]), ids([2])], vec![1, 2]),
+        ] {
+            assert_eq!(needed(&today, &before), wanted, "{today:?}, {before:?}");
+        }
+    }
+
+    /// Of too many contexts, the oldest stays.
+    #[test]
+    fn contexts_are_bounded() {
+        let now = Instant::now();
+        let node = || Arc::new(Node::create("iot_bridge", "").unwrap());
+        let first = node();
+        let mut joined = Joined::new(Arc::clone(&first), now);
+        for _ in 0..EARLIER + 2 {
+            joined.again(node(), now);
+        }
+        assert_eq!(joined.before.len(), EARLIER);
+        assert!(Arc::ptr_eq(&joined.before[0], &first));
+        assert!(!joined.leave(now, |_| false));
+        assert!(joined.leave(now + DISCOVERY, |node| Arc::ptr_eq(node, &first)));
+        assert_eq!(joined.nodes().len(), 2);
     }
 }

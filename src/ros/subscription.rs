@@ -132,6 +132,11 @@ impl Subscription {
         }
     }
 
+    /// The node that it belongs to.
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// What it receives.
     pub(super) fn type_support(&self) -> &Arc<TypeSupport> {
         &self.type_support

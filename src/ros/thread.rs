@@ -20,7 +20,7 @@ use super::joined::Joined;
 use super::rest::Rest;
 use super::silence;
 use super::subscription::Buffer;
-use super::topic::{SUBSCRIPTIONS, Topic};
+use super::topic::Topic;
 use super::turns::Turns;
 use super::type_support::{TypeSupports, rmw_name};
 use super::wait_set::{Ready, WaitSet};
@@ -61,7 +61,7 @@ pub struct RosThread<R> {
     /// Each with the names of what it adds, as rcl wants them.
     changes: mpsc::Sender<(Change<R>, Vec<CString>)>,
     wake: Arc<Wake>,
-    node: watch::Receiver<Arc<Node>>,
+    nodes: watch::Receiver<Vec<Arc<Node>>>,
     /// There until it is joined.
     thread: Option<JoinHandle<()>>,
 }
@@ -103,7 +103,7 @@ pub fn spawn_patient<R: Receiver + 'static>(
 ) -> Result<RosThread<R>, RosError> {
     let node = node.into();
     let wake = Arc::new(Wake::create(node.context())?);
-    let (published_node, current_node) = watch::channel(Arc::clone(&node));
+    let (published_nodes, nodes) = watch::channel(vec![Arc::clone(&node)]);
     let stop = Arc::new(AtomicBool::new(false));
     let names = names(&wanted)?;
     let topics =
@@ -123,14 +123,14 @@ pub fn spawn_patient<R: Receiver + 'static>(
         receiver,
         turns: Turns::default(),
         addresses: Addresses::watch(Instant::now()),
-        published_node,
-        joined: Joined::new(node),
+        published_nodes,
+        joined: Joined::new(node, Instant::now()),
     };
     let thread = thread::Builder::new()
         .name("ros".to_owned())
         .spawn(move || reception.run())
         .map_err(|error| RosError { doing: "Starting the ROS thread", message: error.to_string(), code: 0 })?;
-    Ok(RosThread { stop, changes: sender, wake, node: current_node, thread: Some(thread) })
+    Ok(RosThread { stop, changes: sender, wake, nodes, thread: Some(thread) })
 }
 
 fn names(wanted: &[Wanted]) -> Result<Vec<CString>, RosError> {
@@ -150,9 +150,10 @@ impl<R> RosThread<R> {
         Ok(())
     }
 
-    /// The node, which is another one after the robot's addresses have changed.
-    pub fn node(&self) -> watch::Receiver<Arc<Node>> {
-        self.node.clone()
+    /// The node. After the robot's addresses have changed there is another one behind it, and those before may be needed
+    /// for a while.
+    pub fn nodes(&self) -> watch::Receiver<Vec<Arc<Node>>> {
+        self.nodes.clone()
     }
 
     /// Ends reception: takes what has arrived already, then leaves the graph. Answers when the thread is gone.
@@ -203,7 +204,7 @@ struct Reception<R> {
     turns: Turns,
     /// `None` where they do not matter.
     addresses: Option<Addresses>,
-    published_node: watch::Sender<Arc<Node>>,
+    published_nodes: watch::Sender<Vec<Arc<Node>>>,
     joined: Joined,
 }
 
@@ -225,6 +226,7 @@ impl<R: Receiver> Reception<R> {
             if now >= look_at {
                 for topic in &mut self.topics {
                     topic.follow(&self.joined, &mut self.types, &mut self.buffer, &mut self.receiver);
+                    self.receiver.turned();
                 }
                 self.listener.listen(self.joined.node(), &mut self.topics, &mut self.receiver, now);
                 let goes_on = now - looked < 2 * GRAPH_SETTLES[1];
@@ -235,13 +237,14 @@ impl<R: Receiver> Reception<R> {
                 for topic in &mut self.topics {
                     topic.retire(now, &mut self.buffer, &mut self.receiver);
                     topic.ask_events(&mut self.receiver);
+                    self.receiver.turned();
                 }
                 (asked, ask_at) = (now, now + ASK_EVENTS);
                 if let Some(changed) = self.addresses.as_mut().and_then(|addresses| addresses.changed(now)) {
                     self.rejoin(&changed, now);
                     look_at = now;
-                } else if !self.topics.iter().any(Topic::is_in_two) {
-                    self.joined.leave_before(now);
+                } else if self.joined.leave(now, |node| self.topics.iter().any(|topic| topic.needs(node))) {
+                    self.published_nodes.send_replace(self.joined.nodes());
                 }
             }
             let rested = self.topics.iter().filter_map(|topic| topic.rest.until(now));
@@ -249,7 +252,10 @@ impl<R: Receiver> Reception<R> {
             let waited = self.wait_set.wait(
                 self.joined.node(),
                 &self.wake.condition(),
-                self.topics.iter().flat_map(|topic| topic.waited_for(now)),
+                self.topics
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(index, topic)| topic.waited_for(now).map(move |one| (index, one))),
                 until.saturating_duration_since(now),
                 &mut ready,
             );
@@ -278,9 +284,8 @@ impl<R: Receiver> Reception<R> {
                 }
                 continue;
             }
-            let mut topics: Vec<usize> = ready.subscriptions.iter().map(|position| position / SUBSCRIPTIONS).collect();
-            topics.dedup();
-            self.serve(&topics, Instant::now() + ROUND);
+            ready.topics.dedup();
+            self.serve(&ready.topics, Instant::now() + ROUND);
             rest.forget();
         }
         let all: Vec<usize> = (0..self.topics.len()).collect();
@@ -315,15 +320,15 @@ impl<R: Receiver> Reception<R> {
                 let topic = topic.name();
                 tracing::error!(
                     topic,
-                    "Topic {topic} is received as before the robot's addresses have changed: {error}."
+                    "Topic {topic} is received as before the robot's addresses have changed, which is tried again: {error}."
                 );
             }
             self.receiver.turned();
         }
         self.wait_set = wait_set;
         self.wake.set(wake);
-        self.published_node.send_replace(Arc::clone(&node));
         self.joined.again(node, now);
+        self.published_nodes.send_replace(self.joined.nodes());
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::context::Node;
 use super::definitions::Definitions;
+use super::earlier::{Earlier, Reader};
 use super::error::RosError;
 use super::flaps::Flaps;
 use super::graph::{self, Publisher};
@@ -24,9 +25,6 @@ use crate::health::{ONCE_A_MINUTE, Repeat};
 /// Subscriptions of a topic that are in use at a time: for all publishers, and for what transient-local ones among them
 /// have published before.
 const IN_USE: usize = 2;
-
-/// Subscriptions of a topic at a time: those in the context before, those that are being replaced, and those in use.
-pub(super) const SUBSCRIPTIONS: usize = 3 * IN_USE;
 
 /// How long a replaced subscription goes on delivering: until its successor is matched with the publishers.
 const OVERLAP: Duration = Duration::from_secs(1);
@@ -52,12 +50,6 @@ struct Open {
     latched: Option<Reader>,
 }
 
-/// A subscription, and what it asks for.
-struct Reader {
-    subscription: Subscription,
-    qos: Qos,
-}
-
 /// When what was said of a topic: its publishers may come and go many times a second.
 #[derive(Debug, Default)]
 struct Told {
@@ -66,6 +58,7 @@ struct Told {
     redefined: Repeat,
     incompatible: Repeat,
     qos: Repeat,
+    earlier: Repeat,
 }
 
 /// A wanted topic and what became of it.
@@ -76,8 +69,8 @@ pub(super) struct Topic {
     open: Option<Open>,
     /// Subscriptions before the last changes of QoS, the newest last, and when each ends.
     retiring: Vec<(Subscription, Instant)>,
-    /// Subscriptions in the context before, for the publishers that the new one does not find.
-    before: Vec<Subscription>,
+    /// Subscriptions in the contexts before, for the publishers that the one of today does not find.
+    earlier: Earlier,
     state: TopicState,
     /// Since when nobody publishes it; `None` when somebody does.
     unpublished_since: Option<Instant>,
@@ -107,7 +100,7 @@ impl Topic {
             name,
             open: None,
             retiring: Vec::new(),
-            before: Vec::new(),
+            earlier: Earlier::default(),
             state: TopicState::Unknown,
             unpublished_since: None,
             silence: None,
@@ -126,24 +119,24 @@ impl Topic {
     /// It is wanted no more.
     pub(super) fn end(&mut self) {
         self.close();
+        self.earlier = Earlier::default();
         self.ended = true;
     }
 
     /// What to wait for at `now`.
-    pub(super) fn waited_for(&self, now: Instant) -> [Option<&Subscription>; SUBSCRIPTIONS] {
-        if self.rest.until(now).is_some() { [None; SUBSCRIPTIONS] } else { self.subscriptions() }
+    pub(super) fn waited_for(&self, now: Instant) -> impl Iterator<Item = &Subscription> + Clone {
+        let rests = self.rest.until(now).is_some();
+        self.subscriptions().filter(move |_| !rests)
     }
 
     /// What is open. What was published before comes first, as far as that is for us to say.
-    fn subscriptions(&self) -> [Option<&Subscription>; SUBSCRIPTIONS] {
-        let retiring = |position: usize| self.retiring.get(position).map(|(subscription, _)| subscription);
-        let open = self.open.as_ref();
-        let latched = open.and_then(|open| open.latched.as_ref()).map(|reader| &reader.subscription);
-        let main = open.map(|open| &open.main.subscription);
-        [self.before.first(), self.before.get(1), retiring(0), retiring(1), latched, main]
+    fn subscriptions(&self) -> impl Iterator<Item = &Subscription> + Clone {
+        let retiring = self.retiring.iter().map(|(subscription, _)| subscription);
+        let open = self.open.iter().flat_map(|open| open.latched.iter().chain([&open.main]));
+        self.earlier.subscriptions().chain(retiring).chain(open.map(|reader| &reader.subscription))
     }
 
-    /// Subscribes to the same in the context of `node`. The subscriptions so far stay beside those, until the new context has
+    /// Subscribes to the same in the context of `node`. The subscriptions so far stay beside those, until other contexts have
     /// found their publishers; what has arrived of those from before that is handed on.
     pub(super) fn rejoin(
         &mut self,
@@ -153,21 +146,18 @@ impl Topic {
     ) -> Result<(), RosError> {
         self.take_last(buffer, receiver);
         let Some(open) = &mut self.open else { return Ok(()) };
-        let again = |Reader { subscription, qos }: &Reader| {
-            let subscription = Subscription::create(node, &self.name, subscription.type_support(), *qos)?;
-            Ok(Reader { subscription, qos: *qos })
-        };
+        let again = |reader: &Reader| Reader::create(node, &self.name, reader.subscription.type_support(), reader.qos);
         let main = again(&open.main)?;
         let latched = open.latched.as_ref().map(again).transpose()?;
         let before = [Some(std::mem::replace(&mut open.main, main)), std::mem::replace(&mut open.latched, latched)];
         open.node = Arc::clone(node);
-        self.before = before.into_iter().flatten().map(|reader| reader.subscription).collect();
+        self.earlier.add(before.into_iter().flatten());
         Ok(())
     }
 
-    /// Whether it has subscriptions in the context before.
-    pub(super) fn is_in_two(&self) -> bool {
-        !self.before.is_empty()
+    /// Whether the context of `node` has to stay.
+    pub(super) fn needs(&self, node: &Arc<Node>) -> bool {
+        self.earlier.needs(node) || self.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.node, node))
     }
 
     /// Looks at the graph, and opens, changes or keeps the subscription accordingly.
@@ -283,11 +273,18 @@ impl Topic {
         buffer: &mut Buffer,
         receiver: &mut dyn Receiver,
     ) -> Result<TopicState, String> {
-        let Found { publishers, by_one } = joined.publishers(&self.name).map_err(|error| error.to_string())?;
-        if by_one && !self.before.is_empty() {
+        let Found { publishers, needed, kept } = joined.publishers(&self.name).map_err(|error| error.to_string())?;
+        if self.earlier.is_elsewhere(&kept) {
             self.take_last(buffer, receiver);
-            let ended = std::mem::take(&mut self.before);
+            let ended = self.earlier.leave(&kept);
             self.drop_subscriptions(ended, buffer, receiver);
+        }
+        self.earlier.need(needed);
+        if self.open.as_ref().is_some_and(|open| !Arc::ptr_eq(&open.node, joined.node())) {
+            let again = self.rejoin(joined.node(), buffer, receiver);
+            again.map_err(|error| {
+                format!("nodes that have started at the robot's new address are not received: {error}")
+            })?;
         }
         self.unpublished_since =
             if publishers.is_empty() { self.unpublished_since.or(Some(Instant::now())) } else { None };
@@ -339,6 +336,7 @@ impl Topic {
                 receiver.opened(self.index, support.schema());
             }
         }
+        self.follow_earlier(now, buffer, receiver);
         let Some(open) = &mut self.open else { return Ok(TopicState::Unknown) };
         let (of_type, others): (Vec<_>, Vec<_>) =
             publishers.iter().partition(|publisher| publisher.type_name == type_name);
@@ -352,6 +350,26 @@ impl Topic {
             redefined: redefined.len(),
             type_name,
         })
+    }
+
+    /// Subscribes in the contexts before as in that of today, where they are needed.
+    fn follow_earlier(&mut self, now: Instant, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
+        let Some(open) = &self.open else { return };
+        let wanted: Vec<Qos> = [&open.main].into_iter().chain(&open.latched).map(|reader| reader.qos).collect();
+        if let Err(error) = self.earlier.subscribe(&self.name, open.main.subscription.type_support(), &wanted, now)
+            && self.told.earlier.due(now, ONCE_A_MINUTE).is_some()
+        {
+            let topic = self.wanted.topic.as_str();
+            tracing::error!(
+                topic,
+                "Nodes that have started before the robot's addresses have changed may not be received on {topic}: {error}."
+            );
+        }
+        if self.earlier.has_replaced(&wanted, now, OVERLAP) {
+            self.take_last(buffer, receiver);
+            let ended = self.earlier.end_replaced(&wanted);
+            self.drop_subscriptions(ended, buffer, receiver);
+        }
     }
 
     /// What a second subscription asks for; `None` where there is none, or what comes twice could not be told.
@@ -383,8 +401,7 @@ impl Topic {
         qos: Qos,
         latched: Option<Qos>,
     ) -> Result<(), RosError> {
-        let create =
-            |qos| Subscription::create(node, &self.name, support, qos).map(|subscription| Reader { subscription, qos });
+        let create = |qos| Reader::create(node, &self.name, support, qos);
         let has = |qos: Qos| {
             self.open.iter().flat_map(|open| [Some(&open.main), open.latched.as_ref()]).flatten().any(|r| r.qos == qos)
         };
@@ -424,14 +441,14 @@ impl Topic {
 
     /// From now on [`take`](Self::take) has to do with what has arrived until now: at most what DDS keeps.
     pub(super) fn begin_round(&mut self) {
-        let open = self.subscriptions().into_iter().flatten().count();
+        let open = self.subscriptions().count();
         self.due = self.wanted.depth.saturating_mul(open);
     }
 
     /// Takes what is due and hands it on, no further message after `end`.
     pub(super) fn take(&mut self, end: Instant, buffer: &mut Buffer, receiver: &mut dyn Receiver) -> Taken {
         let mut count = 0;
-        let is_alone = self.subscriptions().into_iter().flatten().count() == 1;
+        let is_alone = self.subscriptions().count() == 1;
         while self.due > 0 {
             match self.take_next(buffer) {
                 Ok(Some(info)) => {
@@ -493,7 +510,7 @@ impl Topic {
 
     /// The next message, of a subscription that is being replaced first.
     fn take_next(&self, buffer: &mut Buffer) -> Result<Option<Info>, RosError> {
-        for subscription in self.subscriptions().into_iter().flatten() {
+        for subscription in self.subscriptions() {
             if let Some(info) = subscription.take(buffer)? {
                 return Ok(Some(info));
             }
@@ -511,10 +528,12 @@ impl Topic {
     /// Of all that is open: with Fast DDS, what is not asked for ends each wait for its subscription at once.
     pub(super) fn ask_events(&mut self, receiver: &mut dyn Receiver) {
         let topic = self.wanted.topic.as_str();
-        let latched = self.open.as_ref().and_then(|open| open.latched.as_ref()).map(|reader| &reader.subscription);
-        for subscription in self.subscriptions().into_iter().flatten() {
+        let latched = self.open.as_ref().and_then(|open| open.latched.as_ref());
+        for subscription in self.subscriptions() {
             // That volatile publishers do not suit it is meant, and what it loses, numbers tell.
-            let is_latched = latched.is_some_and(|latched| std::ptr::eq(latched, subscription));
+            let is_latched = latched.is_some_and(|latched| {
+                std::ptr::eq(&latched.subscription, subscription) || self.earlier.asks_for(latched.qos, subscription)
+            });
             match subscription.newly_lost() {
                 // Numbered messages tell by themselves, and also of what was overwritten here before it could be taken.
                 Ok(0) => {}

@@ -23,14 +23,14 @@ pub(super) struct Ready {
     pub(super) graph: bool,
     /// Somebody triggered the guard condition.
     pub(super) woken: bool,
-    /// Positions, in what was waited for, of subscriptions with messages.
-    pub(super) subscriptions: Vec<usize>,
+    /// Topics with messages, in the order in which they were waited for; one may be there several times.
+    pub(super) topics: Vec<usize>,
 }
 
 impl Ready {
     /// Whether the wait ended before its time and does not say why.
     pub(super) fn is_for_nothing(&self) -> bool {
-        !self.timed_out && !self.graph && !self.woken && self.subscriptions.is_empty()
+        !self.timed_out && !self.graph && !self.woken && self.topics.is_empty()
     }
 }
 
@@ -67,23 +67,23 @@ impl WaitSet {
         }
     }
 
-    /// Waits until a subscription has messages, the graph changes, `wake` is triggered, or `timeout` has passed;
+    /// Waits until a subscription, each with the index of its topic, has messages, the graph changes, `wake` is triggered, or `timeout` has passed;
     /// fills in `ready`.
     pub(super) fn wait<'a>(
         &mut self,
         node: &Node,
         wake: &GuardCondition,
-        subscriptions: impl Iterator<Item = Option<&'a Subscription>> + Clone,
+        subscriptions: impl Iterator<Item = (usize, &'a Subscription)> + Clone,
         timeout: Duration,
         ready: &mut Ready,
     ) -> Result<(), RosError> {
         (ready.timed_out, ready.graph, ready.woken) = (false, false, false);
-        ready.subscriptions.clear();
+        ready.topics.clear();
         let doing = "Filling the wait set";
         // SAFETY: everything that is added is borrowed for the whole call, and the set is cleared before the next
         // one; rcl writes NULL over what is not ready, in the order in which it was added.
         unsafe {
-            let room = subscriptions.clone().flatten().count();
+            let room = subscriptions.clone().count();
             if self.room != room {
                 check(doing, rcl_wait_set_resize(&mut self.handle, room, 2, 0, 0, 0, 0))?;
                 self.room = room;
@@ -94,14 +94,9 @@ impl WaitSet {
             check(doing, rcl_wait_set_add_guard_condition(&mut self.handle, graph, &mut graph_index))?;
             check(doing, rcl_wait_set_add_guard_condition(&mut self.handle, wake.as_ptr(), &mut wake_index))?;
             let mut waited_for = Vec::with_capacity(self.room);
-            for (index, subscription) in subscriptions.enumerate() {
-                if let Some(subscription) = subscription {
-                    check(
-                        doing,
-                        rcl_wait_set_add_subscription(&mut self.handle, subscription.as_ptr(), ptr::null_mut()),
-                    )?;
-                    waited_for.push(index);
-                }
+            for (topic, subscription) in subscriptions {
+                check(doing, rcl_wait_set_add_subscription(&mut self.handle, subscription.as_ptr(), ptr::null_mut()))?;
+                waited_for.push(topic);
             }
             let timeout = i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX);
             let code = rcl_wait(&mut self.handle, timeout);
@@ -113,9 +108,9 @@ impl WaitSet {
             check("Waiting for messages", code)?;
             ready.graph = !(*self.handle.guard_conditions.add(graph_index)).is_null();
             ready.woken = !(*self.handle.guard_conditions.add(wake_index)).is_null();
-            for (position, index) in waited_for.into_iter().enumerate() {
+            for (position, topic) in waited_for.into_iter().enumerate() {
                 if !(*self.handle.subscriptions.add(position)).is_null() {
-                    ready.subscriptions.push(index);
+                    ready.topics.push(topic);
                 }
             }
             Ok(())

@@ -11,8 +11,8 @@ use super::{IN_USE, Topic};
 const LAST_TAKE: Duration = Duration::from_secs(1);
 
 impl Topic {
-    /// Ends replaced subscriptions before their time where there are more than are read, the oldest first. Those are read:
-    /// what has arrived there is handed on before.
+    /// Ends replaced subscriptions before their time where there are too many, the oldest first. What has arrived there
+    /// is handed on before.
     pub(super) fn retire_early(&mut self, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
         while self.retiring.len() > IN_USE {
             self.take_last(buffer, receiver);
@@ -36,7 +36,7 @@ impl Topic {
     pub(super) fn close(&mut self) -> Vec<Subscription> {
         let retiring = self.retiring.drain(..).map(|(subscription, _)| subscription);
         let open = self.open.take().into_iter().flat_map(|open| [Some(open.main), open.latched]).flatten();
-        self.before.drain(..).chain(retiring).chain(open.map(|reader| reader.subscription)).collect()
+        self.earlier.clear().into_iter().chain(retiring).chain(open.map(|reader| reader.subscription)).collect()
     }
 
     /// Takes what has arrived before a subscription ends.
@@ -53,7 +53,7 @@ impl Topic {
         buffer: &mut Buffer,
         receiver: &mut dyn Receiver,
     ) {
-        let stays = self.subscriptions().into_iter().flatten().next().is_some();
+        let stays = self.subscriptions().next().is_some();
         if stays && are_messages_numbered() {
             // The others may deliver it yet. If they do not, a gap in the numbers tells.
             return;
