@@ -328,7 +328,7 @@ impl Suspects {
 
     /// The topics that are set aside.
     pub fn set_aside(&self) -> Vec<String> {
-        let is_aside = |account: &Account| account.times_aside > 0;
+        let is_aside = |account: &Account| account.times_aside > 0 && account.standing != Standing::Suspect;
         self.accounts.iter().filter(|(_, account)| is_aside(account)).map(|(topic, _)| topic.clone()).collect()
     }
 

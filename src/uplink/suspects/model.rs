@@ -13,9 +13,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::config::{self, Mqtt, Overflow, Presence, Priority, Qos, Quotas, Reconnect, Version};
+use crate::config::{self, Encoding, Mqtt, Overflow, Presence, Priority, Qos, Quotas, Reconnect, Version};
 use crate::health::DropReason;
-use crate::packing::{Batch, Packing};
+use crate::packing::{Batch, Compression, Packing, When};
 use crate::queue::{Queue, Record};
 use crate::uplink::backoff::Backoff;
 use crate::uplink::client::{Event, Limits, Message, Reason};
@@ -41,6 +41,8 @@ const PHASES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(700)
 struct Topic {
     route: Arc<Route>,
     allowed: bool,
+    /// Whether what is compressed is allowed as well, which goes to a topic of its own.
+    compressed_allowed: bool,
     admitted: Vec<Admitted>,
     /// Numbers in the order of their arrival.
     arrived: Vec<usize>,
@@ -48,6 +50,17 @@ struct Topic {
     closes: u32,
     /// The most of them.
     most_closes: u32,
+}
+
+impl Topic {
+    /// All that it publishes.
+    fn is_allowed(&self) -> bool {
+        self.allowed && (self.compressed_allowed || self.route.mqtt_compressed().is_none())
+    }
+
+    fn is_aside(&self, aside: &[String]) -> bool {
+        aside.iter().any(|topic| *topic == self.route.mqtt || Some(&**topic) == self.route.mqtt_compressed())
+    }
 }
 
 struct Admitted {
@@ -255,7 +268,11 @@ impl World {
         let topics: Vec<_> = (0..random.gen_range(1..6))
             .map(|index| {
                 let batch = Batch { max: 20, linger: Duration::ZERO, max_age: 86_400 * SECOND };
-                let packing = Packing { batch: random.gen_bool(0.3).then_some(batch), ..Packing::default() };
+                let batch = random.gen_bool(0.3).then_some(batch);
+                // Of three records or more.
+                let compression = (batch.is_some() && random.gen_bool(0.5))
+                    .then(|| Compression::new(Encoding::Zstd, When::Over(100), true, &index.to_string()));
+                let packing = Packing { batch, compression, ..Packing::default() };
                 let route = Route {
                     ros: format!("/{index}"),
                     mqtt: index.to_string(),
@@ -268,6 +285,7 @@ impl World {
                 Topic {
                     route: Arc::new(route),
                     allowed: random.gen_bool(allowed),
+                    compressed_allowed: random.gen_bool(allowed),
                     admitted: Vec::new(),
                     arrived: Vec::new(),
                     closes: 0,
@@ -342,7 +360,7 @@ impl World {
             let (number, poisoned) = (self.topics[index].admitted.len(), phase == 0 && self.random.gen_bool(0.01));
             let topic = &mut self.topics[index];
             topic.admitted.push(Admitted { at: now, poisoned, arrived: false });
-            let (payload, received_ns) = (Bytes::from(number.to_string()), (now - self.start).as_nanos() as i64);
+            let (payload, received_ns) = (Bytes::from(format!("{number:40}")), (now - self.start).as_nanos() as i64);
             let expires = now + 86_400 * SECOND;
             topic.route.counters.count_received();
             assert!(self.bridge.queue.admit(Record { route: topic.route.clone(), payload, received_ns, expires }, now));
@@ -357,20 +375,24 @@ impl World {
             if connection.closed {
                 continue;
             }
-            let Ok(index) = topic.parse::<usize>() else {
+            let (mqtt, is_compressed) = topic.strip_suffix("/zstd").map_or((&*topic, false), |mqtt| (mqtt, true));
+            let Ok(index) = mqtt.parse::<usize>() else {
                 // The word that the bridge is there.
                 connection.from_broker.push_back((now + latency, FromBroker::Puback(packet_id.expect("QoS 1"))));
                 continue;
             };
             let topic = &mut self.topics[index];
+            let payload =
+                if is_compressed { zstd::bulk::decompress(&payload, 1 << 20).unwrap().into() } else { payload };
             let numbers: Vec<usize> = match payload.first() {
                 Some(b'[') => serde_json::from_slice(&payload).unwrap(),
                 _ => vec![serde_json::from_slice(&payload).unwrap()],
             };
-            if !topic.allowed || numbers.iter().any(|number| topic.admitted[*number].poisoned) {
+            let is_allowed = topic.allowed && (topic.compressed_allowed || !is_compressed);
+            if !is_allowed || numbers.iter().any(|number| topic.admitted[*number].poisoned) {
                 connection.closed = true;
                 connection.from_broker.push_back((now + latency, FromBroker::Close));
-                if !topic.allowed && !aside.contains(&topic.route.mqtt) {
+                if !is_allowed && !topic.is_aside(&aside) {
                     topic.closes += 1;
                     topic.most_closes = topic.most_closes.max(topic.closes);
                 }
@@ -384,7 +406,7 @@ impl World {
             }
         }
         for topic in &mut self.topics {
-            if aside.contains(&topic.route.mqtt) {
+            if topic.is_aside(&aside) {
                 topic.closes = 0;
             }
         }
@@ -428,10 +450,12 @@ impl World {
                 0 => {
                     let index = self.random.gen_range(0..self.topics.len());
                     let allowed = self.random.gen_bool(0.6);
-                    self.topics[index].allowed = allowed;
+                    let compressed_allowed = self.random.gen_bool(0.6);
+                    let topic = &mut self.topics[index];
+                    (topic.allowed, topic.compressed_allowed) = (allowed, compressed_allowed);
                 }
                 1 => {}
-                _ => self.topics.iter_mut().for_each(|topic| topic.allowed = true),
+                _ => self.topics.iter_mut().for_each(|topic| (topic.allowed, topic.compressed_allowed) = (true, true)),
             }
         }
     }
@@ -444,7 +468,7 @@ impl World {
             return Ok(());
         }
         let aside = self.bridge.rules.suspects.set_aside();
-        for topic in self.topics.iter().filter(|topic| topic.allowed && !aside.contains(&topic.route.mqtt)) {
+        for topic in self.topics.iter().filter(|topic| topic.is_allowed() && !topic.is_aside(&aside)) {
             let is_missing = |record: &Admitted| record.at < then && !record.arrived && !record.poisoned;
             if let Some(number) = topic.admitted.iter().position(is_missing) {
                 let late = self.now - topic.admitted[number].at;
@@ -517,6 +541,7 @@ fn sequence(seed: u64, outcome: &mut Outcome) -> Result<(), String> {
 fn what_stays_back_goes_back_with_what_is_outgrown() {
     let (mut world, route) = (World::new(0), Arc::new(tests::route("0")));
     let now = world.now;
+    world.bridge.mqtt.presence = None;
     world.bridge.connect(now);
     for (received_ns, bytes) in [(1, 10), (2, 1000)] {
         let (payload, expires) = (Bytes::from(vec![b'1'; bytes]), now + 3600 * SECOND);

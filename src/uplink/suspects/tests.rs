@@ -390,6 +390,7 @@ fn what_goes_to_the_other_topic_decides_nothing() {
     search.acknowledged("odom", 4);
     assert_eq!(search.suspects.acknowledged_beside(&odom, "odom", search.now), None);
     assert!(!search.suspects.is_trial_of(&odom) && !search.suspects.goes_singly(&odom), "the next there is the trial");
+    assert!(search.suspects.set_aside().is_empty());
     assert_eq!(search.closed(&[record("odom/gzip", 5)]), aside("odom/gzip", 2 * ASIDE.0));
 }
 
