@@ -294,11 +294,14 @@ impl<R: Receiver> Reception<R> {
 
     /// Joins ROS with the addresses of today. Nothing is given up for it.
     fn rejoin(&mut self, changed: &Changed, now: Instant) {
-        if let Err(error) = fast_dds::read_addresses(self.joined.node()) {
+        // By a participant that ends at once: it announces the new addresses, and nodes that know one of those before at
+        // others would lose it when the new ones go.
+        let read = self.joined.node().again().map(|spare| fast_dds::read_addresses(&spare));
+        if let Ok(Err(error)) = read {
             tracing::warn!(
                 "The robot's addresses have changed ({changed}). Nodes that start from now on may not be received: {error}."
             );
-        } else if let Err(error) = self.try_rejoin(now) {
+        } else if let Err(error) = read.and_then(|_| self.try_rejoin(now)) {
             tracing::error!(
                 "The robot's addresses have changed ({changed}), but ROS can't be joined anew: {error}. Nodes that start \
                  from now on may not be received until it can."
