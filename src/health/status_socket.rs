@@ -105,7 +105,7 @@ impl StatusSocket {
         Ok(StatusSocket { listener, path, identity })
     }
 
-    /// Answers whoever connects, as long as the socket is where it was, which is seen at each tick of `look`.
+    /// Serves whoever connects, as long as the socket is where it was, which is seen at each tick of `look`.
     async fn serve(&self, reporter: &Arc<Reporter>, look: &mut Interval) {
         let mut clients = Clients::default();
         loop {

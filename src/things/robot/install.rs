@@ -103,7 +103,7 @@ fn is_edited(config: &str) -> bool {
 }
 
 /// Keeps a copy of the file at `path` beside it, as `.before` and for nobody else than before, if it is worth that.
-/// Answers whether it is.
+/// Returns whether it is.
 fn keep(path: &Path, worth: impl FnOnce(&str) -> bool) -> Result<bool, Stop> {
     let before = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
