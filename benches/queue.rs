@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use iot_bridge::config::{self, Overflow, Priority, Qos};
-use iot_bridge::health::TopicCounters;
 use iot_bridge::queue::{Queue, Record, Route};
+use iot_bridge::tally::TopicCounters;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -16,9 +16,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::health::{self, ConfigurationState, Heartbeat, Refusal, Reporter, Watched, metrics, status_socket, systemd};
+use crate::health::{self, ConfigurationState, Refusal, Reporter, Watched, metrics, status_socket, systemd};
 use crate::queue::{KeeperThread, Queue};
 use crate::ros::{self, Node, RosThread};
+use crate::tally::Heartbeat;
 use crate::uplink::{Uplink, UplinkState};
 
 pub use reception::{Reception, open, wanted};

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config;
+use crate::terminal::ConfigArgs;
 
 /// Forwards ROS 2 telemetry to AWS IoT Core over mutual TLS.
 #[derive(Debug, Parser)]
@@ -139,15 +140,6 @@ pub struct QueueArgs {
     /// Directory of the queue, without a look at the configuration [default: queue.directory of the configuration]
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     pub directory: Option<PathBuf>,
-}
-
-/// Where the configuration is.
-#[derive(Debug, Args)]
-pub struct ConfigArgs {
-    /// Configuration file, TOML or JSON; the AWS sample's iot_config.json works as it is
-    /// [default: /etc/iot-bridge/config.toml, else /etc/iot-bridge/config.json]
-    #[arg(long, value_name = "PATH")]
-    pub config: Option<PathBuf>,
 }
 
 /// The fastest that a timer of a general purpose system is good for, and a message in a quarter of an hour.

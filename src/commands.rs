@@ -8,7 +8,6 @@ mod queue;
 mod run;
 pub mod status;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,9 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::{Cli, Command};
 use crate::config::Problems;
 use crate::ros;
-
-/// EX_CONFIG of sysexits(3): the unit does not restart on it.
-pub const EXIT_CONFIG: u8 = 78;
+use crate::terminal::{EXIT_CONFIG, print};
 
 /// Carries out `cli`.
 pub fn execute(cli: Cli) -> ExitCode {
@@ -43,14 +40,6 @@ fn completions(shell: clap_complete::Shell) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "iot-bridge", &mut script);
     print(&script)
-}
-
-/// Writes `text` to standard output. A reader that does not want all of it is no error.
-pub(crate) fn print(text: &[u8]) -> ExitCode {
-    match std::io::stdout().write_all(text) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error),
-        _ => ExitCode::SUCCESS,
-    }
 }
 
 /// Prints what is wrong with the configuration and answers the exit status for it.

@@ -27,11 +27,13 @@
 
 mod build;
 mod credentials;
+mod credentials_directory;
 mod document;
 mod endpoint;
 mod environment;
 mod keys;
 mod kind;
+mod limits;
 mod load;
 mod mqtt_topic;
 mod origins;
@@ -50,10 +52,12 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use credentials::{CREDENTIALS_DIRECTORY, CredentialFiles, Secret};
+pub use credentials::{CredentialFiles, Secret};
+pub use credentials_directory::CREDENTIALS_DIRECTORY;
 pub use keys::check_thing;
-pub use load::{DEFAULT_DIRECTORY, Loaded, default_topic, is_there, load, load_directory, load_file};
-pub use mqtt_topic::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, TopicFault, check_publish_topic};
+pub use limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, PAYLOAD_LIMIT};
+pub use load::{DEFAULT_DIRECTORY, LoadError, Loaded, default_topic, is_there, load, load_directory, load_file};
+pub use mqtt_topic::{TopicFault, check_publish_topic};
 pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;

@@ -1,4 +1,4 @@
-//! Health: what each stage counts, whether it makes progress, and how systemd, people and their programs hear of it.
+//! Health: how systemd, people and their programs hear of what the stages count and whether they make progress.
 //!
 //! ```text
 //!  counters of each topic ─┐
@@ -9,14 +9,9 @@
 
 mod clients;
 mod configuration;
-mod counters;
 pub mod diagnostics;
-mod latency;
 pub mod logging;
-mod meter;
 pub mod metrics;
-mod progress;
-mod repeat;
 pub mod report;
 mod reporter;
 mod status_line;
@@ -27,10 +22,6 @@ mod topics;
 mod watch;
 
 pub use configuration::{ConfigurationState, Refusal};
-pub use counters::{DropReason, TopicCounters};
-pub use meter::Meter;
-pub use progress::Heartbeat;
-pub use repeat::{ONCE_A_MINUTE, Repeat};
 pub use report::Report;
 pub use reporter::Reporter;
 pub use status_line::status_line;

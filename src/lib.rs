@@ -17,6 +17,7 @@ pub mod cli;
 pub mod codec;
 pub mod commands;
 pub mod config;
+pub mod files;
 pub mod health;
 pub mod packing;
 pub mod pem;
@@ -25,6 +26,8 @@ pub mod queue;
 #[allow(unsafe_code, reason = "rcl is C")]
 pub mod ros;
 pub mod shaping;
+pub mod tally;
+pub mod terminal;
 #[cfg(feature = "things")]
 pub mod things;
 pub mod uplink;

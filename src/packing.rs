@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::config::PAYLOAD_LIMIT;
 use crate::config::{self, Encoding};
-use crate::shaping::PAYLOAD_LIMIT;
 
 /// Most bytes of a payload that is compressed, before that: a bound of the time that it takes, and of memory.
 pub const COMPRESSIBLE_LIMIT: usize = 1 << 20;

@@ -60,9 +60,9 @@ pub use routes::Routes;
 pub use store::{Lease, LeaseId};
 
 use crate::config::{self, Priority};
-use crate::health::{DropReason, TopicCounters};
+use crate::files::{Files, OsFiles};
+use crate::tally::{DropReason, TopicCounters};
 use disk::clock::Clock;
-use disk::files::{Files, OsFiles};
 use disk::format::StoredRoute;
 use disk::log::Options;
 use disk::survey::Watch;

@@ -10,7 +10,3 @@ mod shaper;
 
 pub use scratch::Scratch;
 pub use shaper::{Refused, Shaper, Unshapable};
-
-/// Most bytes of a payload: AWS IoT Core closes the connection on a longer publish ("AWS IoT Core endpoints and
-/// quotas", message broker limits: payload 128 KB).
-pub const PAYLOAD_LIMIT: usize = 131_072;

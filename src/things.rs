@@ -42,7 +42,7 @@ use clap::CommandFactory;
 
 use self::cli::{Cli, Command};
 use self::stop::Stop;
-use crate::commands::print;
+use crate::terminal::print;
 
 /// Carries out `cli`.
 pub fn execute(cli: Cli) -> ExitCode {

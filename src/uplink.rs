@@ -65,8 +65,8 @@ pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
 use crate::config::{Aws, Mqtt, check_publish_topic, fill_thing};
-use crate::health::{Heartbeat, Meter};
 use crate::queue::Queue;
+use crate::tally::{Heartbeat, Meter};
 use backoff::{Backoff, InvalidBackoff};
 use claim::{Claim, Settled};
 use client::{Failure, Limits, Reason};

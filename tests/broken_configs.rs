@@ -172,7 +172,7 @@ fn directory() -> PathBuf {
 }
 
 fn load(path: &Path) -> Result<Loaded, Problems> {
-    load_file(path, [])
+    Ok(load_file(path, [])?)
 }
 
 /// Each broken file is refused with all of its problems and no others, each with its key and in plain words.

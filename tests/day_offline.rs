@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iot_bridge::config::{Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability};
-use iot_bridge::health::DropReason;
 use iot_bridge::queue::disk::survey::go_on;
 use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge::tally::DropReason;
 
 const MIB: u64 = 1 << 20;
 

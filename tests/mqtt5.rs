@@ -16,9 +16,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use iot_bridge::config::{Encoding, Presence, Qos, Version};
-use iot_bridge::health::DropReason;
 use iot_bridge::packing::{Compression, Content, Packing, When};
 use iot_bridge::queue::{Record, Route};
+use iot_bridge::tally::DropReason;
 use iot_bridge::uplink::FaultKind;
 use support::aws_broker::{AckFaults, AwsBroker, Limits, Verdict};
 use support::link::Link;

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use iot_bridge::config::{self, Overflow, Priority, Qos, QueueDurability};
-use iot_bridge::health::TopicCounters;
 use iot_bridge::queue::disk::survey::go_on;
 use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge::tally::TopicCounters;
 use serde_json::Value;
 use support::program::command;
 use tempfile::TempDir;

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use iot_bridge::config::{Encoding, Qos, Reconnect};
-use iot_bridge::health::DropReason;
 use iot_bridge::packing::{Compression, Packing, When};
 use iot_bridge::queue::{Record, Route};
+use iot_bridge::tally::DropReason;
 use support::aws_broker::{AwsBroker, Limits};
 use support::scene::{Scene, admit, batches, numbers_in, packed, route};
 use tokio::time::timeout;

@@ -6,9 +6,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use iot_bridge::config::{self, Overflow, Priority, Qos, QueueDurability};
-use iot_bridge::health::TopicCounters;
 use iot_bridge::queue::disk::survey::go_on;
 use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge::tally::TopicCounters;
 use tempfile::TempDir;
 
 pub use iot_bridge::config::QueueDurability as Durability;

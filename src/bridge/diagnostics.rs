@@ -7,9 +7,10 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::health::Reporter;
 use crate::health::diagnostics::{PERIOD, TOPIC, TYPE, serialize};
-use crate::health::{ONCE_A_MINUTE, Repeat, Reporter};
 use crate::ros::{NoPublisher, Node, Publisher, RosError};
+use crate::tally::{ONCE_A_MINUTE, Repeat};
 
 /// Publishes how the bridge is, once a second, until it is dropped. Where ROS has no `diagnostic_msgs` that is said,
 /// and there are no diagnostics.

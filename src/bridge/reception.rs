@@ -8,12 +8,14 @@ use bytes::Bytes;
 
 use super::fit::Fit;
 use crate::codec::Schema;
+use crate::config::PAYLOAD_LIMIT;
 use crate::config::{self, Settings};
-use crate::health::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, TopicHealth};
+use crate::health::TopicHealth;
 use crate::packing::{COMPRESSIBLE_LIMIT, Packing};
 use crate::queue::{Queue, Record, Route, Routes};
 use crate::ros::{Receiver, Sample, Silence, TopicState, Wanted};
-use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
+use crate::shaping::{Scratch, Shaper};
+use crate::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat};
 
 /// What the bridge does with what the ROS thread receives.
 pub struct Reception {

@@ -74,7 +74,7 @@ struct Found {
 pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
     let loaded = config::load(config, std::env::vars_os());
     let (mut problems, files) = match &loaded {
-        Err(problems) => (problems.iter().cloned().collect(), problems.credentials.as_deref()),
+        Err(error) => (error.problems.iter().cloned().collect(), error.credentials.as_deref()),
         Ok(loaded) => (Vec::new(), Some(&loaded.credentials)),
     };
     let found = files.map(|files| inspect(files, &mut problems));

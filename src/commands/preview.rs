@@ -16,13 +16,14 @@ use tokio::time::sleep;
 use super::{asked_to_stop, fail, refuse};
 use crate::bridge;
 use crate::codec::Schema;
+use crate::config::PAYLOAD_LIMIT;
 use crate::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
-use crate::health::DropReason;
 use crate::packing::{Compression, Packing};
 use crate::provisioning;
 use crate::queue::sequence_by_clock;
 use crate::ros::{self, Node, Receiver, Sample, Silence, TopicState, another_definition};
-use crate::shaping::{PAYLOAD_LIMIT, Scratch, Shaper};
+use crate::shaping::{Scratch, Shaper};
+use crate::tally::DropReason;
 
 /// After this long without a message somebody should hear why.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -19,7 +19,7 @@ use self::bar::Bar;
 use super::{fail, refuse};
 use crate::cli::{QueueArgs, QueueCommand};
 use crate::config::{self, Problems};
-use crate::queue::disk::files::OsFiles;
+use crate::files::OsFiles;
 use crate::queue::disk::survey::{Survey, survey};
 
 pub fn execute(command: QueueCommand) -> ExitCode {

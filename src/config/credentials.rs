@@ -1,26 +1,14 @@
 //! Where the configuration names the files of certificate, key and authorities, and where it holds secrets itself, for
 //! whoever looks into them.
-//!
-//! systemd hands secrets to a service as files in a directory that nobody else sees (`LoadCredential=`), whose place is
-//! known in the service only: a path may begin with [`CREDENTIALS_DIRECTORY`].
 
 use std::path::{Path, PathBuf};
 
 use super::build::aws;
+use super::credentials_directory::expand;
 use super::problem::{Problem, key_part};
 use super::proxy::Proxy;
 use super::settings::Aws;
 use super::walk::{Report, Section};
-
-/// Stands at the start of a path for systemd's directory of credentials, if the environment names one.
-pub const CREDENTIALS_DIRECTORY: &str = "${CREDENTIALS_DIRECTORY}";
-
-/// Puts `directory` in the place of [`CREDENTIALS_DIRECTORY`], if `path` begins with that.
-pub(super) fn expand(path: &mut PathBuf, directory: &Path) {
-    if let Ok(name) = path.strip_prefix(CREDENTIALS_DIRECTORY) {
-        *path = directory.join(name);
-    }
-}
 
 const PROXY_URL: &str = "mqtt.proxy.url";
 const PROXY_FILE: &str = "mqtt.proxy.url_file";

@@ -2,7 +2,7 @@
 
 use rustls_pki_types::ServerName;
 
-use super::keys::check_text;
+use super::kind::check_text;
 
 /// Tells an account's endpoint, and nothing else.
 const COMMAND: &str = "aws iot describe-endpoint --endpoint-type iot:Data-ATS --query endpointAddress --output text";

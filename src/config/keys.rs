@@ -5,35 +5,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::credentials::CREDENTIALS_DIRECTORY;
+use super::credentials_directory::CREDENTIALS_DIRECTORY;
 use super::endpoint::check_endpoint;
-use super::kind::Kind;
+use super::kind::{Key, Kind, Presence, check_text};
+use super::limits::PAYLOAD_LIMIT;
 use super::problem::is_key_material;
 use super::proxy::Proxy;
 use super::ros_names;
-
-/// A key of a table.
-#[derive(Clone, Copy)]
-pub(super) struct Key {
-    pub name: &'static str,
-    pub kind: Kind,
-    pub presence: Presence,
-    /// Added to what is allowed when the value is refused.
-    pub note: Option<&'static str>,
-}
-
-/// What holds when a key is absent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// That is a problem. For a table: its keys are looked at as if it were empty.
-    Required,
-    /// That is a problem, unless the same table has the key of this name.
-    RequiredWithout(&'static str),
-    /// This value, as it would stand in the environment.
-    Default(&'static str),
-    /// Nothing.
-    Optional,
-}
 
 const fn key(name: &'static str, kind: Kind) -> Key {
     Key { name, kind, presence: Presence::Optional, note: None }
@@ -249,17 +227,10 @@ pub(super) fn is_secret(key: &str) -> bool {
     matches!(key, "mqtt.proxy.url" | "mqtt.proxy.url_file") || key.starts_with("aws.provisioning.parameters.")
 }
 
-pub(super) fn check_text(text: &str) -> Result<(), String> {
-    if text.trim().is_empty() { Err("it can't be empty".into()) } else { Ok(()) }
-}
-
-/// Longest payload of a publish, in bytes ("AWS IoT Core message broker and protocol limits and quotas").
-const LONGEST_MESSAGE: usize = 131_072;
-
 fn check_message(text: &str) -> Result<(), String> {
     match text.len() {
-        0..=LONGEST_MESSAGE => Ok(()),
-        length => Err(format!("it has {length} bytes; AWS IoT Core takes payloads of at most {LONGEST_MESSAGE} bytes")),
+        0..=PAYLOAD_LIMIT => Ok(()),
+        length => Err(format!("it has {length} bytes; AWS IoT Core takes payloads of at most {PAYLOAD_LIMIT} bytes")),
     }
 }
 

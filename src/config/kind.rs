@@ -5,9 +5,31 @@ use std::time::Duration;
 
 use figment::value::Value;
 
-use super::keys::Key;
 use super::problem::quote;
 use super::units::{UnitError, format_duration, format_size, parse_duration, parse_rate, parse_size};
+
+/// A key of a table.
+#[derive(Clone, Copy)]
+pub(super) struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub presence: Presence,
+    /// Added to what is allowed when the value is refused.
+    pub note: Option<&'static str>,
+}
+
+/// What holds when a key is absent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// That is a problem. For a table: its keys are looked at as if it were empty.
+    Required,
+    /// That is a problem, unless the same table has the key of this name.
+    RequiredWithout(&'static str),
+    /// This value, as it would stand in the environment.
+    Default(&'static str),
+    /// Nothing.
+    Optional,
+}
 
 /// What may stand behind a key.
 #[derive(Clone, Copy)]
@@ -175,6 +197,11 @@ pub(super) fn describe(value: &Value) -> String {
         },
         other => shape(other).to_owned(),
     }
+}
+
+/// Whether `text` is more than blanks. The error says in words what is wrong.
+pub(super) fn check_text(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() { Err("it can't be empty".into()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -35,6 +35,28 @@ pub struct Loaded {
     pub is_sample: bool,
 }
 
+/// Why there is no configuration.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{problems}")]
+pub struct LoadError {
+    /// Everything that is wrong.
+    pub problems: Problems,
+    /// The files that `[aws]` names, if that much could be understood.
+    pub credentials: Option<Box<CredentialFiles>>,
+}
+
+impl From<Problems> for LoadError {
+    fn from(problems: Problems) -> LoadError {
+        LoadError { problems, credentials: None }
+    }
+}
+
+impl From<LoadError> for Problems {
+    fn from(error: LoadError) -> Problems {
+        error.problems
+    }
+}
+
 /// Loads the configuration from `path`, or from [`DEFAULT_DIRECTORY`].
 ///
 /// `environment` is [`std::env::vars_os`]; CREDENTIALS_DIRECTORY in it is where paths that begin with
@@ -48,7 +70,7 @@ pub struct Loaded {
 pub fn load(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Loaded, Problems> {
+) -> Result<Loaded, LoadError> {
     let environment: Vec<_> = environment.into_iter().collect();
     let of_ros = ros_environment::problems(&environment);
     let loaded = match path {
@@ -59,13 +81,13 @@ pub fn load(
 }
 
 /// What was loaded, unless there are `more` problems.
-fn with_problems(loaded: Result<Loaded, Problems>, more: Vec<Problem>) -> Result<Loaded, Problems> {
+fn with_problems(loaded: Result<Loaded, LoadError>, more: Vec<Problem>) -> Result<Loaded, LoadError> {
     match loaded {
         Ok(loaded) if more.is_empty() => Ok(loaded),
-        Ok(loaded) => Err(Problems { credentials: Some(Box::new(loaded.credentials)), ..Problems::new(more) }),
-        Err(mut problems) => {
-            problems.found.extend(more);
-            Err(problems)
+        Ok(loaded) => Err(LoadError { problems: Problems::new(more), credentials: Some(Box::new(loaded.credentials)) }),
+        Err(mut error) => {
+            error.problems.found.extend(more);
+            Err(error)
         }
     }
 }
@@ -78,7 +100,7 @@ fn with_problems(loaded: Result<Loaded, Problems>, more: Vec<Problem>) -> Result
 pub fn load_directory(
     directory: &Path,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Loaded, Problems> {
+) -> Result<Loaded, LoadError> {
     if let Some(main) = main_file(directory) {
         return load_file(&main, environment);
     }
@@ -96,7 +118,8 @@ pub fn load_directory(
             json.display(),
             directory.join("conf.d/robot.toml").display()
         ),
-    }]))
+    }])
+    .into())
 }
 
 /// Whether [`load_directory`] has a file to read.
@@ -124,15 +147,18 @@ fn main_file(directory: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_file(path: &Path, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Problems> {
+pub fn load_file(
+    path: &Path,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, LoadError> {
     with_credentials(environment, |environment| load_sources(path, true, environment))
 }
 
 /// What `load` makes of `environment`, with systemd's directory of credentials in the place of its name.
 fn with_credentials(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-    load: impl FnOnce(Vec<(OsString, OsString)>) -> Result<Loaded, Problems>,
-) -> Result<Loaded, Problems> {
+    load: impl FnOnce(Vec<(OsString, OsString)>) -> Result<Loaded, LoadError>,
+) -> Result<Loaded, LoadError> {
     let environment: Vec<_> = environment.into_iter().collect();
     let credentials = environment.iter().find(|(name, _)| name == "CREDENTIALS_DIRECTORY");
     let credentials = credentials.map(|(_, directory)| PathBuf::from(directory));
@@ -143,7 +169,7 @@ fn with_credentials(
                 loaded.settings.find_credentials(&directory);
                 loaded.credentials.find_credentials(&directory);
             }
-            Err(Problems { credentials: Some(credentials), .. }) => credentials.find_credentials(&directory),
+            Err(LoadError { credentials: Some(credentials), .. }) => credentials.find_credentials(&directory),
             Err(_) => {}
         }
     }
@@ -151,7 +177,7 @@ fn with_credentials(
 }
 
 /// `has_main`: whether there is a file at `path`, or only `conf.d` beside it.
-fn load_sources(path: &Path, has_main: bool, environment: Vec<(OsString, OsString)>) -> Result<Loaded, Problems> {
+fn load_sources(path: &Path, has_main: bool, environment: Vec<(OsString, OsString)>) -> Result<Loaded, LoadError> {
     let (variables, mut problems) = environment::read(environment);
     let main = has_main.then(|| Document::read(path));
     let is_sample = main.iter().flatten().any(|main: &Document| main.is_json && sample::is_sample(&main.values));
@@ -170,7 +196,7 @@ fn load_sources(path: &Path, has_main: bool, environment: Vec<(OsString, OsStrin
         }
     }
     if !problems.is_empty() {
-        return Err(Problems::new(problems));
+        return Err(Problems::new(problems).into());
     }
     with_problems(merge(documents, variables, is_sample), unread)
 }
@@ -210,7 +236,11 @@ fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, Problem> {
 }
 
 /// Lays the sources one over the other and judges the result.
-fn merge(documents: Vec<Document>, variables: Vec<environment::Variable>, is_sample: bool) -> Result<Loaded, Problems> {
+fn merge(
+    documents: Vec<Document>,
+    variables: Vec<environment::Variable>,
+    is_sample: bool,
+) -> Result<Loaded, LoadError> {
     let mut problems = Vec::new();
     let mut origins: Option<Origins> = None;
     for mut document in documents {
@@ -227,7 +257,7 @@ fn merge(documents: Vec<Document>, variables: Vec<environment::Variable>, is_sam
         }
     }
     // There is always one.
-    let Some(mut origins) = origins else { return Err(Problems::new(problems)) };
+    let Some(mut origins) = origins else { return Err(Problems::new(problems).into()) };
     for variable in variables {
         origins.add(Origin::variable(&variable.name, variable.text), variable.values);
     }
@@ -247,7 +277,7 @@ fn merge(documents: Vec<Document>, variables: Vec<environment::Variable>, is_sam
                 let found = "a fault of iot-bridge itself".to_owned();
                 report.add(Tag::Default, "", found, "its keys and its settings disagree; please report this".into());
             }
-            Err(Problems { credentials: credentials.map(Box::new), ..report.finish() })
+            Err(LoadError { problems: report.finish(), credentials: credentials.map(Box::new) })
         }
     }
 }

@@ -4,10 +4,7 @@
 //! Numbers and reserved topics: "AWS IoT Core message broker and protocol limits and quotas" and "Reserved topics" in
 //! its developer guide.
 
-/// Longest topic, in bytes of UTF-8; the Basic Ingest prefix is not counted.
-pub const MAX_TOPIC_BYTES: usize = 256;
-/// Most slashes in a topic; those of the Basic Ingest prefix are not counted.
-pub const MAX_TOPIC_SLASHES: usize = 7;
+use super::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
 
 /// Prefix of Basic Ingest, which hands a message to one rule without the message broker.
 const BASIC_INGEST: &str = "$aws/rules/";

@@ -5,8 +5,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::credentials::CredentialFiles;
-
 /// One fault in the configuration.
 ///
 /// As JSON: `{"source":"/etc/iot-bridge/config.toml","line":14,"key":"topics[2].rate","found":"\"banana\"",
@@ -47,14 +45,11 @@ impl fmt::Display for Problem {
 #[serde(transparent)]
 pub struct Problems {
     pub(super) found: Vec<Problem>,
-    /// The files that `[aws]` names, if that much could be understood.
-    #[serde(skip)]
-    pub credentials: Option<Box<CredentialFiles>>,
 }
 
 impl Problems {
     pub(super) fn new(problems: Vec<Problem>) -> Self {
-        Problems { found: problems, credentials: None }
+        Problems { found: problems }
     }
 
     /// The problems, in the order of the files and their lines.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::credentials::expand;
+use super::credentials_directory::expand;
 use super::mqtt_topic::{TopicFault, check_publish_topic};
 use super::proxy::ProxySource;
 use super::template::fill_type;

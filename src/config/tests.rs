@@ -48,11 +48,11 @@ impl Place {
     }
 
     fn load(&self) -> Result<Loaded, Problems> {
-        load_directory(self.directory.path(), self.environment.clone())
+        Ok(load_directory(self.directory.path(), self.environment.clone())?)
     }
 
     fn load_file(&self, name: &str) -> Result<Loaded, Problems> {
-        load_file(&self.path(name), self.environment.clone())
+        Ok(load_file(&self.path(name), self.environment.clone())?)
     }
 
     fn settings(&self) -> Settings {
@@ -510,7 +510,7 @@ fn default_of(path: &str) -> Option<&'static str> {
         let key = keys.iter().find(|key| key.name == name).expect("a path of a key");
         match (key.kind, key.presence) {
             (super::kind::Kind::Table(inner) | super::kind::Kind::Tables(inner), _) => keys = inner,
-            (_, super::keys::Presence::Default(text)) => default = Some(text),
+            (_, super::kind::Presence::Default(text)) => default = Some(text),
             _ => {}
         }
     }

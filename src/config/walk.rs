@@ -7,8 +7,8 @@ use std::time::Duration;
 use figment::value::{Dict, Tag, Value};
 
 use super::environment::{self, parse, variable_name};
-use super::keys::{self, Key, Presence};
-use super::kind::{Checked, Kind, describe, shape};
+use super::keys;
+use super::kind::{Checked, Key, Kind, Presence, describe, shape};
 use super::origins::Origins;
 use super::planned;
 use super::problem::{Problem, Problems, key_part};

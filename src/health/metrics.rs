@@ -15,8 +15,9 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
+use super::Reporter;
 use super::report::{Configuration, Place, Report, State, Topic};
-use super::{DropReason, Reporter};
+use crate::tally::DropReason;
 use families::Families;
 
 pub use server::serve;

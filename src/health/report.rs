@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::latency::LatencyFigures;
+use crate::tally::{LatencyFigures, sum};
 
 /// The bridge at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -285,9 +285,4 @@ pub enum State {
     Removed,
     /// Not forwarded, for a reason that a person has to read.
     Trouble { trouble: String },
-}
-
-/// All of `figures` together. A report comes over a socket and may hold any numbers.
-pub fn sum(figures: impl IntoIterator<Item = u64>) -> u64 {
-    figures.into_iter().fold(0, u64::saturating_add)
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::report::{Connection, Disk, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
-use super::{ConfigurationState, DropReason, Meter, TopicHealth, Topics};
+use super::{ConfigurationState, TopicHealth, Topics};
 use crate::config::{Aws, Priority, UNNAMED, fill_thing};
 use crate::queue;
 use crate::ros::TopicState;
+use crate::tally::{DropReason, Meter};
 use crate::uplink::{self, UplinkState};
 
 /// Everything that a report is made of.

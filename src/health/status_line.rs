@@ -184,7 +184,7 @@ mod tests {
         };
         topics[0].set_silence(Some(Silence::Unpublished { nearest: Some("/odom".into()) }));
         topics[2].counters.count_received();
-        topics[2].counters.count_dropped(crate::health::DropReason::TooLarge);
+        topics[2].counters.count_dropped(crate::tally::DropReason::TooLarge);
         let said = line(&topics);
         assert!(
             said.ends_with("/camera: every message is too large. Nobody publishes /odomm; there is /odom."),

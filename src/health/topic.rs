@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{DropReason, TopicCounters};
 use crate::ros::{Silence, TopicState};
+use crate::tally::{DropReason, TopicCounters};
 
 /// What health knows of one configured topic; shared between the ROS thread, the queue and whoever reports.
 #[derive(Debug)]

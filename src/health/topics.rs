@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{TopicCounters, TopicHealth};
+use super::TopicHealth;
+use crate::tally::TopicCounters;
 
 /// Everybody who reports asks for the topics of the moment.
 #[derive(Debug, Default)]

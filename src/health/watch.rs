@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{ConfigurationState, Heartbeat, Topics, status_line, systemd};
+use super::{ConfigurationState, Topics, status_line, systemd};
 use crate::queue::Queue;
+use crate::tally::Heartbeat;
 use crate::uplink::UplinkState;
 
 /// How often the watch looks, where the watchdog does not ask for more.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 
 use crate::config::Encoding;
-use crate::shaping::PAYLOAD_LIMIT;
+use crate::config::PAYLOAD_LIMIT;
 
 /// Compresses `plain`. `None` if that has more than `limit` bytes, which is found out once they are full.
 pub(super) fn compress(encoding: Encoding, plain: &[u8], limit: usize) -> Option<Bytes> {

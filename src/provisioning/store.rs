@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{Key, KeyProblem};
 use crate::config::Aws;
+use crate::files::{Files, OsFiles};
 use crate::pem;
-use crate::queue::disk::files::{Files, OsFiles};
 
 /// The name of the file that says how far it is.
 const STATE: &str = "provisioning.json";

@@ -13,7 +13,7 @@
 //!
 //! Who does what: [`log`] is all of it, for the keeper. [`scan`] walks through a segment, over damage; [`survey`] looks
 //! at a whole directory when the process starts; [`finding`] says what is wrong with it; [`purge`] empties one that no
-//! process works with; [`clock`] knows when a record expires after a restart; [`files`] is the one way to the file
+//! process works with; [`clock`] knows when a record expires after a restart; [`files`](crate::files) is the one way to the file
 //! system, so that tests inject faults.
 //!
 //! **What is written when.** With `spill` nothing, as long as the link keeps up. While the link is down, and when memory
@@ -56,7 +56,6 @@
 //! is in flight.
 
 pub mod clock;
-pub mod files;
 pub mod finding;
 pub mod format;
 pub mod ledger;

@@ -1,7 +1,7 @@
 //! How much is in the queue.
 
 use crate::config::Priority;
-use crate::health::TopicCounters;
+use crate::tally::TopicCounters;
 
 /// How much is in the queue, by lane.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use super::disk::LANES;
 use super::disk::clock::Clock;
-use super::disk::files::simulated::SimulatedFiles;
 use super::disk::ledger::{self, Entry, Ledger};
 use super::disk::quarantine::QUARANTINE;
 use super::disk::route_table::ROUTES;
@@ -19,6 +18,7 @@ use super::disk::segment::on_disk;
 use super::robot::{Robot, WINDOW, settings};
 use super::{Queue, Route};
 use crate::config::{self, Priority, QueueDurability};
+use crate::files::simulated::SimulatedFiles;
 use edits::{Edited, Recipe};
 use plain::{Found, PlainLane};
 

@@ -15,7 +15,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::disk::LANES;
-use super::disk::files::Files;
 use super::disk::ledger::Entry;
 use super::disk::log::{Log, Options};
 use super::disk::segment::Segment;
@@ -24,7 +23,8 @@ use super::figures::DiskFigures;
 use super::shared::{Shared, Sleep};
 use super::store::{Done, Gone};
 use crate::config::{Overflow, Priority};
-use crate::health::DropReason;
+use crate::files::Files;
+use crate::tally::DropReason;
 
 /// Most bytes that are written at a time.
 const BATCH: u64 = 1 << 20;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Route;
-use crate::health::DropReason;
+use crate::tally::DropReason;
 
 /// Without a loss for this long, losing has ended. It is also the shortest time between two lines about the same
 /// reason.

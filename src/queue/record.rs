@@ -7,8 +7,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::config::{Encoding, Priority, Qos};
-use crate::health::TopicCounters;
 use crate::packing::Packing;
+use crate::tally::TopicCounters;
 
 /// Bytes that a record is counted with beside its payload: its place in a lane (a [`Record`] of 64 bytes, twice,
 /// because a growing `VecDeque` doubles), the shared part of its [`Bytes`] and what an allocator adds to each

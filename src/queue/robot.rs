@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::disk::clock::Clock;
-use super::disk::files::Files;
-use super::disk::files::simulated::SimulatedFiles;
 use super::disk::survey::go_on;
 use super::keeper::Keeper;
 use super::{Lease, Queue, Record, Route};
 use crate::config::{self, Overflow, Priority, Qos, QueueDurability};
-use crate::health::TopicCounters;
+use crate::files::Files;
+use crate::files::simulated::SimulatedFiles;
+use crate::tally::TopicCounters;
 
 pub(super) const WINDOW: usize = 100;
 

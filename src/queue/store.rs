@@ -19,7 +19,7 @@ use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
 use super::record::{Record, Route, TopicKey};
 use crate::config::Overflow;
-use crate::health::DropReason;
+use crate::tally::DropReason;
 #[cfg(any(test, feature = "fuzzing"))]
 use flow::Place;
 use flow::{Flow, Gap};

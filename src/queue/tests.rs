@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{Account, Lease, LeaseId, Queue, RECORD_OVERHEAD, Record, Route, robot};
 use crate::config::{self, Overflow, Priority, Qos};
-use crate::health::{DropReason, TopicCounters};
+use crate::tally::{DropReason, TopicCounters};
 
 mod batches;
 mod clocks;

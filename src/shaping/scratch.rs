@@ -1,7 +1,7 @@
 //! Memory that is used for one message after the other.
 
-use super::PAYLOAD_LIMIT;
 use crate::codec::JsonBuffer;
+use crate::config::PAYLOAD_LIMIT;
 
 /// Where a payload is written before it gets memory of its own size. One is enough for all topics of a thread.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 /// Counts the messages of a topic, without a start at 0 with every process.
 ///
-/// The first number comes from the queue ([`Queue::sequence_start`](crate::queue::Queue::sequence_start)): microseconds
+/// The first number comes from the queue (`Queue::sequence_start`): microseconds
 /// since 1970, or more where the clock was set back. The numbers stay below 2^53 until the year 2255, so that every JSON
 /// reader takes them as they are.
 #[derive(Debug)]

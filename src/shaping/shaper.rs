@@ -10,8 +10,8 @@ use super::envelope::{Envelope, Stamps};
 use super::sequence::Sequence;
 use crate::codec::{self, DecodeError, Decoder, Full, Malformed, Schema, SchemaError};
 use crate::config::{self, STRING_TYPE};
-use crate::health::DropReason;
 use crate::packing::Packing;
+use crate::tally::DropReason;
 
 /// Why a message became no payload.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

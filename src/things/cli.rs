@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::cli::ConfigArgs;
 use crate::config::units::parse_duration;
+use crate::terminal::ConfigArgs;
 
 /// Makes things, keys, certificates and policies in AWS IoT Core for robots, and takes them back.
 #[derive(Debug, Parser)]

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use super::failure::Failure;
 use super::policy::{TooMany, Wild};
-use crate::commands::EXIT_CONFIG;
-use crate::config::Problems;
+use crate::config::{LoadError, Problems};
+use crate::terminal::EXIT_CONFIG;
 
 /// An end with words for a person, and the exit status that goes with it.
 #[derive(Debug)]
@@ -48,6 +48,12 @@ impl fmt::Display for Stop {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Stop {
         Stop::Failed(failure.sentence)
+    }
+}
+
+impl From<LoadError> for Stop {
+    fn from(error: LoadError) -> Stop {
+        error.problems.into()
     }
 }
 

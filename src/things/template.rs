@@ -125,5 +125,5 @@ fn overlay(endpoint: &str, thing: &str, client_id: bool) -> Vec<(OsString, OsStr
 
 /// What `iot-bridge check` would find in the configuration at `path`.
 pub fn verify(path: &Path) -> Result<Settings, Problems> {
-    config::load_file(path, std::iter::empty()).map(|loaded| loaded.settings)
+    Ok(config::load_file(path, std::iter::empty())?.settings)
 }

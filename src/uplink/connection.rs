@@ -19,8 +19,8 @@ use super::suspects::Suspects;
 use super::window::Window;
 use super::{DRAIN_TIMEOUT, Uplink, tend, ticks};
 use crate::config::{Aws, Mqtt};
-use crate::health::Meter;
 use crate::queue::Queue;
+use crate::tally::Meter;
 
 /// Longest wait for DISCONNECT to be sent and for the broker to close the connection upon it.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -13,8 +13,8 @@ use super::presence::Presence;
 use super::suspects::{Close, FORGOTTEN, InFlight, Suspects, Verdict};
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, TopicFault, check_publish_topic, fill_thing};
-use crate::health::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
 use crate::queue::{Queue, Route};
+use crate::tally::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
 
 /// A QoS 0 publish has no PUBACK. If the broker has not closed the connection within this time, it was not over that.
 const QOS_0_DOUBT: Duration = Duration::from_secs(2);

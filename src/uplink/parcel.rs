@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::client::{Limits, Message};
 use super::suspects::{RecordId, Suspects};
+use crate::config::PAYLOAD_LIMIT;
 use crate::config::Qos;
 use crate::packing::Packed;
 use crate::queue::{Lease, LeaseId, Queue, Route};
-use crate::shaping::PAYLOAD_LIMIT;
 
 /// Most bytes of a batch of a topic that is not alone: a fiftieth of a second of the 512 KiB that AWS IoT Core takes in one.
 /// Another topic waits behind two of them, one in hand and one sent. They are two of the steps of 5 KB that are billed: a

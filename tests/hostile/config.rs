@@ -39,9 +39,9 @@ fn load_as(path: &Path, data: &[u8]) -> Option<Settings> {
     fs::write(path, data).expect("a file");
     match load_file(path, []) {
         Ok(loaded) => Some(loaded.settings),
-        Err(problems) => {
-            assert!(problems.iter().count() > 0, "refused without a problem");
-            for problem in problems.iter() {
+        Err(error) => {
+            assert!(error.problems.iter().count() > 0, "refused without a problem");
+            for problem in error.problems.iter() {
                 let said = problem.to_string();
                 assert!(said.len() <= LONGEST, "{} bytes: {said}", said.len());
                 assert!(!said.contains(|character: char| character.is_control() && character != '\n'), "{said:?}");

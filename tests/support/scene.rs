@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use iot_bridge::config::{Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, Quotas, Reconnect, Version};
-use iot_bridge::health::Heartbeat;
 use iot_bridge::packing::{Batch, Packing};
 use iot_bridge::queue::{Queue, Record, Route};
+use iot_bridge::tally::Heartbeat;
 use iot_bridge::uplink::{FaultKind, Uplink, UplinkState};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};

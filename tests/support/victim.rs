@@ -12,9 +12,9 @@ use bytes::Bytes;
 use iot_bridge::config::{
     Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability, Quotas, Reconnect, Version,
 };
-use iot_bridge::health::{DropReason, Heartbeat, TopicCounters};
 use iot_bridge::queue::disk::survey::go_on;
 use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge::tally::{DropReason, Heartbeat, TopicCounters};
 use iot_bridge::uplink::Uplink;
 use rand::Rng;
 use serde::{Deserialize, Serialize};

@@ -16,7 +16,7 @@ use super::bar::Bar;
 use super::{files, held, look};
 use crate::accounts;
 use crate::config::{Priority, Qos};
-use crate::queue::disk::files::Files;
+use crate::files::Files;
 use crate::queue::disk::format::{StoredRecord, StoredRoute};
 use crate::queue::disk::reader::Reader;
 use crate::queue::disk::survey::Survey;

@@ -8,8 +8,8 @@ use anyhow::Context;
 use indicatif::HumanBytes;
 
 use super::{cannot_read, files, held, look};
+use crate::files::Files;
 use crate::queue::disk::LOCK;
-use crate::queue::disk::files::Files;
 use crate::queue::disk::purge::Doomed;
 
 pub fn execute(directory: &Path, yes: bool) -> anyhow::Result<ExitCode> {

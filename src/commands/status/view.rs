@@ -3,8 +3,9 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::health::Report;
-use crate::health::report::{Phase, State, Topic, sum};
+use crate::health::report::{Phase, State, Topic};
 use crate::ros::another_definition;
+use crate::tally::sum;
 
 /// Shows a report as text of some lines, the last line feed included.
 pub(super) struct View<'a>(pub &'a Report);

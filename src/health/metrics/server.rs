@@ -18,8 +18,9 @@ use tokio::time::sleep;
 
 use super::format::Format;
 use super::{host, registry};
+use crate::health::Reporter;
 use crate::health::clients::Clients;
-use crate::health::{Repeat, Reporter};
+use crate::tally::Repeat;
 
 /// Longest time for the head of a request to come.
 const HEAD: Duration = Duration::from_secs(5);

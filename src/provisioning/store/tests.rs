@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, CertificateSigningRequestParams, Issuer, KeyPair}
 use rustix::io::Errno;
 
 use super::*;
-use crate::queue::disk::files::simulated::{Fault, SimulatedFiles};
+use crate::files::simulated::{Fault, SimulatedFiles};
 
 const NOW: u64 = 1_795_000_000;
 

@@ -33,8 +33,8 @@ use std::io;
 
 use bytes::{Buf, BufMut};
 
-use super::files::{File, Files};
 use super::format::NO_NUMBER;
+use crate::files::{File, Files};
 
 pub const LEDGER: &str = "ledger";
 
@@ -206,7 +206,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// As [`Named::check_name`](super::files::Named::check_name).
+    /// As [`Named::check_name`](crate::files::Named::check_name).
     pub fn check_name(&self) -> io::Result<()> {
         self.file.check_name()
     }
@@ -328,8 +328,8 @@ fn decode(bytes: &[u8]) -> Result<(u64, Entry), Option<u16>> {
 mod tests {
     use rustix::io::Errno;
 
-    use super::super::files::simulated::{Fault, SimulatedFiles};
     use super::*;
+    use crate::files::simulated::{Fault, SimulatedFiles};
 
     /// An entry with so many topics, told from others by `done`.
     fn entry(topics: u32, done: u64) -> Entry {

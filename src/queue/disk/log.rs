@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock::{Clock, Written};
-use super::files::{Files, Named};
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, record_bytes};
 use super::ledger::{self, Entry, LEDGER, LaneEntry, Ledger};
@@ -21,6 +20,7 @@ use super::segment::{Pending, Segment, Writer, directory, on_disk, path};
 use super::survey::{SurveyedLane, Watch, survey};
 use super::{LANES, LOCK};
 use crate::config::Priority;
+use crate::files::{Files, Named};
 use crate::queue::record::TopicKey;
 use crate::queue::store::Done;
 use crate::queue::{RECORD_OVERHEAD, Record, Route};

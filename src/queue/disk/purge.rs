@@ -7,12 +7,12 @@
 use std::io;
 
 use super::LANES;
-use super::files::{EntryKind, Files};
 use super::ledger::{Entry, LaneEntry, Ledger};
 use super::quarantine::{self, QUARANTINE};
 use super::route_table::ROUTES;
 use super::segment::{directory, first_number};
 use super::survey::Survey;
+use crate::files::{EntryKind, Files};
 
 /// The files that a purge deletes, with their lengths: segments, what is set aside, and the routes. Nothing else that
 /// stands in the directory is touched.

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::files::{EntryKind, Files};
 use super::segment::on_disk;
+use crate::files::{EntryKind, Files};
 
 pub const QUARANTINE: &str = "quarantine";
 

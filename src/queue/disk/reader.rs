@@ -4,11 +4,11 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::files::Files;
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Mark, StoredRecord, Stream};
 use super::scan::{Item, Scan};
 use super::segment::Segment;
+use crate::files::Files;
 
 /// A segment that is being read.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::files::{File, Files};
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, put_route};
 use super::ledger::LaneEntry;
 use super::scan::{Item, Scan};
+use crate::files::{File, Files};
 
 /// The file with all routes. It has the form of a segment.
 pub const ROUTES: &str = "routes";

@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::files::File;
 use super::format::{Body, FRAME_BYTES, LONGEST_BODY, Look, Mark, StoredRecord, StoredRoute, look};
+use crate::files::File;
 
 /// Bytes that are read at a time, where frames are shorter.
 const CHUNK: usize = 256 << 10;

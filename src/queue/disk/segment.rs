@@ -5,10 +5,10 @@ use std::io;
 use std::ops::Range;
 
 use super::clock::Written;
-use super::files::{File, Files};
 use super::format::{Header, Mark, NO_NUMBER, StoredRecord, Stream, put_record, put_route};
 use super::route_table::RouteTable;
 use crate::config::Priority;
+use crate::files::{File, Files};
 use crate::queue::Record;
 
 /// What is known of a segment of a lane.
@@ -105,7 +105,7 @@ impl Writer {
         Ok(Writer { file, header, mark, declared: HashSet::new(), buffer: Vec::new() })
     }
 
-    /// As [`Named::check_name`](super::files::Named::check_name).
+    /// As [`Named::check_name`](crate::files::Named::check_name).
     pub fn check_name(&self) -> io::Result<()> {
         self.file.check_name()
     }

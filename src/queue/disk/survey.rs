@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::files::{EntryKind, Files};
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, HeaderFault, Mark, StoredRecord, Stream};
 use super::ledger::{self, Entry, Found, LEDGER};
@@ -15,6 +14,7 @@ use super::scan::{Item, Scan};
 use super::segment::{Segment, directory, first_number, path};
 use super::{LANES, LOCK, QUARANTINE};
 use crate::config::Priority;
+use crate::files::{EntryKind, Files};
 
 /// Numbers that a segment may hold at most; so far away from an unreadable one another may begin.
 const MOST_NUMBERS: u64 = 1 << 32;

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use super::super::disk::clock::{Counted, Written};
-use super::super::disk::files::Files;
-use super::super::disk::files::simulated::SimulatedFiles;
 use super::super::disk::format::{Header, Mark, StoredRecord, StoredRoute, Stream, put_record, put_route};
 use super::super::disk::ledger::{Entry, LEDGER, LaneEntry, Ledger};
 use super::super::disk::segment::path;
 use super::{LANES, QUARANTINE, ROUTES};
 use crate::config::{Priority, Qos};
+use crate::files::Files;
+use crate::files::simulated::SimulatedFiles;
 
 /// Most edits of an input, and most bytes that a file may grow to by them.
 const EDITS: usize = 8;

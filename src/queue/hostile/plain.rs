@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::disk::files::Files;
-use super::super::disk::files::simulated::SimulatedFiles;
 use super::super::disk::format::{Header, HeaderFault, Mark, Stream};
 use super::super::disk::ledger::{self, LEDGER};
 use super::super::disk::segment::{directory, first_number};
 use super::{Content, LANES, ROUTES};
 use crate::config::Priority;
+use crate::files::Files;
+use crate::files::simulated::SimulatedFiles;
 
 const HEADER: usize = 64;
 const FRAME: usize = 12;

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::LeaseId;
+use crate::config::PAYLOAD_LIMIT;
 use crate::queue::{RECORD_OVERHEAD, Record, Route};
-use crate::shaping::PAYLOAD_LIMIT;
 
 /// A record in memory, or what is left of it.
 #[derive(Debug)]

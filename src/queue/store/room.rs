@@ -4,8 +4,8 @@ use super::Store;
 use super::flow::Flow;
 use super::lane::Lane;
 use crate::config::Overflow;
-use crate::health::DropReason;
 use crate::queue::Record;
+use crate::tally::DropReason;
 
 /// What is read of a lane ahead of its turn, at least: room for two of the largest payloads and one on its way.
 const LEAST_AHEAD: u64 = 320 << 10;

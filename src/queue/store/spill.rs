@@ -8,9 +8,9 @@ use std::time::Instant;
 use super::Store;
 use super::room::read_ahead;
 use crate::config::Priority;
-use crate::health::DropReason;
 use crate::queue::Record;
 use crate::queue::record::{Route, TopicKey};
+use crate::tally::DropReason;
 
 /// When records are written to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use super::robot::{Robot, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
+use crate::files::simulated::SimulatedFiles;
 use crate::queue::disk::clock::Clock;
-use crate::queue::disk::files::simulated::SimulatedFiles;
 
 const YEAR_NS: i64 = 365 * 86_400 * 1_000_000_000;
 const HOUR_NS: i64 = 3_600_000_000_000;

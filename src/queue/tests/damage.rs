@@ -8,7 +8,6 @@ use rand::{Rng, SeedableRng};
 
 use super::super::disk::LANES;
 use super::super::disk::clock::{Counted, Written};
-use super::super::disk::files::simulated::SimulatedFiles;
 use super::super::disk::finding::{Fault, Finding};
 use super::super::disk::format::{HEADER_BYTES, Header, StoredRecord, put_record};
 use super::super::disk::ledger::{Entry, LEDGER, Ledger};
@@ -19,7 +18,8 @@ use super::super::disk::survey::{go_on, survey};
 use super::robot::{Robot, settings};
 use super::*;
 use crate::config::QueueDurability::Spill;
-use crate::queue::disk::files::Files;
+use crate::files::Files;
+use crate::files::simulated::SimulatedFiles;
 use crate::queue::disk::format::{Mark, Stream};
 
 #[derive(Debug, Clone, Copy)]

@@ -6,9 +6,9 @@ use super::meddler::Meddler;
 use super::robot::{Robot, number_of, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
+use crate::files::simulated::SimulatedFiles;
 use crate::queue::SLOW;
 use crate::queue::disk::clock::Clock;
-use crate::queue::disk::files::simulated::SimulatedFiles;
 
 /// What is being written counts as in memory only until the disk has answered, also when it is leased or taken back
 /// meanwhile; what is acknowledged meanwhile counts no more.
@@ -282,7 +282,7 @@ fn a_disk_that_fails_is_done_without() {
         (0..1000).for_each(|number| assert!(robot.admit(&route, number, 200)));
         robot.work();
         let next = robot.files.operations();
-        robot.files.fault_at(next, crate::queue::disk::files::simulated::Fault::FailFrom(errno));
+        robot.files.fault_at(next, crate::files::simulated::Fault::FailFrom(errno));
         (1000..2000).for_each(|number| assert!(robot.admit(&route, number, 200)));
         robot.work();
         let figures = robot.queue.figures();

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
-use super::super::disk::files::simulated::{Action, Fault, SimulatedFiles};
 use super::robot::{Robot, number_in, number_of, settings};
 use super::*;
 use crate::config::QueueDurability;
 use crate::config::QueueDurability::{Always, Spill};
+use crate::files::simulated::{Action, Fault, SimulatedFiles};
 
 /// Names of topics; a record's number has the topic's index in its upper half.
 const TOPICS: [(&str, Priority); 3] =

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::robot::{Robot, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
-use crate::queue::disk::files::Files;
+use crate::files::Files;
 use crate::queue::disk::ledger::LEDGER;
 use crate::queue::disk::route_table::ROUTES;
 use crate::queue::disk::{LANES, LOCK};

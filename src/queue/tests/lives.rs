@@ -10,11 +10,11 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::super::disk::files::simulated::SimulatedFiles;
 use super::meddler::Meddler;
 use super::robot::{Robot, number_in};
 use super::*;
 use crate::config::QueueDurability;
+use crate::files::simulated::SimulatedFiles;
 use crate::queue::LeaseId;
 
 /// Records in flight, at most.

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::queue::disk::files::{Entry, File, Files, Named};
+use crate::files::{Entry, File, Files, Named};
 
 /// What happens. It is called before the operation, and may not work on the files itself.
 pub(super) type Meddle = dyn FnMut() + Send;

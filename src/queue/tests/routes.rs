@@ -1,6 +1,6 @@
 use super::*;
+use crate::files::simulated::SimulatedFiles;
 use crate::queue::disk::clock::Clock;
-use crate::queue::disk::files::simulated::SimulatedFiles;
 use crate::queue::disk::log::{Log, Options};
 use crate::queue::disk::survey::go_on;
 

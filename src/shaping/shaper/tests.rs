@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::codec::{Count, Field, Kind};
+use crate::config::PAYLOAD_LIMIT;
 use crate::config::{Batch, Durability, Encoding, Payload, Priority, Qos, Reliability};
-use crate::shaping::PAYLOAD_LIMIT;
 
 const SOURCE: i64 = 1_700_000_000_000_000_001;
 const RECEIVED: i64 = 1_700_000_000_000_500_002;

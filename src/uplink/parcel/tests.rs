@@ -7,9 +7,9 @@ use rumqttc::QoS;
 
 use super::*;
 use crate::config::{self, Encoding, Overflow, Priority};
-use crate::health::DropReason;
 use crate::packing::{Batch, Compression, Packing, When};
 use crate::queue::Record;
+use crate::tally::DropReason;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

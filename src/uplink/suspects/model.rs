@@ -14,9 +14,9 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::config::{self, Encoding, Mqtt, Overflow, Presence, Priority, Qos, Quotas, Reconnect, Version};
-use crate::health::DropReason;
 use crate::packing::{Batch, Compression, Packing, When};
 use crate::queue::{Queue, Record};
+use crate::tally::DropReason;
 use crate::uplink::backoff::Backoff;
 use crate::uplink::client::{Event, Limits, Message, Reason};
 use crate::uplink::early_close::{Course, EarlyCloses};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::report::sum;
+use super::sum;
 
 /// Upper ends of the histogram's buckets in seconds: from what a good link takes to what an outage of a day leaves.
 const BOUNDS: [f64; 16] =

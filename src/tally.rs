@@ -1,0 +1,20 @@
+//! What every stage counts and beats, and what reports read. Knows nothing of the stages.
+//!
+//! Counters and the meter are written where something happens, without a lock, and read by `health`.
+
+mod counters;
+mod heartbeat;
+mod latency;
+mod meter;
+mod repeat;
+
+pub use counters::{DropReason, TopicCounters};
+pub use heartbeat::Heartbeat;
+pub use latency::LatencyFigures;
+pub use meter::Meter;
+pub use repeat::{ONCE_A_MINUTE, Repeat};
+
+/// All of `figures` together, at most `u64::MAX`. A report comes over a socket and may hold any numbers.
+pub fn sum(figures: impl IntoIterator<Item = u64>) -> u64 {
+    figures.into_iter().fold(0, u64::saturating_add)
+}
