@@ -37,25 +37,30 @@ struct Resolve {
     nodes: Vec<Node>,
 }
 
+impl Package {
+    /// Whether it is a part of this project.
+    pub fn is_own(&self) -> bool {
+        self.name.starts_with(env!("CARGO_PKG_NAME"))
+    }
+}
+
 impl std::fmt::Display for Package {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.name, self.version)
     }
 }
 
-/// The crates that are linked into `program`, by name and version, this one among them, and who depends on whom; what
+/// The crates that are linked into `program`, by name and version, those of this project among them, and who depends on whom; what
 /// only builds, macros, and what only tests use are not linked.
 pub fn linked(program: &str) -> anyhow::Result<(Vec<Package>, Vec<Node>)> {
-    let features = match program {
-        "iot-bridge" => "--features=",
-        "iot-bridge-things" => "--features=things",
-        _ => bail!("no such program: {program}"),
-    };
-    let names = names(features)?;
+    if !["iot-bridge", "iot-bridge-things"].contains(&program) {
+        bail!("no such program: {program}");
+    }
+    let names = names(program)?;
     let version = output("rustc", &["--version", "--verbose"])?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc has a host")?;
     let platform = format!("--filter-platform={host}");
-    let metadata = cargo(&["metadata", "--locked", features, &platform, "--format-version=1"])?;
+    let metadata = cargo(&["metadata", "--locked", &platform, "--format-version=1"])?;
     let Metadata { packages, resolve } = serde_json::from_str(&metadata)?;
     let mut packages: Vec<_> = packages.into_iter().filter(|package| names.contains(&package.to_string())).collect();
     ensure!(packages.len() == names.len(), "cargo links {} crates and tells of {}", names.len(), packages.len());
@@ -71,9 +76,10 @@ pub fn rust_version() -> anyhow::Result<String> {
 }
 
 /// Name and version of all that is linked.
-fn names(features: &str) -> anyhow::Result<BTreeSet<String>> {
+fn names(program: &str) -> anyhow::Result<BTreeSet<String>> {
     let edges = "--edges=normal,no-proc-macro";
-    let tree = cargo(&["tree", "--locked", features, edges, "--prefix=none", "--no-dedupe", "--format={p}"])?;
+    let tree =
+        cargo(&["tree", "--locked", "--package", program, edges, "--prefix=none", "--no-dedupe", "--format={p}"])?;
     let crates = tree.lines().filter_map(|line| {
         let (name, rest) = line.split_once(" v")?;
         Some(format!("{name} {}", rest.split(' ').next()?))

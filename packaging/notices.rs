@@ -60,7 +60,7 @@ fn main() -> anyhow::Result<()> {
     };
     let allowed = allowed()?;
     let (mut packages, _) = linked::linked(&program)?;
-    packages.retain(|package| package.name != env!("CARGO_PKG_NAME"));
+    packages.retain(|package| !package.is_own());
 
     let mut texts = Texts::new();
     let mut page = format!(

@@ -1,7 +1,7 @@
 //! Writes what a package needs of its program's own knowledge into a directory: man pages and completions.
 //!
 //!     cargo run --example pages -- iot-bridge DIRECTORY
-//!     cargo run --features things --example pages -- iot-bridge-things DIRECTORY
+//!     cargo run --example pages -- iot-bridge-things DIRECTORY
 //!
 //! `iot-bridge(1)`, `iot-bridge-things(1)` and a page for each of their commands come from the command line's definition, `iot-bridge-config(5)` from the
 //! commented example of the configuration, which a test holds against every key that there is. `iot-bridge(8)` is written
@@ -32,8 +32,7 @@ fn main() -> anyhow::Result<()> {
             fs::write(directory.join("iot-bridge.8"), SERVICE.replace("@VERSION@", env!("CARGO_PKG_VERSION")))?;
             of_command_line::<Cli>("iot-bridge", directory)
         }
-        #[cfg(feature = "things")]
-        Some("iot-bridge-things") => of_command_line::<iot_bridge::things::cli::Cli>("iot-bridge-things", directory),
+        Some("iot-bridge-things") => of_command_line::<iot_bridge_things::cli::Cli>("iot-bridge-things", directory),
         _ => bail!("no such program: {}", program.display()),
     }
 }

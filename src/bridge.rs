@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use crate::config::Settings;
 use crate::health::{self, ConfigurationState, Refusal, Reporter, Watched, metrics, status_socket, systemd};
-use crate::queue::{KeeperThread, Queue};
 use crate::ros::{self, Node, RosThread};
-use crate::tally::Heartbeat;
-use crate::uplink::{Uplink, UplinkState};
+use iot_bridge_core::config::Settings;
+use iot_bridge_core::queue::{KeeperThread, Queue};
+use iot_bridge_core::tally::Heartbeat;
+use iot_bridge_core::uplink::{Uplink, UplinkState};
 
 pub use reception::{Reception, open, wanted};
 use recovery::Recovery;
@@ -229,9 +229,9 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::config::{self, Overflow, Priority, Qos, QueueDurability};
-    use crate::queue::disk::survey::go_on;
-    use crate::queue::{Record, Route};
+    use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
+    use iot_bridge_core::queue::disk::survey::go_on;
+    use iot_bridge_core::queue::{Record, Route};
 
     /// An uplink that dies while it sends the rest leaves that rest on the disk.
     #[tokio::test]

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config;
-use crate::terminal::ConfigArgs;
+use iot_bridge_core::config;
+use iot_bridge_core::terminal::ConfigArgs;
 
 /// Forwards ROS 2 telemetry to AWS IoT Core over mutual TLS.
 #[derive(Debug, Parser)]

@@ -13,9 +13,9 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, Command};
-use crate::config::Problems;
 use crate::ros;
-use crate::terminal::{EXIT_CONFIG, print};
+use iot_bridge_core::config::Problems;
+use iot_bridge_core::terminal::{EXIT_CONFIG, print};
 
 /// Carries out `cli`.
 pub fn execute(cli: Cli) -> ExitCode {

@@ -1,7 +1,5 @@
 //! `iot-bridge`: the daemon and its operator's commands.
 
-#![deny(unsafe_code)]
-
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -36,8 +36,8 @@ mod wait_set;
 
 use std::sync::Arc;
 
-use crate::codec::Schema;
-use crate::config::{Durability, Reliability};
+use iot_bridge_core::codec::Schema;
+use iot_bridge_core::config::{Durability, Reliability};
 
 pub use context::Node;
 pub use discovery::see_the_whole_graph;

@@ -1,30 +1,18 @@
 //! The robot's address changes while the bridge runs.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod own_network;
-    pub mod port;
-    pub mod program;
-    pub mod stage;
-}
-
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::itself;
+use crate::support::own_network::{self, Machine};
+use crate::support::program::Program;
+use crate::support::stage::Stage;
 use r2r::QosProfile;
 use r2r::std_msgs::msg::String as RosString;
-use support::own_network::{self, Machine};
-use support::program::Program;
-use support::stage::Stage;
 
-const TEST: &str = "nodes_of_before_and_after_a_change_of_address_are_received";
+const TEST: &str = "address::nodes_of_before_and_after_a_change_of_address_are_received";
 
 /// Set in a process that is a node: what it calls itself.
 const NAME: &str = "IOT_BRIDGE_TEST_NODE";
@@ -39,7 +27,7 @@ struct Node(Child);
 
 impl Node {
     fn start(name: &str, mut command: Command) -> Node {
-        let command = command.args([TEST, "--exact", "--nocapture"]).env(NAME, name).envs([ANYWHERE]);
+        let command = command.args(itself::arguments(TEST)).env(NAME, name).envs([ANYWHERE]);
         Node(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
     }
 
@@ -105,19 +93,21 @@ async fn nodes_of_before_and_after_a_change_of_address_are_received() {
     machine.add_address("10.78.0.2/24");
     let config = stage.configure("[[topics]]\nros = \"/numbers\"\npayload = \"data\"\ndepth = 1000\n");
     let mut program = Program::start_with(&config, &[ANYWHERE, NO_SHARED_MEMORY]);
-    let itself = std::env::current_exe().unwrap();
+    let program_itself = itself::program();
     let mut received = Received::default();
 
-    let here = Node::start("here before", Command::new(&itself));
-    let there = Node::start("there before", machine.command(&itself));
+    let here = Node::start("here before", Command::new(&program_itself));
+    let there = Node::start("there before", machine.command(&program_itself));
     received.await_more(&mut stage, &["here before", "there before"]).await;
 
     own_network::remove_address("10.77.0.1/24");
     own_network::add_address("10.78.0.1/24");
     let line = program.await_log("ROS is joined anew");
     assert!(line.contains("(10.78.0.1 has come, 10.77.0.1 has gone)"), "{line}");
-    let others =
-        [Node::start("here after", Command::new(&itself)), Node::start("there after", machine.command(&itself))];
+    let others = [
+        Node::start("here after", Command::new(&program_itself)),
+        Node::start("there after", machine.command(&program_itself)),
+    ];
     received.await_more(&mut stage, &["here before", "there before", "here after", "there after"]).await;
 
     // Those of before are received from when the others are there, too, and the context has had its time for discovery.

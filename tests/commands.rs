@@ -1,29 +1,16 @@
 //! The commands of the command line, as people and scripts use them.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
+use crate::support::certificates::Valid;
+use crate::support::program::{Program, command};
+use crate::support::robot::{Robot, Stream, numbered};
+use crate::support::stage::Stage;
 use iot_bridge::ros::BUILT_FOR;
 use serde_json::Value;
-use support::certificates::Valid;
-use support::program::{Program, command};
-use support::robot::{Robot, Stream, numbered};
-use support::stage::Stage;
 
 fn run(arguments: &[&str]) -> Output {
     command().args(arguments).output().unwrap()

@@ -1,26 +1,14 @@
 //! Publishers that were built with another definition of a message type than the bridge sources.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod stage;
-}
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::program::Program;
+use crate::support::stage::Stage;
 use iot_bridge::health::Report;
 use iot_bridge::health::report::State;
 use serde_json::Value;
-use support::program::Program;
-use support::stage::Stage;
 
 /// Messages of each type that a publisher publishes.
 const MESSAGES: usize = 5;

@@ -1,27 +1,14 @@
 //! What the running bridge publishes on /diagnostics.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::support::program::Program;
+use crate::support::robot::{Robot, numbered, publish};
+use crate::support::stage::Stage;
 use serde_json::Value;
-use support::program::Program;
-use support::robot::{Robot, numbered, publish};
-use support::stage::Stage;
 
 /// An rclpy node that listens to /diagnostics.
 struct Listener {

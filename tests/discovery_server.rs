@@ -1,24 +1,11 @@
 //! The bridge where nodes find each other by Fast DDS's discovery server.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 
-use support::program::Program;
-use support::robot::{Robot, numbered, publish};
-use support::stage::Stage;
+use crate::support::program::Program;
+use crate::support::robot::{Robot, numbered, publish};
+use crate::support::stage::Stage;
 
 /// The discovery server that comes with Fast DDS.
 struct Server(Child);
@@ -41,6 +28,7 @@ impl Drop for Server {
 
 /// A topic without `type` is received also where a discovery server tells each node only what concerns it: the bridge
 /// asks for the whole graph, unless it is told otherwise, and says which it does.
+#[allow(unsafe_code, reason = "rcl reads the variable of the process")]
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_without_a_type_are_found_through_a_discovery_server() {
     let mut stage = Stage::set().await;

@@ -1,35 +1,21 @@
 //! The whole program on a disk that is full, read-only, exchanged, somebody else's or no directory at all, and on one with
 //! a large queue: it starts, says so, forwards, and uses the disk once that can be used.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod own_mounts;
-    pub mod port;
-    pub mod program;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iot_bridge::config::{Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability};
+use crate::support::own_mounts::{self, Disk};
+use crate::support::program::Program;
+use crate::support::robot::{Publisher, Robot, number_in, numbered, publish};
+use crate::support::stage::Stage;
 use iot_bridge::health::Report;
 use iot_bridge::health::report::State;
-use iot_bridge::queue::disk::survey::go_on;
-use iot_bridge::queue::{Queue, Record, Route};
-use support::own_mounts::{self, Disk};
-use support::program::Program;
-use support::robot::{Publisher, Robot, number_in, numbered, publish};
-use support::stage::Stage;
+use iot_bridge_core::config::{Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability};
+use iot_bridge_core::queue::disk::survey::go_on;
+use iot_bridge_core::queue::{Queue, Record, Route};
 
 const CONFIGURATION: &str = "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[[topics]]\nros = \"/numbers\"\n\
                              payload = \"data\"\ndepth = 5000\n";
@@ -65,7 +51,7 @@ fn trouble(program: &Program) -> String {
 /// while the disk is full; and when there is room again it is used again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_done_without_until_it_has_room() {
-    if !own_mounts::enter("a_full_disk_is_done_without_until_it_has_room") {
+    if !own_mounts::enter("disk_trouble::a_full_disk_is_done_without_until_it_has_room") {
         return;
     }
     let mut stage = Stage::set().await;
@@ -109,7 +95,7 @@ async fn a_full_disk_is_done_without_until_it_has_room() {
 /// that is queued: what is on it is read, the rest is in memory, and all of it is forwarded in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_turns_read_only_is_read() {
-    if !own_mounts::enter("a_disk_that_turns_read_only_is_read") {
+    if !own_mounts::enter("disk_trouble::a_disk_that_turns_read_only_is_read") {
         return;
     }
     let Some(disk) = Disk::new(64) else { return };
@@ -137,7 +123,7 @@ async fn a_disk_that_turns_read_only_is_read() {
 /// is used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_read_only_at_the_start_is_used_later() {
-    if !own_mounts::enter("a_disk_that_is_read_only_at_the_start_is_used_later") {
+    if !own_mounts::enter("disk_trouble::a_disk_that_is_read_only_at_the_start_is_used_later") {
         return;
     }
     let mut stage = Stage::set().await;
@@ -184,7 +170,7 @@ async fn comes_back(stage: &mut Stage, program: &mut Program) {
 /// is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_exchanged_is_used() {
-    if !own_mounts::enter("a_disk_that_is_exchanged_is_used") {
+    if !own_mounts::enter("disk_trouble::a_disk_that_is_exchanged_is_used") {
         return;
     }
     let mut stage = Stage::set().await;

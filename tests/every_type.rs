@@ -1,26 +1,14 @@
 //! Every message type of the installed ROS, published by rclpy, arrives as the JSON of what rclpy holds.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod stage;
-}
-
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::program::Program;
+use crate::support::stage::Stage;
 use serde::Deserialize;
 use serde_json::Value;
-use support::program::Program;
-use support::stage::Stage;
 
 /// The packages of common_interfaces, and the messages that ROS tests itself with.
 const PACKAGES: &[&str] = &[

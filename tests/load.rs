@@ -1,34 +1,19 @@
 //! The whole program under load: many messages, many topics, large messages.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod aws_broker;
-    pub mod certificates;
-    pub mod cpu_share;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::aws_broker::{AwsBroker, Limits};
+use crate::support::cpu_share::CpuShare;
+use crate::support::link::Link;
+use crate::support::program::Program;
+use crate::support::robot::{Publisher, Robot, Stream, number_in, numbered, publish};
+use crate::support::stage::Stage;
 use iot_bridge::health::Report;
 use iot_bridge::health::report::State;
-use support::aws_broker::{AwsBroker, Limits};
-use support::cpu_share::CpuShare;
-use support::link::Link;
-use support::program::Program;
-use support::robot::{Publisher, Robot, Stream, number_in, numbered, publish};
-use support::stage::Stage;
 
 /// Longest wait for what has to come.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,18 +1,5 @@
 //! What Prometheus reads of the running bridge.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -20,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::certificates::Valid;
+use crate::support::port::Port;
+use crate::support::program::{PATIENCE, Program};
+use crate::support::robot::{Robot, numbered, publish};
+use crate::support::stage::Stage;
 use iot_bridge::health::report::State;
 use serde_json::Value;
-use support::certificates::Valid;
-use support::port::Port;
-use support::program::{PATIENCE, Program};
-use support::robot::{Robot, numbered, publish};
-use support::stage::Stage;
 
 /// Reads OpenMetrics with the parser of Prometheus' own Python library, and prints each sample as one line of JSON.
 /// Debian installs the library for its own Python.

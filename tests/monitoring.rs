@@ -1,28 +1,16 @@
 //! What the package brings for those who watch robots: a dashboard for Grafana, alert rules for Prometheus, and the
 //! README's table of metrics.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod stage;
-}
-
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::support::port::Port;
+use crate::support::program::{PATIENCE, Program};
+use crate::support::stage::Stage;
 use serde_json::Value;
-use support::port::Port;
-use support::program::{PATIENCE, Program};
-use support::stage::Stage;
 
 fn project(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)

@@ -1,21 +1,8 @@
 //! The whole program, from DDS to the broker, while the broker or the link fails.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod robot;
-    pub mod stage;
-}
-
-use support::program::Program;
-use support::robot::{Robot, Stream, number_in};
-use support::stage::Stage;
+use crate::support::program::Program;
+use crate::support::robot::{Robot, Stream, number_in};
+use crate::support::stage::Stage;
 
 /// Five topics at 100 messages a second each.
 const TOPICS: usize = 5;

@@ -1,29 +1,20 @@
 //! Fleet provisioning by claim: from nothing but a claim to telemetry, whatever comes between.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod aws_broker;
-    pub mod certificates;
-    pub mod domain;
-    pub mod program;
-    pub mod robot;
-}
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::aws_broker::{Asked, AwsBroker, Fleet, Limits, Mishap, Refusal};
+use crate::support::certificates::{Authority, IdentityFiles, Valid};
+use crate::support::domain;
+use crate::support::program::{PATIENCE, Program, command};
+use crate::support::robot::{Robot, number_in, numbered, publish};
 use iot_bridge::health::report::Phase;
-use iot_bridge::provisioning::{CLIENT_ID_PREFIX, Request, Topics};
+use iot_bridge_core::provisioning::{CLIENT_ID_PREFIX, Request, Topics};
 use rumqttc::{AsyncClient, MqttOptions, QoS, TlsConfiguration, Transport};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use support::aws_broker::{Asked, AwsBroker, Fleet, Limits, Mishap, Refusal};
-use support::certificates::{Authority, IdentityFiles, Valid};
-use support::domain;
-use support::program::{PATIENCE, Program, command};
-use support::robot::{Robot, number_in, numbered, publish};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -491,7 +482,7 @@ async fn a_certificate_from_elsewhere_needs_a_name() {
 async fn the_claim_opens_nothing_else() {
     let delivery = Delivery::new().await;
     let connect = |id: &str, files: &IdentityFiles| {
-        let aws = iot_bridge::config::Aws {
+        let aws = iot_bridge_core::config::Aws {
             endpoint: "localhost".into(),
             port: delivery.broker.port,
             thing: id.into(),
@@ -501,7 +492,7 @@ async fn the_claim_opens_nothing_else() {
             root_ca: Some(delivery.path("rootCA.crt")),
             provisioning: None,
         };
-        let tls = iot_bridge::uplink::tls::load(&aws, std::time::SystemTime::now()).unwrap().config;
+        let tls = iot_bridge_core::uplink::tls::load(&aws, std::time::SystemTime::now()).unwrap().config;
         let mut options = MqttOptions::new(id, "localhost", delivery.broker.port);
         options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)));
         AsyncClient::new(options, 10)
@@ -552,7 +543,7 @@ fn the_guide_is_right() {
     std::fs::create_dir(directory.path().join("conf.d")).unwrap();
     std::fs::write(directory.path().join("config.toml"), format!("{main}[[topics]]\nros = \"/odom\"\n")).unwrap();
     std::fs::write(directory.path().join("conf.d/serial.toml"), parameters).unwrap();
-    let settings = iot_bridge::config::load_directory(directory.path(), []).unwrap().settings;
+    let settings = iot_bridge_core::config::load_directory(directory.path(), []).unwrap().settings;
     assert_eq!(settings.aws.provisioning.unwrap().parameters["SerialNumber"], "0012");
 
     let policy = include_str!("../packaging/claim-policy.json");

@@ -1,10 +1,5 @@
 //! `iot-bridge queue`: looks into a queue that the real one has written, and empties it.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod program;
-}
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +7,13 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::program::command;
 use bytes::Bytes;
-use iot_bridge::config::{self, Overflow, Priority, Qos, QueueDurability};
-use iot_bridge::queue::disk::survey::go_on;
-use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
-use iot_bridge::tally::TopicCounters;
+use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
+use iot_bridge_core::queue::disk::survey::go_on;
+use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge_core::tally::TopicCounters;
 use serde_json::Value;
-use support::program::command;
 use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,25 +1,12 @@
 //! Another configuration while the bridge runs.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::collections::HashSet;
 
+use crate::support::certificates::Valid;
+use crate::support::program::Program;
+use crate::support::robot::{Robot, Stream, number_in, numbered, publish};
+use crate::support::stage::Stage;
 use iot_bridge::health::report::State;
-use support::certificates::Valid;
-use support::program::Program;
-use support::robot::{Robot, Stream, number_in, numbered, publish};
-use support::stage::Stage;
 
 const QUICK: &str = "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n";
 

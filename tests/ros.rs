@@ -1,7 +1,6 @@
 //! Generic reception against real publishers of another rcl context, over real DDS.
 
-#[path = "support/domain.rs"]
-mod domain;
+use crate::support::domain;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +8,9 @@ use std::sync::mpsc::{self, Receiver as Events, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use iot_bridge::codec::Schema;
-use iot_bridge::config::{Durability, Reliability};
 use iot_bridge::ros::{self, Node, Receiver, RosThread, Sample, Silence, TopicState, Wanted};
+use iot_bridge_core::codec::Schema;
+use iot_bridge_core::config::{Durability, Reliability};
 use r2r::QosProfile;
 use r2r::std_msgs::msg::{Int32, String as RosString};
 

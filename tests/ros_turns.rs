@@ -1,10 +1,7 @@
 //! The ROS thread's time: what one topic takes of it, others do not lose by.
 
-#[path = "support/domain.rs"]
-mod domain;
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-#[path = "support/own_mounts.rs"]
-mod own_mounts;
+use crate::support::domain;
+use crate::support::own_mounts;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iot_bridge::codec::Schema;
-use iot_bridge::config::{Durability, Reliability};
 use iot_bridge::ros::{self, Node, Publisher, Receiver, Sample, Silence, TopicState, Wanted};
+use iot_bridge_core::codec::Schema;
+use iot_bridge_core::config::{Durability, Reliability};
 use r2r::QosProfile;
 use r2r::std_msgs::msg::{Int32, String as RosString};
 use rustix::time::{ClockId, clock_gettime};
@@ -169,7 +166,7 @@ impl Drop for Camera {
 /// twentieth of a core.
 #[test]
 fn a_lossy_topic_of_images_is_no_busy_loop() {
-    if !own_mounts::enter("a_lossy_topic_of_images_is_no_busy_loop") {
+    if !own_mounts::enter("ros_turns::a_lossy_topic_of_images_is_no_busy_loop") {
         return;
     }
     domain::enter();

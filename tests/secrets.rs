@@ -1,13 +1,5 @@
 //! Nothing of a key, a certificate or a password is said anywhere, whatever has happened to the file or the value.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod leaks;
-    pub mod program;
-}
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,11 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use iot_bridge::pem;
-use support::certificates::{Authority, Valid};
-use support::domain;
-use support::leaks::{Needles, body, damaged};
-use support::program::{Program, command};
+use crate::support::certificates::{Authority, Valid};
+use crate::support::domain;
+use crate::support::leaks::{Needles, body, damaged};
+use crate::support::program::{Program, command};
+use iot_bridge_core::pem;
 use tempfile::TempDir;
 
 /// A robot with all its files in order, and its configuration.
@@ -160,7 +152,7 @@ fn watch_over(robot: &Robot, name: &str, diagnostics: &Mutex<String>) {
     }
     let mut program = program.unwrap();
     // It is published once a second.
-    let deadline = std::time::Instant::now() + support::program::PATIENCE;
+    let deadline = std::time::Instant::now() + crate::support::program::PATIENCE;
     while !diagnostics.lock().unwrap().contains(&words) {
         assert!(std::time::Instant::now() < deadline, "/diagnostics never said {words:?}");
         thread::sleep(std::time::Duration::from_millis(100));

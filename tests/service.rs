@@ -1,29 +1,16 @@
 //! The whole program as systemd sees it: readiness, status, watchdog, credentials that are wrong and mended, the end.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod proxy;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::Duration;
 
-use support::certificates::{Authority, Valid};
-use support::program::Program;
-use support::proxy::HttpProxy;
-use support::robot::{Robot, number_in, numbered, publish};
-use support::stage::Stage;
+use crate::support::certificates::{Authority, Valid};
+use crate::support::itself;
+use crate::support::program::Program;
+use crate::support::proxy::HttpProxy;
+use crate::support::robot::{Robot, number_in, numbered, publish};
+use crate::support::stage::Stage;
 
 const QUICK: &str = "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[[topics]]\nros = \"/numbers\"\npayload = \"data\"\ndepth = 1000\n";
 
@@ -240,7 +227,7 @@ async fn the_journal_gets_structured_fields() {
     let mut bridge = std::process::Command::new("unshare")
         .args(user)
         .args(["--mount", "sh", "-c", script, "sh"])
-        .args([journal.as_os_str(), env!("CARGO_BIN_EXE_iot-bridge").as_ref(), config.as_os_str()])
+        .args([journal.as_os_str(), itself::beside("iot-bridge").as_ref(), config.as_os_str()])
         .env("JOURNAL_STREAM", format!("{}:{}", file.dev(), file.ino()))
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())

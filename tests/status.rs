@@ -1,18 +1,5 @@
 //! What the running bridge tells of itself: the status socket.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod program;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -21,12 +8,12 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::support::program::{PATIENCE, Program, command};
+use crate::support::robot::{Robot, Stream, numbered, publish};
+use crate::support::stage::Stage;
 use iot_bridge::health::Report;
 use iot_bridge::health::report::{Phase, State, Topic};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
-use support::program::{PATIENCE, Program, command};
-use support::robot::{Robot, Stream, numbered, publish};
-use support::stage::Stage;
 
 const TOPICS: &str = r#"
 [mqtt.reconnect]

@@ -4,18 +4,6 @@
 //! each stage can be hung where it works, without a hook in the program. That bridge is this very file, in a process of
 //! its own.
 
-#[allow(dead_code, reason = "shared by tests that need different parts of it")]
-mod support {
-    pub mod certificates;
-    pub mod domain;
-    pub mod link;
-    pub mod mosquitto;
-    pub mod observer;
-    pub mod port;
-    pub mod robot;
-    pub mod stage;
-}
-
 use std::env;
 use std::fmt::{Debug, Write};
 use std::io::{BufRead, BufReader, Lines};
@@ -24,9 +12,11 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iot_bridge::{bridge, config};
-use support::robot::{Publisher, Robot};
-use support::stage::Stage;
+use crate::support::itself;
+use crate::support::robot::{Publisher, Robot};
+use crate::support::stage::Stage;
+use iot_bridge::bridge;
+use iot_bridge_core::config;
 use tokio::sync::mpsc;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -98,8 +88,9 @@ impl Running {
         let socket = stage.directory.path().join("notify");
         let systemd = UnixDatagram::bind(&socket).unwrap();
         systemd.set_read_timeout(Some(LIMIT)).unwrap();
-        let mut bridge = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "bridge_with_a_slow_log", "--ignored", "--nocapture"])
+        let mut bridge = Command::new(itself::program())
+            .args(itself::arguments("watchdog::bridge_with_a_slow_log"))
+            .arg("--ignored")
             .env("CONFIG", stage.configure("[[topics]]\nros = \"/numbers\"\n"))
             .env("SLOW_LINE", line)
             .env("SLOW_SECONDS", takes.as_secs_f64().to_string())

@@ -4,7 +4,7 @@
 //! was built for, so the comparison needs `IDL_PACKAGE_FILTER` set wider than `.cargo/config.toml` has it; a type that
 //! r2r does not know is measured without it.
 
-#[path = "../../tests/codec/encode.rs"]
+#[path = "../../crates/core/tests/codec/encode.rs"]
 #[allow(dead_code, reason = "the JSON writer is for the tests")]
 mod encode;
 mod messages;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use iot_bridge::codec::{Decoder, JsonBuffer, Schema};
+use iot_bridge_core::codec::{Decoder, JsonBuffer, Schema};
 use r2r::WrappedNativeMsgUntyped;
 
 /// Above every message here, so that both sides write all of it.

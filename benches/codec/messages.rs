@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iot_bridge::codec::Schema;
+use iot_bridge_core::codec::Schema;
 
 use crate::encode::Value;
 use crate::schemas;

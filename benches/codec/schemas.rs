@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iot_bridge::codec::{Count, Field, Kind, Schema};
+use iot_bridge_core::codec::{Count, Field, Kind, Schema};
 
 pub const TEXT: Kind = Kind::String { bound: None };
 

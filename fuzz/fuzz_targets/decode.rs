@@ -1,7 +1,7 @@
 //! Any bytes at all, decoded as any message type: JSON within the limit or an error, no panic.
 #![no_main]
 
-#[path = "../../tests/codec/hostile.rs"]
+#[path = "../../crates/core/tests/codec/hostile.rs"]
 mod hostile;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| hostile::decode(data));

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::health::Reporter;
 use crate::health::diagnostics::{PERIOD, TOPIC, TYPE, serialize};
 use crate::ros::{NoPublisher, Node, Publisher, RosError};
-use crate::tally::{ONCE_A_MINUTE, Repeat};
+use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
 /// Publishes how the bridge is, once a second, until it is dropped. Where ROS has no `diagnostic_msgs` that is said,
 /// and there are no diagnostics.

@@ -7,15 +7,15 @@ use anyhow::Context;
 use bytes::Bytes;
 
 use super::fit::Fit;
-use crate::codec::Schema;
-use crate::config::PAYLOAD_LIMIT;
-use crate::config::{self, Settings};
 use crate::health::TopicHealth;
-use crate::packing::{COMPRESSIBLE_LIMIT, Packing};
-use crate::queue::{Queue, Record, Route, Routes};
 use crate::ros::{Receiver, Sample, Silence, TopicState, Wanted};
-use crate::shaping::{Scratch, Shaper};
-use crate::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat};
+use iot_bridge_core::codec::Schema;
+use iot_bridge_core::config::PAYLOAD_LIMIT;
+use iot_bridge_core::config::{self, Settings};
+use iot_bridge_core::packing::{COMPRESSIBLE_LIMIT, Packing};
+use iot_bridge_core::queue::{Queue, Record, Route, Routes};
+use iot_bridge_core::shaping::{Scratch, Shaper};
+use iot_bridge_core::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat};
 
 /// What the bridge does with what the ROS thread receives.
 pub struct Reception {

@@ -11,10 +11,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::close_queue;
-use crate::config::Settings;
 use crate::health::{Topics, systemd};
-use crate::queue::disk::survey::Progress;
-use crate::queue::{KeeperThread, Queue};
+use iot_bridge_core::config::Settings;
+use iot_bridge_core::queue::disk::survey::Progress;
+use iot_bridge_core::queue::{KeeperThread, Queue};
 
 /// Longest wait for the disk when the bridge is to stop during that. It looks after each segment, of at most 16 MiB.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);

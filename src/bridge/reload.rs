@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::reception::{Reception, wanted};
-use crate::config::{self, Settings};
 use crate::health::{Refusal, TopicHealth, Topics};
 use crate::ros::{Change, RosThread};
+use iot_bridge_core::config::{self, Settings};
 
 /// The topics in force.
 pub(super) struct Configured {

@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{EXIT_CONFIG, distribution, fail, print};
-use crate::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
-use crate::provisioning::{self, Standing};
 use crate::ros::BUILT_FOR;
-use crate::uplink::tls;
+use iot_bridge_core::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
+use iot_bridge_core::provisioning::{self, Standing};
+use iot_bridge_core::uplink::tls;
 
 /// What `check --json` prints.
 #[derive(Serialize)]

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::EXIT_CONFIG;
-use crate::config::Problem;
 use crate::ros::{BUILT_FOR, Distribution, sourced_distribution};
+use iot_bridge_core::config::Problem;
 
 const VARIABLE: &str = "ROS_DISTRO";
 

@@ -15,15 +15,15 @@ use tokio::time::sleep;
 
 use super::{asked_to_stop, fail, refuse};
 use crate::bridge;
-use crate::codec::Schema;
-use crate::config::PAYLOAD_LIMIT;
-use crate::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
-use crate::packing::{Compression, Packing};
-use crate::provisioning;
-use crate::queue::sequence_by_clock;
 use crate::ros::{self, Node, Receiver, Sample, Silence, TopicState, another_definition};
-use crate::shaping::{Scratch, Shaper};
-use crate::tally::DropReason;
+use iot_bridge_core::codec::Schema;
+use iot_bridge_core::config::PAYLOAD_LIMIT;
+use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
+use iot_bridge_core::packing::{Compression, Packing};
+use iot_bridge_core::provisioning;
+use iot_bridge_core::queue::sequence_by_clock;
+use iot_bridge_core::shaping::{Scratch, Shaper};
+use iot_bridge_core::tally::DropReason;
 
 /// After this long without a message somebody should hear why.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -1,6 +1,6 @@
 //! `iot-bridge queue`: the queue on disk, while nobody works with it.
 //!
-//! Everything here goes by what [`disk::survey`](crate::queue::disk::survey) finds, so that it sees what the bridge
+//! Everything here goes by what [`disk::survey`](iot_bridge_core::queue::disk::survey) finds, so that it sees what the bridge
 //! would see at its start. Only `purge` changes anything.
 
 mod bar;
@@ -18,9 +18,9 @@ use anyhow::{Context, anyhow};
 use self::bar::Bar;
 use super::{fail, refuse};
 use crate::cli::{QueueArgs, QueueCommand};
-use crate::config::{self, Problems};
-use crate::files::OsFiles;
-use crate::queue::disk::survey::{Survey, survey};
+use iot_bridge_core::config::{self, Problems};
+use iot_bridge_core::files::OsFiles;
+use iot_bridge_core::queue::disk::survey::{Survey, survey};
 
 pub fn execute(command: QueueCommand) -> ExitCode {
     let (QueueCommand::Show { queue, .. } | QueueCommand::Export { queue, .. } | QueueCommand::Purge { queue, .. }) =

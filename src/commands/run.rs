@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::{asked_to_stop, distribution};
-use crate::config::{Problem, Problems, Settings};
+use crate::bridge;
 use crate::health::{Refusal, logging, systemd};
-use crate::{bridge, config, provisioning};
+use iot_bridge_core::config::{Problem, Problems, Settings};
+use iot_bridge_core::{config, provisioning};
 
 pub fn execute(config: Option<&Path>) -> ExitCode {
     logging::start();

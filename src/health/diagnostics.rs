@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::report::{Configuration, Connection, Phase, Report, State, Topic};
-use crate::codec::CdrWriter;
 use crate::ros::another_definition;
+use iot_bridge_core::codec::CdrWriter;
 
 /// Where every ROS diagnostics tool listens.
 pub const TOPIC: &str = "/diagnostics";

@@ -17,8 +17,8 @@ use prometheus_client::registry::Registry;
 
 use super::Reporter;
 use super::report::{Configuration, Place, Report, State, Topic};
-use crate::tally::DropReason;
 use families::Families;
+use iot_bridge_core::tally::DropReason;
 
 pub use server::serve;
 

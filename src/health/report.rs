@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tally::{LatencyFigures, sum};
+use iot_bridge_core::tally::{LatencyFigures, sum};
 
 /// The bridge at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

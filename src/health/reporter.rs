@@ -8,11 +8,11 @@ use tokio::sync::watch;
 
 use super::report::{Connection, Disk, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
 use super::{ConfigurationState, TopicHealth, Topics};
-use crate::config::{Aws, Priority, UNNAMED, fill_thing};
-use crate::queue;
 use crate::ros::TopicState;
-use crate::tally::{DropReason, Meter};
-use crate::uplink::{self, UplinkState};
+use iot_bridge_core::config::{Aws, Priority, UNNAMED, fill_thing};
+use iot_bridge_core::queue;
+use iot_bridge_core::tally::{DropReason, Meter};
+use iot_bridge_core::uplink::{self, UplinkState};
 
 /// Everything that a report is made of.
 #[derive(Debug)]

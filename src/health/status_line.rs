@@ -6,9 +6,9 @@ use std::time::{Instant, SystemTime};
 
 use super::TopicHealth;
 use super::report::Configuration;
-use crate::queue::Figures;
 use crate::ros::{Silence, TopicState, another_definition};
-use crate::uplink::{Phase, UplinkState};
+use iot_bridge_core::queue::Figures;
+use iot_bridge_core::uplink::{Phase, UplinkState};
 
 /// Topics in trouble that are named; the log has them all.
 const SHOWN_TROUBLES: usize = 3;
@@ -127,7 +127,7 @@ fn connection(uplink: &UplinkState, now: Instant) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::uplink::{Fault, FaultKind};
+    use iot_bridge_core::uplink::{Fault, FaultKind};
 
     #[test]
     fn a_line_stays_a_line_of_bounded_length() {
@@ -184,7 +184,7 @@ mod tests {
         };
         topics[0].set_silence(Some(Silence::Unpublished { nearest: Some("/odom".into()) }));
         topics[2].counters.count_received();
-        topics[2].counters.count_dropped(crate::tally::DropReason::TooLarge);
+        topics[2].counters.count_dropped(iot_bridge_core::tally::DropReason::TooLarge);
         let said = line(&topics);
         assert!(
             said.ends_with("/camera: every message is too large. Nobody publishes /odomm; there is /odom."),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ros::{Silence, TopicState};
-use crate::tally::{DropReason, TopicCounters};
+use iot_bridge_core::tally::{DropReason, TopicCounters};
 
 /// What health knows of one configured topic; shared between the ROS thread, the queue and whoever reports.
 #[derive(Debug)]

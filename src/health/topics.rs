@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::TopicHealth;
-use crate::tally::TopicCounters;
+use iot_bridge_core::tally::TopicCounters;
 
 /// Everybody who reports asks for the topics of the moment.
 #[derive(Debug, Default)]

@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{ConfigurationState, Topics, status_line, systemd};
-use crate::queue::Queue;
-use crate::tally::Heartbeat;
-use crate::uplink::UplinkState;
+use iot_bridge_core::queue::Queue;
+use iot_bridge_core::tally::Heartbeat;
+use iot_bridge_core::uplink::UplinkState;
 
 /// How often the watch looks, where the watchdog does not ask for more.
 const LOOK: Duration = Duration::from_secs(1);

@@ -133,8 +133,8 @@ mod tests {
     use super::super::type_support::TypeSupports;
     use super::super::{Receiver, Sample, Silence, TopicState, Wanted, graph};
     use super::*;
-    use crate::codec::Schema;
-    use crate::config::{Durability, Reliability};
+    use iot_bridge_core::codec::Schema;
+    use iot_bridge_core::config::{Durability, Reliability};
 
     const STRING: &str = "std_msgs/msg/String";
 

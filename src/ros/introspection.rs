@@ -9,7 +9,7 @@ use r2r_rcl::rosidl_typesupport_introspection_c__MessageMember as Member;
 use r2r_rcl::rosidl_typesupport_introspection_c__MessageMembers as Members;
 use r2r_rcl::rosidl_typesupport_introspection_c_field_types as FieldType;
 
-use crate::codec::{Count, Field, Kind, Schema, SchemaError};
+use iot_bridge_core::codec::{Count, Field, Kind, Schema, SchemaError};
 
 /// rosidl's type ids (rosidl_typesupport_introspection_c/field_types.h), under their short names.
 macro_rules! type_ids {
@@ -152,7 +152,7 @@ mod tests {
     use r2r_rcl::rosidl_message_type_support_t;
 
     use super::*;
-    use crate::codec::Decoder;
+    use iot_bridge_core::codec::Decoder;
 
     /// rosidl's tables as its generators write them; leaked, as theirs are static.
     fn message(name: &'static CStr, fields: Vec<Member>) -> &'static Members {

@@ -2,7 +2,7 @@
 
 use super::Wanted;
 use super::graph::Publisher;
-use crate::config::{Durability, Reliability};
+use iot_bridge_core::config::{Durability, Reliability};
 
 /// QoS that a subscription asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

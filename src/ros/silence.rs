@@ -7,7 +7,7 @@ use super::context::Node;
 use super::discovery;
 use super::graph;
 use super::topic::Topic;
-use crate::config::likely;
+use iot_bridge_core::config::likely;
 
 /// How long a topic may have no publisher before it is said: robots start their nodes one after the other.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);

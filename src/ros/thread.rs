@@ -25,7 +25,7 @@ use super::turns::Turns;
 use super::type_support::{TypeSupports, rmw_name};
 use super::wait_set::{Ready, WaitSet};
 use super::{Receiver, Wanted};
-use crate::tally::{ONCE_A_MINUTE, Repeat};
+use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
 /// Longest time without a sign of life.
 const TURN: Duration = Duration::from_millis(500);

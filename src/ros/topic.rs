@@ -20,7 +20,7 @@ use super::subscription::{Buffer, Info, Subscription};
 use super::type_names::listed;
 use super::type_support::{TypeSupport, TypeSupports, rmw_name};
 use super::{Receiver, Sample, Silence, TopicState, Wanted, another_definition};
-use crate::tally::{ONCE_A_MINUTE, Repeat};
+use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
 /// Subscriptions of a topic that are in use at a time: for all publishers, and for what transient-local ones among them
 /// have published before.

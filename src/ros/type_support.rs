@@ -11,7 +11,7 @@ use r2r_rcl::rosidl_message_type_support_t;
 
 use super::introspection::{self, UnsupportedShape};
 use super::type_hash::TypeHash;
-use crate::codec::Schema;
+use iot_bridge_core::codec::Schema;
 
 /// A message type that can be subscribed to and decoded.
 pub struct TypeSupport {
@@ -161,7 +161,7 @@ pub(super) fn rmw_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{Count, Kind};
+    use iot_bridge_core::codec::{Count, Kind};
 
     #[test]
     fn loads_a_type_that_the_program_was_not_built_with() {

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 /// Moves this process, and what it starts, into a domain and onto the loopback, so that two tests never meet and
 /// nothing reaches the network. To be called before anything else of ROS.
+#[allow(unsafe_code, reason = "rcl reads these variables of the process")]
 pub fn enter() {
     static ENTERED: OnceLock<()> = OnceLock::new();
     ENTERED.get_or_init(|| {

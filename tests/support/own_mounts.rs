@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::itself;
+
 use rustix::ioctl::{Opcode, Setter, ioctl};
 use tempfile::TempDir;
 
@@ -27,12 +29,7 @@ pub fn enter(test: &str) -> bool {
         eprintln!("Skipped: mounting takes root and a mount namespace, which are not to be had here.");
         return false;
     }
-    let inside = unshare()
-        .arg(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
+    let inside = unshare().arg(itself::program()).args(itself::arguments(test)).env(INSIDE, "1").status().unwrap();
     assert!(inside.success(), "{inside}");
     false
 }
@@ -80,6 +77,7 @@ impl Disk {
     }
 
     /// The power goes: the file system writes nothing any more, neither what it has in memory nor its journal.
+    #[allow(unsafe_code, reason = "an ioctl of one file system")]
     pub fn cut_power(&self) {
         /// `EXT4_IOC_SHUTDOWN` of linux/fs/ext4/ext4.h, with `EXT4_GOING_FLAGS_NOLOGFLUSH`.
         const SHUTDOWN: Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);

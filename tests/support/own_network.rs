@@ -2,6 +2,8 @@
 
 use std::process::{Child, Command, Stdio};
 
+use super::itself;
+
 /// Set in the process that has its own network.
 const INSIDE: &str = "IOT_BRIDGE_TEST_OWN_NETWORK";
 
@@ -29,12 +31,7 @@ pub fn enter(test: &str) -> bool {
         );
         return false;
     }
-    let inside = unshare()
-        .arg(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
+    let inside = unshare().arg(itself::program()).args(itself::arguments(test)).env(INSIDE, "1").status().unwrap();
     assert!(inside.success(), "{inside}");
     false
 }

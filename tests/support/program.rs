@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use iot_bridge::health::Report;
 
+use super::itself;
+
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -219,7 +221,7 @@ impl Drop for Program {
 
 /// `iot-bridge` without arguments yet, logging as it does by default.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_iot-bridge"));
+    let mut command = Command::new(itself::beside("iot-bridge"));
     command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").env_remove("RUNTIME_DIRECTORY").stdin(Stdio::null());
     command
 }

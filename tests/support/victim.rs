@@ -9,13 +9,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use iot_bridge::config::{
+use iot_bridge_core::config::{
     Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability, Quotas, Reconnect, Version,
 };
-use iot_bridge::queue::disk::survey::go_on;
-use iot_bridge::queue::{KeeperThread, Queue, Record, Route};
-use iot_bridge::tally::{DropReason, Heartbeat, TopicCounters};
-use iot_bridge::uplink::Uplink;
+use iot_bridge_core::queue::disk::survey::go_on;
+use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge_core::tally::{DropReason, Heartbeat, TopicCounters};
+use iot_bridge_core::uplink::Uplink;
+
+use super::itself;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -77,8 +79,8 @@ pub struct Victim {
 impl Victim {
     /// Starts a victim from the test function called `test`, which has to begin with [`obey`].
     pub fn start(test: &str, orders: &Orders) -> Victim {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([test, "--exact", "--nocapture"])
+        let mut child = Command::new(itself::program())
+            .args(itself::arguments(test))
             .env(ORDERS, serde_json::to_string(orders).unwrap())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::accounts::{self, SERVICE};
-use crate::config::{CredentialFiles, Problem};
-use crate::uplink::tls::CredentialProblem;
+use iot_bridge_core::accounts::{self, SERVICE};
+use iot_bridge_core::config::{CredentialFiles, Problem};
+use iot_bridge_core::uplink::tls::CredentialProblem;
 
 /// What `ProtectHome=` of the unit hides (systemd.exec(5)).
 const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];

@@ -4,8 +4,8 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::accounts::{self, SERVICE};
-use crate::config::{CredentialFiles, Problem, Secret};
+use iot_bridge_core::accounts::{self, SERVICE};
+use iot_bridge_core::config::{CredentialFiles, Problem, Secret};
 
 /// Where systemd and `/usr/bin/iot-bridge` get the environment from.
 const ENVIRONMENT_FILE: &str = "/etc/default/iot-bridge";

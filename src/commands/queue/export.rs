@@ -14,13 +14,13 @@ use serde::Serialize;
 
 use super::bar::Bar;
 use super::{files, held, look};
-use crate::accounts;
-use crate::config::{Priority, Qos};
-use crate::files::Files;
-use crate::queue::disk::format::{StoredRecord, StoredRoute};
-use crate::queue::disk::reader::Reader;
-use crate::queue::disk::survey::Survey;
-use crate::queue::disk::{LANES, LOCK};
+use iot_bridge_core::accounts;
+use iot_bridge_core::config::{Priority, Qos};
+use iot_bridge_core::files::Files;
+use iot_bridge_core::queue::disk::format::{StoredRecord, StoredRoute};
+use iot_bridge_core::queue::disk::reader::Reader;
+use iot_bridge_core::queue::disk::survey::Survey;
+use iot_bridge_core::queue::disk::{LANES, LOCK};
 
 /// The bar moves after so many records.
 const STEP: u64 = 1000;

@@ -8,9 +8,9 @@ use anyhow::Context;
 use indicatif::HumanBytes;
 
 use super::{cannot_read, files, held, look};
-use crate::files::Files;
-use crate::queue::disk::LOCK;
-use crate::queue::disk::purge::Doomed;
+use iot_bridge_core::files::Files;
+use iot_bridge_core::queue::disk::LOCK;
+use iot_bridge_core::queue::disk::purge::Doomed;
 
 pub fn execute(directory: &Path, yes: bool) -> anyhow::Result<ExitCode> {
     let files = files(directory)?;

@@ -12,13 +12,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{cannot_read, files, held, look};
-use crate::config::{Priority, Qos};
-use crate::queue::disk::finding::Finding;
-use crate::queue::disk::purge::Doomed;
-use crate::queue::disk::segment::directory;
-use crate::queue::disk::survey::{Survey, SurveyedLane};
-use crate::queue::disk::{LANES, LOCK};
-use crate::terminal::print;
+use iot_bridge_core::config::{Priority, Qos};
+use iot_bridge_core::queue::disk::finding::Finding;
+use iot_bridge_core::queue::disk::purge::Doomed;
+use iot_bridge_core::queue::disk::segment::directory;
+use iot_bridge_core::queue::disk::survey::{Survey, SurveyedLane};
+use iot_bridge_core::queue::disk::{LANES, LOCK};
+use iot_bridge_core::terminal::print;
 
 /// What `queue show --json` prints.
 #[derive(Serialize)]

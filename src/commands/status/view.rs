@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::health::Report;
 use crate::health::report::{Phase, State, Topic};
 use crate::ros::another_definition;
-use crate::tally::sum;
+use iot_bridge_core::tally::sum;
 
 /// Shows a report as text of some lines, the last line feed included.
 pub(super) struct View<'a>(pub &'a Report);

@@ -6,7 +6,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use crate::tally::LatencyFigures;
+use iot_bridge_core::tally::LatencyFigures;
 
 /// Writes families of metrics.
 pub(super) struct Families<'a>(pub DescriptorEncoder<'a>);

@@ -20,7 +20,7 @@ use super::format::Format;
 use super::{host, registry};
 use crate::health::Reporter;
 use crate::health::clients::Clients;
-use crate::tally::Repeat;
+use iot_bridge_core::tally::Repeat;
 
 /// Longest time for the head of a request to come.
 const HEAD: Duration = Duration::from_secs(5);

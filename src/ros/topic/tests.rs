@@ -1,9 +1,9 @@
 use std::thread;
 
 use super::*;
-use crate::codec::Schema;
-use crate::config::{Durability, Reliability};
 use crate::ros::publisher::Publisher;
+use iot_bridge_core::codec::Schema;
+use iot_bridge_core::config::{Durability, Reliability};
 
 const TYPE: &str = "std_msgs/msg/Empty";
 

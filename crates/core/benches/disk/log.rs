@@ -1,0 +1,178 @@
+//! The queue, as the bridge has it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
+use iot_bridge_core::queue::disk::survey::go_on;
+use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge_core::tally::TopicCounters;
+use tempfile::TempDir;
+
+pub use iot_bridge_core::config::QueueDurability as Durability;
+
+use crate::meter::{Cost, Meter};
+use crate::{BEAT, LOOK, RECORDS, measured, payload};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Records between two looks.
+const STRIDE: u64 = 1000;
+
+/// Records that may be in memory only: more are not admitted meanwhile, so that none is dropped.
+const AHEAD: u64 = 50_000;
+
+/// AWS IoT Core's window.
+const WINDOW: usize = 100;
+
+fn settings(directory: &Path, durability: QueueDurability) -> config::Queue {
+    config::Queue {
+        disk: 4 << 30,
+        directory: directory.join("queue"),
+        durability,
+        sync: Duration::from_millis(100),
+        ..config::Queue::in_memory(64 << 20, Overflow::DropOldest)
+    }
+}
+
+fn open(directory: &Path, durability: QueueDurability) -> (Queue, KeeperThread) {
+    let counters = Arc::new(|_: &str, _: &str| Arc::new(TopicCounters::default()));
+    let opened = Queue::open(&settings(directory, durability), WINDOW, counters, &mut go_on);
+    let (queue, keeper) = opened.expect("a thread");
+    (queue, keeper.expect("a disk"))
+}
+
+fn route() -> Arc<Route> {
+    Arc::new(Route {
+        ros: "/odom".into(),
+        mqtt: "robots/robot1/odom".into(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        priority: Priority::Normal,
+        packing: Default::default(),
+        counters: Arc::default(),
+    })
+}
+
+fn admit(queue: &Queue, route: &Arc<Route>, number: u64) {
+    let now = Instant::now();
+    let record = Record { route: route.clone(), payload: payload(number), received_ns: 0, expires: now + HOUR };
+    assert!(queue.admit(record, now), "there is room");
+}
+
+/// Admits `records` as fast as the disk takes them; with a rate, so many a second. Waits until all are on the disk.
+fn admit_all(queue: &Queue, records: u64, rate: Option<u64>) {
+    let (start, route) = (Instant::now(), route());
+    let mut number = 0;
+    while number < records {
+        let due = match rate {
+            Some(rate) => (start.elapsed().as_micros() as u64 * rate / 1_000_000).min(records),
+            None if queue.figures().memory_only() < AHEAD => (number + STRIDE).min(records),
+            None => number,
+        };
+        (number..due).for_each(|number| admit(queue, &route, number));
+        if rate.is_some() {
+            sleep(BEAT);
+        } else if number == due {
+            sleep(LOOK);
+        }
+        number = due;
+    }
+    while queue.figures().memory_only() > 0 {
+        sleep(LOOK);
+    }
+    assert!(queue.figures().disk.is_some_and(|disk| disk.trouble.is_none()), "the disk works");
+}
+
+/// Sends what is there, a window at a time.
+fn send(queue: &Queue, records: u64) {
+    let mut sent = 0;
+    while sent < records {
+        let window: Vec<_> = (0..WINDOW).map_while(|_| queue.lease(Instant::now())).collect();
+        if window.is_empty() {
+            sleep(LOOK);
+        }
+        sent += window.len() as u64;
+        window.iter().for_each(|lease| assert!(queue.acknowledge(lease.id)));
+    }
+}
+
+/// Records in memory only, as many as fit.
+pub fn admitted_to_memory() -> Cost {
+    let queue = Queue::in_memory(&config::Queue::in_memory(1 << 30, Overflow::DropOldest));
+    let route = route();
+    measured(RECORDS, || (0..RECORDS).for_each(|number| admit(&queue, &route, number)))
+}
+
+/// Records that are admitted and sent while the link is up; the disk should not notice.
+pub fn passed_by(directory: &TempDir) -> Cost {
+    let (queue, keeper) = open(directory.path(), QueueDurability::Spill);
+    queue.set_link(true);
+    let route = route();
+    let cost = measured(RECORDS, || {
+        for stride in 0..RECORDS / STRIDE {
+            (0..STRIDE).for_each(|number| admit(&queue, &route, stride * STRIDE + number));
+            send(&queue, STRIDE);
+        }
+    });
+    keeper.close();
+    cost
+}
+
+/// Records that go to the disk as fast as it takes them.
+pub fn written(directory: &TempDir, durability: QueueDurability) -> Cost {
+    let (queue, keeper) = open(directory.path(), durability);
+    let cost = measured(RECORDS, || admit_all(&queue, RECORDS, None));
+    keeper.close();
+    cost
+}
+
+/// With `always`, ten seconds at a rate.
+pub fn written_at(directory: &TempDir, rate: u64) -> Cost {
+    let (queue, keeper) = open(directory.path(), QueueDurability::Always);
+    let cost = measured(10 * rate, || admit_all(&queue, 10 * rate, Some(rate)));
+    keeper.close();
+    cost
+}
+
+/// An outage, and its end: all records to the disk and back, sent and done.
+pub fn through(directory: &TempDir) -> Cost {
+    let (queue, keeper) = open(directory.path(), QueueDurability::Spill);
+    measured(RECORDS, || {
+        admit_all(&queue, RECORDS, None);
+        queue.set_link(true);
+        send(&queue, RECORDS);
+        keeper.close();
+    })
+}
+
+/// Copies a directory. Answers the bytes of its files.
+fn copy(from: &Path, to: &Path) -> std::io::Result<u64> {
+    std::fs::create_dir_all(to)?;
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        bytes += if from.is_dir() { copy(&from, &to)? } else { std::fs::copy(from, to)? };
+    }
+    Ok(bytes)
+}
+
+/// What a start takes after a kill.
+pub fn recovered(directory: &TempDir) -> Cost {
+    let (queue, keeper) = open(directory.path(), QueueDurability::Spill);
+    admit_all(&queue, RECORDS, None);
+    // As a kill would leave it: never closed.
+    let killed = directory.path().join("killed");
+    let files = copy(&directory.path().join("queue"), &killed.join("queue")).expect("a copy");
+    keeper.close();
+    drop(queue);
+    let meter = Meter::start();
+    let (queue, keeper) = open(&killed, QueueDurability::Spill);
+    assert_eq!(queue.figures().queued(), RECORDS);
+    let cost = meter.stop(RECORDS);
+    keeper.close();
+    Cost { written: files, ..cost }
+}

@@ -1,0 +1,18 @@
+//! What iot-bridge is made of and needs no ROS for, shared with the tool that provisions its things.
+//!
+//! ```text
+//!  CDR bytes ──► codec ──► shaping ──► queue ──► uplink ──► AWS IoT Core
+//! ```
+
+pub mod accounts;
+pub mod codec;
+pub mod config;
+pub mod files;
+pub mod packing;
+pub mod pem;
+pub mod provisioning;
+pub mod queue;
+pub mod shaping;
+pub mod tally;
+pub mod terminal;
+pub mod uplink;

@@ -1,0 +1,81 @@
+//! Any bytes at all: the first ones make up a message type, the rest is to be decoded as it.
+//!
+//! `fuzz/fuzz_targets/decode.rs` feeds the same function, led by coverage.
+
+use std::sync::Arc;
+
+use iot_bridge_core::codec::{Count, DecodeError, Decoder, Field, JsonBuffer, Kind, Schema, string_data};
+
+/// Decodes `data` and checks that, whatever it holds, the answer is JSON within the limit or an error within the bytes.
+pub fn decode(data: &[u8]) {
+    let mut recipe = Recipe(data);
+    let limit = usize::from(recipe.byte()) * 64;
+    let schema = schema(&mut recipe, 4);
+    let cdr = recipe.0;
+
+    let _ = string_data(cdr);
+    let decoder = Decoder::new(schema).expect("the recipe makes no type without a decoder");
+    let mut out = JsonBuffer::new(limit);
+    let result = decoder.write_json(cdr, &mut out);
+    assert!(out.as_bytes().len() <= limit);
+    match result {
+        Ok(()) => {
+            serde_json::from_slice::<serde::de::IgnoredAny>(out.as_bytes()).expect("the text is JSON");
+            str::from_utf8(out.as_bytes()).expect("the text is UTF-8");
+        }
+        Err(DecodeError::TooLarge { limit: named }) => assert_eq!(named, limit),
+        Err(DecodeError::Malformed(malformed)) => assert!(malformed.offset <= cdr.len()),
+    }
+}
+
+/// Bytes that decide; zeros when they have run out.
+struct Recipe<'a>(&'a [u8]);
+
+impl Recipe<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn bound(&mut self) -> Option<usize> {
+        let byte = self.byte();
+        (byte & 1 == 1).then_some(usize::from(byte >> 1))
+    }
+}
+
+fn schema(recipe: &mut Recipe, depth: usize) -> Arc<Schema> {
+    let fields = (0..recipe.byte() % 5)
+        .map(|index| Field { name: format!("f{index}"), kind: kind(recipe, depth), count: count(recipe) })
+        .collect();
+    Arc::new(Schema { name: "test/msg/Hostile".into(), fields })
+}
+
+fn kind(recipe: &mut Recipe, depth: usize) -> Kind {
+    match recipe.byte() % 15 {
+        0 => Kind::Bool,
+        1 => Kind::Byte,
+        2 => Kind::U8,
+        3 => Kind::I8,
+        4 => Kind::U16,
+        5 => Kind::I16,
+        6 => Kind::U32,
+        7 => Kind::I32,
+        8 => Kind::U64,
+        9 => Kind::I64,
+        10 => Kind::F32,
+        11 => Kind::F64,
+        12 => Kind::String { bound: recipe.bound() },
+        13 => Kind::WString { bound: recipe.bound() },
+        _ if depth == 0 => Kind::F64,
+        _ => Kind::Message(schema(recipe, depth - 1)),
+    }
+}
+
+fn count(recipe: &mut Recipe) -> Count {
+    match recipe.byte() % 4 {
+        0 | 1 => Count::One,
+        2 => Count::Array(1 + usize::from(recipe.byte())),
+        _ => Count::Sequence { bound: recipe.bound() },
+    }
+}

@@ -1,0 +1,38 @@
+//! The fuzz targets without a fuzzer: each runs over its seeds in `fuzz/seeds`, and over mutations of them, the same
+//! ones in every run.
+
+#[path = "hostile/config.rs"]
+mod config;
+
+use crate::codec::hostile;
+use crate::support::seeds::run;
+
+/// Any bytes, decoded as any message type.
+#[test]
+fn decode() {
+    run("decode", 30_000, hostile::decode);
+}
+
+/// Any bytes, as what stands in the queue's directory.
+#[test]
+fn recover() {
+    run("recover", 250, iot_bridge_core::queue::hostile::recover);
+}
+
+/// Any bytes, as a configuration file.
+#[test]
+fn config() {
+    run("config", 5_000, config::load);
+}
+
+/// Any bytes, as what a broker sends.
+#[test]
+fn mqtt() {
+    run("mqtt", 30_000, iot_bridge_core::uplink::hostile::mqtt);
+}
+
+/// Any bytes, as what a proxy answers.
+#[test]
+fn proxy() {
+    run("proxy", 20_000, iot_bridge_core::uplink::hostile::proxy);
+}

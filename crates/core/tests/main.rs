@@ -1,0 +1,35 @@
+//! What needs no ROS, end to end: the queue and the uplink against real brokers, and bytes of others.
+
+#[allow(dead_code, reason = "shared by tests that need different parts of it")]
+#[path = "../../../tests/support"]
+mod support {
+    pub mod aws_broker;
+    pub mod certificates;
+    pub mod itself;
+    pub mod link;
+    pub mod mosquitto;
+    pub mod observer;
+    pub mod own_mounts;
+    pub mod own_network;
+    pub mod port;
+    pub mod proxy;
+    pub mod scene;
+    pub mod seeds;
+    pub mod victim;
+}
+
+mod aws_broker;
+mod batches;
+mod broken_configs;
+mod codec;
+mod day_offline;
+mod fuzz_seeds;
+mod kills;
+mod mqtt5;
+mod one_client_id;
+mod power_cut;
+mod presence;
+mod proxy;
+mod quotas;
+mod refused;
+mod uplink;

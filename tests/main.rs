@@ -1,0 +1,47 @@
+//! The program, end to end: real ROS nodes, real brokers, real files.
+
+#[allow(dead_code, reason = "shared by tests that need different parts of it")]
+mod support {
+    pub mod aws_broker;
+    pub mod certificates;
+    pub mod cpu_share;
+    pub mod domain;
+    pub mod itself;
+    pub mod leaks;
+    pub mod link;
+    pub mod mosquitto;
+    pub mod observer;
+    pub mod own_mounts;
+    pub mod own_network;
+    pub mod port;
+    pub mod program;
+    pub mod proxy;
+    pub mod robot;
+    pub mod scene;
+    pub mod seeds;
+    pub mod stage;
+    pub mod victim;
+}
+
+mod address;
+mod commands;
+mod definitions;
+mod diagnostics;
+mod discovery_server;
+mod disk_trouble;
+mod every_type;
+mod fuzz_seeds;
+mod launcher;
+mod load;
+mod metrics;
+mod monitoring;
+mod outages;
+mod provisioning;
+mod queue_command;
+mod reload;
+mod ros;
+mod ros_turns;
+mod secrets;
+mod service;
+mod status;
+mod watchdog;
