@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::{EXIT_CONFIG, distribution, fail, print};
 use crate::ros::BUILT_FOR;
 use iot_bridge_core::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
+use iot_bridge_core::mqtt::tls;
 use iot_bridge_core::provisioning::{self, Standing};
-use iot_bridge_core::uplink::tls;
 
 /// What `check --json` prints.
 #[derive(Serialize)]

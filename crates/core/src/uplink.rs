@@ -22,28 +22,16 @@
 //! - The task beats its heart at least once a second from the very loop that does the work.
 
 pub mod backoff;
-pub mod tls;
-
-#[cfg(test)]
-#[path = "../../../tests/support/certificates.rs"]
-#[allow(dead_code, reason = "shared with tests that need more of it")]
-mod certificates;
 mod claim;
-mod client;
 mod connection;
-mod dial;
 mod early_close;
 mod expiry;
-mod fault;
-#[cfg(feature = "fuzzing")]
-pub mod hostile;
 mod journal;
 mod outbox;
 mod pacer;
 mod parcel;
-mod presence;
+pub(crate) mod presence;
 mod renewal;
-pub mod session;
 mod shutdown;
 mod state;
 mod suspects;
@@ -56,42 +44,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
 
 pub use claim::Step;
-pub use fault::{Fault, FaultKind};
 pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
 use crate::config::{Aws, Mqtt, check_publish_topic, fill_thing};
+use crate::mqtt::client::{Failure, Limits, Reason};
+use crate::mqtt::tls::{self, Credentials};
+use crate::mqtt::{Fault, FaultKind, Peer, classify, ticks};
 use crate::queue::Queue;
 use crate::tally::{Heartbeat, Meter};
 use backoff::{Backoff, InvalidBackoff};
 use claim::{Claim, Settled};
-use client::{Failure, Limits, Reason};
 use connection::{Connection, End};
 use early_close::EarlyCloses;
 use expiry::ExpiryWatch;
-use fault::{Peer, classify};
 use journal::{During, Journal};
 use outbox::{Outbox, Rules};
 use shutdown::Shutdown;
 use suspects::Close;
-use tls::Credentials;
-
-/// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by
-/// the socket. Generous, for cellular links.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Longest time for sending what is queued once the uplink is told to stop; before it, as long for a connection that is
 /// being made.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Most bytes of an MQTT packet, as AWS IoT Core announces it.
-const MAX_PACKET: usize = 149_504;
-
-/// How often the loop beats, looks at deadlines and tends the queue.
-const TICK: Duration = Duration::from_millis(250);
 
 /// Why an uplink cannot be made of its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -482,10 +458,4 @@ async fn attend<T>(
 fn tend(queue: &Queue, heartbeat: &Heartbeat) {
     heartbeat.beat();
     queue.tend(Instant::now());
-}
-
-fn ticks() -> tokio::time::Interval {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

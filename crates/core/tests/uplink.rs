@@ -9,8 +9,9 @@ use crate::support::mosquitto::Mosquitto;
 use crate::support::scene::{Scene, route};
 use bytes::Bytes;
 use iot_bridge_core::config::{Qos, Reconnect};
+use iot_bridge_core::mqtt::FaultKind;
 use iot_bridge_core::queue::Record;
-use iot_bridge_core::uplink::{FaultKind, Phase};
+use iot_bridge_core::uplink::Phase;
 
 /// On a connection that stands, every record arrives once, in order, and is acknowledged; on request the uplink drains
 /// the queue and stops with nothing left.

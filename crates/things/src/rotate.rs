@@ -15,8 +15,8 @@ use super::robot::{self, RobotFiles};
 use super::stop::Stop;
 use super::template::verify;
 use iot_bridge_core::config::Aws as AwsSettings;
-use iot_bridge_core::uplink::FaultKind;
-use iot_bridge_core::uplink::session::Session;
+use iot_bridge_core::mqtt::FaultKind;
+use iot_bridge_core::mqtt::session::Session;
 
 /// AWS takes some seconds until it knows a certificate and its policy everywhere.
 const ATTEMPTS: u64 = 6;

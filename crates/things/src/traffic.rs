@@ -15,8 +15,8 @@ use super::robot::RobotFiles;
 use super::stop::Stop;
 use super::template::verify;
 use iot_bridge_core::config::{Qos, Settings, check_publish_topic};
-use iot_bridge_core::uplink::Fault;
-use iot_bridge_core::uplink::session::Session;
+use iot_bridge_core::mqtt::Fault;
+use iot_bridge_core::mqtt::session::Session;
 
 /// A thing that takes part.
 struct Participant {

@@ -12,11 +12,12 @@ use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::client::{Arrival, Client, Event, Failure, Message};
-use super::fault::{Fault, FaultKind, Peer, classify};
+use super::load;
 use super::state::UplinkState;
-use super::{load, ticks};
 use crate::config::{Aws, Mqtt, Provisioning, Qos};
+use crate::mqtt::client::{Arrival, Client, Event, Failure, Message};
+use crate::mqtt::ticks;
+use crate::mqtt::{Fault, FaultKind, Peer, classify};
 use crate::provisioning::{
     CLIENT_ID_PREFIX, Issued, Key, NoThing, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics,
     certificate_request, read_issued, read_registered, registration_request,

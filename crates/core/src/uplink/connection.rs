@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use tokio::time::sleep_until;
 
-use super::client::{Client, Failure};
 use super::early_close::Course;
-use super::fault::{Fault, FaultKind};
 use super::outbox::Outbox;
 use super::shutdown::Shutdown;
 use super::state::Phase;
 use super::suspects::Suspects;
 use super::window::Window;
-use super::{DRAIN_TIMEOUT, Uplink, tend, ticks};
+use super::{DRAIN_TIMEOUT, Uplink, tend};
 use crate::config::{Aws, Mqtt};
+use crate::mqtt::client::{Client, Failure};
+use crate::mqtt::ticks;
+use crate::mqtt::{Fault, FaultKind};
 use crate::queue::Queue;
 use crate::tally::Meter;
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::client::{Client, Event, Failure, Limits, Message, Reason, Said};
 use super::journal;
 use super::pacer::{Pacer, Wait};
 use super::parcel::{Company, Parcel};
@@ -13,6 +12,7 @@ use super::presence::Presence;
 use super::suspects::{Close, FORGOTTEN, InFlight, Suspects, Verdict};
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, TopicFault, check_publish_topic, fill_thing};
+use crate::mqtt::client::{Client, Event, Failure, Limits, Message, Reason, Said};
 use crate::queue::{Queue, Route};
 use crate::tally::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::client::{Limits, Message};
 use super::suspects::{RecordId, Suspects};
 use crate::config::PAYLOAD_LIMIT;
 use crate::config::Qos;
+use crate::mqtt::client::{Limits, Message};
 use crate::packing::Packed;
 use crate::queue::{Lease, LeaseId, Queue, Route};
 

@@ -14,13 +14,13 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::config::{self, Encoding, Mqtt, Overflow, Presence, Priority, Qos, Quotas, Reconnect, Version};
+use crate::mqtt::client::{Event, Limits, Message, Reason};
+use crate::mqtt::{Fault, FaultKind};
 use crate::packing::{Batch, Compression, Packing, When};
 use crate::queue::{Queue, Record};
 use crate::tally::DropReason;
 use crate::uplink::backoff::Backoff;
-use crate::uplink::client::{Event, Limits, Message, Reason};
 use crate::uplink::early_close::{Course, EarlyCloses};
-use crate::uplink::fault::{Fault, FaultKind};
 use crate::uplink::outbox::{Outbox, Publisher, Rules};
 
 const SEQUENCES: u64 = 1000;

@@ -16,9 +16,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::config::{Aws, Mqtt, Proxy, ProxySource, Quotas, Reconnect, Version};
-use crate::uplink::certificates::{Authority, Identity, Valid};
-use crate::uplink::client::{Client, Failure, Reason};
-use crate::uplink::tls;
+use crate::mqtt::certificates::{Authority, Identity, Valid};
+use crate::mqtt::client::{Client, Failure, Reason};
+use crate::mqtt::tls;
 
 /// What the server does.
 struct Server<'a> {

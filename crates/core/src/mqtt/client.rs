@@ -31,15 +31,15 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub(super) use limits::Limits;
-pub(super) use reason::Reason;
-pub(super) use subscription::Arrival;
-pub(super) use wire::Said;
+pub use limits::Limits;
+pub use reason::Reason;
+pub use subscription::Arrival;
+pub use wire::Said;
 
 use super::CONNECT_TIMEOUT;
 use super::dial::{DialFailure, dial};
-use super::presence::last_will;
 use crate::config::{self, Aws, Encoding, Mqtt, Qos, Version};
+use crate::uplink::presence::last_will;
 use aliases::{Aliases, Naming};
 use wire::{Incoming, Malformed, Publish};
 
@@ -52,7 +52,7 @@ const READ: usize = 4 * 1024;
 
 /// Why there is no connection, or no more.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
     #[error(transparent)]
     Dial(#[from] DialFailure),
     #[error("the TLS handshake failed: {0}")]
@@ -92,7 +92,7 @@ impl From<Malformed> for Failure {
 
 /// What has happened.
 #[derive(Debug, PartialEq)]
-pub(super) enum Event {
+pub enum Event {
     /// Of the publishes submitted, the next has been handed to the connection. QoS 0 has no packet identifier.
     Sent { packet_id: Option<u16> },
     /// A PUBACK.
@@ -105,7 +105,7 @@ pub(super) enum Event {
 
 /// Something to publish.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Message<'a> {
+pub struct Message<'a> {
     pub topic: &'a str,
     pub qos: Qos,
     pub retain: bool,
@@ -127,7 +127,7 @@ struct Hello<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct Client {
+pub struct Client {
     version: Version,
     stream: TlsStream<TcpStream>,
     limits: Limits,

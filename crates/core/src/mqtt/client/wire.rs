@@ -15,7 +15,7 @@ use super::reason::Reason;
 use super::subscription::{self, Arrival};
 use super::{Hello, Message};
 use crate::config::{self, Encoding, Qos, Version};
-use crate::uplink::MAX_PACKET;
+use crate::mqtt::MAX_PACKET;
 
 /// What the broker has sent.
 #[derive(Debug, PartialEq)]
@@ -42,7 +42,7 @@ pub(super) enum Incoming {
 
 /// A reason code, and what the broker adds to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::uplink) struct Said {
+pub struct Said {
     pub reason: Reason,
     /// In the broker's own words.
     pub words: Option<String>,
@@ -66,7 +66,7 @@ impl From<Reason> for Said {
 
 /// The broker has sent what the version does not allow, in words.
 #[derive(Debug)]
-pub(in crate::uplink) struct Malformed(pub String);
+pub struct Malformed(pub String);
 
 impl From<rumqttc::v5::mqttbytes::Error> for Malformed {
     fn from(error: rumqttc::v5::mqttbytes::Error) -> Self {

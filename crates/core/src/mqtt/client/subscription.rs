@@ -10,7 +10,7 @@ use crate::config::{Qos, Version};
 
 /// A message that somebody has published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::uplink) struct Arrival {
+pub struct Arrival {
     pub topic: String,
     pub payload: Bytes,
 }

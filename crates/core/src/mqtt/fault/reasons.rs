@@ -1,7 +1,7 @@
 //! From the reasons of MQTT 5 to a [`Fault`].
 
 use super::{Fault, FaultKind, Peer};
-use crate::uplink::client::{Reason, Said};
+use crate::mqtt::client::{Reason, Said};
 
 /// What it means that the broker's CONNACK refuses with `said`.
 pub(super) fn refused(said: &Said, peer: Peer<'_>) -> Fault {

@@ -6,8 +6,8 @@ use rcgen::KeyPair;
 use tempfile::TempDir;
 
 use super::*;
+use crate::mqtt::certificates::{Authority, Identity, Valid};
 use crate::pem::leaks::{Needles, damaged};
-use crate::uplink::certificates::{Authority, Identity, Valid};
 
 /// Certificate, key and root CA in a directory of their own, all in order.
 struct Files {

@@ -11,14 +11,14 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::{Fault, FaultKind, reasons};
 use crate::config::{Aws, Proxy};
-use crate::uplink::CONNECT_TIMEOUT;
-use crate::uplink::client::Failure;
-use crate::uplink::dial::{DialFailure, ProxyFailure, authority};
-use crate::uplink::tls::is_legacy;
+use crate::mqtt::CONNECT_TIMEOUT;
+use crate::mqtt::client::Failure;
+use crate::mqtt::dial::{DialFailure, ProxyFailure, authority};
+use crate::mqtt::tls::is_legacy;
 
 /// Whom the bridge talks to, for the sentences.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::uplink) struct Peer<'a> {
+pub struct Peer<'a> {
     pub aws: &'a Aws,
     /// Whether the broker had accepted the connection.
     pub connected: bool,
@@ -37,7 +37,7 @@ impl<'a> Peer<'a> {
 }
 
 /// Tells what `failure` means.
-pub(in crate::uplink) fn classify(failure: &Failure, peer: Peer<'_>) -> Fault {
+pub fn classify(failure: &Failure, peer: Peer<'_>) -> Fault {
     let Aws { endpoint, port, .. } = peer.aws;
     let (kind, sentence) = match failure {
         Failure::Dial(failure) => return dial_fault(failure, peer),
