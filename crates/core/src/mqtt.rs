@@ -15,6 +15,7 @@ mod dial;
 mod fault;
 #[cfg(feature = "fuzzing")]
 pub mod hostile;
+mod options;
 pub mod session;
 pub mod tls;
 
@@ -29,6 +30,7 @@ use tokio::time::MissedTickBehavior;
 
 pub use client::Client;
 pub use fault::{Fault, FaultKind, Peer, classify};
+pub use options::{Broker, Options};
 
 /// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by
 /// the socket. Generous, for cellular links.

@@ -27,10 +27,11 @@ mod connection;
 mod early_close;
 mod expiry;
 mod journal;
+mod options;
 mod outbox;
 mod pacer;
 mod parcel;
-pub(crate) mod presence;
+mod presence;
 mod renewal;
 mod shutdown;
 mod state;
@@ -46,6 +47,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 pub use claim::Step;
+pub use options::{broker, options};
 pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
@@ -182,8 +184,11 @@ impl Uplink {
         }
         let connecting = async {
             let tls = load_credentials(&self.aws, &self.state).await?;
-            let opened = Connection::open(&self.aws, &self.mqtt, tls, Arc::clone(&self.meter)).await;
-            opened.map_err(|failure| classify(&failure, Peer::to(&self.aws)))
+            let options = options(&self.aws, &self.mqtt);
+            let outbox =
+                |limits: &Limits| Outbox::new(self.aws.thing.clone(), &self.mqtt, limits, Arc::clone(&self.meter));
+            let opened = Connection::open(&options, tls, outbox).await;
+            opened.map_err(|failure| classify(&failure, Peer::to(&options)))
         };
         let outcome = {
             let mut connecting = pin!(connecting);
@@ -320,7 +325,7 @@ impl Uplink {
 
     /// What `failure` of a connection that stood means, here and for the next.
     fn fault_of(&mut self, failure: &Failure) -> Fault {
-        let fault = classify(failure, Peer::connected(&self.aws));
+        let fault = classify(failure, Peer::connected(&options(&self.aws, &self.mqtt)));
         if let Failure::Disconnected(said) = failure
             && said.reason == Reason::TOPIC_ALIAS_INVALID
         {
@@ -422,12 +427,12 @@ async fn load_credentials(aws: &Aws, state: &watch::Sender<UplinkState>) -> Resu
 /// expires, if it can be read.
 async fn load(aws: &Aws) -> (Result<Credentials, Fault>, Option<SystemTime>) {
     let loading = tokio::task::spawn_blocking({
-        let aws = aws.clone();
+        let broker = broker(aws);
         move || {
-            let loaded = tls::load(&aws, SystemTime::now());
+            let loaded = tls::load(&broker, SystemTime::now());
             let expires = match &loaded {
                 Ok(credentials) => Some(credentials.certificate_expires),
-                Err(_) => tls::inspect(&aws, SystemTime::now()).certificate_expires,
+                Err(_) => tls::inspect(&broker, SystemTime::now()).certificate_expires,
             };
             (loaded.map_err(Fault::from), expires)
         }

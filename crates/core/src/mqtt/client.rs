@@ -38,8 +38,8 @@ pub use wire::Said;
 
 use super::CONNECT_TIMEOUT;
 use super::dial::{DialFailure, dial};
-use crate::config::{self, Aws, Encoding, Mqtt, Qos, Version};
-use crate::uplink::presence::last_will;
+use super::{Broker, Options};
+use crate::config::{Qos, Version};
 use aliases::{Aliases, Naming};
 use wire::{Incoming, Malformed, Publish};
 
@@ -112,18 +112,10 @@ pub struct Message<'a> {
     pub payload: &'a Bytes,
     /// What it is before it is compressed. Only MQTT 5 has a word for it.
     pub content_type: Option<&'static str>,
-    /// How it is compressed. Only in MQTT 5.
-    pub encoding: Option<Encoding>,
+    /// A name and a value that MQTT does not know, for whoever receives it. Only in MQTT 5.
+    pub user_property: Option<(&'static str, &'static str)>,
     /// Seconds after which the broker keeps it for nobody any more. Only in MQTT 5.
     pub expires_in: Option<u32>,
-}
-
-/// What CONNECT says.
-struct Hello<'a> {
-    client_id: &'a str,
-    /// Seconds.
-    keep_alive: u16,
-    will: Option<config::LastWill>,
 }
 
 #[derive(Debug)]
@@ -168,9 +160,9 @@ struct Pings {
 }
 
 impl Client {
-    /// Looks the name up, connects, shakes hands and waits for the CONNACK.
-    pub async fn connect(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
-        timeout(CONNECT_TIMEOUT, connect(aws, mqtt, tls)).await.unwrap_or(Err(Failure::TooLate))
+    /// Looks the name up, connects, shakes hands with `tls` (see [`super::tls::load`]) and waits for the CONNACK.
+    pub async fn connect(options: &Options, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
+        timeout(CONNECT_TIMEOUT, connect(options, tls)).await.unwrap_or(Err(Failure::TooLate))
     }
 
     fn new(version: Version, stream: TlsStream<TcpStream>, ping_every: Duration) -> Self {
@@ -412,9 +404,9 @@ impl Client {
     }
 
     /// Says CONNECT and waits for the CONNACK.
-    async fn say_hello(&mut self, hello: &Hello<'_>) -> Result<(), Failure> {
+    async fn say_connect(&mut self, options: &Options, keep_alive: u16) -> Result<(), Failure> {
         let before = self.unwritten.len();
-        wire::write_connect(self.version, hello, &mut self.unwritten)?;
+        wire::write_connect(options, keep_alive, &mut self.unwritten)?;
         self.encoded_bytes += (self.unwritten.len() - before) as u64;
         poll_fn(|cx| {
             let unwritable = match self.poll_write(cx) {
@@ -434,14 +426,15 @@ impl Client {
     }
 }
 
-async fn connect(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
-    let name = ServerName::try_from(aws.endpoint.clone()).map_err(|error| Failure::Protocol(error.to_string()))?;
-    let stream = dial(&aws.endpoint, aws.port, mqtt.proxy.as_ref(), mqtt.keep_alive).await?;
+async fn connect(options: &Options, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
+    let Broker { host, port, .. } = &options.broker;
+    let name = ServerName::try_from(host.clone()).map_err(|error| Failure::Protocol(error.to_string()))?;
+    let stream = dial(host, *port, options.proxy.as_ref(), options.keep_alive).await?;
     let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(Failure::Handshake)?;
-    let ping_every = ping_interval(mqtt.keep_alive);
-    let mut client = Client::new(mqtt.version, stream, ping_every);
+    let ping_every = ping_interval(options.keep_alive);
+    let mut client = Client::new(options.version, stream, ping_every);
     let keep_alive = ping_every.as_secs().try_into().unwrap_or(u16::MAX);
-    client.say_hello(&Hello { client_id: &aws.client_id, keep_alive, will: last_will(mqtt) }).await?;
+    client.say_connect(options, keep_alive).await?;
     if let Some(keep_alive) = client.limits.keep_alive {
         client.pings.every = ping_every.min(ping_interval(keep_alive));
     }

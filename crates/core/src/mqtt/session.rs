@@ -6,10 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use tokio::time::{sleep_until, timeout};
 
+use super::Options;
 use super::client::{Client, Event, Message};
 use super::fault::{Fault, FaultKind, Peer, classify};
 use super::{ticks, tls};
-use crate::config::{Aws, Mqtt, Qos};
+use crate::config::Qos;
 
 /// Longest wait for what the broker has to say to DISCONNECT.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -18,8 +19,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Session {
     client: Client,
-    aws: Aws,
-    mqtt: Mqtt,
+    options: Options,
     ticks: tokio::time::Interval,
 }
 
@@ -31,25 +31,25 @@ pub struct Arrival {
 }
 
 impl Session {
-    /// Reads the files that `aws` names and connects. Without a last will.
+    /// Reads the files that `options` name and connects. Without a last will.
     ///
     /// # Errors
     /// Whatever keeps the connection from being made.
-    pub async fn connect(aws: &Aws, mqtt: &Mqtt) -> Result<Session, Fault> {
-        let mqtt = Mqtt { last_will: None, presence: None, ..mqtt.clone() };
-        let files = aws.clone();
+    pub async fn connect(options: &Options) -> Result<Session, Fault> {
+        let options = Options { last_will: None, ..options.clone() };
+        let files = options.broker.clone();
         let loaded = tokio::task::spawn_blocking(move || tls::load(&files, SystemTime::now())).await;
         let credentials = loaded.map_err(|error| Fault::new(FaultKind::Credentials, error.to_string()))??;
-        let connected = Client::connect(aws, &mqtt, credentials.config).await;
-        let client = connected.map_err(|failure| classify(&failure, Peer::to(aws)))?;
-        Ok(Session { client, aws: aws.clone(), mqtt, ticks: ticks() })
+        let connected = Client::connect(&options, credentials.config).await;
+        let client = connected.map_err(|failure| classify(&failure, Peer::to(&options)))?;
+        Ok(Session { client, options, ticks: ticks() })
     }
 
     /// Publishes and waits until the broker has acknowledged it, or with QoS 0 until it is sent. Answers how long that
     /// took.
     ///
     /// # Errors
-    /// If the broker refuses it, the connection ends, or there is no acknowledgement within `mqtt.ack_timeout`.
+    /// If the broker refuses it, the connection ends, or there is no acknowledgement within [`Options::ack_timeout`].
     pub async fn publish(&mut self, topic: &str, qos: Qos, payload: Bytes) -> Result<Duration, Fault> {
         let begun = Instant::now();
         let message = Message {
@@ -58,7 +58,7 @@ impl Session {
             retain: false,
             payload: &payload,
             content_type: None,
-            encoding: None,
+            user_property: None,
             expires_in: None,
         };
         self.client.publish(&message);
@@ -81,7 +81,7 @@ impl Session {
     /// If it does not, or the connection ends.
     pub async fn subscribe(&mut self, filter: &str, qos: Qos) -> Result<(), Fault> {
         let asked = self.client.subscribe(&[filter], qos);
-        asked.map_err(|failure| classify(&failure, Peer::connected(&self.aws)))?;
+        asked.map_err(|failure| classify(&failure, Peer::connected(&self.options)))?;
         self.until("a subscription", |event| match event {
             Event::Subscribed { granted: true, .. } => Some(Ok(())),
             Event::Subscribed { .. } => {
@@ -129,7 +129,7 @@ impl Session {
         what: &str,
         mut wanted: impl FnMut(&Event) -> Option<Result<(), Fault>>,
     ) -> Result<(), Fault> {
-        let waiting = self.mqtt.ack_timeout;
+        let waiting = self.options.ack_timeout;
         let answer = async {
             loop {
                 if let Some(answer) = wanted(&self.event().await?) {
@@ -156,7 +156,7 @@ impl Session {
                     Err(failure) => failure,
                 },
             };
-            return Err(classify(&failure, Peer::connected(&self.aws)));
+            return Err(classify(&failure, Peer::connected(&self.options)));
         }
     }
 }

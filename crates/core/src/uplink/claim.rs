@@ -12,9 +12,10 @@ use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::load;
 use super::state::UplinkState;
+use super::{load, options};
 use crate::config::{Aws, Mqtt, Provisioning, Qos};
+use crate::mqtt::Options;
 use crate::mqtt::client::{Arrival, Client, Event, Failure, Message};
 use crate::mqtt::ticks;
 use crate::mqtt::{Fault, FaultKind, Peer, classify};
@@ -263,6 +264,7 @@ enum Answer {
 /// A connection with the claim.
 struct Exchange<'a> {
     claim: &'a Claim,
+    options: Options,
     client: Client,
     ticks: tokio::time::Interval,
 }
@@ -270,9 +272,10 @@ struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     /// Connects.
     async fn open(claim: &'a Claim, tls: Arc<ClientConfig>) -> Result<Self, Fault> {
-        let client = Client::connect(&claim.claim, &claim.mqtt, tls).await;
-        let client = client.map_err(|failure| classify(&failure, Peer::to(&claim.claim)))?;
-        Ok(Exchange { claim, client, ticks: ticks() })
+        let options = options(&claim.claim, &claim.mqtt);
+        let client = Client::connect(&options, tls).await;
+        let client = client.map_err(|failure| classify(&failure, Peer::to(&options)))?;
+        Ok(Exchange { claim, options, client, ticks: ticks() })
     }
 
     /// Sends a request, once it is sure that the answer will be heard, and waits for that.
@@ -298,7 +301,7 @@ impl<'a> Exchange<'a> {
             retain: false,
             payload: &payload,
             content_type: None,
-            encoding: None,
+            user_property: None,
             expires_in: None,
         });
         loop {
@@ -343,7 +346,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn fault(&self, failure: &Failure, topic: &str) -> Fault {
-        let fault = classify(failure, Peer::connected(&self.claim.claim));
+        let fault = classify(failure, Peer::connected(&self.options));
         match fault.kind {
             FaultKind::Closed => {
                 let sentence = format!("the broker closed the connection over {topic}, it seems; {}", self.remedy());

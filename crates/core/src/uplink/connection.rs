@@ -16,12 +16,12 @@ use super::state::Phase;
 use super::suspects::Suspects;
 use super::window::Window;
 use super::{DRAIN_TIMEOUT, Uplink, tend};
-use crate::config::{Aws, Mqtt};
-use crate::mqtt::client::{Client, Failure};
+use crate::config::Mqtt;
+use crate::mqtt::Options;
+use crate::mqtt::client::{Client, Failure, Limits};
 use crate::mqtt::ticks;
 use crate::mqtt::{Fault, FaultKind};
 use crate::queue::Queue;
-use crate::tally::Meter;
 
 /// Longest wait for DISCONNECT to be sent and for the broker to close the connection upon it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -56,9 +56,13 @@ enum Stage {
 
 impl Connection {
     /// Looks the name up, connects, shakes hands and waits for the CONNACK.
-    pub async fn open(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>, meter: Arc<Meter>) -> Result<Self, Failure> {
-        let client = Client::connect(aws, mqtt, tls).await?;
-        let outbox = Outbox::new(aws.thing.clone(), mqtt, client.limits(), meter);
+    pub async fn open(
+        options: &Options,
+        tls: Arc<ClientConfig>,
+        outbox: impl FnOnce(&Limits) -> Outbox,
+    ) -> Result<Self, Failure> {
+        let client = Client::connect(options, tls).await?;
+        let outbox = outbox(client.limits());
         Ok(Connection { client, outbox })
     }
 

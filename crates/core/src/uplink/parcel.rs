@@ -26,6 +26,9 @@ const COMPANY: Duration = Duration::from_secs(10);
 /// Bytes of a PUBLISH of MQTT 5 around its payload, at most: a topic of 256, and headers and properties of fewer than 128.
 const AROUND: usize = 384;
 
+/// The name of the property that tells how a payload is compressed, as HTTP has it: MQTT has none of its own.
+const CONTENT_ENCODING: &str = "content-encoding";
+
 /// What is to be published next.
 #[derive(Debug)]
 pub(super) struct Parcel {
@@ -122,7 +125,7 @@ impl Parcel {
             retain: route.retain,
             payload: &packed.payload,
             content_type: self.lease.map(|_| route.packing.content_type()),
-            encoding: packed.encoding,
+            user_property: packed.encoding.map(|encoding| (CONTENT_ENCODING, encoding.label())),
             expires_in: self.expires.map(|expires| seconds_until(expires, now)),
         }
     }

@@ -41,7 +41,7 @@ impl Presence {
 }
 
 /// What the broker publishes if the connection ends without DISCONNECT.
-pub(crate) fn last_will(mqtt: &Mqtt) -> Option<LastWill> {
+pub(super) fn last_will(mqtt: &Mqtt) -> Option<LastWill> {
     mqtt.last_will.clone().or_else(|| {
         let presence = mqtt.presence.as_ref()?;
         Some(LastWill {
