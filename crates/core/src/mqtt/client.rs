@@ -11,6 +11,7 @@ mod aliases;
 pub(super) mod hostile;
 mod limits;
 mod reason;
+mod size;
 mod subscription;
 mod wire;
 
@@ -41,6 +42,7 @@ use super::dial::{DialFailure, dial};
 use super::{Broker, Options};
 use crate::config::{Qos, Version};
 use aliases::{Aliases, Naming};
+use size::publish_size;
 use wire::{Incoming, Malformed, Publish};
 
 /// Packets are encoded until so many bytes wait for the socket; what is behind them keeps its payload in the queue's
@@ -206,10 +208,9 @@ impl Client {
         Message { qos, retain: message.retain && self.limits.retain, ..*message }
     }
 
-    /// Most bytes that the packet of `message` can have.
-    pub fn size_of(&self, message: &Message<'_>) -> usize {
-        let alias = (self.limits.topic_aliases > 0).then_some(1);
-        Publish::new(self.version, message, 1, message.topic, alias).size()
+    /// Most bytes that the packet of `message` can have with a payload of `payload` bytes in the place of its own.
+    pub fn size_with(&self, message: &Message<'_>, payload: usize) -> usize {
+        publish_size(self.version, message, payload, self.limits.topic_aliases > 0)
     }
 
     /// Takes `message` over, behind all that was submitted before. Answers how many bytes its packet has.
@@ -224,10 +225,9 @@ impl Client {
             Naming::Introduced(alias) => (message.topic, Some(alias)),
             Naming::Alias(alias) => ("", Some(alias)),
         };
-        let publish = Publish::new(self.version, message, packet_id, topic, alias);
-        let size = publish.size();
-        self.submitted.push_back(publish);
-        size
+        self.submitted.push_back(Publish::new(self.version, message, packet_id, topic, alias));
+        let payload = message.payload.len();
+        publish_size(self.version, &Message { topic, ..*message }, payload, alias.is_some())
     }
 
     /// Asks for what is published to `filters`, of which AWS IoT Core takes 8 at a time. Answers the packet identifier, which

@@ -26,8 +26,8 @@ const SLICE: Duration = Duration::from_millis(10);
 pub(super) trait Publisher {
     /// What the broker takes.
     fn limits(&self) -> &Limits;
-    /// Most bytes that the packet of `message` can have.
-    fn size_of(&self, message: &Message<'_>) -> usize;
+    /// Most bytes that the packet of `message` can have with a payload of `payload` bytes in the place of its own.
+    fn size_with(&self, message: &Message<'_>, payload: usize) -> usize;
     /// Takes `message` over, behind all that was before. Returns how many bytes its packet has.
     fn publish(&mut self, message: &Message<'_>) -> usize;
     /// The broker has not taken a publish to `topic`.
@@ -39,8 +39,8 @@ impl Publisher for Client {
         Client::limits(self)
     }
 
-    fn size_of(&self, message: &Message<'_>) -> usize {
-        Client::size_of(self, message)
+    fn size_with(&self, message: &Message<'_>, payload: usize) -> usize {
+        Client::size_with(self, message, payload)
     }
 
     fn publish(&mut self, message: &Message<'_>) -> usize {
@@ -198,9 +198,14 @@ impl Outbox {
                 self.in_hand = Some(parcel);
                 break;
             }
-            parcel.grow(queue, company.extent(&parcel.route, suspects, now).within(client.limits()), now);
+            let most = client.limits().packet.map(|packet| {
+                let around = self.size_with(client, &parcel.unpacked(now), packet) - packet;
+                packet.saturating_sub(around)
+            });
+            parcel.grow(queue, company.extent(&parcel.route, suspects, now).within(most), now);
             // Asked before the work of packing it, which ends its growing, and again when its size is known.
-            if let Err(wait) = pacer.admits(parcel.least_size(), now) {
+            let least = parcel.least_payload();
+            if let Err(wait) = pacer.admits(self.size_with(client, &parcel.unpacked(now), least), now) {
                 self.hold(parcel, wait);
                 break;
             }
@@ -216,7 +221,8 @@ impl Outbox {
                 parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::Unsupported, now));
                 continue;
             }
-            let size = addressed(parcel.message(now), &self.thing, |message| client.size_of(message));
+            let message = parcel.message(now);
+            let size = self.size_with(client, &message, message.payload.len());
             if client.limits().forbids(size) {
                 self.outgrown(parcel, size, client.limits(), queue, now);
                 continue;
@@ -232,6 +238,11 @@ impl Outbox {
             suspects.sent(parcel.message(now).topic, record);
             pacer.sent(self.submit(client, parcel, now), now);
         }
+    }
+
+    /// Most bytes of the packet of `message`, with the name of the thing in its topic where that was open.
+    fn size_with(&self, client: &impl Publisher, message: &Message<'_>, payload: usize) -> usize {
+        client.size_with(&Message { topic: &fill_thing(message.topic, &self.thing), ..*message }, payload)
     }
 
     /// Looks whether AWS IoT Core takes `topic`, if the name of the thing was not known when that was configured. It would
@@ -319,7 +330,8 @@ impl Outbox {
 
     /// Hands `parcel` to the MQTT client. Answers how many bytes its packet has.
     fn submit(&mut self, client: &mut impl Publisher, mut parcel: Parcel, now: Instant) -> usize {
-        let size = addressed(parcel.message(now), &self.thing, |message| client.publish(message));
+        let message = parcel.message(now);
+        let size = client.publish(&Message { topic: &fill_thing(message.topic, &self.thing), ..message });
         let (encoding, record) = (parcel.pack().encoding, parcel.record());
         let Parcel { lease, route, received_ns, .. } = parcel;
         route.counters.count_published(size as u64);
@@ -494,11 +506,6 @@ impl Outbox {
         }
         client.disconnect();
     }
-}
-
-/// Hands `message` on to `then`, with the name of the thing in its topic where that was open.
-fn addressed<T>(message: Message<'_>, thing: &str, then: impl FnOnce(&Message<'_>) -> T) -> T {
-    then(&Message { topic: &fill_thing(message.topic, thing), ..message })
 }
 
 /// How long ago `received_ns` was, nanoseconds since 1970. Nothing, if the clock was set back since.

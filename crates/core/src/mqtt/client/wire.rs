@@ -113,14 +113,6 @@ impl Publish {
         }
     }
 
-    /// Bytes of the packet.
-    pub fn size(&self) -> usize {
-        match self {
-            Publish::V4(publish) => publish.size(),
-            Publish::V5(publish) => publish.size(),
-        }
-    }
-
     pub fn packet_id(&self) -> u16 {
         match self {
             Publish::V4(publish) => publish.pkid,

@@ -82,8 +82,8 @@ impl Publisher for Wire {
         &self.limits
     }
 
-    fn size_of(&self, message: &Message<'_>) -> usize {
-        message.topic.len() + message.payload.len()
+    fn size_with(&self, message: &Message<'_>, payload: usize) -> usize {
+        message.topic.len() + payload
     }
 
     fn publish(&mut self, message: &Message<'_>) -> usize {
@@ -92,7 +92,7 @@ impl Publisher for Wire {
             self.last_id
         });
         self.submitted.push_back((packet_id, message.topic.into(), message.payload.clone()));
-        self.size_of(message)
+        self.size_with(message, message.payload.len())
     }
 
     fn was_refused(&mut self, _topic: &str) {}
