@@ -4,7 +4,8 @@
 //! than it is given, resends nothing, and is of no use any more after its first error: the queue owns what is not
 //! acknowledged, and the next connection has a new client.
 //!
-//! [`Client::poll`] may be given up and called again at any moment; nothing is lost between.
+//! Whoever has a client calls [`Client::next`] in a loop: it writes, reads and keeps the connection alive. It may be given up
+//! and called again at any moment; nothing is lost between.
 
 mod aliases;
 #[cfg(feature = "fuzzing")]
@@ -28,7 +29,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Interval, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -37,9 +38,9 @@ pub use reason::Reason;
 pub use subscription::Arrival;
 pub use wire::Said;
 
-use super::CONNECT_TIMEOUT;
 use super::dial::{DialFailure, dial};
 use super::{Broker, Options};
+use super::{CONNECT_TIMEOUT, ticks};
 use crate::config::{Qos, Version};
 use aliases::{Aliases, Naming};
 use size::publish_size;
@@ -101,6 +102,8 @@ pub enum Event {
     Acknowledged { packet_id: u16, said: Said },
     /// A SUBACK.
     Subscribed { packet_id: u16, granted: bool },
+    /// A quarter of a second has passed.
+    Tick,
     /// Something that was subscribed to. It is acknowledged already.
     Arrived(Arrival),
 }
@@ -150,6 +153,9 @@ pub struct Client {
     /// What ended the connection, once `events` are told.
     end: Option<Failure>,
     pings: Pings,
+    ticks: Interval,
+    /// A tick was told, upon which the link is looked at.
+    is_due: bool,
 }
 
 /// When to ask the broker whether it is there.
@@ -189,6 +195,8 @@ impl Client {
             events: VecDeque::new(),
             end: None,
             pings: Pings { every: ping_every, next: now + ping_every, unanswered: false },
+            ticks: ticks(),
+            is_due: false,
         }
     }
 
@@ -249,9 +257,30 @@ impl Client {
         self.leaving = true;
     }
 
-    /// Pings when it is time, and tells whether the link is dead. To be called several times a second, and
-    /// [`Client::poll`] after it.
-    pub fn tick(&mut self, now: Instant) -> Result<(), Failure> {
+    /// Writes what is submitted, reads what comes, keeps the connection alive, and returns what happens next, be it that
+    /// time has passed ([`Event::Tick`]).
+    ///
+    /// May be given up and called again at any moment; nothing is lost between.
+    ///
+    /// # Errors
+    /// What has ended the connection.
+    pub async fn next(&mut self) -> Result<Event, Failure> {
+        if std::mem::take(&mut self.is_due) {
+            self.keep_alive(Instant::now())?;
+        }
+        poll_fn(|cx| {
+            // First, so that a busy connection is looked at as well.
+            if self.ticks.poll_tick(cx).is_ready() {
+                self.is_due = true;
+                return Poll::Ready(Ok(Event::Tick));
+            }
+            self.poll_next(cx)
+        })
+        .await
+    }
+
+    /// Pings when it is time, and tells whether the link is dead.
+    fn keep_alive(&mut self, now: Instant) -> Result<(), Failure> {
         if self.unwritten.is_empty() {
             self.last_write = now;
         }
@@ -268,11 +297,6 @@ impl Client {
         self.pings.unanswered = true;
         self.encode_raw(wire::PING);
         Ok(())
-    }
-
-    /// Writes what is submitted and reads what comes, until something has happened.
-    pub async fn poll(&mut self) -> Result<Event, Failure> {
-        poll_fn(|cx| self.poll_next(cx)).await
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Failure>> {

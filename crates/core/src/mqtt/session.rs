@@ -9,7 +9,7 @@ use tokio::time::{sleep_until, timeout};
 use super::Options;
 use super::client::{Client, Event, Message};
 use super::fault::{Fault, FaultKind, Peer, classify};
-use super::{ticks, tls};
+use super::tls;
 use crate::config::Qos;
 
 /// Longest wait for what the broker has to say to DISCONNECT.
@@ -20,7 +20,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct Session {
     client: Client,
     options: Options,
-    ticks: tokio::time::Interval,
 }
 
 /// What has arrived.
@@ -42,7 +41,7 @@ impl Session {
         let credentials = loaded.map_err(|error| Fault::new(FaultKind::Credentials, error.to_string()))??;
         let connected = Client::connect(&options, credentials.config).await;
         let client = connected.map_err(|failure| classify(&failure, Peer::to(&options)))?;
-        Ok(Session { client, options, ticks: ticks() })
+        Ok(Session { client, options })
     }
 
     /// Publishes and waits until the broker has acknowledged it, or with QoS 0 until it is sent. Answers how long that
@@ -145,18 +144,6 @@ impl Session {
 
     /// May be given up and called again at any moment.
     async fn event(&mut self) -> Result<Event, Fault> {
-        loop {
-            let failure = tokio::select! {
-                event = self.client.poll() => match event {
-                    Ok(event) => return Ok(event),
-                    Err(failure) => failure,
-                },
-                _ = self.ticks.tick() => match self.client.tick(Instant::now()) {
-                    Ok(()) => continue,
-                    Err(failure) => failure,
-                },
-            };
-            return Err(classify(&failure, Peer::connected(&self.options)));
-        }
+        self.client.next().await.map_err(|failure| classify(&failure, Peer::connected(&self.options)))
     }
 }

@@ -5,19 +5,19 @@
 //! state, not the end. An attempt that begins where another has stopped takes up what that one has stored.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::certificate::load;
 use super::state::UplinkState;
-use super::{load, options};
+use super::{broker, options};
 use crate::config::{Aws, Mqtt, Provisioning, Qos};
 use crate::mqtt::Options;
 use crate::mqtt::client::{Arrival, Client, Event, Failure, Message};
-use crate::mqtt::ticks;
 use crate::mqtt::{Fault, FaultKind, Peer, classify};
 use crate::provisioning::{
     CLIENT_ID_PREFIX, Issued, Key, NoThing, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics,
@@ -157,7 +157,7 @@ impl Claim {
         issued: Option<Issued>,
         step: &impl Fn(Step),
     ) -> Result<Registered, Fault> {
-        let tls = load(&self.claim).await.0?.config;
+        let tls = load(&broker(&self.claim)).await.0?.config;
         let mut exchange = Exchange::open(self, tls).await?;
         let fresh = issued.is_none();
         let issued = match issued {
@@ -266,7 +266,6 @@ struct Exchange<'a> {
     claim: &'a Claim,
     options: Options,
     client: Client,
-    ticks: tokio::time::Interval,
 }
 
 impl<'a> Exchange<'a> {
@@ -275,7 +274,7 @@ impl<'a> Exchange<'a> {
         let options = options(&claim.claim, &claim.mqtt);
         let client = Client::connect(&options, tls).await;
         let client = client.map_err(|failure| classify(&failure, Peer::to(&options)))?;
-        Ok(Exchange { claim, options, client, ticks: ticks() })
+        Ok(Exchange { claim, options, client })
     }
 
     /// Sends a request, once it is sure that the answer will be heard, and waits for that.
@@ -330,19 +329,7 @@ impl<'a> Exchange<'a> {
 
     /// What happens next, where what the broker closes the connection over is likely `topic`.
     async fn next(&mut self, topic: &str) -> Result<Event, Fault> {
-        loop {
-            let failure = tokio::select! {
-                event = self.client.poll() => match event {
-                    Ok(event) => return Ok(event),
-                    Err(failure) => failure,
-                },
-                _ = self.ticks.tick() => match self.client.tick(Instant::now()) {
-                    Ok(()) => continue,
-                    Err(failure) => failure,
-                },
-            };
-            return Err(self.fault(&failure, topic));
-        }
+        self.client.next().await.map_err(|failure| self.fault(&failure, topic))
     }
 
     fn fault(&self, failure: &Failure, topic: &str) -> Fault {
@@ -368,6 +355,6 @@ impl<'a> Exchange<'a> {
     async fn leave(mut self) {
         self.client.disconnect();
         // Whatever comes, until the broker closes the connection.
-        let _ = timeout(FAREWELL, async { while self.client.poll().await.is_ok() {} }).await;
+        let _ = timeout(FAREWELL, async { while self.client.next().await.is_ok() {} }).await;
     }
 }

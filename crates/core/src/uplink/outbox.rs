@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::early_close::Course;
 use super::journal;
-use super::pacer::{Pacer, Wait};
-use super::parcel::{Company, Parcel};
+use super::pacer::Wait;
+use super::parcel::Parcel;
 use super::presence::Presence;
-use super::suspects::{Close, FORGOTTEN, InFlight, Suspects, Verdict};
+use super::rules::Rules;
+use super::suspects::{Close, InFlight, Suspects, Verdict};
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, TopicFault, check_publish_topic, fill_thing};
 use crate::mqtt::client::{Client, Event, Failure, Limits, Message, Reason, Said};
 use crate::queue::{Queue, Route};
-use crate::tally::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
+use crate::tally::{DropReason, Meter, ONCE_A_MINUTE};
 
 /// A QoS 0 publish has no PUBACK. If the broker has not closed the connection within this time, it was not over that.
 const QOS_0_DOUBT: Duration = Duration::from_secs(2);
@@ -49,40 +51,6 @@ impl Publisher for Client {
 
     fn was_refused(&mut self, topic: &str) {
         Client::was_refused(self, topic);
-    }
-}
-
-/// What outlives a connection and decides what may be sent on it.
-#[derive(Debug)]
-pub(super) struct Rules {
-    pub pacer: Pacer,
-    pub suspects: Suspects,
-    pub company: Company,
-    /// The broker has taken offence at a topic alias.
-    pub without_aliases: bool,
-    /// What was said of topics of which the broker will never take a publish.
-    pub never_taken: BTreeMap<String, Repeat>,
-    /// What was said of topics of which the broker does not take a batch.
-    pub no_batches: BTreeMap<String, Repeat>,
-}
-
-impl Rules {
-    pub fn new(mqtt: &Mqtt) -> Self {
-        Rules {
-            pacer: Pacer::new(&mqtt.quotas),
-            suspects: Suspects::new(mqtt.reconnect.stable_after),
-            company: Company::default(),
-            without_aliases: false,
-            never_taken: BTreeMap::new(),
-            no_batches: BTreeMap::new(),
-        }
-    }
-
-    /// Forgets topics of which nothing was heard for long. To be called now and then.
-    pub fn sweep(&mut self, now: Instant) {
-        self.suspects.sweep(now);
-        let said = [&mut self.never_taken, &mut self.no_batches];
-        said.into_iter().for_each(|said| said.retain(|_, repeat| !repeat.is_over(now, FORGOTTEN)));
     }
 }
 
@@ -174,6 +142,21 @@ impl Outbox {
             None => {}
         }
         (verdict.is_some() || is_suspected, verdict)
+    }
+
+    /// How the connection, which stands since `since`, has gone until `now`.
+    pub fn course(&self, since: Instant, now: Instant) -> Course {
+        Course {
+            lasted: now.saturating_duration_since(since),
+            acknowledged: self.window.acknowledged(),
+            in_flight: self.window.len(),
+            last_puback: self.window.last_puback().map(|at| at.saturating_duration_since(since)),
+        }
+    }
+
+    /// What stands for `{thing}` in topics that have it open.
+    pub fn thing(&self) -> &str {
+        &self.thing
     }
 
     /// When to [feed](Outbox::feed) again though nothing has happened.
@@ -352,7 +335,7 @@ impl Outbox {
         let (publish, said) = match event {
             Event::Sent { packet_id } => (self.window.sent(packet_id, now), None),
             Event::Acknowledged { packet_id, said } => (self.window.acknowledge(packet_id, now), Some(said)),
-            Event::Subscribed { .. } | Event::Arrived(_) => return Ok(()),
+            Event::Tick | Event::Subscribed { .. } | Event::Arrived(_) => return Ok(()),
         };
         let Some(publish) = publish else { return Ok(()) };
         rules.pacer.arrived(publish.size, now);
