@@ -8,6 +8,7 @@
 //! and called again at any moment; nothing is lost between.
 
 mod aliases;
+mod arrival;
 #[cfg(feature = "fuzzing")]
 pub(super) mod hostile;
 mod limits;
@@ -29,13 +30,14 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+pub use arrival::Arrival;
 pub use limits::Limits;
 pub use reason::Reason;
-pub use subscription::Arrival;
 pub use wire::Said;
 
 use super::dial::{DialFailure, dial};
@@ -43,6 +45,7 @@ use super::{Broker, Options};
 use super::{CONNECT_TIMEOUT, ticks};
 use crate::config::{Qos, Version};
 use aliases::{Aliases, Naming};
+use arrival::Arrivals;
 use size::publish_size;
 use wire::{Incoming, Malformed, Publish};
 
@@ -104,8 +107,10 @@ pub enum Event {
     Subscribed { packet_id: u16, granted: bool },
     /// A quarter of a second has passed.
     Tick,
-    /// Something that was subscribed to. It is acknowledged already.
-    Arrived(Arrival),
+    /// Something that was subscribed to has been handed over.
+    Arrived,
+    /// Something that was subscribed to came when there was no room for it: nobody gets it, and it is not acknowledged.
+    Missed { topic: String },
 }
 
 /// Something to publish.
@@ -135,8 +140,9 @@ pub struct Client {
     in_use: HashSet<u16>,
     /// Submitted and not encoded.
     submitted: VecDeque<Publish>,
-    /// Whether DISCONNECT follows what is submitted.
-    leaving: bool,
+    leaving: Leaving,
+    /// The way to who handles what is published to the client.
+    arrivals: Option<Arrivals>,
     unwritten: BytesMut,
     /// The socket may hold back what it has taken.
     unflushed: bool,
@@ -158,6 +164,16 @@ pub struct Client {
     is_due: bool,
 }
 
+/// How far the client is with DISCONNECT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// It follows what is submitted.
+    Asked,
+    /// It is encoded, and nothing may follow.
+    Said,
+}
+
 /// When to ask the broker whether it is there.
 #[derive(Debug)]
 struct Pings {
@@ -168,12 +184,23 @@ struct Pings {
 }
 
 impl Client {
-    /// Looks the name up, connects, shakes hands with `tls` (see [`super::tls::load`]) and waits for the CONNACK.
-    pub async fn connect(options: &Options, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
-        timeout(CONNECT_TIMEOUT, connect(options, tls)).await.unwrap_or(Err(Failure::TooLate))
+    /// Looks the name up, connects, shakes hands with `tls` (see [`super::tls::load`]) and waits for the CONNACK. What is
+    /// published to the client goes to `handler`, a channel whose capacity bounds it (see [`Arrival`]); without one, nothing
+    /// may be subscribed to.
+    pub async fn connect(
+        options: &Options,
+        tls: Arc<ClientConfig>,
+        handler: Option<mpsc::Sender<Arrival>>,
+    ) -> Result<Client, Failure> {
+        timeout(CONNECT_TIMEOUT, connect(options, tls, handler)).await.unwrap_or(Err(Failure::TooLate))
     }
 
-    fn new(version: Version, stream: TlsStream<TcpStream>, ping_every: Duration) -> Self {
+    fn new(
+        version: Version,
+        stream: TlsStream<TcpStream>,
+        ping_every: Duration,
+        handler: Option<mpsc::Sender<Arrival>>,
+    ) -> Self {
         let now = Instant::now();
         Client {
             version,
@@ -183,7 +210,8 @@ impl Client {
             last_id: 0,
             in_use: HashSet::new(),
             submitted: VecDeque::new(),
-            leaving: false,
+            leaving: Leaving::No,
+            arrivals: handler.map(Arrivals::new),
             unwritten: BytesMut::new(),
             unflushed: false,
             encoded: VecDeque::new(),
@@ -254,7 +282,7 @@ impl Client {
 
     /// Says DISCONNECT behind all that was submitted.
     pub fn disconnect(&mut self) {
-        self.leaving = true;
+        self.leaving = Leaving::Asked;
     }
 
     /// Writes what is submitted, reads what comes, keeps the connection alive, and returns what happens next, be it that
@@ -301,13 +329,15 @@ impl Client {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
         if self.events.is_empty() && self.end.is_none() {
+            self.acknowledge_taken(cx);
             // Whoever can't be written to may have said why.
             let unwritable = match self.poll_write(cx) {
                 Poll::Ready(Err(failure)) => Some(failure),
                 Poll::Ready(Ok(())) | Poll::Pending => None,
             };
             while self.events.is_empty() && self.end.is_none() {
-                match self.poll_read(cx) {
+                // One packet at a time, so that a handler that calls this has its turn between two arrivals.
+                match self.poll_packet(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(failure)) => self.end = Some(failure),
                     Poll::Pending => break,
@@ -356,8 +386,8 @@ impl Client {
             self.encoded_bytes += (self.unwritten.len() - before) as u64;
             self.encoded.push_back((self.encoded_bytes, publish.packet_id()));
         }
-        if self.leaving && self.submitted.is_empty() {
-            self.leaving = false;
+        if self.leaving == Leaving::Asked && self.submitted.is_empty() {
+            self.leaving = Leaving::Said;
             self.encode_raw(wire::DISCONNECT);
         }
         Ok(())
@@ -368,18 +398,30 @@ impl Client {
         self.encoded_bytes += packet.len() as u64;
     }
 
-    /// Ready when something has been read and taken.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.unread.reserve(READ);
-        let read = ready!(pin!(self.stream.read_buf(&mut self.unread)).poll(cx))?;
-        if read == 0 {
-            return Poll::Ready(Err(Failure::Closed));
+    /// Has the broker hear of what the handler has taken.
+    fn acknowledge_taken(&mut self, cx: &mut Context<'_>) {
+        while let Some(arrivals) = &mut self.arrivals
+            && let Poll::Ready(Some(packet_id)) = arrivals.poll_taken(cx)
+        {
+            if self.leaving != Leaving::Said {
+                self.encode_raw(&subscription::puback(packet_id));
+            }
         }
-        self.pings.unanswered = false;
-        while let Some(incoming) = wire::read(self.version, &mut self.unread)? {
-            self.take(incoming)?;
+    }
+
+    /// Ready when a packet has been taken.
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            if let Some(incoming) = wire::read(self.version, &mut self.unread)? {
+                return Poll::Ready(self.take(incoming));
+            }
+            self.unread.reserve(READ);
+            let read = ready!(pin!(self.stream.read_buf(&mut self.unread)).poll(cx))?;
+            if read == 0 {
+                return Poll::Ready(Err(Failure::Closed));
+            }
+            self.pings.unanswered = false;
         }
-        Poll::Ready(Ok(()))
     }
 
     fn take(&mut self, incoming: Incoming) -> Result<(), Failure> {
@@ -400,14 +442,13 @@ impl Client {
                 self.in_use.remove(&packet_id);
                 self.events.push_back(Event::Subscribed { packet_id, granted });
             }
-            (Incoming::Arrived(arrival, packet_id), true) => {
-                if let Some(packet_id) = packet_id {
-                    self.encode_raw(&subscription::puback(packet_id));
-                }
-                self.events.push_back(Event::Arrived(arrival));
+            (Incoming::Published(published), true) => {
+                let topic = published.topic.clone();
+                let is_handed_over = self.arrivals.as_mut().is_some_and(|arrivals| arrivals.hand_over(published));
+                self.events.push_back(if is_handed_over { Event::Arrived } else { Event::Missed { topic } });
             }
             (Incoming::Pong, true) => {}
-            (Incoming::Pong | Incoming::PubAck { .. } | Incoming::SubAck { .. } | Incoming::Arrived(..), false) => {
+            (Incoming::Pong | Incoming::PubAck { .. } | Incoming::SubAck { .. } | Incoming::Published(_), false) => {
                 return Err(Failure::Protocol("it sent something else before its CONNACK".into()));
             }
             (Incoming::Accepted(_) | Incoming::RefusedV4(_) | Incoming::Refused(_), true) => {
@@ -429,8 +470,8 @@ impl Client {
 
     /// Says CONNECT and waits for the CONNACK.
     async fn say_connect(&mut self, options: &Options, keep_alive: u16) -> Result<(), Failure> {
-        let before = self.unwritten.len();
-        wire::write_connect(options, keep_alive, &mut self.unwritten)?;
+        let (before, receive_max) = (self.unwritten.len(), self.arrivals.as_ref().map(Arrivals::receive_max));
+        wire::write_connect(options, keep_alive, receive_max, &mut self.unwritten)?;
         self.encoded_bytes += (self.unwritten.len() - before) as u64;
         poll_fn(|cx| {
             let unwritable = match self.poll_write(cx) {
@@ -438,7 +479,7 @@ impl Client {
                 Poll::Ready(Ok(())) | Poll::Pending => None,
             };
             while !self.accepted {
-                match self.poll_read(cx) {
+                match self.poll_packet(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                     Poll::Pending => return unwritable.map_or(Poll::Pending, |failure| Poll::Ready(Err(failure))),
@@ -450,13 +491,17 @@ impl Client {
     }
 }
 
-async fn connect(options: &Options, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
+async fn connect(
+    options: &Options,
+    tls: Arc<ClientConfig>,
+    handler: Option<mpsc::Sender<Arrival>>,
+) -> Result<Client, Failure> {
     let Broker { host, port, .. } = &options.broker;
     let name = ServerName::try_from(host.clone()).map_err(|error| Failure::Protocol(error.to_string()))?;
     let stream = dial(host, *port, options.proxy.as_ref(), options.keep_alive).await?;
     let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(Failure::Handshake)?;
     let ping_every = ping_interval(options.keep_alive);
-    let mut client = Client::new(options.version, stream, ping_every);
+    let mut client = Client::new(options.version, stream, ping_every, handler);
     let keep_alive = ping_every.as_secs().try_into().unwrap_or(u16::MAX);
     client.say_connect(options, keep_alive).await?;
     if let Some(keep_alive) = client.limits.keep_alive {
@@ -472,3 +517,6 @@ fn ping_interval(keep_alive: Duration) -> Duration {
     // MQTT counts whole seconds.
     Duration::from_secs((keep_alive.as_secs() / 2).max(1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
 use super::Options;
-use super::client::{Client, Event, Message};
+use super::client::{Arrival, Client, Event, Message};
 use super::fault::{Fault, FaultKind, Peer, classify};
 use super::tls;
 use crate::config::Qos;
@@ -15,18 +16,16 @@ use crate::config::Qos;
 /// Longest wait for what the broker has to say to DISCONNECT.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Most messages that wait for [`Session::arrival`].
+const ARRIVALS: usize = 100;
+
 /// A connection that the broker has accepted. It lives while one of its methods is waited for.
 #[derive(Debug)]
 pub struct Session {
     client: Client,
     options: Options,
-}
-
-/// What has arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
-    pub topic: String,
-    pub payload: Bytes,
+    arrivals: mpsc::Receiver<Arrival>,
+    missed: u64,
 }
 
 impl Session {
@@ -36,12 +35,13 @@ impl Session {
     /// Whatever keeps the connection from being made.
     pub async fn connect(options: &Options) -> Result<Session, Fault> {
         let options = Options { last_will: None, ..options.clone() };
+        let (handler, arrivals) = mpsc::channel(ARRIVALS);
         let files = options.broker.clone();
         let loaded = tokio::task::spawn_blocking(move || tls::load(&files, SystemTime::now())).await;
         let credentials = loaded.map_err(|error| Fault::new(FaultKind::Credentials, error.to_string()))??;
-        let connected = Client::connect(&options, credentials.config).await;
+        let connected = Client::connect(&options, credentials.config, Some(handler)).await;
         let client = connected.map_err(|failure| classify(&failure, Peer::to(&options)))?;
-        Ok(Session { client, options })
+        Ok(Session { client, options, arrivals, missed: 0 })
     }
 
     /// Publishes and waits until the broker has acknowledged it, or with QoS 0 until it is sent. Answers how long that
@@ -91,16 +91,23 @@ impl Session {
         .await
     }
 
-    /// Waits for the next message.
+    /// Waits for the next message. The broker gets its PUBACK once it is [taken](Arrival::taken) and the session is waited for
+    /// again.
     ///
     /// # Errors
     /// If the connection ends.
     pub async fn arrival(&mut self) -> Result<Arrival, Fault> {
         loop {
-            if let Event::Arrived(arrival) = self.event().await? {
-                return Ok(Arrival { topic: arrival.topic, payload: arrival.payload });
+            if let Ok(arrival) = self.arrivals.try_recv() {
+                return Ok(arrival);
             }
+            self.event().await?;
         }
+    }
+
+    /// Messages that were missed, because more came than [`Session::arrival`] was asked for.
+    pub fn missed(&self) -> u64 {
+        self.missed
     }
 
     /// Keeps the connection alive until `until`.
@@ -144,6 +151,8 @@ impl Session {
 
     /// May be given up and called again at any moment.
     async fn event(&mut self) -> Result<Event, Fault> {
-        self.client.next().await.map_err(|failure| classify(&failure, Peer::connected(&self.options)))
+        let event = self.client.next().await.map_err(|failure| classify(&failure, Peer::connected(&self.options)))?;
+        self.missed += u64::from(matches!(event, Event::Missed { .. }));
+        Ok(event)
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rustls::ClientConfig;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::certificate::load;
@@ -194,10 +194,15 @@ impl Claim {
             Fault::new(FaultKind::Credentials, format!("the private key {path} cannot be used ({error})"))
         })?;
         let answer = exchange.ask(Request::Certificate, certificate_request(&csr)).await?;
-        let issued = match answer {
-            Answer::Accepted(payload) => read_issued(&payload, seconds_since_1970()),
-            Answer::Rejected(payload) => {
-                return Err(self.refusal(&Rejection::read(&payload), Request::Certificate, None));
+        let (answer, issued) = match answer {
+            Answer::Accepted(answer) => {
+                let issued = read_issued(&answer.payload, seconds_since_1970());
+                (answer, issued)
+            }
+            Answer::Rejected(answer) => {
+                let rejection = Rejection::read(&answer.payload);
+                answer.taken();
+                return Err(self.refusal(&rejection, Request::Certificate, None));
             }
         };
         let issued = issued.ok().filter(|issued| key.fits(&issued.certificate_pem)).ok_or_else(|| {
@@ -205,6 +210,7 @@ impl Claim {
         })?;
         let kept = issued.clone();
         self.with_store(move |store| store.keep_issued(kept)).await?;
+        answer.taken();
         Ok(issued)
     }
 
@@ -215,9 +221,16 @@ impl Claim {
         issued: &Issued,
     ) -> Result<Result<Registered, Rejection>, Fault> {
         let message = registration_request(&issued.ownership_token, &self.provisioning.parameters);
-        let registered = match exchange.ask(Request::Registration, message).await? {
-            Answer::Accepted(payload) => read_registered(&payload, issued, &self.provisioning.template),
-            Answer::Rejected(payload) => return Ok(Err(Rejection::read(&payload))),
+        let (answer, registered) = match exchange.ask(Request::Registration, message).await? {
+            Answer::Accepted(answer) => {
+                let registered = read_registered(&answer.payload, issued, &self.provisioning.template);
+                (answer, registered)
+            }
+            Answer::Rejected(answer) => {
+                let rejection = Rejection::read(&answer.payload);
+                answer.taken();
+                return Ok(Err(rejection));
+            }
         };
         let registered = registered.map_err(|error| match error {
             NoThing::NoAnswer(_) => Fault::new(FaultKind::Protocol, error.to_string()),
@@ -225,6 +238,7 @@ impl Claim {
         })?;
         let kept = registered.clone();
         self.with_store(move |store| store.keep_registered(kept)).await?;
+        answer.taken();
         Ok(Ok(registered))
     }
 
@@ -255,26 +269,31 @@ fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// What came upon a request.
+/// What came upon a request. The broker gets a PUBACK once it is [taken](Arrival::taken): after what it brings is stored.
 enum Answer {
-    Accepted(Bytes),
-    Rejected(Bytes),
+    Accepted(Arrival),
+    Rejected(Arrival),
 }
+
+/// Most answers that wait. There is one to a request; more come if somebody else with this claim asks at the same time.
+const ARRIVALS: usize = 16;
 
 /// A connection with the claim.
 struct Exchange<'a> {
     claim: &'a Claim,
     options: Options,
+    arrivals: mpsc::Receiver<Arrival>,
     client: Client,
 }
 
 impl<'a> Exchange<'a> {
     /// Connects.
     async fn open(claim: &'a Claim, tls: Arc<ClientConfig>) -> Result<Self, Fault> {
+        let (handler, arrivals) = mpsc::channel(ARRIVALS);
         let options = options(&claim.claim, &claim.mqtt);
-        let client = Client::connect(&options, tls).await;
+        let client = Client::connect(&options, tls, Some(handler)).await;
         let client = client.map_err(|failure| classify(&failure, Peer::to(&options)))?;
-        Ok(Exchange { claim, options, client })
+        Ok(Exchange { claim, options, arrivals, client })
     }
 
     /// Sends a request, once it is sure that the answer will be heard, and waits for that.
@@ -304,13 +323,16 @@ impl<'a> Exchange<'a> {
             expires_in: None,
         });
         loop {
+            match self.arrivals.try_recv() {
+                Ok(arrival) if arrival.topic == *accepted => return Ok(Answer::Accepted(arrival)),
+                Ok(arrival) if arrival.topic == *rejected => return Ok(Answer::Rejected(arrival)),
+                Ok(other) => {
+                    other.taken();
+                    continue;
+                }
+                Err(_) => {}
+            }
             match self.next(request).await? {
-                Event::Arrived(Arrival { topic, payload }) if topic == *accepted => {
-                    return Ok(Answer::Accepted(payload));
-                }
-                Event::Arrived(Arrival { topic, payload }) if topic == *rejected => {
-                    return Ok(Answer::Rejected(payload));
-                }
                 Event::Acknowledged { said, .. } if said.reason.is_failure() => {
                     return Err(self.refused(&format!("the request on {request} ({})", said.reason)));
                 }

@@ -98,7 +98,7 @@ impl Connection {
         tls: Arc<ClientConfig>,
         outbox: impl FnOnce(&Limits) -> Outbox,
     ) -> Result<Self, Fault> {
-        match Client::connect(&options, tls).await {
+        match Client::connect(&options, tls, None).await {
             Ok(client) => {
                 let outbox = outbox(client.limits());
                 Ok(Connection { options, client, outbox, since: Instant::now() })

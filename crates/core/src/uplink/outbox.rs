@@ -335,7 +335,8 @@ impl Outbox {
         let (publish, said) = match event {
             Event::Sent { packet_id } => (self.window.sent(packet_id, now), None),
             Event::Acknowledged { packet_id, said } => (self.window.acknowledge(packet_id, now), Some(said)),
-            Event::Tick | Event::Subscribed { .. } | Event::Arrived(_) => return Ok(()),
+            // The bridge has nobody who handles what is published to it, and subscribes to nothing.
+            Event::Tick | Event::Subscribed { .. } | Event::Arrived | Event::Missed { .. } => return Ok(()),
         };
         let Some(publish) = publish else { return Ok(()) };
         rules.pacer.arrived(publish.size, now);

@@ -11,9 +11,10 @@ use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{Connect, LastWill, QoS};
 
 use super::Message;
+use super::arrival::Published;
 use super::limits::Limits;
 use super::reason::Reason;
-use super::subscription::{self, Arrival};
+use super::subscription;
 use crate::config::{Qos, Version};
 use crate::mqtt::MAX_PACKET;
 use crate::mqtt::Options;
@@ -34,8 +35,7 @@ pub(super) enum Incoming {
         packet_id: u16,
         granted: bool,
     },
-    /// A publish, and the packet identifier to acknowledge it with.
-    Arrived(Arrival, Option<u16>),
+    Published(Published),
     Pong,
     /// Only in MQTT 5.
     Disconnect(Said),
@@ -129,8 +129,14 @@ impl Publish {
     }
 }
 
-/// Writes CONNECT behind `bytes`, with a keep-alive time in seconds.
-pub(super) fn write_connect(options: &Options, keep_alive: u16, bytes: &mut BytesMut) -> Result<(), Malformed> {
+/// Writes CONNECT behind `bytes`, with a keep-alive time in seconds, and how many publishes to the client may be without
+/// PUBACK.
+pub(super) fn write_connect(
+    options: &Options,
+    keep_alive: u16,
+    receive_max: Option<u16>,
+    bytes: &mut BytesMut,
+) -> Result<(), Malformed> {
     let Options { client_id, last_will, .. } = options;
     match options.version {
         Version::V3_1_1 => {
@@ -142,7 +148,11 @@ pub(super) fn write_connect(options: &Options, keep_alive: u16, bytes: &mut Byte
             connect.write(bytes).map(drop).map_err(|error| Malformed(error.to_string()))
         }
         Version::V5 => {
-            let properties = v5::ConnectProperties { max_packet_size: Some(MAX_PACKET as u32), ..Default::default() };
+            let properties = v5::ConnectProperties {
+                receive_maximum: receive_max,
+                max_packet_size: Some(MAX_PACKET as u32),
+                ..Default::default()
+            };
             let connect = v5::Connect {
                 keep_alive,
                 client_id: client_id.clone(),
@@ -176,10 +186,7 @@ pub(super) fn read(version: Version, bytes: &mut BytesMut) -> Result<Option<Inco
         (0x20, Version::V3_1_1) => connack_v4(&body)?,
         (0x20, Version::V5) => connack_v5(body)?,
         (0x40, _) => puback(body)?,
-        (0x30..=0x3f, _) => {
-            let (arrival, packet_id) = subscription::arrival(version, kind, body)?;
-            Incoming::Arrived(arrival, packet_id)
-        }
+        (0x30..=0x3f, _) => Incoming::Published(subscription::published(version, kind, body)?),
         (0x90, _) => {
             let (packet_id, granted) = subscription::suback(version, body)?;
             Incoming::SubAck { packet_id, granted }

@@ -104,7 +104,7 @@ fn client(authority: &Authority, host: &str, port: u16) -> (Options, TempDir) {
 
 async fn attempt(options: &Options) -> Fault {
     let credentials = tls::load(&options.broker, SystemTime::now()).unwrap();
-    let failure = Client::connect(options, credentials.config).await.unwrap_err();
+    let failure = Client::connect(options, credentials.config, None).await.unwrap_err();
     classify(&failure, Peer::to(options))
 }
 
