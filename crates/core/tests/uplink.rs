@@ -492,7 +492,7 @@ async fn what_is_published_to_a_session_waits_until_it_is_taken() {
             held.push(listener.arrival().await.unwrap());
         }
         assert!(timeout(Duration::from_millis(500), listener.arrival()).await.is_err(), "nothing was taken yet");
-        let mut numbers = Vec::new();
+        let mut numbers: Vec<usize> = Vec::new();
         while numbers.len() < 60 {
             let arrival = if held.is_empty() { listener.arrival().await.unwrap() } else { held.remove(0) };
             numbers.push(String::from_utf8_lossy(&arrival.payload).parse().unwrap());
