@@ -492,7 +492,10 @@ async fn the_claim_opens_nothing_else() {
             root_ca: Some(delivery.path("rootCA.crt")),
             provisioning: None,
         };
-        let tls = iot_bridge_core::uplink::tls::load(&aws, std::time::SystemTime::now()).unwrap().config;
+        let tls =
+            iot_bridge_core::mqtt::tls::load(&iot_bridge_core::uplink::broker(&aws), std::time::SystemTime::now())
+                .unwrap()
+                .config;
         let mut options = MqttOptions::new(id, "localhost", delivery.broker.port);
         options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)));
         AsyncClient::new(options, 10)

@@ -102,6 +102,34 @@ async fn what_is_queued_of_a_removed_topic_arrives() {
     assert_eq!(program.terminate().code(), Some(0));
 }
 
+/// A batch that comes with a reload reaches what waits already: twenty messages that were queued without it leave as one
+/// publish once there is a connection, though no other message comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_batch_reaches_what_waits() {
+    let mut stage = Stage::set().await;
+    let topic = format!("{QUICK}[[topics]]\nros = \"/waits\"\n");
+    let mut program = Program::start(&stage.configure(&topic));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/waits", 100);
+    Robot::await_subscriber(&publisher);
+    program.await_note("STATUS=Connected.");
+    stage.link.shut().await;
+    program.await_note("STATUS=Not connected");
+    (0..20).for_each(|number| publish(&publisher, numbered(number)));
+    program.await_report(|report| report.topics[0].queued == 20);
+    stage.configure(&format!("{topic}batch = {{ max = 50 }}\n"));
+    program.reload();
+    program.await_log("The configuration is reloaded: 0 topics added, 0 removed, 1 changed.");
+    stage.link.reopen().await;
+    let (topic, payload) = stage.observer.next().await;
+    assert_eq!(topic, "robots/robot1/waits");
+    let batch: Vec<serde_json::Value> = serde_json::from_slice(&payload).unwrap();
+    let numbers = batch.iter().map(|element| number_in(element["data"].as_str().unwrap().as_bytes()));
+    assert!(numbers.eq(0..20), "{}", String::from_utf8_lossy(&payload));
+    program.await_report(|report| report.topics[0].acknowledged == 20);
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
 /// A wrong configuration is refused with its problems, and the one before stays in force; that is shown until a good one
 /// comes. What can't be changed while the bridge runs is said.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
 //! Any bytes at all, as what a broker sends: packets or a fault in words, no panic.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| iot_bridge_core::uplink::hostile::mqtt(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| iot_bridge_core::mqtt::hostile::mqtt(data));

@@ -103,7 +103,7 @@ impl Reception {
         self.thing = name;
         for topic in &mut self.topics {
             if let Some(schema) = topic.schema.clone() {
-                topic.open(&self.thing, &schema, &mut self.routes);
+                topic.open(&self.thing, &schema, &mut self.routes, &self.queue);
             }
         }
     }
@@ -113,7 +113,7 @@ impl Reception {
         let Some(topic) = self.topics.get_mut(index) else { return };
         (topic.settings, topic.health) = (settings, health);
         if let Some(schema) = topic.schema.clone() {
-            topic.open(&self.thing, &schema, &mut self.routes);
+            topic.open(&self.thing, &schema, &mut self.routes, &self.queue);
         }
         topic.tell_state();
     }
@@ -142,7 +142,7 @@ pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>, first: u64
 
 impl Receiver for Reception {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
-        self.topics[index].open(&self.thing, schema, &mut self.routes);
+        self.topics[index].open(&self.thing, schema, &mut self.routes, &self.queue);
     }
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
@@ -235,7 +235,7 @@ impl Topic {
     }
 
     /// Messages come in the shape of `schema` from now on.
-    fn open(&mut self, thing: &str, schema: &Arc<Schema>, routes: &mut Routes) {
+    fn open(&mut self, thing: &str, schema: &Arc<Schema>, routes: &mut Routes, queue: &Queue) {
         self.first_number = self.next_number();
         let opened = open(&self.settings, thing, schema, self.first_number).map(|(shaper, mqtt)| {
             let packing = Packing::of(&self.settings, &mqtt);
@@ -250,7 +250,10 @@ impl Topic {
                     counters: Arc::clone(&self.health.counters),
                 })
             };
-            Open { shaper, ahead: packing.ahead().map(&mut route), route: route(packing) }
+            let (ahead, route) = (packing.ahead().map(&mut route), route(packing));
+            // What waits of the topic is batched and compressed like what comes.
+            queue.put_in_force(&route);
+            Open { shaper, ahead, route }
         });
         self.open = Some(opened.map_err(|why| {
             tracing::error!(topic = self.settings.ros, "Topic {} is not forwarded: {why:#}.", self.settings.ros);

@@ -13,8 +13,9 @@ use serde::Serialize;
 use super::{EXIT_CONFIG, distribution, fail, print};
 use crate::ros::BUILT_FOR;
 use iot_bridge_core::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
+use iot_bridge_core::mqtt::tls;
 use iot_bridge_core::provisioning::{self, Standing};
-use iot_bridge_core::uplink::tls;
+use iot_bridge_core::uplink::broker;
 
 /// What `check --json` prints.
 #[derive(Serialize)]
@@ -125,7 +126,7 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
             "allowed is the name of a thing: the certificate does not come from provisioning, which would say it";
         problems.push(files.problem("aws.thing", "nothing".into(), allowed.into()));
     }
-    let inspection = tls::inspect(&aws, SystemTime::now());
+    let inspection = tls::inspect(&broker(&aws), SystemTime::now());
     let unseen = unseen(files, is_waiting);
     let found = inspection.problems.iter().map(|problem| {
         let key = match problem.key() {

@@ -129,7 +129,7 @@ fn connection(uplink: UplinkState, refused: BTreeMap<u8, u64>, now: Now) -> Conn
         uplink::Phase::Draining => Phase::Draining,
         uplink::Phase::Stopped => Phase::Stopped,
     };
-    let fault = |(fault, at): (uplink::Fault, SystemTime)| Fault {
+    let fault = |(fault, at): (iot_bridge_core::mqtt::Fault, SystemTime)| Fault {
         kind: fault.kind.label().to_owned(),
         needs_somebody: fault.kind.needs_somebody(),
         sentence: fault.sentence,

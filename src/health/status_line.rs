@@ -127,7 +127,7 @@ fn connection(uplink: &UplinkState, now: Instant) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iot_bridge_core::uplink::{Fault, FaultKind};
+    use iot_bridge_core::mqtt::{Fault, FaultKind};
 
     #[test]
     fn a_line_stays_a_line_of_bounded_length() {

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use iot_bridge_core::config::{Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, Quotas, Reconnect, Version};
+use iot_bridge_core::mqtt::FaultKind;
 use iot_bridge_core::packing::{Batch, Packing};
 use iot_bridge_core::queue::{Queue, Record, Route};
 use iot_bridge_core::tally::Heartbeat;
-use iot_bridge_core::uplink::{FaultKind, Uplink, UplinkState};
+use iot_bridge_core::uplink::{Uplink, UplinkState};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;

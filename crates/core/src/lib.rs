@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod codec;
 pub mod config;
 pub mod files;
+pub mod mqtt;
 pub mod packing;
 pub mod pem;
 pub mod provisioning;

@@ -142,6 +142,14 @@ impl Packing {
         self.batch.is_some() && other.batch.is_some() && self.compression == other.compression
     }
 
+    /// Whether a record of `bytes` that was made for this packing may be sent by `newer`: it is of the same kind, not
+    /// compressed yet, and not too long.
+    pub fn may_become(&self, newer: &Packing, bytes: usize) -> bool {
+        let is_ahead =
+            |packing: &Packing| packing.compression.as_ref().is_some_and(|compression| compression.when == When::Ahead);
+        self.content == newer.content && !is_ahead(self) && !is_ahead(newer) && bytes <= newer.longest()
+    }
+
     /// Bytes of a frame around a record of `bytes`.
     pub fn framed(&self, bytes: usize) -> usize {
         bytes + if self.batch.is_some() { BRACKETS } else { 0 }

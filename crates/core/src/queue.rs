@@ -162,6 +162,13 @@ impl Queue {
         self.shared.change(now, |store| store.admit(record, now))
     }
 
+    /// `route` comes into force for its topic. Records that wait, in memory or on the disk, are sent by it too, batched and
+    /// compressed as it says, if QoS and retain flag are the same and they are of the same kind: text that was queued for
+    /// itself can't be an element of an array, and what was compressed before it was queued stays so.
+    pub fn put_in_force(&self, route: &Arc<Route>) {
+        self.shared.change(Instant::now(), |store| store.put_in_force(route));
+    }
+
     /// Lends the next record, if one waits.
     pub fn lease(&self, now: Instant) -> Option<Lease> {
         self.lease_where(now, &|_| true)
@@ -182,7 +189,7 @@ impl Queue {
         now: Instant,
         mut takes: impl FnMut(&Record) -> bool,
     ) -> Vec<Record> {
-        let takes = |record: &Record| first.goes_with(&record.route) && takes(record);
+        let takes = |record: &Record, route: &Arc<Route>| first.goes_with(route) && takes(record);
         self.shared.change(now, |store| store.lease_more(id, now, takes))
     }
 

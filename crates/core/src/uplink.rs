@@ -22,76 +22,55 @@
 //! - The task beats its heart at least once a second from the very loop that does the work.
 
 pub mod backoff;
-pub mod tls;
-
-#[cfg(test)]
-#[path = "../../../tests/support/certificates.rs"]
-#[allow(dead_code, reason = "shared with tests that need more of it")]
-mod certificates;
+mod certificate;
 mod claim;
-mod client;
 mod connection;
-mod dial;
 mod early_close;
 mod expiry;
-mod fault;
-#[cfg(feature = "fuzzing")]
-pub mod hostile;
 mod journal;
+mod options;
 mod outbox;
 mod pacer;
 mod parcel;
 mod presence;
+mod recovery;
 mod renewal;
-pub mod session;
+mod rules;
 mod shutdown;
 mod state;
 mod suspects;
 mod throttle;
+mod upkeep;
 mod window;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
 
 pub use claim::Step;
-pub use fault::{Fault, FaultKind};
+pub use connection::DRAIN_TIMEOUT;
+pub use options::{broker, options};
 pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
 use crate::config::{Aws, Mqtt, check_publish_topic, fill_thing};
+use crate::mqtt::Fault;
+use crate::mqtt::client::Limits;
 use crate::queue::Queue;
 use crate::tally::{Heartbeat, Meter};
-use backoff::{Backoff, InvalidBackoff};
+use backoff::InvalidBackoff;
+use certificate::CertificateWatch;
 use claim::{Claim, Settled};
-use client::{Failure, Limits, Reason};
-use connection::{Connection, End};
-use early_close::EarlyCloses;
-use expiry::ExpiryWatch;
-use fault::{Peer, classify};
-use journal::{During, Journal};
-use outbox::{Outbox, Rules};
+use connection::{Connection, End, Lasting};
+use journal::During;
+use outbox::Outbox;
+use recovery::Recovery;
+use rules::Rules;
 use shutdown::Shutdown;
-use suspects::Close;
-use tls::Credentials;
-
-/// Longest time for an attempt to connect, from the name look-up to the CONNACK, and for one publish to be taken by
-/// the socket. Generous, for cellular links.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Longest time for sending what is queued once the uplink is told to stop; before it, as long for a connection that is
-/// being made.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Most bytes of an MQTT packet, as AWS IoT Core announces it.
-const MAX_PACKET: usize = 149_504;
-
-/// How often the loop beats, looks at deadlines and tends the queue.
-const TICK: Duration = Duration::from_millis(250);
+use upkeep::Upkeep;
 
 /// Why an uplink cannot be made of its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -111,22 +90,20 @@ pub enum InvalidUplink {
 #[derive(Debug)]
 pub struct Uplink {
     aws: Aws,
+    mqtt: Mqtt,
     /// Until it is known that there is a certificate.
     claim: Option<Claim>,
-    mqtt: Mqtt,
-    queue: Arc<Queue>,
-    heartbeat: Arc<Heartbeat>,
     meter: Arc<Meter>,
-    /// Somebody wants another connection, with the files as they are now.
-    renew: Arc<AtomicBool>,
-    state: watch::Sender<UplinkState>,
-    backoff: Backoff,
-    early_closes: EarlyCloses,
-    rules: Rules,
-    /// Topics that wait because the broker's packets are too small, on this connection.
-    outgrown: Vec<String>,
-    expiry: ExpiryWatch,
-    journal: Journal,
+    lasting: Lasting,
+}
+
+/// What has become of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// There was no connection, or it has ended.
+    Over,
+    /// The connection was given up so that the next has the files as they are now.
+    Renewed,
 }
 
 impl Uplink {
@@ -145,34 +122,21 @@ impl Uplink {
             return Err(InvalidUplink::KeepAlive);
         }
         let (state, view) = watch::channel(UplinkState::default());
-        let backoff = Backoff::try_new(&mqtt.reconnect)?;
-        let early_closes = EarlyCloses::new(mqtt.reconnect.max);
-        let rules = Rules::new(&mqtt);
-        let (expiry, journal) = (ExpiryWatch::default(), Journal::default());
-        let (meter, renew) = (Arc::default(), Arc::default());
-        let claim = Claim::new(&aws, &mqtt);
-        let uplink = Uplink {
-            aws,
-            claim,
-            mqtt,
-            queue,
-            heartbeat,
-            meter,
-            renew,
+        let lasting = Lasting {
+            upkeep: Upkeep { queue, heartbeat },
+            rules: Rules::new(&mqtt),
+            recovery: Recovery::try_new(&mqtt.reconnect)?,
+            certificate: CertificateWatch::new(broker(&aws), state.clone()),
             state,
-            backoff,
-            early_closes,
-            rules,
-            outgrown: Vec::new(),
-            expiry,
-            journal,
+            renew: Arc::default(),
         };
-        Ok((uplink, view))
+        let claim = Claim::new(&aws, &mqtt);
+        Ok((Uplink { aws, mqtt, claim, meter: Arc::default(), lasting }, view))
     }
 
     /// Asks for another connection when certificate, key or authorities are others than now.
     pub async fn renewal(&self) -> Renewal {
-        Renewal::new(&self.aws, Arc::clone(&self.renew)).await
+        Renewal::new(&self.aws, Arc::clone(&self.lasting.renew)).await
     }
 
     /// Where the uplink counts what it publishes.
@@ -180,68 +144,84 @@ impl Uplink {
         Arc::clone(&self.meter)
     }
 
-    /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands, sends what
-    /// is queued for at most [`DRAIN_TIMEOUT`] and disconnects. Answers how many records were left in the queue.
+    /// Connects, drains the queue, connects again, until `shutdown` is ready. Then, if a connection stands or was just given
+    /// up for another, sends what is queued for at most [`DRAIN_TIMEOUT`] and disconnects. Returns how many records were left
+    /// in the queue.
     ///
     /// Stop admitting before `shutdown`: what is admitted later may be left.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> u64 {
         let shutdown = pin!(shutdown);
         let mut shutdown = Shutdown::new(shutdown);
         while !shutdown.is_requested() {
-            self.attempt(&mut shutdown).await;
+            let outcome = self.attempt(&mut shutdown).await;
             if !shutdown.is_requested() {
                 self.wait(&mut shutdown).await;
             }
+            if shutdown.is_requested() && outcome == Outcome::Renewed && !self.lasting.upkeep.queue.is_empty() {
+                self.attempt_at_last(&mut shutdown).await;
+            }
         }
         self.set_phase(Phase::Stopped);
-        self.queue.figures().queued()
+        self.lasting.upkeep.queue.figures().queued()
+    }
+
+    /// Told to stop between two connections of which the first was given up for the second: what is queued is sent over
+    /// that.
+    async fn attempt_at_last(&mut self, shutdown: &mut Shutdown<'_>) {
+        let until = self.lasting.recovery.earliest(Instant::now());
+        let sleep = tokio::time::sleep_until(until.into());
+        self.lasting.upkeep.during(sleep, &mut Shutdown::never()).await;
+        self.attempt(shutdown).await;
     }
 
     /// Connects once and serves the connection until it ends.
-    async fn attempt(&mut self, shutdown: &mut Shutdown<'_>) {
+    async fn attempt(&mut self, shutdown: &mut Shutdown<'_>) -> Outcome {
         self.set_phase(Phase::Connecting);
-        self.renew.store(false, Ordering::Relaxed);
+        self.lasting.renew.store(false, Ordering::Relaxed);
         if !self.is_provisioned(shutdown).await {
-            return;
+            return Outcome::Over;
         }
-        let connecting = async {
-            let tls = load_credentials(&self.aws, &self.state).await?;
-            let opened = Connection::open(&self.aws, &self.mqtt, tls, Arc::clone(&self.meter)).await;
-            opened.map_err(|failure| classify(&failure, Peer::to(&self.aws)))
-        };
-        let outcome = {
-            let mut connecting = pin!(connecting);
-            match attend(&mut connecting, &self.queue, &self.heartbeat, shutdown).await {
-                // Told to stop half-way: what is queued deserves the rest.
-                None if !self.queue.is_empty() => {
-                    let mut no_more = Shutdown::never();
-                    let rest = attend(&mut connecting, &self.queue, &self.heartbeat, &mut no_more);
-                    tokio::time::timeout(DRAIN_TIMEOUT, rest).await.ok().flatten()
-                }
-                outcome => outcome,
-            }
-        };
-        self.expiry.has_read(Instant::now());
-        self.warn_of_expiry(Instant::now());
+        let outcome = self.connect(shutdown).await;
+        self.lasting.certificate.attempted(Instant::now());
         // The broker counts CONNECTs, and a name look-up may have taken long before this one.
-        self.backoff.attempted(Instant::now());
+        self.lasting.recovery.attempted(Instant::now());
         match outcome {
-            None => {}
+            None => Outcome::Over,
             Some(Ok(connection)) => self.serve(connection, shutdown).await,
             Some(Err(fault)) => {
-                self.early_closes.attempt_failed(fault.kind);
-                self.backoff.attempt_failed(fault.kind == FaultKind::Closed);
-                self.state.send_modify(|state| state.failed_attempts += 1);
-                self.note_fault(fault, During::Attempt);
+                self.lasting.recovery.attempt_failed(fault.kind);
+                self.lasting.state.send_modify(|state| state.failed_attempts += 1);
+                self.note_fault(&fault, During::Attempt);
+                Outcome::Over
             }
         }
     }
 
-    /// Sees to it that there is a certificate, as far as that is to be had. Answers whether there is, or nothing is known
+    /// A connection, or why there is none. `None` if told to stop before.
+    async fn connect(&self, shutdown: &mut Shutdown<'_>) -> Option<Result<Connection, Fault>> {
+        let upkeep = &self.lasting.upkeep;
+        let mut connecting = pin!(async {
+            let tls = self.lasting.certificate.load().await?;
+            let outbox =
+                |limits: &Limits| Outbox::new(self.aws.thing.clone(), &self.mqtt, limits, Arc::clone(&self.meter));
+            Connection::open(options(&self.aws, &self.mqtt), tls, outbox).await
+        });
+        match upkeep.during(&mut connecting, shutdown).await {
+            // Told to stop half-way: what is queued deserves the rest.
+            None if !upkeep.queue.is_empty() => {
+                let mut no_more = Shutdown::never();
+                let rest = upkeep.during(&mut connecting, &mut no_more);
+                tokio::time::timeout(DRAIN_TIMEOUT, rest).await.ok().flatten()
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Sees to it that there is a certificate, as far as that is to be had. Returns whether there is, or nothing is known
     /// that stands in the way of looking for it.
     async fn is_provisioned(&mut self, shutdown: &mut Shutdown<'_>) -> bool {
         let Some(claim) = &self.claim else { return true };
-        let outcome = attend(claim.attempt(&self.state), &self.queue, &self.heartbeat, shutdown).await;
+        let outcome = self.lasting.upkeep.during(claim.attempt(&self.lasting.state), shutdown).await;
         match outcome {
             None => false,
             Some(Ok(settled)) => {
@@ -249,10 +229,10 @@ impl Uplink {
                 true
             }
             Some(Err(fault)) => {
-                self.backoff.attempted(Instant::now());
-                self.state.send_modify(|state| state.failed_attempts += 1);
-                let is_pending = self.state.borrow().provisioning.is_some();
-                self.note_fault(fault, if is_pending { During::Provisioning } else { During::Attempt });
+                self.lasting.recovery.attempted(Instant::now());
+                self.lasting.state.send_modify(|state| state.failed_attempts += 1);
+                let is_pending = self.lasting.state.borrow().provisioning.is_some();
+                self.note_fault(&fault, if is_pending { During::Provisioning } else { During::Attempt });
                 false
             }
         }
@@ -278,10 +258,9 @@ impl Uplink {
             journal::log_other_thing(&self.aws.thing, other);
         }
         if is_new {
-            // What has failed before says nothing of the new certificate.
-            self.backoff.reset();
+            self.lasting.recovery.has_new_certificate();
         }
-        self.state.send_modify(|state| {
+        self.lasting.state.send_modify(|state| {
             state.provisioning = None;
             state.other_thing = other;
             if is_new {
@@ -291,201 +270,45 @@ impl Uplink {
         });
     }
 
-    async fn serve(&mut self, connection: Connection, shutdown: &mut Shutdown<'_>) {
-        let since = Instant::now();
-        self.queue.set_link(true);
-        self.state.send_modify(|state| {
+    async fn serve(&mut self, connection: Connection, shutdown: &mut Shutdown<'_>) -> Outcome {
+        let lasting = &mut self.lasting;
+        let since = connection.since();
+        lasting.upkeep.queue.set_link(true);
+        lasting.state.send_modify(|state| {
             state.phase = Phase::Connected { since };
             state.connections += 1;
             state.failed_attempts = 0;
         });
-        if self.journal.connected() {
+        if lasting.recovery.connected() {
             journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
         }
-        let (end, course, outbox) = connection.serve(self, since, shutdown).await;
-        self.queue.set_link(false);
-        self.outgrown.clear();
-        let is_close = |fault: &Fault| matches!(fault.kind, FaultKind::Closed | FaultKind::Disconnected);
-        let closed = matches!(&end, End::Fault(fault) if is_close(fault));
-        if course.is_good() {
-            self.rules.suspects.was_good();
-        }
-        let explained = closed && self.judge(&outbox, course.lasted);
-        self.queue.rewind();
-        self.rules.pacer.connection_ended(Instant::now());
-        self.rules.suspects.connection_ended();
-        match end {
-            End::Disconnected => {
+        let ended = connection.serve(lasting, shutdown).await;
+        lasting.upkeep.queue.set_link(false);
+        let outcome = if matches!(ended.end, End::Renewed) { Outcome::Renewed } else { Outcome::Over };
+        let fault = lasting.ended(ended, &self.aws.client_id, Instant::now());
+        match fault {
+            None => {
                 tracing::info!("Disconnected from the broker.");
-                self.backoff.reset();
-                self.state.send_modify(|state| state.is_fault_over = true);
+                lasting.state.send_modify(|state| state.is_fault_over = true);
             }
-            End::Fault(fault) => {
-                self.journal.ended(course.lasted >= self.mqtt.reconnect.stable_after);
-                let fault = match explained {
-                    true => fault,
-                    false => self.early_closes.connection_ended(course, fault, &self.aws.client_id),
-                };
-                let cause = self.early_closes.cause(explained);
-                self.backoff.connection_ended(course.lasted, course.last_puback, cause);
-                self.note_remarks();
-                self.note_fault(fault, During::Connection);
-            }
+            Some(fault) => self.note_fault(&fault, During::Connection),
         }
+        outcome
     }
 
     /// Waits for the next attempt's time.
     async fn wait(&mut self, shutdown: &mut Shutdown<'_>) {
-        let until = self.backoff.next_attempt(Instant::now());
+        let until = self.lasting.recovery.next_attempt(Instant::now());
         self.set_phase(Phase::Waiting { until });
-        let sleep = tokio::time::sleep_until(until.into());
-        attend(sleep, &self.queue, &self.heartbeat, shutdown).await;
+        self.lasting.upkeep.during(tokio::time::sleep_until(until.into()), shutdown).await;
     }
 
-    /// What `failure` of a connection that stood means, here and for the next.
-    fn fault_of(&mut self, failure: &Failure) -> Fault {
-        let fault = classify(failure, Peer::connected(&self.aws));
-        if let Failure::Disconnected(said) = failure
-            && said.reason == Reason::TOPIC_ALIAS_INVALID
-        {
-            self.rules.without_aliases = true;
-        }
-        if fault.kind == FaultKind::QuotaExceeded && self.rules.pacer.throttle.refused(Instant::now()) {
-            journal::log_slowed();
-        }
-        fault
-    }
-
-    /// Says what the broker lacks, if that is news.
-    fn note_limits(&mut self, limits: &Limits) {
-        let lacks = limits.lacks();
-        if self.state.borrow().broker_lacks != lacks {
-            journal::log_limits(&lacks);
-            self.state.send_modify(|state| state.broker_lacks = lacks);
-        }
-    }
-
-    fn note_fault(&mut self, fault: Fault, during: During) {
-        self.state.send_modify(|state| state.note_fault(&fault));
-        if let Some(times) = self.journal.fault(fault.kind, Instant::now()) {
-            journal::log_fault(&fault, during, times);
-        }
-    }
-
-    /// Looks, before the leases are taken back, whether the broker has closed the connection over what was in flight.
-    /// Returns whether that is so, or likely.
-    fn judge(&mut self, outbox: &Outbox, lasted: Duration) -> bool {
-        let close = Close { lasted, contested: self.early_closes.is_contested() };
-        let (explained, verdict) = outbox.judge(close, &mut self.rules.suspects, &self.queue, Instant::now());
-        if explained {
-            self.early_closes.explained(verdict.is_some(), lasted);
-            self.note_remarks();
-        }
-        explained
-    }
-
-    /// Notes in the state which topics are set aside, and, once the connection has become stable, that it stands, if
-    /// that was not logged before.
-    fn note_progress(&mut self, outbox: &Outbox, since: Instant, now: Instant) {
-        let stable = now.saturating_duration_since(since) >= self.mqtt.reconnect.stable_after;
-        if stable {
-            self.rules.suspects.stable();
-        }
-        self.rules.sweep(now);
-        self.early_closes.stands(now.saturating_duration_since(since));
-        if stable && self.journal.stable() {
-            journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
-        }
-        if self.expiry.read_again(now) {
-            let (aws, state) = (self.aws.clone(), self.state.clone());
-            // What is wrong with the files is the next connection's to say.
-            tokio::spawn(async move { load_credentials(&aws, &state).await.is_ok() });
-        }
-        self.warn_of_expiry(now);
-        self.outgrown = outbox.topics_outgrown().map(str::to_owned).collect();
-        self.note_remarks();
-    }
-
-    fn warn_of_expiry(&mut self, now: Instant) {
-        let expires = self.state.borrow().certificate_expires;
-        if let Some(expires) = expires {
-            self.expiry.warn(expires, SystemTime::now(), now);
-        }
-    }
-
-    fn note_remarks(&self) {
-        let (set_aside, contested) = (self.rules.suspects.set_aside(), self.early_closes.is_contested());
-        let set_aside = set_aside.iter().chain(&self.outgrown);
-        let set_aside: Vec<_> = set_aside.map(|topic| fill_thing(topic, &self.aws.thing).into_owned()).collect();
-        let slowed = self.rules.pacer.throttle.is_slow(Instant::now());
-        if self.state.borrow().slowed && !slowed {
-            journal::log_slowed_no_more();
-        }
-        self.state.send_if_modified(|state| {
-            let changed = state.set_aside != set_aside || state.contested != contested || state.slowed != slowed;
-            (state.set_aside, state.contested, state.slowed) = (set_aside, contested, slowed);
-            changed
-        });
+    fn note_fault(&mut self, fault: &Fault, during: During) {
+        self.lasting.state.send_modify(|state| state.note_fault(fault));
+        self.lasting.recovery.log(fault, during, Instant::now());
     }
 
     fn set_phase(&self, phase: Phase) {
-        self.state.send_modify(|state| state.phase = phase);
+        self.lasting.state.send_modify(|state| state.phase = phase);
     }
-}
-
-/// Reads the files, and notes when the certificate expires, also of one that can't be used.
-async fn load_credentials(aws: &Aws, state: &watch::Sender<UplinkState>) -> Result<Arc<rustls::ClientConfig>, Fault> {
-    let (credentials, expires) = load(aws).await;
-    if expires.is_some() {
-        state.send_modify(|state| state.certificate_expires = expires);
-    }
-    Ok(credentials?.config)
-}
-
-/// Reads the files away from the task: they may lie on a disk that takes its time. Returns besides when the certificate
-/// expires, if it can be read.
-async fn load(aws: &Aws) -> (Result<Credentials, Fault>, Option<SystemTime>) {
-    let loading = tokio::task::spawn_blocking({
-        let aws = aws.clone();
-        move || {
-            let loaded = tls::load(&aws, SystemTime::now());
-            let expires = match &loaded {
-                Ok(credentials) => Some(credentials.certificate_expires),
-                Err(_) => tls::inspect(&aws, SystemTime::now()).certificate_expires,
-            };
-            (loaded.map_err(Fault::from), expires)
-        }
-    });
-    loading.await.unwrap_or_else(|error| {
-        (Err(Fault::new(FaultKind::Credentials, format!("the files could not be read: {error}"))), None)
-    })
-}
-
-/// Runs `work` to its end while beating `heartbeat` and tending `queue`. Answers nothing if told to stop before.
-async fn attend<T>(
-    work: impl Future<Output = T>,
-    queue: &Queue,
-    heartbeat: &Heartbeat,
-    shutdown: &mut Shutdown<'_>,
-) -> Option<T> {
-    let mut work = pin!(work);
-    let mut tick = ticks();
-    loop {
-        tokio::select! {
-            output = &mut work => return Some(output),
-            () = shutdown.requested() => return None,
-            _ = tick.tick() => tend(queue, heartbeat),
-        }
-    }
-}
-
-fn tend(queue: &Queue, heartbeat: &Heartbeat) {
-    heartbeat.beat();
-    queue.tend(Instant::now());
-}
-
-fn ticks() -> tokio::time::Interval {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

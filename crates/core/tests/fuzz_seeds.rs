@@ -28,11 +28,11 @@ fn config() {
 /// Any bytes, as what a broker sends.
 #[test]
 fn mqtt() {
-    run("mqtt", 30_000, iot_bridge_core::uplink::hostile::mqtt);
+    run("mqtt", 30_000, iot_bridge_core::mqtt::hostile::mqtt);
 }
 
 /// Any bytes, as what a proxy answers.
 #[test]
 fn proxy() {
-    run("proxy", 20_000, iot_bridge_core::uplink::hostile::proxy);
+    run("proxy", 20_000, iot_bridge_core::mqtt::hostile::proxy);
 }

@@ -8,10 +8,10 @@ use crate::support::link::Link;
 use crate::support::scene::{Scene, admit, batches, packed, route};
 use bytes::Bytes;
 use iot_bridge_core::config::{Encoding, Presence, Qos, Version};
+use iot_bridge_core::mqtt::FaultKind;
 use iot_bridge_core::packing::{Compression, Content, Packing, When};
 use iot_bridge_core::queue::{Record, Route};
 use iot_bridge_core::tally::DropReason;
-use iot_bridge_core::uplink::FaultKind;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::support::aws_broker::{AwsBroker, Limits};
 use crate::support::scene::Scene;
 use iot_bridge_core::config::{Reconnect, Version};
-use iot_bridge_core::uplink::{FaultKind, UplinkState};
+use iot_bridge_core::mqtt::FaultKind;
+use iot_bridge_core::uplink::UplinkState;
 
 /// With the default waits and for five minutes, in MQTT 3.1.1 and in 5: the two connect fewer than 30 times together, and
 /// both say why.

@@ -6,7 +6,7 @@ use crate::support::port::Port;
 use crate::support::proxy::HttpProxy;
 use crate::support::scene::Scene;
 use iot_bridge_core::config::{Proxy, ProxySource, Version};
-use iot_bridge_core::uplink::FaultKind;
+use iot_bridge_core::mqtt::FaultKind;
 
 /// Of `robot:s ecret`.
 const CREDENTIALS: &str = "cm9ib3Q6cyBlY3JldA==";

@@ -8,9 +8,12 @@ use crate::support::link::{Cut, Link};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::scene::{Scene, route};
 use bytes::Bytes;
-use iot_bridge_core::config::{Qos, Reconnect};
+use iot_bridge_core::config::{Aws, Qos, Reconnect, Version};
+use iot_bridge_core::mqtt::FaultKind;
+use iot_bridge_core::mqtt::session::Session;
 use iot_bridge_core::queue::Record;
-use iot_bridge_core::uplink::{FaultKind, Phase};
+use iot_bridge_core::uplink::{Phase, options};
+use tokio::time::timeout;
 
 /// On a connection that stands, every record arrives once, in order, and is acknowledged; on request the uplink drains
 /// the queue and stops with nothing left.
@@ -466,4 +469,37 @@ async fn fault_then_mended(mut scene: Scene, kind: FaultKind, mend: impl FnOnce(
     assert!(state.certificate_expires.is_some());
     assert_eq!(running.stop().await, 0);
     sentence
+}
+
+/// What is published to a session waits at the broker and in the session until it is taken: a broker that sends so many
+/// publishes ahead of their PUBACKs, as Mosquitto does with 20 of 60, sends no more while nothing is taken, and then the rest,
+/// in order, each once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_to_a_session_waits_until_it_is_taken() {
+    const AHEAD: usize = 20;
+    let mut scene = Scene::set().await;
+    for version in [Version::V3_1_1, Version::V5] {
+        scene.mqtt.version = version;
+        let mut listener = Session::connect(&options(&scene.aws, &scene.mqtt)).await.unwrap();
+        listener.subscribe("to/robot1", Qos::AtLeastOnce).await.unwrap();
+        let sender = Aws { client_id: "sender".into(), ..scene.aws.clone() };
+        let mut sender = Session::connect(&options(&sender, &scene.mqtt)).await.unwrap();
+        for number in 0..60 {
+            sender.publish("to/robot1", Qos::AtLeastOnce, number.to_string().into()).await.unwrap();
+        }
+        let mut held: Vec<_> = Vec::new();
+        while held.len() < AHEAD {
+            held.push(listener.arrival().await.unwrap());
+        }
+        assert!(timeout(Duration::from_millis(500), listener.arrival()).await.is_err(), "nothing was taken yet");
+        let mut numbers: Vec<usize> = Vec::new();
+        while numbers.len() < 60 {
+            let arrival = if held.is_empty() { listener.arrival().await.unwrap() } else { held.remove(0) };
+            numbers.push(String::from_utf8_lossy(&arrival.payload).parse().unwrap());
+            arrival.taken();
+        }
+        assert!(numbers.into_iter().eq(0..60) && listener.missed() == 0);
+        listener.leave().await;
+        sender.leave().await;
+    }
 }

@@ -6,7 +6,7 @@
 //!                                        ├─► create / rotate / clean ──► aws (calls, paced) ──► AWS IoT Core
 //!  register (things.json: each step      │         └──► robot (files)
 //!  before it is taken) ──────────────────┘
-//!                    send, subscribe ──► uplink::session ──► the things' endpoint
+//!                    send, subscribe ──► mqtt::session  ──► the things' endpoint
 //! ```
 //!
 //! The rules:

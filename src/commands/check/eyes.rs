@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use iot_bridge_core::accounts::{self, SERVICE};
 use iot_bridge_core::config::{CredentialFiles, Problem};
-use iot_bridge_core::uplink::tls::CredentialProblem;
+use iot_bridge_core::mqtt::tls::CredentialProblem;
 
 /// What `ProtectHome=` of the unit hides (systemd.exec(5)).
 const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];

@@ -32,6 +32,12 @@ impl Record {
     pub fn size(&self) -> u64 {
         self.payload.len() as u64 + RECORD_OVERHEAD
     }
+
+    /// Whether it may be sent by `newer`, a route of its topic that came into force after it was admitted.
+    pub(super) fn may_go_by(&self, newer: &Route) -> bool {
+        let Route { qos, retain, packing, .. } = &*self.route;
+        (qos, retain) == (&newer.qos, &newer.retain) && packing.may_become(&newer.packing, self.payload.len())
+    }
 }
 
 /// What all records of a topic have in common.

@@ -174,23 +174,29 @@ impl Store {
         let (id, mut expired) = (LeaseId(self.next_lease), Vec::new());
         let when = (now, self.lingers);
         let found = self.lanes.iter_mut().enumerate().find_map(|(lane, own)| {
-            let (key, first, record) = own.lease(id, when, wanted, &mut expired)?;
-            Some((Leased { lane, key, first, last: first, bytes: record.payload.len() as u64 }, record))
+            let (key, first, record, route) = own.lease(id, when, wanted, &mut expired)?;
+            Some((Leased { lane, key, first, last: first, bytes: record.payload.len() as u64 }, record, route))
         });
         for record in expired {
             self.forget_waiting(&record, DropReason::Expired);
         }
-        let (leased, record) = found?;
+        let (leased, mut record, route) = found?;
         record.route.counters.leave_queue();
         record.route.counters.enter_flight();
         self.next_lease += 1;
         self.leased.insert(id, leased);
+        record.route = route;
         Some(Lease { id, record })
     }
 
     /// Lends more under the lease `id`, which is the last that was given of its topic: records that follow, as long as
     /// `takes` says so.
-    pub fn lease_more(&mut self, id: LeaseId, now: Instant, takes: impl FnMut(&Record) -> bool) -> Vec<Record> {
+    pub fn lease_more(
+        &mut self,
+        id: LeaseId,
+        now: Instant,
+        takes: impl FnMut(&Record, &Arc<Route>) -> bool,
+    ) -> Vec<Record> {
         let Some(leased) = self.leased.get(&id).copied() else { return Vec::new() };
         let is_last = |other: &Leased| other.key == leased.key && other.lane == leased.lane;
         if self.leased.range(id..).skip(1).any(|(_, other)| is_last(other)) {
@@ -209,6 +215,14 @@ impl Store {
         let bytes = leased.bytes + records.iter().map(|record| record.payload.len() as u64).sum::<u64>();
         self.leased.insert(id, Leased { last, bytes, ..leased });
         records
+    }
+
+    /// `route` is in force for its topic: also what was admitted before goes by it, if it can.
+    pub fn put_in_force(&mut self, route: &Arc<Route>) {
+        let key = route.topic();
+        for flow in self.lanes.iter_mut().filter_map(|lane| lane.flows.get_mut(&key)) {
+            flow.in_force = Some(route.clone());
+        }
     }
 
     /// What is leased as `id` has arrived.

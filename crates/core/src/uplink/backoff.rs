@@ -112,6 +112,11 @@ impl Backoff {
         self.last_attempt = Some(now);
     }
 
+    /// When the broker takes another CONNECT, `now` or later.
+    pub fn earliest(&self, now: Instant) -> Instant {
+        self.last_attempt.map_or(now, |last| now.max(last + MIN_SPACING))
+    }
+
     /// What has failed before says nothing of the next attempt.
     pub fn reset(&mut self) {
         self.growth.reset();
@@ -163,8 +168,7 @@ impl Backoff {
         }
         let most = if least.is_zero() { most.min(grown) } else { most };
         let wait = self.random.gen_range(least..=most.max(least));
-        let spaced = self.last_attempt.map_or(now, |last| last + MIN_SPACING);
-        (now + wait).max(spaced)
+        (now + wait).max(self.earliest(now))
     }
 }
 

@@ -5,18 +5,20 @@
 //! state, not the end. An attempt that begins where another has stopped takes up what that one has stored.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rustls::ClientConfig;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::client::{Arrival, Client, Event, Failure, Message};
-use super::fault::{Fault, FaultKind, Peer, classify};
+use super::certificate::load;
 use super::state::UplinkState;
-use super::{load, ticks};
+use super::{broker, options};
 use crate::config::{Aws, Mqtt, Provisioning, Qos};
+use crate::mqtt::Options;
+use crate::mqtt::client::{Arrival, Client, Event, Failure, Message};
+use crate::mqtt::{Fault, FaultKind, Peer, classify};
 use crate::provisioning::{
     CLIENT_ID_PREFIX, Issued, Key, NoThing, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics,
     certificate_request, read_issued, read_registered, registration_request,
@@ -155,7 +157,7 @@ impl Claim {
         issued: Option<Issued>,
         step: &impl Fn(Step),
     ) -> Result<Registered, Fault> {
-        let tls = load(&self.claim).await.0?.config;
+        let tls = load(&broker(&self.claim)).await.0?.config;
         let mut exchange = Exchange::open(self, tls).await?;
         let fresh = issued.is_none();
         let issued = match issued {
@@ -192,10 +194,15 @@ impl Claim {
             Fault::new(FaultKind::Credentials, format!("the private key {path} cannot be used ({error})"))
         })?;
         let answer = exchange.ask(Request::Certificate, certificate_request(&csr)).await?;
-        let issued = match answer {
-            Answer::Accepted(payload) => read_issued(&payload, seconds_since_1970()),
-            Answer::Rejected(payload) => {
-                return Err(self.refusal(&Rejection::read(&payload), Request::Certificate, None));
+        let (answer, issued) = match answer {
+            Answer::Accepted(answer) => {
+                let issued = read_issued(&answer.payload, seconds_since_1970());
+                (answer, issued)
+            }
+            Answer::Rejected(answer) => {
+                let rejection = Rejection::read(&answer.payload);
+                answer.taken();
+                return Err(self.refusal(&rejection, Request::Certificate, None));
             }
         };
         let issued = issued.ok().filter(|issued| key.fits(&issued.certificate_pem)).ok_or_else(|| {
@@ -203,6 +210,7 @@ impl Claim {
         })?;
         let kept = issued.clone();
         self.with_store(move |store| store.keep_issued(kept)).await?;
+        answer.taken();
         Ok(issued)
     }
 
@@ -213,9 +221,16 @@ impl Claim {
         issued: &Issued,
     ) -> Result<Result<Registered, Rejection>, Fault> {
         let message = registration_request(&issued.ownership_token, &self.provisioning.parameters);
-        let registered = match exchange.ask(Request::Registration, message).await? {
-            Answer::Accepted(payload) => read_registered(&payload, issued, &self.provisioning.template),
-            Answer::Rejected(payload) => return Ok(Err(Rejection::read(&payload))),
+        let (answer, registered) = match exchange.ask(Request::Registration, message).await? {
+            Answer::Accepted(answer) => {
+                let registered = read_registered(&answer.payload, issued, &self.provisioning.template);
+                (answer, registered)
+            }
+            Answer::Rejected(answer) => {
+                let rejection = Rejection::read(&answer.payload);
+                answer.taken();
+                return Ok(Err(rejection));
+            }
         };
         let registered = registered.map_err(|error| match error {
             NoThing::NoAnswer(_) => Fault::new(FaultKind::Protocol, error.to_string()),
@@ -223,6 +238,7 @@ impl Claim {
         })?;
         let kept = registered.clone();
         self.with_store(move |store| store.keep_registered(kept)).await?;
+        answer.taken();
         Ok(Ok(registered))
     }
 
@@ -253,25 +269,31 @@ fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// What came upon a request.
+/// What came upon a request. The broker gets a PUBACK once it is [taken](Arrival::taken): after what it brings is stored.
 enum Answer {
-    Accepted(Bytes),
-    Rejected(Bytes),
+    Accepted(Arrival),
+    Rejected(Arrival),
 }
+
+/// Most answers that wait. There is one to a request; more come if somebody else with this claim asks at the same time.
+const ARRIVALS: usize = 16;
 
 /// A connection with the claim.
 struct Exchange<'a> {
     claim: &'a Claim,
+    options: Options,
+    arrivals: mpsc::Receiver<Arrival>,
     client: Client,
-    ticks: tokio::time::Interval,
 }
 
 impl<'a> Exchange<'a> {
     /// Connects.
     async fn open(claim: &'a Claim, tls: Arc<ClientConfig>) -> Result<Self, Fault> {
-        let client = Client::connect(&claim.claim, &claim.mqtt, tls).await;
-        let client = client.map_err(|failure| classify(&failure, Peer::to(&claim.claim)))?;
-        Ok(Exchange { claim, client, ticks: ticks() })
+        let (handler, arrivals) = mpsc::channel(ARRIVALS);
+        let options = options(&claim.claim, &claim.mqtt);
+        let client = Client::connect(&options, tls, Some(handler)).await;
+        let client = client.map_err(|failure| classify(&failure, Peer::to(&options)))?;
+        Ok(Exchange { claim, options, arrivals, client })
     }
 
     /// Sends a request, once it is sure that the answer will be heard, and waits for that.
@@ -297,17 +319,20 @@ impl<'a> Exchange<'a> {
             retain: false,
             payload: &payload,
             content_type: None,
-            encoding: None,
+            user_property: None,
             expires_in: None,
         });
         loop {
+            match self.arrivals.try_recv() {
+                Ok(arrival) if arrival.topic == *accepted => return Ok(Answer::Accepted(arrival)),
+                Ok(arrival) if arrival.topic == *rejected => return Ok(Answer::Rejected(arrival)),
+                Ok(other) => {
+                    other.taken();
+                    continue;
+                }
+                Err(_) => {}
+            }
             match self.next(request).await? {
-                Event::Arrived(Arrival { topic, payload }) if topic == *accepted => {
-                    return Ok(Answer::Accepted(payload));
-                }
-                Event::Arrived(Arrival { topic, payload }) if topic == *rejected => {
-                    return Ok(Answer::Rejected(payload));
-                }
                 Event::Acknowledged { said, .. } if said.reason.is_failure() => {
                     return Err(self.refused(&format!("the request on {request} ({})", said.reason)));
                 }
@@ -326,23 +351,11 @@ impl<'a> Exchange<'a> {
 
     /// What happens next, where what the broker closes the connection over is likely `topic`.
     async fn next(&mut self, topic: &str) -> Result<Event, Fault> {
-        loop {
-            let failure = tokio::select! {
-                event = self.client.poll() => match event {
-                    Ok(event) => return Ok(event),
-                    Err(failure) => failure,
-                },
-                _ = self.ticks.tick() => match self.client.tick(Instant::now()) {
-                    Ok(()) => continue,
-                    Err(failure) => failure,
-                },
-            };
-            return Err(self.fault(&failure, topic));
-        }
+        self.client.next().await.map_err(|failure| self.fault(&failure, topic))
     }
 
     fn fault(&self, failure: &Failure, topic: &str) -> Fault {
-        let fault = classify(failure, Peer::connected(&self.claim.claim));
+        let fault = classify(failure, Peer::connected(&self.options));
         match fault.kind {
             FaultKind::Closed => {
                 let sentence = format!("the broker closed the connection over {topic}, it seems; {}", self.remedy());
@@ -364,6 +377,6 @@ impl<'a> Exchange<'a> {
     async fn leave(mut self) {
         self.client.disconnect();
         // Whatever comes, until the broker closes the connection.
-        let _ = timeout(FAREWELL, async { while self.client.poll().await.is_ok() {} }).await;
+        let _ = timeout(FAREWELL, async { while self.client.next().await.is_ok() {} }).await;
     }
 }

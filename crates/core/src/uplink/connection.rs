@@ -1,46 +1,81 @@
 //! One connection, from its CONNECT to its end.
 //!
-//! This loop feeds the client, watches deadlines, beats, and takes note of what the client reports.
+//! This loop feeds the client, watches deadlines, beats, and takes note of what the client reports. It knows what it is
+//! lent ([`Lasting`]), and nobody who lends it: what follows its end is decided by [`super::recovery`].
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
+use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use super::client::{Client, Failure};
+use super::certificate::CertificateWatch;
 use super::early_close::Course;
-use super::fault::{Fault, FaultKind};
+use super::journal;
 use super::outbox::Outbox;
+use super::recovery::Recovery;
+use super::rules::Rules;
 use super::shutdown::Shutdown;
-use super::state::Phase;
+use super::state::{Phase, UplinkState};
 use super::suspects::Suspects;
+use super::upkeep::Upkeep;
 use super::window::Window;
-use super::{DRAIN_TIMEOUT, Uplink, tend, ticks};
-use crate::config::{Aws, Mqtt};
+use crate::config::fill_thing;
+use crate::mqtt::client::{Client, Event, Failure, Limits};
+use crate::mqtt::{Fault, FaultKind, Options, Peer, classify};
 use crate::queue::Queue;
-use crate::tally::Meter;
+
+/// Longest time for sending what is queued once the uplink is told to stop; before it, as long for a connection that is
+/// being made.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest wait for DISCONNECT to be sent and for the broker to close the connection upon it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What outlives connections, lent to each of them in turn.
+#[derive(Debug)]
+pub(super) struct Lasting {
+    pub upkeep: Upkeep,
+    pub rules: Rules,
+    pub recovery: Recovery,
+    pub certificate: CertificateWatch,
+    pub state: watch::Sender<UplinkState>,
+    /// Somebody wants another connection, with the files as they are now.
+    pub renew: Arc<AtomicBool>,
+}
+
 /// A connection that the broker has accepted.
 #[derive(Debug)]
 pub(super) struct Connection {
+    options: Options,
     client: Client,
     outbox: Outbox,
+    since: Instant,
+}
+
+/// What has become of a connection.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub end: End,
+    pub course: Course,
+    /// With what was in flight.
+    pub outbox: Outbox,
 }
 
 /// How a connection ended.
+#[derive(Debug)]
 pub(super) enum End {
     /// As it should, after DISCONNECT or at the end of the drain.
     Disconnected,
+    /// The same, so that the next has the files as they are now.
+    Renewed,
     Fault(Fault),
 }
 
 /// How far a connection is with its end.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Serving,
     /// Told to stop; what is queued is still sent.
@@ -50,97 +85,150 @@ enum Stage {
     /// DISCONNECT is submitted, nothing follows it.
     Leaving {
         until: Instant,
+        /// For another connection.
+        renews: bool,
     },
 }
 
 impl Connection {
-    /// Looks the name up, connects, shakes hands and waits for the CONNACK.
-    pub async fn open(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>, meter: Arc<Meter>) -> Result<Self, Failure> {
-        let client = Client::connect(aws, mqtt, tls).await?;
-        let outbox = Outbox::new(aws.thing.clone(), mqtt, client.limits(), meter);
-        Ok(Connection { client, outbox })
-    }
-
-    /// Sends what the queue has until the connection ends or the uplink is told to stop. Answers what was in flight then.
-    pub async fn serve(
-        mut self,
-        uplink: &mut Uplink,
-        since: Instant,
-        shutdown: &mut Shutdown<'_>,
-    ) -> (End, Course, Outbox) {
-        let end = self.serve_until_end(uplink, since, shutdown).await;
-        let window = &self.outbox.window;
-        let course = Course {
-            lasted: since.elapsed(),
-            acknowledged: window.acknowledged(),
-            in_flight: window.len(),
-            last_puback: window.last_puback().map(|at| at.saturating_duration_since(since)),
-        };
-        (end, course, self.outbox)
-    }
-
-    async fn serve_until_end(&mut self, uplink: &mut Uplink, since: Instant, shutdown: &mut Shutdown<'_>) -> End {
-        let Connection { client, outbox } = self;
-        if uplink.rules.without_aliases {
-            client.without_aliases();
+    /// Looks the name up, connects, shakes hands and waits for the CONNACK. `outbox` makes the outbox for what the broker
+    /// takes.
+    pub async fn open(
+        options: Options,
+        tls: Arc<ClientConfig>,
+        outbox: impl FnOnce(&Limits) -> Outbox,
+    ) -> Result<Self, Fault> {
+        match Client::connect(&options, tls, None).await {
+            Ok(client) => {
+                let outbox = outbox(client.limits());
+                Ok(Connection { options, client, outbox, since: Instant::now() })
+            }
+            Err(failure) => Err(classify(&failure, Peer::to(&options))),
         }
-        uplink.note_limits(client.limits());
-        let queue = uplink.queue.clone();
-        let (mut stage, mut ticks) = (Stage::Serving, ticks());
+    }
+
+    /// When the broker accepted it.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Sends what the queue has until the connection ends or the uplink is told to stop.
+    pub async fn serve(mut self, lasting: &mut Lasting, shutdown: &mut Shutdown<'_>) -> Ended {
+        lasting.note_limits(self.client.limits());
+        if lasting.rules.without_aliases {
+            self.client.without_aliases();
+        }
+        let end = match self.serve_until_end(lasting, shutdown).await {
+            Ok(end) => end,
+            Err(failure) => {
+                let fault = classify(&failure, Peer::connected(&self.options));
+                lasting.rules.failed(&failure, &fault, Instant::now());
+                End::Fault(fault)
+            }
+        };
+        Ended { end, course: self.outbox.course(self.since, Instant::now()), outbox: self.outbox }
+    }
+
+    async fn serve_until_end(&mut self, lasting: &mut Lasting, shutdown: &mut Shutdown<'_>) -> Result<End, Failure> {
+        let Connection { options, client, outbox, since } = self;
+        let queue = Arc::clone(&lasting.upkeep.queue);
+        let mut stage = Stage::Serving;
         loop {
             if matches!(stage, Stage::Draining { .. }) && queue.is_empty() {
-                stage = leave(outbox, client, &uplink.rules.suspects);
+                stage = leave(outbox, client, &lasting.rules.suspects, false);
             }
             let is_leaving = matches!(stage, Stage::Leaving { .. });
             if !is_leaving {
-                outbox.feed(client, &mut uplink.rules, &queue, Instant::now);
+                outbox.feed(client, &mut lasting.rules, &queue, Instant::now);
             }
-            let may_feed = outbox.wants_more(&uplink.rules.suspects) && !is_leaving;
+            let may_feed = outbox.wants_more(&lasting.rules.suspects) && !is_leaving;
             let resume = outbox.resume();
             tokio::select! {
-                event = client.poll() => match event {
-                    Ok(event) => {
-                        let noted = outbox.note(event, client, &mut uplink.rules, &queue, Instant::now());
-                        if let Err(failure) = noted {
-                            return End::Fault(uplink.fault_of(&failure));
+                event = client.next() => match (event, stage) {
+                    (Ok(Event::Tick), _) => {
+                        let now = Instant::now();
+                        lasting.upkeep.tick();
+                        outbox.settle(&mut lasting.rules.suspects, now);
+                        lasting.note_progress(options, outbox, *since, now);
+                        match stage {
+                            Stage::Serving if lasting.renew.load(Ordering::Relaxed) => {
+                                stage = leave(outbox, client, &lasting.rules.suspects, true);
+                            }
+                            Stage::Draining { until } if now >= until => {
+                                stage = leave(outbox, client, &lasting.rules.suspects, false);
+                            }
+                            Stage::Leaving { until, renews } if now >= until => return Ok(left(renews)),
+                            _ if outbox.window.is_overdue(now) => {
+                                return Ok(End::Fault(overdue(&outbox.window, options.ack_timeout)));
+                            }
+                            _ => {}
                         }
                     }
-                    Err(_) if is_leaving => return End::Disconnected,
-                    Err(failure) => return End::Fault(uplink.fault_of(&failure)),
+                    (Ok(event), _) => outbox.note(event, client, &mut lasting.rules, &queue, Instant::now())?,
+                    (Err(_), Stage::Leaving { renews, .. }) => return Ok(left(renews)),
+                    (Err(failure), _) => return Err(failure),
                 },
                 // Each of these is a reason to feed.
-                () = ready(&queue, outbox, &uplink.rules.suspects), if may_feed => {}
-                () = sleep_until(resume.unwrap_or(since).into()), if resume.is_some() => {}
+                () = ready(&queue, outbox, &lasting.rules.suspects), if may_feed => {}
+                () = sleep_until(resume.unwrap_or(*since).into()), if resume.is_some() => {}
                 () = shutdown.requested(), if stage == Stage::Serving => {
-                    uplink.set_phase(Phase::Draining);
+                    lasting.state.send_modify(|state| state.phase = Phase::Draining);
                     queue.stop_lingering();
                     stage = Stage::Draining { until: Instant::now() + DRAIN_TIMEOUT };
-                }
-                _ = ticks.tick() => {
-                    let now = Instant::now();
-                    tend(&queue, &uplink.heartbeat);
-                    outbox.settle(&mut uplink.rules.suspects, now);
-                    uplink.note_progress(outbox, since, now);
-                    match stage {
-                        Stage::Serving if uplink.renew.load(Ordering::Relaxed) => {
-                            stage = leave(outbox, client, &uplink.rules.suspects);
-                        }
-                        Stage::Draining { until } if now >= until => {
-                            stage = leave(outbox, client, &uplink.rules.suspects);
-                        }
-                        Stage::Leaving { until } if now >= until => return End::Disconnected,
-                        _ if outbox.window.is_overdue(now) => {
-                            return End::Fault(overdue(&outbox.window, &uplink.mqtt));
-                        }
-                        _ => {}
-                    }
-                    if let Err(failure) = client.tick(now) {
-                        return End::Fault(uplink.fault_of(&failure));
-                    }
                 }
             }
         }
     }
+}
+
+impl Lasting {
+    /// A connection stands since `since`: takes note of that, and tells what needs somebody.
+    fn note_progress(&mut self, options: &Options, outbox: &Outbox, since: Instant, now: Instant) {
+        if self.recovery.stands(now.saturating_duration_since(since), &mut self.rules) {
+            journal::log_connected(&options.broker.host, options.broker.port, &options.client_id);
+        }
+        self.rules.sweep(now);
+        self.certificate.tick(now);
+        self.note_remarks(outbox.thing(), outbox.topics_outgrown(), now);
+    }
+
+    /// A connection of `client_id` has ended. Returns the fault, if it is one, as [`Recovery::ended`] does.
+    pub fn ended(&mut self, ended: Ended, client_id: &str, now: Instant) -> Option<Fault> {
+        let thing = ended.outbox.thing().to_owned();
+        let fault = self.recovery.ended(ended, client_id, &mut self.rules, &self.upkeep.queue, now);
+        self.note_remarks(&thing, std::iter::empty(), now);
+        fault
+    }
+
+    /// Tells in the state what needs somebody. `outgrown` are the topics whose packets are too large for a connection that
+    /// stands.
+    fn note_remarks<'a>(&self, thing: &str, outgrown: impl Iterator<Item = &'a str>, now: Instant) {
+        let set_aside = self.rules.suspects.set_aside();
+        let filled = |topic: &str| fill_thing(topic, thing).into_owned();
+        let set_aside: Vec<_> = set_aside.iter().map(|topic| filled(topic)).chain(outgrown.map(filled)).collect();
+        let (contested, slowed) = (self.recovery.is_contested(), self.rules.pacer.throttle.is_slow(now));
+        if self.state.borrow().slowed && !slowed {
+            journal::log_slowed_no_more();
+        }
+        self.state.send_if_modified(|state| {
+            let changed = state.set_aside != set_aside || state.contested != contested || state.slowed != slowed;
+            (state.set_aside, state.contested, state.slowed) = (set_aside, contested, slowed);
+            changed
+        });
+    }
+
+    /// Says what the broker lacks, if that is news.
+    fn note_limits(&self, limits: &Limits) {
+        let lacks = limits.lacks();
+        if self.state.borrow().broker_lacks != lacks {
+            journal::log_limits(&lacks);
+            self.state.send_modify(|state| state.broker_lacks = lacks);
+        }
+    }
+}
+
+fn left(renews: bool) -> End {
+    if renews { End::Renewed } else { End::Disconnected }
 }
 
 /// Waits until a record may be leased. To be asked anew several times a second, because topics are set aside for a time.
@@ -150,18 +238,18 @@ async fn ready(queue: &Queue, outbox: &Outbox, suspects: &Suspects) {
 }
 
 /// Takes leave of the broker; nothing follows that.
-fn leave(outbox: &mut Outbox, client: &mut Client, suspects: &Suspects) -> Stage {
+fn leave(outbox: &mut Outbox, client: &mut Client, suspects: &Suspects, renews: bool) -> Stage {
     outbox.leave(client, suspects);
-    Stage::Leaving { until: Instant::now() + FAREWELL }
+    Stage::Leaving { until: Instant::now() + FAREWELL, renews }
 }
 
-fn overdue(window: &Window, mqtt: &Mqtt) -> Fault {
+fn overdue(window: &Window, ack_timeout: Duration) -> Fault {
     Fault::new(
         FaultKind::AckOverdue,
         format!(
             "the broker has not acknowledged the oldest of {} publishes in flight within {} s",
             window.len(),
-            mqtt.ack_timeout.as_secs_f64()
+            ack_timeout.as_secs_f64()
         ),
     )
 }

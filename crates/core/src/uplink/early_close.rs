@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use super::backoff::{Cause, GOOD, MIN_SPACING};
-use super::fault::{Fault, FaultKind};
+use crate::mqtt::{Fault, FaultKind};
 
 /// A connection that lives for less is short. The longest life in a fight of two clients with one client id is the
 /// other's wait: at most twice `initial` (1 s by default), and a second more if its first attempt came within the second in

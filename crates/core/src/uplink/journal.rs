@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::client::Said;
-use super::fault::{Fault, FaultKind};
 use crate::config::TopicFault;
+use crate::mqtt::client::Said;
+use crate::mqtt::{Fault, FaultKind};
 use crate::queue::Route;
 
 /// A fault that lasts is logged again after this long.

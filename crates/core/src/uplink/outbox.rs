@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::client::{Client, Event, Failure, Limits, Message, Reason, Said};
+use super::early_close::Course;
 use super::journal;
-use super::pacer::{Pacer, Wait};
-use super::parcel::{Company, Parcel};
+use super::pacer::Wait;
+use super::parcel::Parcel;
 use super::presence::Presence;
-use super::suspects::{Close, FORGOTTEN, InFlight, Suspects, Verdict};
+use super::rules::Rules;
+use super::suspects::{Close, InFlight, Suspects, Verdict};
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, TopicFault, check_publish_topic, fill_thing};
+use crate::mqtt::client::{Client, Event, Failure, Limits, Message, Reason, Said};
 use crate::queue::{Queue, Route};
-use crate::tally::{DropReason, Meter, ONCE_A_MINUTE, Repeat};
+use crate::tally::{DropReason, Meter, ONCE_A_MINUTE};
 
 /// A QoS 0 publish has no PUBACK. If the broker has not closed the connection within this time, it was not over that.
 const QOS_0_DOUBT: Duration = Duration::from_secs(2);
@@ -26,8 +28,8 @@ const SLICE: Duration = Duration::from_millis(10);
 pub(super) trait Publisher {
     /// What the broker takes.
     fn limits(&self) -> &Limits;
-    /// Most bytes that the packet of `message` can have.
-    fn size_of(&self, message: &Message<'_>) -> usize;
+    /// Most bytes that the packet of `message` can have with a payload of `payload` bytes in the place of its own.
+    fn size_with(&self, message: &Message<'_>, payload: usize) -> usize;
     /// Takes `message` over, behind all that was before. Returns how many bytes its packet has.
     fn publish(&mut self, message: &Message<'_>) -> usize;
     /// The broker has not taken a publish to `topic`.
@@ -39,8 +41,8 @@ impl Publisher for Client {
         Client::limits(self)
     }
 
-    fn size_of(&self, message: &Message<'_>) -> usize {
-        Client::size_of(self, message)
+    fn size_with(&self, message: &Message<'_>, payload: usize) -> usize {
+        Client::size_with(self, message, payload)
     }
 
     fn publish(&mut self, message: &Message<'_>) -> usize {
@@ -49,40 +51,6 @@ impl Publisher for Client {
 
     fn was_refused(&mut self, topic: &str) {
         Client::was_refused(self, topic);
-    }
-}
-
-/// What outlives a connection and decides what may be sent on it.
-#[derive(Debug)]
-pub(super) struct Rules {
-    pub pacer: Pacer,
-    pub suspects: Suspects,
-    pub company: Company,
-    /// The broker has taken offence at a topic alias.
-    pub without_aliases: bool,
-    /// What was said of topics of which the broker will never take a publish.
-    pub never_taken: BTreeMap<String, Repeat>,
-    /// What was said of topics of which the broker does not take a batch.
-    pub no_batches: BTreeMap<String, Repeat>,
-}
-
-impl Rules {
-    pub fn new(mqtt: &Mqtt) -> Self {
-        Rules {
-            pacer: Pacer::new(&mqtt.quotas),
-            suspects: Suspects::new(mqtt.reconnect.stable_after),
-            company: Company::default(),
-            without_aliases: false,
-            never_taken: BTreeMap::new(),
-            no_batches: BTreeMap::new(),
-        }
-    }
-
-    /// Forgets topics of which nothing was heard for long. To be called now and then.
-    pub fn sweep(&mut self, now: Instant) {
-        self.suspects.sweep(now);
-        let said = [&mut self.never_taken, &mut self.no_batches];
-        said.into_iter().for_each(|said| said.retain(|_, repeat| !repeat.is_over(now, FORGOTTEN)));
     }
 }
 
@@ -176,6 +144,21 @@ impl Outbox {
         (verdict.is_some() || is_suspected, verdict)
     }
 
+    /// How the connection, which stands since `since`, has gone until `now`.
+    pub fn course(&self, since: Instant, now: Instant) -> Course {
+        Course {
+            lasted: now.saturating_duration_since(since),
+            acknowledged: self.window.acknowledged(),
+            in_flight: self.window.len(),
+            last_puback: self.window.last_puback().map(|at| at.saturating_duration_since(since)),
+        }
+    }
+
+    /// What stands for `{thing}` in topics that have it open.
+    pub fn thing(&self) -> &str {
+        &self.thing
+    }
+
     /// When to [feed](Outbox::feed) again though nothing has happened.
     pub fn resume(&self) -> Option<Instant> {
         self.resume
@@ -198,9 +181,14 @@ impl Outbox {
                 self.in_hand = Some(parcel);
                 break;
             }
-            parcel.grow(queue, company.extent(&parcel.route, suspects, now).within(client.limits()), now);
+            let most = client.limits().packet.map(|packet| {
+                let around = self.size_with(client, &parcel.unpacked(now), packet) - packet;
+                packet.saturating_sub(around)
+            });
+            parcel.grow(queue, company.extent(&parcel.route, suspects, now).within(most), now);
             // Asked before the work of packing it, which ends its growing, and again when its size is known.
-            if let Err(wait) = pacer.admits(parcel.least_size(), now) {
+            let least = parcel.least_payload();
+            if let Err(wait) = pacer.admits(self.size_with(client, &parcel.unpacked(now), least), now) {
                 self.hold(parcel, wait);
                 break;
             }
@@ -216,7 +204,8 @@ impl Outbox {
                 parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::Unsupported, now));
                 continue;
             }
-            let size = addressed(parcel.message(now), &self.thing, |message| client.size_of(message));
+            let message = parcel.message(now);
+            let size = self.size_with(client, &message, message.payload.len());
             if client.limits().forbids(size) {
                 self.outgrown(parcel, size, client.limits(), queue, now);
                 continue;
@@ -232,6 +221,11 @@ impl Outbox {
             suspects.sent(parcel.message(now).topic, record);
             pacer.sent(self.submit(client, parcel, now), now);
         }
+    }
+
+    /// Most bytes of the packet of `message`, with the name of the thing in its topic where that was open.
+    fn size_with(&self, client: &impl Publisher, message: &Message<'_>, payload: usize) -> usize {
+        client.size_with(&Message { topic: &fill_thing(message.topic, &self.thing), ..*message }, payload)
     }
 
     /// Looks whether AWS IoT Core takes `topic`, if the name of the thing was not known when that was configured. It would
@@ -319,7 +313,8 @@ impl Outbox {
 
     /// Hands `parcel` to the MQTT client. Answers how many bytes its packet has.
     fn submit(&mut self, client: &mut impl Publisher, mut parcel: Parcel, now: Instant) -> usize {
-        let size = addressed(parcel.message(now), &self.thing, |message| client.publish(message));
+        let message = parcel.message(now);
+        let size = client.publish(&Message { topic: &fill_thing(message.topic, &self.thing), ..message });
         let (encoding, record) = (parcel.pack().encoding, parcel.record());
         let Parcel { lease, route, received_ns, .. } = parcel;
         route.counters.count_published(size as u64);
@@ -340,7 +335,8 @@ impl Outbox {
         let (publish, said) = match event {
             Event::Sent { packet_id } => (self.window.sent(packet_id, now), None),
             Event::Acknowledged { packet_id, said } => (self.window.acknowledge(packet_id, now), Some(said)),
-            Event::Subscribed { .. } | Event::Arrived(_) => return Ok(()),
+            // The bridge has nobody who handles what is published to it, and subscribes to nothing.
+            Event::Tick | Event::Subscribed { .. } | Event::Arrived | Event::Missed { .. } => return Ok(()),
         };
         let Some(publish) = publish else { return Ok(()) };
         rules.pacer.arrived(publish.size, now);
@@ -494,11 +490,6 @@ impl Outbox {
         }
         client.disconnect();
     }
-}
-
-/// Hands `message` on to `then`, with the name of the thing in its topic where that was open.
-fn addressed<T>(message: Message<'_>, thing: &str, then: impl FnOnce(&Message<'_>) -> T) -> T {
-    then(&Message { topic: &fill_thing(message.topic, thing), ..message })
 }
 
 /// How long ago `received_ns` was, nanoseconds since 1970. Nothing, if the clock was set back since.

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::client::{Limits, Message};
 use super::suspects::{RecordId, Suspects};
-use crate::config::PAYLOAD_LIMIT;
-use crate::config::Qos;
+use crate::config::{Encoding, PAYLOAD_LIMIT};
+use crate::mqtt::client::Message;
 use crate::packing::Packed;
 use crate::queue::{Lease, LeaseId, Queue, Route};
 
@@ -23,8 +22,8 @@ const COMPRESSED: usize = 4;
 /// A topic is not alone if another one had a publish within this time.
 const COMPANY: Duration = Duration::from_secs(10);
 
-/// Bytes of a PUBLISH of MQTT 5 around its payload, at most: a topic of 256, and headers and properties of fewer than 128.
-const AROUND: usize = 384;
+/// The name of the property that tells how a payload is compressed, as HTTP has it: MQTT has none of its own.
+const CONTENT_ENCODING: &str = "content-encoding";
 
 /// What is to be published next.
 #[derive(Debug)]
@@ -49,10 +48,9 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// As far as a packet goes that keeps to `limits`.
-    pub fn within(self, limits: &Limits) -> Extent {
-        let most = limits.packet.map_or(usize::MAX, |packet| packet.saturating_sub(AROUND));
-        Extent { bytes: self.bytes.min(most), ..self }
+    /// At most so many bytes, if there is such a limit.
+    pub fn within(self, most: Option<usize>) -> Extent {
+        Extent { bytes: self.bytes.min(most.unwrap_or(usize::MAX)), ..self }
     }
 }
 
@@ -112,17 +110,30 @@ impl Parcel {
         self.packed.get_or_insert_with(|| self.route.packing.pack(&self.records))
     }
 
+    /// As far as it is known before it is packed: without its payload, and with the topic and the properties that it has if
+    /// it is compressed, which are the longest.
+    pub fn unpacked(&self, now: Instant) -> Message<'_> {
+        static NOTHING: Bytes = Bytes::new();
+        let compression = self.route.packing.compression.as_ref();
+        self.as_message(compression.map(|compression| compression.encoding), &NOTHING, now)
+    }
+
     /// As the client takes it at `now`. From now on nothing follows.
     pub fn message(&mut self, now: Instant) -> Message<'_> {
+        self.pack();
+        let Some(Packed { payload, encoding }) = &self.packed else { unreachable!("it is packed") };
+        self.as_message(*encoding, payload, now)
+    }
+
+    fn as_message<'a>(&'a self, encoding: Option<Encoding>, payload: &'a Bytes, now: Instant) -> Message<'a> {
         let route = &self.route;
-        let packed = self.packed.get_or_insert_with(|| route.packing.pack(&self.records));
         Message {
-            topic: route.mqtt_of(packed.encoding),
+            topic: route.mqtt_of(encoding),
             qos: route.qos,
             retain: route.retain,
-            payload: &packed.payload,
+            payload,
             content_type: self.lease.map(|_| route.packing.content_type()),
-            encoding: packed.encoding,
+            user_property: encoding.map(|encoding| (CONTENT_ENCODING, encoding.label())),
             expires_in: self.expires.map(|expires| seconds_until(expires, now)),
         }
     }
@@ -133,14 +144,13 @@ impl Parcel {
             || self.pack().payload.len() > PAYLOAD_LIMIT
     }
 
-    /// Bytes that its packet has at least, without the work of packing it.
-    pub fn least_size(&self) -> usize {
-        let payload = match (&self.packed, &self.route.packing.compression) {
+    /// Bytes that its payload has at least, without the work of packing it.
+    pub fn least_payload(&self) -> usize {
+        match (&self.packed, &self.route.packing.compression) {
             (Some(packed), _) => packed.payload.len(),
             (None, None) => self.plain_size(),
             (None, Some(_)) => 0,
-        };
-        packet_size(&self.route.mqtt, self.route.qos, payload)
+        }
     }
 }
 
@@ -180,22 +190,6 @@ impl Company {
         };
         Extent { records: if suspects.goes_singly(route) { 1 } else { usize::MAX }, bytes }
     }
-}
-
-/// Bytes of a PUBLISH packet of MQTT 3.1.1.
-pub(super) fn packet_size(topic: &str, qos: Qos, payload: usize) -> usize {
-    let packet_id = match qos {
-        Qos::AtMostOnce => 0,
-        Qos::AtLeastOnce => 2,
-    };
-    let remaining = 2 + topic.len() + packet_id + payload;
-    let length = match remaining {
-        0..128 => 1,
-        128..16_384 => 2,
-        16_384..2_097_152 => 3,
-        _ => 4,
-    };
-    1 + length + remaining
 }
 
 #[cfg(test)]

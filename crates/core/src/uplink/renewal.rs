@@ -4,6 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::broker;
+use super::certificate::load;
 use crate::config::Aws;
 use crate::provisioning::{self, Standing};
 
@@ -38,7 +40,7 @@ impl Renewal {
         if seen == self.seen || matches!(provisioning::standing(&self.aws), Some(Standing::Waiting)) {
             return;
         }
-        if let (Err(fault), _) = super::load(&self.aws).await {
+        if let (Err(fault), _) = load(&broker(&self.aws)).await {
             tracing::error!(
                 reason = fault.kind.label(),
                 "The certificates are not reloaded: {fault}. A connection that stands is kept, with those before."

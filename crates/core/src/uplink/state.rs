@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use super::claim::Step;
 use super::expiry;
-use super::fault::Fault;
+use crate::mqtt::Fault;
 
 /// The uplink at one moment. Published through a `tokio::sync::watch`.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! What to do about a fault of the connection.
 
-use iot_bridge_core::uplink::FaultKind;
+use iot_bridge_core::mqtt::FaultKind;
 
 /// A sentence that follows the fault's, or nothing. `topic`: what was published or subscribed to, once connected.
 pub fn advice(kind: FaultKind, topic: Option<&str>) -> String {

@@ -33,7 +33,11 @@ async fn listen(participant: &Participant, duration: std::time::Duration) -> Res
     while let Ok(arrival) = timeout_at(end, session.arrival()).await {
         let arrival = arrival.map_err(|fault| participant.words("the connection is lost", &fault, true))?;
         println!("{name}  {}  {}", arrival.topic, String::from_utf8_lossy(&arrival.payload));
+        arrival.taken();
         arrived += 1;
+    }
+    if session.missed() > 0 {
+        eprintln!("{name}: {} more came too fast to be shown.", plural(session.missed() as usize, "message"));
     }
     session.leave().await;
     Ok(arrived)

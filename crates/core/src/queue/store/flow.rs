@@ -97,6 +97,8 @@ pub(super) struct Gap {
 #[derive(Debug)]
 pub(super) struct Flow {
     pub route: Arc<Route>,
+    /// The route that is in force, by which also go the records that were admitted before, if they can.
+    pub in_force: Option<Arc<Route>>,
     pub front: VecDeque<Entry>,
     /// How many of the front are done or leased: the first that waits is next.
     pub next: usize,
@@ -126,6 +128,7 @@ impl Flow {
     pub fn new(route: Arc<Route>) -> Flow {
         Flow {
             route,
+            in_force: None,
             front: VecDeque::new(),
             next: 0,
             gap: None,
@@ -149,6 +152,13 @@ impl Flow {
             State::Waiting(record) | State::Leased(_, record) => Some(record),
             State::Done => None,
         })
+    }
+
+    /// The route by which `record` is sent: the one that is in force, or else its own.
+    ///
+    /// For example, 8,000 records wait when `batch = { max = 50 }` comes with a reload. They go in batches of 50 from then on.
+    pub fn sends_by<'a>(&'a self, record: &'a Record) -> &'a Arc<Route> {
+        self.in_force.as_ref().filter(|newer| record.may_go_by(newer)).unwrap_or(&record.route)
     }
 
     /// The record that would be leased next.

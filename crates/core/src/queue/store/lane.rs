@@ -93,15 +93,15 @@ impl Lane {
         self.join_round(key);
     }
 
-    /// Takes the next record in turn of the topics that `wanted` accepts and that do not linger. Answers where it is. What
-    /// has expired on the way to it is `dropped`.
+    /// Takes the next record in turn of the topics that `wanted` accepts and that do not linger. Returns where it is, and
+    /// the route to send it by. What has expired on the way to it is `dropped`.
     pub fn lease(
         &mut self,
         id: LeaseId,
         (now, lingers): (Instant, bool),
         wanted: &dyn Fn(&Route) -> bool,
         dropped: &mut Vec<Record>,
-    ) -> Option<(TopicKey, u64, Record)> {
+    ) -> Option<(TopicKey, u64, Record, Arc<Route>)> {
         if self.gaps > 0 {
             // What is read from the disk is asked for by the same.
             for flow in self.flows.values_mut() {
@@ -144,31 +144,32 @@ impl Lane {
             flow.credit -= cost(bytes);
             let is_spent = flow.credit <= 0;
             let (admission, record) = flow.lease(id)?;
+            let route = flow.sends_by(&record).clone();
             if flow.peek().is_none() {
                 self.leave_round();
             } else if is_spent {
                 self.round.rotate_left(1);
             }
-            return Some((key, admission, record));
+            return Some((key, admission, record, route));
         }
     }
 
     /// Takes more records of the topic `key`, to travel with one whose lease is `id` and that is the last leased of the
-    /// topic: those that follow it and of which `takes` is true. `bytes` are in the publish so far. Answers them, and the
+    /// topic: those that follow it and of which, and of the route to send it by, `takes` is true. `bytes` are in the publish so far. Answers them, and the
     /// last one's admission. What has expired is `dropped`.
     pub fn lease_more(
         &mut self,
         key: TopicKey,
         id: LeaseId,
         (now, bytes): (Instant, u64),
-        mut takes: impl FnMut(&Record) -> bool,
+        mut takes: impl FnMut(&Record, &Arc<Route>) -> bool,
         dropped: &mut Vec<Record>,
     ) -> Option<(Vec<Record>, u64)> {
         let flow = self.flows.get_mut(&key)?;
         let (mut records, mut last, mut more) = (Vec::new(), None, 0);
         loop {
             flow.drop_expired_head(now, dropped);
-            if !flow.peek().is_some_and(&mut takes) {
+            if !flow.peek().is_some_and(|record| takes(record, flow.sends_by(record))) {
                 break;
             }
             let Some((admission, record)) = flow.lease(id) else { break };

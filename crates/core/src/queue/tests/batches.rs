@@ -2,9 +2,9 @@
 
 use super::robot::{Robot, WINDOW, number_of, settings};
 use super::*;
-use crate::config::Encoding;
 use crate::config::QueueDurability::{Always, Spill};
-use crate::packing::{Batch, Compression, Packing, When};
+use crate::config::{Encoding, PAYLOAD_LIMIT};
+use crate::packing::{Batch, Compression, Content, Packing, When};
 
 fn batches(max: usize, linger: Duration) -> Packing {
     Packing { batch: Some(Batch { max, linger, max_age: HOUR }), ..Packing::default() }
@@ -180,4 +180,43 @@ fn topics_that_linger_cost_others_little() {
     }
     let (few, many) = (lease_beside(100), lease_beside(1600));
     assert!(many < 60 * few, "16 times as many topics cost {many:?} instead of {few:?}");
+}
+
+/// A route that comes into force is that of what waits as well, from memory and from the disk: records that were admitted
+/// without batches go in batches. What can't be an element of an array, is too long in one or has been compressed goes as
+/// before.
+#[test]
+fn what_waits_goes_by_the_route_in_force() {
+    let mut robot = Robot::new(settings(Spill));
+    let plain = packed(&robot, Packing::default());
+    (0..5).for_each(|number| assert!(robot.admit(&plain, number, 200)));
+    robot.work();
+    robot = robot.kill();
+    robot.work();
+    let plain = packed(&robot, Packing::default());
+    (5..8).for_each(|number| assert!(robot.admit(&plain, number, 200)));
+    assert_eq!(lease(&robot, 50).map(|(_, numbers)| numbers), Some(vec![0]), "nothing is in force yet");
+    robot.queue.rewind();
+    let newer = packed(&robot, batches(50, Duration::from_secs(60)));
+    robot.queue.put_in_force(&newer);
+    let (id, numbers) = lease(&robot, 50).unwrap();
+    assert_eq!(numbers, (0..8).collect::<Vec<_>>());
+    assert!(robot.queue.acknowledge(id) && robot.queue.is_empty());
+
+    let gzip = Compression::new(Encoding::Gzip, When::Ahead, false, "robots/odom");
+    let text = Packing { content: Content::Text, ..Packing::default() };
+    let ahead = Packing { compression: Some(gzip), ..Packing::default() };
+    let others = [(text, 200), (Packing::default(), PAYLOAD_LIMIT), (ahead, 200)];
+    for (packing, bytes) in others {
+        let route = packed(&robot, packing.clone());
+        (0..2).for_each(|number| assert!(robot.admit(&route, number, bytes)));
+        let first = robot.queue.lease(robot.now).unwrap();
+        assert_eq!(first.record.route.packing, packing);
+        assert_eq!(robot.queue.lease_more(first.id, &first.record.route, robot.now, |_| true).len(), 0);
+        assert_eq!(lease(&robot, 2).map(|(_, numbers)| numbers), Some(vec![1]));
+        robot.queue.acknowledge(first.id);
+        robot.queue.rewind();
+        robot.queue.acknowledge(robot.queue.lease(robot.now).unwrap().id);
+    }
+    assert!(robot.queue.is_empty());
 }

@@ -3,10 +3,9 @@ use std::collections::VecDeque;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use rumqttc::QoS;
 
 use super::*;
-use crate::config::{self, Encoding, Overflow, Priority};
+use crate::config::{self, Overflow, Priority, Qos};
 use crate::packing::{Batch, Compression, Packing, When};
 use crate::queue::Record;
 use crate::tally::DropReason;
@@ -184,17 +183,4 @@ fn company_makes_batches_shorter() {
     company.sent(&routes[1], now + COMPANY / 2);
     assert_eq!([0, 1].map(|topic| bytes(&company, topic, now + COMPANY / 2)), [SHARED, SHARED]);
     assert_eq!([0, 1].map(|topic| bytes(&company, topic, now + COMPANY)), [SHARED, PAYLOAD_LIMIT]);
-}
-
-/// The MQTT client's own arithmetic agrees.
-#[test]
-fn the_size_of_a_packet_is_what_is_written() {
-    for (qos, with) in [(Qos::AtMostOnce, QoS::AtMostOnce), (Qos::AtLeastOnce, QoS::AtLeastOnce)] {
-        for payload in [0, 1, 100, 110, 120, 127, 128, 16_360, 16_370, 16_384, 131_072] {
-            let topic = "robots/robot1/odom";
-            let mut publish = rumqttc::Publish::new(topic, with, vec![0; payload]);
-            publish.pkid = 1;
-            assert_eq!(packet_size(topic, qos, payload), publish.size(), "{qos:?} {payload}");
-        }
-    }
 }

@@ -14,14 +14,15 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::config::{self, Encoding, Mqtt, Overflow, Presence, Priority, Qos, Quotas, Reconnect, Version};
+use crate::mqtt::client::{Event, Limits, Message, Reason};
+use crate::mqtt::{Fault, FaultKind};
 use crate::packing::{Batch, Compression, Packing, When};
 use crate::queue::{Queue, Record};
 use crate::tally::DropReason;
-use crate::uplink::backoff::Backoff;
-use crate::uplink::client::{Event, Limits, Message, Reason};
-use crate::uplink::early_close::{Course, EarlyCloses};
-use crate::uplink::fault::{Fault, FaultKind};
-use crate::uplink::outbox::{Outbox, Publisher, Rules};
+use crate::uplink::connection::{End, Ended};
+use crate::uplink::outbox::{Outbox, Publisher};
+use crate::uplink::recovery::Recovery;
+use crate::uplink::rules::Rules;
 
 const SEQUENCES: u64 = 1000;
 
@@ -82,8 +83,8 @@ impl Publisher for Wire {
         &self.limits
     }
 
-    fn size_of(&self, message: &Message<'_>) -> usize {
-        message.topic.len() + message.payload.len()
+    fn size_with(&self, message: &Message<'_>, payload: usize) -> usize {
+        message.topic.len() + payload
     }
 
     fn publish(&mut self, message: &Message<'_>) -> usize {
@@ -92,7 +93,7 @@ impl Publisher for Wire {
             self.last_id
         });
         self.submitted.push_back((packet_id, message.topic.into(), message.payload.clone()));
-        self.size_of(message)
+        self.size_with(message, message.payload.len())
     }
 
     fn was_refused(&mut self, _topic: &str) {}
@@ -102,8 +103,6 @@ struct Connection {
     wire: Wire,
     outbox: Outbox,
     since: Instant,
-    acknowledged: u64,
-    last_puback: Option<Duration>,
     to_broker: VecDeque<(Instant, Option<u16>, String, Bytes)>,
     from_broker: VecDeque<(Instant, FromBroker)>,
     /// The broker has closed it.
@@ -119,8 +118,7 @@ struct Bridge {
     queue: Arc<Queue>,
     mqtt: Mqtt,
     rules: Rules,
-    early_closes: EarlyCloses,
-    backoff: Backoff,
+    recovery: Recovery,
     connection: Option<Connection>,
     connect_at: Instant,
     connections: u32,
@@ -173,8 +171,7 @@ impl Bridge {
         Bridge {
             queue: Arc::new(Queue::in_memory(&config::Queue::in_memory(32 << 20, Overflow::DropNewest))),
             rules: Rules::new(&mqtt),
-            early_closes: EarlyCloses::new(mqtt.reconnect.max),
-            backoff: Backoff::with_random(&mqtt.reconnect, jitter).unwrap(),
+            recovery: Recovery::with_random(&mqtt.reconnect, jitter).unwrap(),
             mqtt,
             connection: None,
             connect_at: now,
@@ -185,49 +182,27 @@ impl Bridge {
 
     fn connect(&mut self, now: Instant) {
         self.connections += 1;
-        self.backoff.attempted(now);
+        self.recovery.attempted(now);
         let wire = Wire::default();
         let outbox = Outbox::new("robot1".into(), &self.mqtt, &wire.limits, Arc::default());
         self.connection = Some(Connection {
             wire,
             outbox,
             since: now,
-            acknowledged: 0,
-            last_puback: None,
             to_broker: VecDeque::new(),
             from_broker: VecDeque::new(),
             closed: false,
         });
     }
 
-    /// The connection has ended, as [`crate::uplink::Uplink`] takes it.
+    /// The connection has ended without a word.
     fn ended(&mut self, now: Instant) {
-        let Some(connection) = self.connection.take() else { return };
-        let lasted = now - connection.since;
-        let course = Course {
-            lasted,
-            acknowledged: connection.acknowledged,
-            in_flight: connection.outbox.window.len(),
-            last_puback: connection.last_puback,
-        };
-        if course.is_good() {
-            self.rules.suspects.was_good();
-        }
-        let close = Close { lasted, contested: self.early_closes.is_contested() };
-        let (explained, verdict) = connection.outbox.judge(close, &mut self.rules.suspects, &self.queue, now);
-        if explained {
-            self.early_closes.explained(verdict.is_some(), lasted);
-        }
-        self.queue.rewind();
-        self.rules.suspects.connection_ended();
-        if !explained {
-            let fault = Fault::new(FaultKind::Closed, "the broker closed the connection".into());
-            self.early_closes.connection_ended(course, fault, "robot1");
-        }
-        self.was_contested |= self.early_closes.is_contested();
-        let cause = self.early_closes.cause(explained);
-        self.backoff.connection_ended(lasted, connection.last_puback, cause);
-        self.connect_at = self.backoff.next_attempt(now);
+        let Some(Connection { outbox, since, .. }) = self.connection.take() else { return };
+        let end = End::Fault(Fault::new(FaultKind::Closed, "the broker closed the connection".into()));
+        let ended = Ended { end, course: outbox.course(since, now), outbox };
+        self.recovery.ended(ended, "robot1", &mut self.rules, &self.queue, now);
+        self.was_contested |= self.recovery.is_contested();
+        self.connect_at = self.recovery.next_attempt(now);
     }
 
     fn feed(&mut self, now: Instant, latency: Duration) {
@@ -245,17 +220,12 @@ impl Bridge {
         let Connection { wire, outbox, .. } = connection;
         let event = Event::Acknowledged { packet_id, said: Reason::SUCCESS.into() };
         outbox.note(event, wire, &mut self.rules, &self.queue, now).unwrap();
-        connection.acknowledged += 1;
-        connection.last_puback = Some(now - connection.since);
     }
 
     fn tick(&mut self, now: Instant) {
         let Some(connection) = &mut self.connection else { return };
         connection.outbox.settle(&mut self.rules.suspects, now);
-        if now - connection.since >= self.mqtt.reconnect.stable_after {
-            self.rules.suspects.stable();
-        }
-        self.early_closes.stands(now - connection.since);
+        self.recovery.stands(now - connection.since, &mut self.rules);
         self.rules.sweep(now);
     }
 }
@@ -463,7 +433,7 @@ impl World {
     /// Of an allowed topic everything has arrived that was admitted before `then` and is not poisoned. One that was forbidden
     /// before may wait for its trial.
     fn check_flow(&self, then: Instant) -> Result<(), String> {
-        if self.is_contested && self.bridge.early_closes.is_contested() {
+        if self.is_contested && self.bridge.recovery.is_contested() {
             // Then all waits are of minutes.
             return Ok(());
         }

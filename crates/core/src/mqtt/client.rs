@@ -4,13 +4,16 @@
 //! than it is given, resends nothing, and is of no use any more after its first error: the queue owns what is not
 //! acknowledged, and the next connection has a new client.
 //!
-//! [`Client::poll`] may be given up and called again at any moment; nothing is lost between.
+//! Whoever has a client calls [`Client::next`] in a loop: it writes, reads and keeps the connection alive. It may be given up
+//! and called again at any moment; nothing is lost between.
 
 mod aliases;
+mod arrival;
 #[cfg(feature = "fuzzing")]
 pub(super) mod hostile;
 mod limits;
 mod reason;
+mod size;
 mod subscription;
 mod wire;
 
@@ -27,20 +30,23 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub(super) use limits::Limits;
-pub(super) use reason::Reason;
-pub(super) use subscription::Arrival;
-pub(super) use wire::Said;
+pub use arrival::Arrival;
+pub use limits::Limits;
+pub use reason::Reason;
+pub use wire::Said;
 
-use super::CONNECT_TIMEOUT;
 use super::dial::{DialFailure, dial};
-use super::presence::last_will;
-use crate::config::{self, Aws, Encoding, Mqtt, Qos, Version};
+use super::{Broker, Options};
+use super::{CONNECT_TIMEOUT, ticks};
+use crate::config::{Qos, Version};
 use aliases::{Aliases, Naming};
+use arrival::Arrivals;
+use size::publish_size;
 use wire::{Incoming, Malformed, Publish};
 
 /// Packets are encoded until so many bytes wait for the socket; what is behind them keeps its payload in the queue's
@@ -52,7 +58,7 @@ const READ: usize = 4 * 1024;
 
 /// Why there is no connection, or no more.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
     #[error(transparent)]
     Dial(#[from] DialFailure),
     #[error("the TLS handshake failed: {0}")]
@@ -92,42 +98,38 @@ impl From<Malformed> for Failure {
 
 /// What has happened.
 #[derive(Debug, PartialEq)]
-pub(super) enum Event {
+pub enum Event {
     /// Of the publishes submitted, the next has been handed to the connection. QoS 0 has no packet identifier.
     Sent { packet_id: Option<u16> },
     /// A PUBACK.
     Acknowledged { packet_id: u16, said: Said },
     /// A SUBACK.
     Subscribed { packet_id: u16, granted: bool },
-    /// Something that was subscribed to. It is acknowledged already.
-    Arrived(Arrival),
+    /// A quarter of a second has passed.
+    Tick,
+    /// Something that was subscribed to has been handed over.
+    Arrived,
+    /// Something that was subscribed to came when there was no room for it: nobody gets it, and it is not acknowledged.
+    Missed { topic: String },
 }
 
 /// Something to publish.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Message<'a> {
+pub struct Message<'a> {
     pub topic: &'a str,
     pub qos: Qos,
     pub retain: bool,
     pub payload: &'a Bytes,
     /// What it is before it is compressed. Only MQTT 5 has a word for it.
     pub content_type: Option<&'static str>,
-    /// How it is compressed. Only in MQTT 5.
-    pub encoding: Option<Encoding>,
+    /// A name and a value that MQTT does not know, for whoever receives it. Only in MQTT 5.
+    pub user_property: Option<(&'static str, &'static str)>,
     /// Seconds after which the broker keeps it for nobody any more. Only in MQTT 5.
     pub expires_in: Option<u32>,
 }
 
-/// What CONNECT says.
-struct Hello<'a> {
-    client_id: &'a str,
-    /// Seconds.
-    keep_alive: u16,
-    will: Option<config::LastWill>,
-}
-
 #[derive(Debug)]
-pub(super) struct Client {
+pub struct Client {
     version: Version,
     stream: TlsStream<TcpStream>,
     limits: Limits,
@@ -138,8 +140,9 @@ pub(super) struct Client {
     in_use: HashSet<u16>,
     /// Submitted and not encoded.
     submitted: VecDeque<Publish>,
-    /// Whether DISCONNECT follows what is submitted.
-    leaving: bool,
+    leaving: Leaving,
+    /// The way to who handles what is published to the client.
+    arrivals: Option<Arrivals>,
     unwritten: BytesMut,
     /// The socket may hold back what it has taken.
     unflushed: bool,
@@ -156,6 +159,19 @@ pub(super) struct Client {
     /// What ended the connection, once `events` are told.
     end: Option<Failure>,
     pings: Pings,
+    ticks: Interval,
+    /// A tick was told, upon which the link is looked at.
+    is_due: bool,
+}
+
+/// How far the client is with DISCONNECT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// It follows what is submitted.
+    Asked,
+    /// It is encoded, and nothing may follow.
+    Said,
 }
 
 /// When to ask the broker whether it is there.
@@ -168,12 +184,23 @@ struct Pings {
 }
 
 impl Client {
-    /// Looks the name up, connects, shakes hands and waits for the CONNACK.
-    pub async fn connect(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
-        timeout(CONNECT_TIMEOUT, connect(aws, mqtt, tls)).await.unwrap_or(Err(Failure::TooLate))
+    /// Looks the name up, connects, shakes hands with `tls` (see [`super::tls::load`]) and waits for the CONNACK. What is
+    /// published to the client goes to `handler`, a channel whose capacity bounds it (see [`Arrival`]); without one, nothing
+    /// may be subscribed to.
+    pub async fn connect(
+        options: &Options,
+        tls: Arc<ClientConfig>,
+        handler: Option<mpsc::Sender<Arrival>>,
+    ) -> Result<Client, Failure> {
+        timeout(CONNECT_TIMEOUT, connect(options, tls, handler)).await.unwrap_or(Err(Failure::TooLate))
     }
 
-    fn new(version: Version, stream: TlsStream<TcpStream>, ping_every: Duration) -> Self {
+    fn new(
+        version: Version,
+        stream: TlsStream<TcpStream>,
+        ping_every: Duration,
+        handler: Option<mpsc::Sender<Arrival>>,
+    ) -> Self {
         let now = Instant::now();
         Client {
             version,
@@ -183,7 +210,8 @@ impl Client {
             last_id: 0,
             in_use: HashSet::new(),
             submitted: VecDeque::new(),
-            leaving: false,
+            leaving: Leaving::No,
+            arrivals: handler.map(Arrivals::new),
             unwritten: BytesMut::new(),
             unflushed: false,
             encoded: VecDeque::new(),
@@ -195,6 +223,8 @@ impl Client {
             events: VecDeque::new(),
             end: None,
             pings: Pings { every: ping_every, next: now + ping_every, unanswered: false },
+            ticks: ticks(),
+            is_due: false,
         }
     }
 
@@ -214,10 +244,9 @@ impl Client {
         Message { qos, retain: message.retain && self.limits.retain, ..*message }
     }
 
-    /// Most bytes that the packet of `message` can have.
-    pub fn size_of(&self, message: &Message<'_>) -> usize {
-        let alias = (self.limits.topic_aliases > 0).then_some(1);
-        Publish::new(self.version, message, 1, message.topic, alias).size()
+    /// Most bytes that the packet of `message` can have with a payload of `payload` bytes in the place of its own.
+    pub fn size_with(&self, message: &Message<'_>, payload: usize) -> usize {
+        publish_size(self.version, message, payload, self.limits.topic_aliases > 0)
     }
 
     /// Takes `message` over, behind all that was submitted before. Answers how many bytes its packet has.
@@ -232,10 +261,9 @@ impl Client {
             Naming::Introduced(alias) => (message.topic, Some(alias)),
             Naming::Alias(alias) => ("", Some(alias)),
         };
-        let publish = Publish::new(self.version, message, packet_id, topic, alias);
-        let size = publish.size();
-        self.submitted.push_back(publish);
-        size
+        self.submitted.push_back(Publish::new(self.version, message, packet_id, topic, alias));
+        let payload = message.payload.len();
+        publish_size(self.version, &Message { topic, ..*message }, payload, alias.is_some())
     }
 
     /// Asks for what is published to `filters`, of which AWS IoT Core takes 8 at a time. Answers the packet identifier, which
@@ -254,12 +282,33 @@ impl Client {
 
     /// Says DISCONNECT behind all that was submitted.
     pub fn disconnect(&mut self) {
-        self.leaving = true;
+        self.leaving = Leaving::Asked;
     }
 
-    /// Pings when it is time, and tells whether the link is dead. To be called several times a second, and
-    /// [`Client::poll`] after it.
-    pub fn tick(&mut self, now: Instant) -> Result<(), Failure> {
+    /// Writes what is submitted, reads what comes, keeps the connection alive, and returns what happens next, be it that
+    /// time has passed ([`Event::Tick`]).
+    ///
+    /// May be given up and called again at any moment; nothing is lost between.
+    ///
+    /// # Errors
+    /// What has ended the connection.
+    pub async fn next(&mut self) -> Result<Event, Failure> {
+        if std::mem::take(&mut self.is_due) {
+            self.keep_alive(Instant::now())?;
+        }
+        poll_fn(|cx| {
+            // First, so that a busy connection is looked at as well.
+            if self.ticks.poll_tick(cx).is_ready() {
+                self.is_due = true;
+                return Poll::Ready(Ok(Event::Tick));
+            }
+            self.poll_next(cx)
+        })
+        .await
+    }
+
+    /// Pings when it is time, and tells whether the link is dead.
+    fn keep_alive(&mut self, now: Instant) -> Result<(), Failure> {
         if self.unwritten.is_empty() {
             self.last_write = now;
         }
@@ -278,20 +327,17 @@ impl Client {
         Ok(())
     }
 
-    /// Writes what is submitted and reads what comes, until something has happened.
-    pub async fn poll(&mut self) -> Result<Event, Failure> {
-        poll_fn(|cx| self.poll_next(cx)).await
-    }
-
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
         if self.events.is_empty() && self.end.is_none() {
+            self.acknowledge_taken(cx);
             // Whoever can't be written to may have said why.
             let unwritable = match self.poll_write(cx) {
                 Poll::Ready(Err(failure)) => Some(failure),
                 Poll::Ready(Ok(())) | Poll::Pending => None,
             };
             while self.events.is_empty() && self.end.is_none() {
-                match self.poll_read(cx) {
+                // One packet at a time, so that a handler that calls this has its turn between two arrivals.
+                match self.poll_packet(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(failure)) => self.end = Some(failure),
                     Poll::Pending => break,
@@ -340,8 +386,8 @@ impl Client {
             self.encoded_bytes += (self.unwritten.len() - before) as u64;
             self.encoded.push_back((self.encoded_bytes, publish.packet_id()));
         }
-        if self.leaving && self.submitted.is_empty() {
-            self.leaving = false;
+        if self.leaving == Leaving::Asked && self.submitted.is_empty() {
+            self.leaving = Leaving::Said;
             self.encode_raw(wire::DISCONNECT);
         }
         Ok(())
@@ -352,18 +398,30 @@ impl Client {
         self.encoded_bytes += packet.len() as u64;
     }
 
-    /// Ready when something has been read and taken.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.unread.reserve(READ);
-        let read = ready!(pin!(self.stream.read_buf(&mut self.unread)).poll(cx))?;
-        if read == 0 {
-            return Poll::Ready(Err(Failure::Closed));
+    /// Has the broker hear of what the handler has taken.
+    fn acknowledge_taken(&mut self, cx: &mut Context<'_>) {
+        while let Some(arrivals) = &mut self.arrivals
+            && let Poll::Ready(Some(packet_id)) = arrivals.poll_taken(cx)
+        {
+            if self.leaving != Leaving::Said {
+                self.encode_raw(&subscription::puback(packet_id));
+            }
         }
-        self.pings.unanswered = false;
-        while let Some(incoming) = wire::read(self.version, &mut self.unread)? {
-            self.take(incoming)?;
+    }
+
+    /// Ready when a packet has been taken.
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            if let Some(incoming) = wire::read(self.version, &mut self.unread)? {
+                return Poll::Ready(self.take(incoming));
+            }
+            self.unread.reserve(READ);
+            let read = ready!(pin!(self.stream.read_buf(&mut self.unread)).poll(cx))?;
+            if read == 0 {
+                return Poll::Ready(Err(Failure::Closed));
+            }
+            self.pings.unanswered = false;
         }
-        Poll::Ready(Ok(()))
     }
 
     fn take(&mut self, incoming: Incoming) -> Result<(), Failure> {
@@ -384,14 +442,13 @@ impl Client {
                 self.in_use.remove(&packet_id);
                 self.events.push_back(Event::Subscribed { packet_id, granted });
             }
-            (Incoming::Arrived(arrival, packet_id), true) => {
-                if let Some(packet_id) = packet_id {
-                    self.encode_raw(&subscription::puback(packet_id));
-                }
-                self.events.push_back(Event::Arrived(arrival));
+            (Incoming::Published(published), true) => {
+                let topic = published.topic.clone();
+                let is_handed_over = self.arrivals.as_mut().is_some_and(|arrivals| arrivals.hand_over(published));
+                self.events.push_back(if is_handed_over { Event::Arrived } else { Event::Missed { topic } });
             }
             (Incoming::Pong, true) => {}
-            (Incoming::Pong | Incoming::PubAck { .. } | Incoming::SubAck { .. } | Incoming::Arrived(..), false) => {
+            (Incoming::Pong | Incoming::PubAck { .. } | Incoming::SubAck { .. } | Incoming::Published(_), false) => {
                 return Err(Failure::Protocol("it sent something else before its CONNACK".into()));
             }
             (Incoming::Accepted(_) | Incoming::RefusedV4(_) | Incoming::Refused(_), true) => {
@@ -412,9 +469,9 @@ impl Client {
     }
 
     /// Says CONNECT and waits for the CONNACK.
-    async fn say_hello(&mut self, hello: &Hello<'_>) -> Result<(), Failure> {
-        let before = self.unwritten.len();
-        wire::write_connect(self.version, hello, &mut self.unwritten)?;
+    async fn say_connect(&mut self, options: &Options, keep_alive: u16) -> Result<(), Failure> {
+        let (before, receive_max) = (self.unwritten.len(), self.arrivals.as_ref().map(Arrivals::receive_max));
+        wire::write_connect(options, keep_alive, receive_max, &mut self.unwritten)?;
         self.encoded_bytes += (self.unwritten.len() - before) as u64;
         poll_fn(|cx| {
             let unwritable = match self.poll_write(cx) {
@@ -422,7 +479,7 @@ impl Client {
                 Poll::Ready(Ok(())) | Poll::Pending => None,
             };
             while !self.accepted {
-                match self.poll_read(cx) {
+                match self.poll_packet(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                     Poll::Pending => return unwritable.map_or(Poll::Pending, |failure| Poll::Ready(Err(failure))),
@@ -434,14 +491,19 @@ impl Client {
     }
 }
 
-async fn connect(aws: &Aws, mqtt: &Mqtt, tls: Arc<ClientConfig>) -> Result<Client, Failure> {
-    let name = ServerName::try_from(aws.endpoint.clone()).map_err(|error| Failure::Protocol(error.to_string()))?;
-    let stream = dial(&aws.endpoint, aws.port, mqtt.proxy.as_ref(), mqtt.keep_alive).await?;
+async fn connect(
+    options: &Options,
+    tls: Arc<ClientConfig>,
+    handler: Option<mpsc::Sender<Arrival>>,
+) -> Result<Client, Failure> {
+    let Broker { host, port, .. } = &options.broker;
+    let name = ServerName::try_from(host.clone()).map_err(|error| Failure::Protocol(error.to_string()))?;
+    let stream = dial(host, *port, options.proxy.as_ref(), options.keep_alive).await?;
     let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(Failure::Handshake)?;
-    let ping_every = ping_interval(mqtt.keep_alive);
-    let mut client = Client::new(mqtt.version, stream, ping_every);
+    let ping_every = ping_interval(options.keep_alive);
+    let mut client = Client::new(options.version, stream, ping_every, handler);
     let keep_alive = ping_every.as_secs().try_into().unwrap_or(u16::MAX);
-    client.say_hello(&Hello { client_id: &aws.client_id, keep_alive, will: last_will(mqtt) }).await?;
+    client.say_connect(options, keep_alive).await?;
     if let Some(keep_alive) = client.limits.keep_alive {
         client.pings.every = ping_every.min(ping_interval(keep_alive));
     }
@@ -455,3 +517,6 @@ fn ping_interval(keep_alive: Duration) -> Duration {
     // MQTT counts whole seconds.
     Duration::from_secs((keep_alive.as_secs() / 2).max(1))
 }
+
+#[cfg(test)]
+mod tests;

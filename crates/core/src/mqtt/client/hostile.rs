@@ -4,13 +4,13 @@ use bytes::BytesMut;
 
 use super::wire::{self, Incoming, Said};
 use crate::config::Version;
-use crate::uplink::MAX_PACKET;
+use crate::mqtt::MAX_PACKET;
 
 /// Packets read, and the fault that ends them.
 type Outcome = (Vec<Incoming>, Option<String>);
 
 /// Reads `bytes` in either version: all at once, and byte by byte.
-pub(in crate::uplink) fn read(bytes: &[u8]) {
+pub fn read(bytes: &[u8]) {
     for version in [Version::V3_1_1, Version::V5] {
         let at_once = read_in_pieces(version, bytes, bytes.len().max(1));
         assert_eq!(at_once, read_in_pieces(version, bytes, 1), "{version:?}");

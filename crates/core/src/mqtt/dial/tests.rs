@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::timeout;
 
 use super::*;
-use crate::uplink::CONNECT_TIMEOUT;
+use crate::mqtt::CONNECT_TIMEOUT;
 
 fn loopback(last: u8, port: u16) -> SocketAddr {
     (Ipv4Addr::new(127, 0, 0, last), port).into()

@@ -4,52 +4,51 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
-use super::client::{Client, Event, Message};
+use super::Options;
+use super::client::{Arrival, Client, Event, Message};
 use super::fault::{Fault, FaultKind, Peer, classify};
-use super::{ticks, tls};
-use crate::config::{Aws, Mqtt, Qos};
+use super::tls;
+use crate::config::Qos;
 
 /// Longest wait for what the broker has to say to DISCONNECT.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Most messages that wait for [`Session::arrival`].
+const ARRIVALS: usize = 100;
 
 /// A connection that the broker has accepted. It lives while one of its methods is waited for.
 #[derive(Debug)]
 pub struct Session {
     client: Client,
-    aws: Aws,
-    mqtt: Mqtt,
-    ticks: tokio::time::Interval,
-}
-
-/// What has arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
-    pub topic: String,
-    pub payload: Bytes,
+    options: Options,
+    arrivals: mpsc::Receiver<Arrival>,
+    missed: u64,
 }
 
 impl Session {
-    /// Reads the files that `aws` names and connects. Without a last will.
+    /// Reads the files that `options` name and connects. Without a last will.
     ///
     /// # Errors
     /// Whatever keeps the connection from being made.
-    pub async fn connect(aws: &Aws, mqtt: &Mqtt) -> Result<Session, Fault> {
-        let mqtt = Mqtt { last_will: None, presence: None, ..mqtt.clone() };
-        let files = aws.clone();
+    pub async fn connect(options: &Options) -> Result<Session, Fault> {
+        let options = Options { last_will: None, ..options.clone() };
+        let (handler, arrivals) = mpsc::channel(ARRIVALS);
+        let files = options.broker.clone();
         let loaded = tokio::task::spawn_blocking(move || tls::load(&files, SystemTime::now())).await;
         let credentials = loaded.map_err(|error| Fault::new(FaultKind::Credentials, error.to_string()))??;
-        let connected = Client::connect(aws, &mqtt, credentials.config).await;
-        let client = connected.map_err(|failure| classify(&failure, Peer::to(aws)))?;
-        Ok(Session { client, aws: aws.clone(), mqtt, ticks: ticks() })
+        let connected = Client::connect(&options, credentials.config, Some(handler)).await;
+        let client = connected.map_err(|failure| classify(&failure, Peer::to(&options)))?;
+        Ok(Session { client, options, arrivals, missed: 0 })
     }
 
     /// Publishes and waits until the broker has acknowledged it, or with QoS 0 until it is sent. Answers how long that
     /// took.
     ///
     /// # Errors
-    /// If the broker refuses it, the connection ends, or there is no acknowledgement within `mqtt.ack_timeout`.
+    /// If the broker refuses it, the connection ends, or there is no acknowledgement within [`Options::ack_timeout`].
     pub async fn publish(&mut self, topic: &str, qos: Qos, payload: Bytes) -> Result<Duration, Fault> {
         let begun = Instant::now();
         let message = Message {
@@ -58,7 +57,7 @@ impl Session {
             retain: false,
             payload: &payload,
             content_type: None,
-            encoding: None,
+            user_property: None,
             expires_in: None,
         };
         self.client.publish(&message);
@@ -81,7 +80,7 @@ impl Session {
     /// If it does not, or the connection ends.
     pub async fn subscribe(&mut self, filter: &str, qos: Qos) -> Result<(), Fault> {
         let asked = self.client.subscribe(&[filter], qos);
-        asked.map_err(|failure| classify(&failure, Peer::connected(&self.aws)))?;
+        asked.map_err(|failure| classify(&failure, Peer::connected(&self.options)))?;
         self.until("a subscription", |event| match event {
             Event::Subscribed { granted: true, .. } => Some(Ok(())),
             Event::Subscribed { .. } => {
@@ -92,16 +91,23 @@ impl Session {
         .await
     }
 
-    /// Waits for the next message.
+    /// Waits for the next message. The broker gets its PUBACK once it is [taken](Arrival::taken) and the session is waited for
+    /// again.
     ///
     /// # Errors
     /// If the connection ends.
     pub async fn arrival(&mut self) -> Result<Arrival, Fault> {
         loop {
-            if let Event::Arrived(arrival) = self.event().await? {
-                return Ok(Arrival { topic: arrival.topic, payload: arrival.payload });
+            if let Ok(arrival) = self.arrivals.try_recv() {
+                return Ok(arrival);
             }
+            self.event().await?;
         }
+    }
+
+    /// Messages that were missed, because more came than [`Session::arrival`] was asked for.
+    pub fn missed(&self) -> u64 {
+        self.missed
     }
 
     /// Keeps the connection alive until `until`.
@@ -129,7 +135,7 @@ impl Session {
         what: &str,
         mut wanted: impl FnMut(&Event) -> Option<Result<(), Fault>>,
     ) -> Result<(), Fault> {
-        let waiting = self.mqtt.ack_timeout;
+        let waiting = self.options.ack_timeout;
         let answer = async {
             loop {
                 if let Some(answer) = wanted(&self.event().await?) {
@@ -145,18 +151,8 @@ impl Session {
 
     /// May be given up and called again at any moment.
     async fn event(&mut self) -> Result<Event, Fault> {
-        loop {
-            let failure = tokio::select! {
-                event = self.client.poll() => match event {
-                    Ok(event) => return Ok(event),
-                    Err(failure) => failure,
-                },
-                _ = self.ticks.tick() => match self.client.tick(Instant::now()) {
-                    Ok(()) => continue,
-                    Err(failure) => failure,
-                },
-            };
-            return Err(classify(&failure, Peer::connected(&self.aws)));
-        }
+        let event = self.client.next().await.map_err(|failure| classify(&failure, Peer::connected(&self.options)))?;
+        self.missed += u64::from(matches!(event, Event::Missed { .. }));
+        Ok(event)
     }
 }

@@ -19,7 +19,7 @@ use x509_parser::time::ASN1Time;
 pub(super) use credential::is_legacy;
 pub use credential::{Credential, CredentialProblem};
 
-use crate::config::Aws;
+use super::Broker;
 use crate::pem::{self, Wanted};
 
 /// What AWS IoT Core asks for on port 443 to tell MQTT from HTTPS (AWS IoT Core developer guide, protocols).
@@ -42,13 +42,13 @@ pub struct Inspection {
     pub certificate_expires: Option<SystemTime>,
 }
 
-/// Reads the files that `aws` names and makes a TLS configuration of them. Answers the first problem that prevents it.
+/// Reads the files that `broker` names and makes a TLS configuration of them. Answers the first problem that prevents it.
 ///
 /// `now` is the time that the certificate has to be valid at. Reads files: not to be called where blocking hurts.
-pub fn load(aws: &Aws, now: SystemTime) -> Result<Credentials, CredentialProblem> {
+pub fn load(broker: &Broker, now: SystemTime) -> Result<Credentials, CredentialProblem> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut problems = Vec::new();
-    let parts = read(aws, now, &provider, &mut problems);
+    let parts = read(broker, now, &provider, &mut problems);
     if let Some(problem) = problems.into_iter().find(CredentialProblem::prevents_connecting) {
         return Err(problem);
     }
@@ -56,22 +56,23 @@ pub fn load(aws: &Aws, now: SystemTime) -> Result<Credentials, CredentialProblem
         unreachable!("a part is missing only with a problem that prevents connecting");
     };
     // What is wrong with certificate or key was found above, so that this is for what nobody has thought of.
-    let unusable =
-        |_: rustls::Error| damaged(Credential::Certificate, &aws.certificate, pem::Fault::Content(Wanted::Certificate));
+    let unusable = |_: rustls::Error| {
+        damaged(Credential::Certificate, &broker.certificate, pem::Fault::Content(Wanted::Certificate))
+    };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(certificate.chain, private_key))
         .map_err(unusable)?;
-    if aws.port == 443 {
+    if broker.port == 443 {
         config.alpn_protocols = vec![ALPN_ON_443.to_vec()];
     }
     Ok(Credentials { config: Arc::new(config), certificate_expires: certificate.expires })
 }
 
-/// Reads the files that `aws` names and tells everything that is wrong with them at the time `now`.
-pub fn inspect(aws: &Aws, now: SystemTime) -> Inspection {
+/// Reads the files that `broker` names and tells everything that is wrong with them at the time `now`.
+pub fn inspect(broker: &Broker, now: SystemTime) -> Inspection {
     let mut problems = Vec::new();
-    let parts = read(aws, now, &rustls::crypto::aws_lc_rs::default_provider(), &mut problems);
+    let parts = read(broker, now, &rustls::crypto::aws_lc_rs::default_provider(), &mut problems);
     Inspection { problems, certificate_expires: parts.certificate.map(|certificate| certificate.expires) }
 }
 
@@ -87,27 +88,27 @@ struct ClientCertificate {
     expires: SystemTime,
 }
 
-fn read(aws: &Aws, now: SystemTime, provider: &CryptoProvider, problems: &mut Vec<CredentialProblem>) -> Parts {
+fn read(broker: &Broker, now: SystemTime, provider: &CryptoProvider, problems: &mut Vec<CredentialProblem>) -> Parts {
     let mut keep = |problem| problems.push(problem);
-    let certificate = read_certificate(&aws.certificate).map_err(&mut keep).ok();
-    let private_key = read_private_key(&aws.private_key).map_err(&mut keep).ok();
-    let roots = match &aws.root_ca {
+    let certificate = read_certificate(&broker.certificate).map_err(&mut keep).ok();
+    let private_key = read_private_key(&broker.private_key).map_err(&mut keep).ok();
+    let roots = match &broker.root_ca {
         Some(path) => read_roots(path, &mut keep),
         None => system_roots(),
     };
     let roots = roots.map_err(&mut keep).ok();
     if let Some((_, validity)) = &certificate
-        && let Err(problem) = validity.check(&aws.certificate, now)
+        && let Err(problem) = validity.check(&broker.certificate, now)
     {
         keep(problem);
     }
     if let (Some((certificate, _)), Some(key)) = (&certificate, &private_key)
-        && let Err(problem) = check_pair(aws, certificate, key, provider)
+        && let Err(problem) = check_pair(broker, certificate, key, provider)
     {
         keep(problem);
     }
-    if is_legacy(&aws.endpoint) && (aws.root_ca.is_none() || roots.as_ref().is_some_and(are_amazons)) {
-        keep(CredentialProblem::LegacyEndpoint { endpoint: aws.endpoint.clone() });
+    if is_legacy(&broker.host) && (broker.root_ca.is_none() || roots.as_ref().is_some_and(are_amazons)) {
+        keep(CredentialProblem::LegacyEndpoint { endpoint: broker.host.clone() });
     }
     Parts { roots, certificate: certificate.map(|(certificate, _)| certificate), private_key }
 }
@@ -162,16 +163,16 @@ fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CredentialPro
 }
 
 fn check_pair(
-    aws: &Aws,
+    broker: &Broker,
     certificate: &ClientCertificate,
     key: &PrivateKeyDer<'static>,
     provider: &CryptoProvider,
 ) -> Result<(), CredentialProblem> {
-    let path = &aws.certificate;
+    let path = &broker.certificate;
     let signing_key = provider
         .key_provider
         .load_private_key(key.clone_key())
-        .map_err(|_| damaged(Credential::PrivateKey, &aws.private_key, pem::explain_key(key)))?;
+        .map_err(|_| damaged(Credential::PrivateKey, &broker.private_key, pem::explain_key(key)))?;
     let matches = |certificate: &CertificateDer<'static>| {
         CertifiedKey::new(vec![certificate.clone()], Arc::clone(&signing_key)).keys_match()
     };
@@ -184,7 +185,7 @@ fn check_pair(
             } else if is_authority(&certificate.chain[0]) == Some(true) {
                 CredentialProblem::Authority { path: path.clone() }
             } else {
-                CredentialProblem::KeyMismatch { certificate: path.clone(), private_key: aws.private_key.clone() }
+                CredentialProblem::KeyMismatch { certificate: path.clone(), private_key: broker.private_key.clone() }
             })
         }
         Err(_) => Err(damaged(Credential::Certificate, path, pem::Fault::Content(Wanted::Certificate))),

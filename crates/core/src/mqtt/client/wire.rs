@@ -10,12 +10,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{Connect, LastWill, QoS};
 
+use super::Message;
+use super::arrival::Published;
 use super::limits::Limits;
 use super::reason::Reason;
-use super::subscription::{self, Arrival};
-use super::{Hello, Message};
-use crate::config::{self, Encoding, Qos, Version};
-use crate::uplink::MAX_PACKET;
+use super::subscription;
+use crate::config::{Qos, Version};
+use crate::mqtt::MAX_PACKET;
+use crate::mqtt::Options;
 
 /// What the broker has sent.
 #[derive(Debug, PartialEq)]
@@ -33,8 +35,7 @@ pub(super) enum Incoming {
         packet_id: u16,
         granted: bool,
     },
-    /// A publish, and the packet identifier to acknowledge it with.
-    Arrived(Arrival, Option<u16>),
+    Published(Published),
     Pong,
     /// Only in MQTT 5.
     Disconnect(Said),
@@ -42,7 +43,7 @@ pub(super) enum Incoming {
 
 /// A reason code, and what the broker adds to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::uplink) struct Said {
+pub struct Said {
     pub reason: Reason,
     /// In the broker's own words.
     pub words: Option<String>,
@@ -66,7 +67,7 @@ impl From<Reason> for Said {
 
 /// The broker has sent what the version does not allow, in words.
 #[derive(Debug)]
-pub(in crate::uplink) struct Malformed(pub String);
+pub struct Malformed(pub String);
 
 impl From<rumqttc::v5::mqttbytes::Error> for Malformed {
     fn from(error: rumqttc::v5::mqttbytes::Error) -> Self {
@@ -90,11 +91,13 @@ impl Publish {
                 Publish::V4(publish)
             }
             Version::V5 => {
+                let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+                let user_properties = message.user_property.map(owned).into_iter().collect();
                 let properties = v5::PublishProperties {
                     message_expiry_interval: message.expires_in,
                     topic_alias: alias,
                     content_type: message.content_type.map(str::to_owned),
-                    user_properties: message.encoding.map(encoding_property).into_iter().collect(),
+                    user_properties,
                     ..Default::default()
                 };
                 Publish::V5(v5::Publish {
@@ -107,14 +110,6 @@ impl Publish {
                     properties: Some(properties),
                 })
             }
-        }
-    }
-
-    /// Bytes of the packet.
-    pub fn size(&self) -> usize {
-        match self {
-            Publish::V4(publish) => publish.size(),
-            Publish::V5(publish) => publish.size(),
         }
     }
 
@@ -134,32 +129,37 @@ impl Publish {
     }
 }
 
-/// How a payload is compressed, in the words of HTTP: MQTT has none of its own.
-fn encoding_property(encoding: Encoding) -> (String, String) {
-    ("content-encoding".to_owned(), encoding.label().to_owned())
-}
-
-/// Writes CONNECT behind `bytes`.
-pub(super) fn write_connect(version: Version, hello: &Hello<'_>, bytes: &mut BytesMut) -> Result<(), Malformed> {
-    match version {
+/// Writes CONNECT behind `bytes`, with a keep-alive time in seconds, and how many publishes to the client may be without
+/// PUBACK.
+pub(super) fn write_connect(
+    options: &Options,
+    keep_alive: u16,
+    receive_max: Option<u16>,
+    bytes: &mut BytesMut,
+) -> Result<(), Malformed> {
+    let Options { client_id, last_will, .. } = options;
+    match options.version {
         Version::V3_1_1 => {
-            let mut connect = Connect::new(hello.client_id);
-            connect.keep_alive = hello.keep_alive;
-            connect.last_will = hello.will.as_ref().map(|will: &config::LastWill| {
-                LastWill::new(&will.topic, will.payload.as_str(), qos_v4(will.qos), will.retain)
-            });
+            let mut connect = Connect::new(client_id);
+            connect.keep_alive = keep_alive;
+            connect.last_will = last_will
+                .as_ref()
+                .map(|will| LastWill::new(&will.topic, will.payload.as_str(), qos_v4(will.qos), will.retain));
             connect.write(bytes).map(drop).map_err(|error| Malformed(error.to_string()))
         }
         Version::V5 => {
-            let properties = v5::ConnectProperties { max_packet_size: Some(MAX_PACKET as u32), ..Default::default() };
+            let properties = v5::ConnectProperties {
+                receive_maximum: receive_max,
+                max_packet_size: Some(MAX_PACKET as u32),
+                ..Default::default()
+            };
             let connect = v5::Connect {
-                keep_alive: hello.keep_alive,
-                client_id: hello.client_id.to_owned(),
+                keep_alive,
+                client_id: client_id.clone(),
                 clean_start: true,
                 properties: Some(properties),
             };
-            let will = hello
-                .will
+            let will = last_will
                 .as_ref()
                 .map(|will| v5::LastWill::new(&will.topic, will.payload.as_str(), qos_v5(will.qos), will.retain, None));
             Ok(connect.write(&will, &None, bytes).map(drop)?)
@@ -186,10 +186,7 @@ pub(super) fn read(version: Version, bytes: &mut BytesMut) -> Result<Option<Inco
         (0x20, Version::V3_1_1) => connack_v4(&body)?,
         (0x20, Version::V5) => connack_v5(body)?,
         (0x40, _) => puback(body)?,
-        (0x30..=0x3f, _) => {
-            let (arrival, packet_id) = subscription::arrival(version, kind, body)?;
-            Incoming::Arrived(arrival, packet_id)
-        }
+        (0x30..=0x3f, _) => Incoming::Published(subscription::published(version, kind, body)?),
         (0x90, _) => {
             let (packet_id, granted) = subscription::suback(version, body)?;
             Incoming::SubAck { packet_id, granted }

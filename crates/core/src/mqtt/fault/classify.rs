@@ -10,35 +10,36 @@ use std::io;
 use rustls::{AlertDescription, CertificateError};
 
 use super::{Fault, FaultKind, reasons};
-use crate::config::{Aws, Proxy};
-use crate::uplink::CONNECT_TIMEOUT;
-use crate::uplink::client::Failure;
-use crate::uplink::dial::{DialFailure, ProxyFailure, authority};
-use crate::uplink::tls::is_legacy;
+use crate::config::Proxy;
+use crate::mqtt::CONNECT_TIMEOUT;
+use crate::mqtt::client::Failure;
+use crate::mqtt::dial::{DialFailure, ProxyFailure, authority};
+use crate::mqtt::tls::is_legacy;
+use crate::mqtt::{Broker, Options};
 
 /// Whom the bridge talks to, for the sentences.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::uplink) struct Peer<'a> {
-    pub aws: &'a Aws,
+pub struct Peer<'a> {
+    pub options: &'a Options,
     /// Whether the broker had accepted the connection.
     pub connected: bool,
 }
 
 impl<'a> Peer<'a> {
     /// A peer that is being connected to.
-    pub fn to(aws: &'a Aws) -> Self {
-        Peer { aws, connected: false }
+    pub fn to(options: &'a Options) -> Self {
+        Peer { options, connected: false }
     }
 
     /// A peer that has accepted the connection.
-    pub fn connected(aws: &'a Aws) -> Self {
-        Peer { aws, connected: true }
+    pub fn connected(options: &'a Options) -> Self {
+        Peer { options, connected: true }
     }
 }
 
 /// Tells what `failure` means.
-pub(in crate::uplink) fn classify(failure: &Failure, peer: Peer<'_>) -> Fault {
-    let Aws { endpoint, port, .. } = peer.aws;
+pub fn classify(failure: &Failure, peer: Peer<'_>) -> Fault {
+    let Broker { host, port, .. } = &peer.options.broker;
     let (kind, sentence) = match failure {
         Failure::Dial(failure) => return dial_fault(failure, peer),
         Failure::RefusedV4(code) => return refused_v4(*code, peer),
@@ -46,7 +47,7 @@ pub(in crate::uplink) fn classify(failure: &Failure, peer: Peer<'_>) -> Fault {
         Failure::Disconnected(said) => return reasons::disconnected(said, peer),
         Failure::TooLate => (
             FaultKind::TimedOut,
-            format!("{endpoint}:{port} has not accepted a connection within {} s", CONNECT_TIMEOUT.as_secs()),
+            format!("{host}:{port} has not accepted a connection within {} s", CONNECT_TIMEOUT.as_secs()),
         ),
         Failure::Stalled => {
             (FaultKind::TimedOut, format!("nothing could be sent to the broker for {} s", CONNECT_TIMEOUT.as_secs()))
@@ -67,7 +68,7 @@ pub(in crate::uplink) fn classify(failure: &Failure, peer: Peer<'_>) -> Fault {
 }
 
 fn refused_v4(code: u8, peer: Peer<'_>) -> Fault {
-    let client_id = &peer.aws.client_id;
+    let client_id = &peer.options.client_id;
     // MQTT 3.1.1, section 3.2.2.3.
     let (kind, sentence) = match code {
         1 => (FaultKind::Protocol, "the broker does not speak MQTT 3.1.1".into()),
@@ -80,12 +81,12 @@ fn refused_v4(code: u8, peer: Peer<'_>) -> Fault {
 }
 
 fn dial_fault(failure: &DialFailure, peer: Peer<'_>) -> Fault {
-    let Aws { endpoint, port, .. } = peer.aws;
+    let Broker { host, port, .. } = &peer.options.broker;
     match failure {
         DialFailure::Name(error) => {
-            Fault::new(FaultKind::NameNotFound, format!("the name {endpoint} is not found ({error})"))
+            Fault::new(FaultKind::NameNotFound, format!("the name {host} is not found ({error})"))
         }
-        DialFailure::Connect(error) => connect_fault(error, &format!("{endpoint}:{port}")),
+        DialFailure::Connect(error) => connect_fault(error, &format!("{host}:{port}")),
         DialFailure::ProxyFile(problem) => Fault::new(FaultKind::Credentials, problem.to_string()),
         DialFailure::NoProxy { proxy, failure } => match failure.as_ref() {
             DialFailure::Name(error) => Fault::new(
@@ -104,7 +105,7 @@ fn proxy_name(proxy: &Proxy) -> String {
 }
 
 fn proxy_fault(failure: &ProxyFailure, proxy: &Proxy, peer: Peer<'_>) -> Fault {
-    let Aws { endpoint, port, .. } = peer.aws;
+    let Broker { host, port, .. } = &peer.options.broker;
     let has = proxy.credentials.is_some();
     let proxy = proxy_name(proxy);
     let (kind, sentence) = match failure {
@@ -114,13 +115,13 @@ fn proxy_fault(failure: &ProxyFailure, proxy: &Proxy, peer: Peer<'_>) -> Fault {
             (FaultKind::ProxyAuthentication, format!("{proxy} {why} (407)"))
         }
         ProxyFailure::Status { code: code @ 400..500, reason } => {
-            (FaultKind::Proxy, format!("{proxy} does not allow connections to {endpoint}:{port} ({code} {reason})"))
+            (FaultKind::Proxy, format!("{proxy} does not allow connections to {host}:{port} ({code} {reason})"))
         }
         ProxyFailure::Status { code: code @ 500..600, reason } => {
-            (FaultKind::Unreachable, format!("{proxy} does not reach {endpoint}:{port} ({code} {reason})"))
+            (FaultKind::Unreachable, format!("{proxy} does not reach {host}:{port} ({code} {reason})"))
         }
         ProxyFailure::Status { code, reason } => {
-            (FaultKind::Proxy, format!("{proxy} makes no tunnel to {endpoint}:{port} ({code} {reason})"))
+            (FaultKind::Proxy, format!("{proxy} makes no tunnel to {host}:{port} ({code} {reason})"))
         }
         ProxyFailure::NotHttp(what) => (FaultKind::Proxy, format!("{proxy} does not speak HTTP: {what}")),
         ProxyFailure::Io(error) => {
@@ -131,7 +132,7 @@ fn proxy_fault(failure: &ProxyFailure, proxy: &Proxy, peer: Peer<'_>) -> Fault {
 }
 
 fn tls_fault(error: &rustls::Error, peer: Peer<'_>) -> Fault {
-    let endpoint = &peer.aws.endpoint;
+    let host = &peer.options.broker.host;
     let (kind, sentence) = match error {
         rustls::Error::InvalidCertificate(error) => return broker_certificate(error, peer),
         rustls::Error::AlertReceived(alert) if blames_client_certificate(*alert) => (
@@ -139,16 +140,16 @@ fn tls_fault(error: &rustls::Error, peer: Peer<'_>) -> Fault {
             format!(
                 "the broker does not accept the client certificate {} ({alert:?}); \
                  it has to be registered, active and not expired there",
-                peer.aws.certificate.display()
+                peer.options.broker.certificate.display()
             ),
         ),
         rustls::Error::NoCertificatesPresented => {
-            (FaultKind::BrokerCertificateInvalid, format!("{endpoint} shows no certificate"))
+            (FaultKind::BrokerCertificateInvalid, format!("{host} shows no certificate"))
         }
         rustls::Error::InvalidMessage(_) => {
-            (FaultKind::Tls, format!("{endpoint}:{} does not speak TLS ({error})", peer.aws.port))
+            (FaultKind::Tls, format!("{host}:{} does not speak TLS ({error})", peer.options.broker.port))
         }
-        error => (FaultKind::Tls, format!("TLS with {endpoint} failed: {error}")),
+        error => (FaultKind::Tls, format!("TLS with {host} failed: {error}")),
     };
     Fault::new(kind, sentence)
 }
@@ -172,46 +173,46 @@ fn blames_client_certificate(alert: AlertDescription) -> bool {
 
 fn broker_certificate(error: &CertificateError, peer: Peer<'_>) -> Fault {
     use CertificateError as C;
-    let endpoint = &peer.aws.endpoint;
+    let host = &peer.options.broker.host;
     let (kind, sentence) = match error {
         C::Expired | C::ExpiredContext { .. } => (
             FaultKind::BrokerCertificateExpired,
-            format!("the certificate of {endpoint} has expired, or the clock is wrong"),
+            format!("the certificate of {host} has expired, or the clock is wrong"),
         ),
         C::NotValidYet | C::NotValidYetContext { .. } => (
             FaultKind::BrokerCertificateNotYetValid,
-            format!("the certificate of {endpoint} is not valid yet; is the clock right?"),
+            format!("the certificate of {host} is not valid yet; is the clock right?"),
         ),
         // An authority of the right name whose signature does not fit is another authority.
         C::UnknownIssuer | C::BadSignature => {
-            let trusted = match &peer.aws.root_ca {
+            let trusted = match &peer.options.broker.root_ca {
                 Some(path) => format!("the root CA {}", path.display()),
                 None => "any authority in the system's trust store".into(),
             };
             // What the older endpoint shows is signed by an authority that nobody trusts any more.
-            let hint = if is_legacy(endpoint) { "; aws.endpoint has to be the one with -ats in its name" } else { "" };
-            let sentence = format!("the certificate of {endpoint} is not signed by {trusted}{hint}");
+            let hint = if is_legacy(host) { "; aws.endpoint has to be the one with -ats in its name" } else { "" };
+            let sentence = format!("the certificate of {host} is not signed by {trusted}{hint}");
             (FaultKind::BrokerAuthorityUnknown, sentence)
         }
         C::NotValidForName | C::NotValidForNameContext { .. } => {
-            (FaultKind::BrokerNameMismatch, format!("the certificate that the broker shows is not for {endpoint}"))
+            (FaultKind::BrokerNameMismatch, format!("the certificate that the broker shows is not for {host}"))
         }
         C::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
             FaultKind::BrokerCertificateInvalid,
-            format!("the certificate of {endpoint} is an authority's; it has to show one of a server (CA:FALSE)"),
+            format!("the certificate of {host} is an authority's; it has to show one of a server (CA:FALSE)"),
         ),
         C::Other(other) if other.to_string().contains("UnsupportedCertVersion") => (
             FaultKind::BrokerCertificateInvalid,
             format!(
-                "the certificate of {endpoint} is of X.509 version 1; it has to be of version 3, which an issuer makes \
+                "the certificate of {host} is of X.509 version 1; it has to be of version 3, which an issuer makes \
                  when it adds extensions such as the server's name"
             ),
         ),
         C::InvalidPurpose | C::InvalidPurposeContext { .. } => (
             FaultKind::BrokerCertificateInvalid,
-            format!("the certificate of {endpoint} is not one for servers (its extended key usage lacks serverAuth)"),
+            format!("the certificate of {host} is not one for servers (its extended key usage lacks serverAuth)"),
         ),
-        error => (FaultKind::BrokerCertificateInvalid, format!("the certificate of {endpoint} is not valid: {error}")),
+        error => (FaultKind::BrokerCertificateInvalid, format!("the certificate of {host} is not valid: {error}")),
     };
     Fault::new(kind, sentence)
 }
@@ -237,19 +238,19 @@ fn io_fault(error: &io::Error, failure: &Failure, peer: Peer<'_>) -> Fault {
         K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::UnexpectedEof | K::NotConnected => {
             closed(peer, failure)
         }
-        _ => connect_fault(error, &format!("{}:{}", peer.aws.endpoint, peer.aws.port)),
+        _ => connect_fault(error, &format!("{}:{}", peer.options.broker.host, peer.options.broker.port)),
     }
 }
 
 fn closed(peer: Peer<'_>, failure: &Failure) -> Fault {
-    let Aws { endpoint, client_id, .. } = peer.aws;
+    let Options { broker: Broker { host, .. }, client_id, .. } = peer.options;
     let sentence = if peer.connected {
         "the broker closed the connection".into()
     } else if matches!(failure, Failure::Handshake(_)) {
-        format!("{endpoint} closed the connection during the TLS handshake")
+        format!("{host} closed the connection during the TLS handshake")
     } else {
         format!(
-            "{endpoint} closed the connection without a CONNACK; its policy may not allow the client id {client_id}, or \
+            "{host} closed the connection without a CONNACK; its policy may not allow the client id {client_id}, or \
              one had connected with it less than a second before"
         )
     };

@@ -22,7 +22,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-pub(super) use proxy::ProxyFailure;
+pub use proxy::ProxyFailure;
 
 use crate::config::{Proxy, ProxyFileProblem, ProxySource};
 
@@ -31,7 +31,7 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// Why there is no TCP connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DialFailure {
+pub enum DialFailure {
     /// The name has no address, or there is no name service.
     #[error("the name is not found ({0})")]
     Name(#[source] io::Error),

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A reason code, as CONNACK, PUBACK and DISCONNECT carry one (MQTT 5.0, section 2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::uplink) struct Reason(pub u8);
+pub struct Reason(pub u8);
 
 impl Reason {
     pub const SUCCESS: Reason = Reason(0x00);

@@ -5,15 +5,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{Subscribe, SubscribeFilter};
 
+use super::arrival::Published;
 use super::wire::{Malformed, qos_v4, qos_v5};
 use crate::config::{Qos, Version};
-
-/// A message that somebody has published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::uplink) struct Arrival {
-    pub topic: String,
-    pub payload: Bytes,
-}
 
 /// Writes SUBSCRIBE behind `bytes`.
 pub(super) fn write_subscribe(
@@ -48,8 +42,8 @@ pub(super) fn suback(version: Version, mut body: Bytes) -> Result<(u16, bool), M
     Ok((packet_id, !body.is_empty() && body.iter().all(|code| *code < 0x80)))
 }
 
-/// Reads a PUBLISH whose first byte is `kind`: what it brings, and the packet identifier that is to be acknowledged.
-pub(super) fn arrival(version: Version, kind: u8, mut body: Bytes) -> Result<(Arrival, Option<u16>), Malformed> {
+/// Reads a PUBLISH whose first byte is `kind`.
+pub(super) fn published(version: Version, kind: u8, mut body: Bytes) -> Result<Published, Malformed> {
     let cut_off = || cut_off("PUBLISH");
     let length = take_u16(&mut body).ok_or_else(cut_off)?;
     if body.len() < usize::from(length) {
@@ -65,7 +59,7 @@ pub(super) fn arrival(version: Version, kind: u8, mut body: Bytes) -> Result<(Ar
     if version == Version::V5 {
         skip_properties(&mut body).ok_or_else(cut_off)?;
     }
-    Ok((Arrival { topic: topic.to_owned(), payload: body }, packet_id))
+    Ok(Published { topic: topic.to_owned(), payload: body, packet_id })
 }
 
 /// PUBACK for the packet of that identifier, in either version.
@@ -127,10 +121,11 @@ mod tests {
             }
             let brought =
                 |packet_id: &[u8]| Bytes::from([&[0, 3], &b"a/b"[..], packet_id, properties, b"xyz"].concat());
-            let expected = Arrival { topic: "a/b".into(), payload: Bytes::from_static(b"xyz") };
-            assert_eq!(arrival(version, 0x30, brought(&[])).unwrap(), (expected.clone(), None));
-            assert_eq!(arrival(version, 0x3b, brought(&[1, 2])).unwrap(), (expected, Some(258)));
-            assert!(arrival(version, 0x34, brought(&[1, 2])).is_err(), "QoS 2");
+            let expected =
+                |packet_id| Published { topic: "a/b".into(), payload: Bytes::from_static(b"xyz"), packet_id };
+            assert_eq!(published(version, 0x30, brought(&[])).unwrap(), expected(None));
+            assert_eq!(published(version, 0x3b, brought(&[1, 2])).unwrap(), expected(Some(258)));
+            assert!(published(version, 0x34, brought(&[1, 2])).is_err(), "QoS 2");
         }
         assert_eq!(puback(258), [0x40, 2, 1, 2]);
     }
@@ -142,7 +137,7 @@ mod tests {
         for version in VERSIONS {
             let least = if version == Version::V5 { whole.len() } else { 7 };
             for length in 0..whole.len() {
-                let read = arrival(version, 0x32, Bytes::copy_from_slice(&whole[..length]));
+                let read = published(version, 0x32, Bytes::copy_from_slice(&whole[..length]));
                 assert_eq!(read.is_ok(), length >= least, "{version:?} {length}");
             }
             for body in [&[][..], &[0]] {
@@ -150,6 +145,6 @@ mod tests {
             }
         }
         assert!(suback(Version::V5, Bytes::from_static(&[0, 7, 0xff, 0xff, 0xff, 0xff, 1])).is_err());
-        assert!(arrival(Version::V3_1_1, 0x30, Bytes::from_static(&[0, 1, 0xff])).is_err(), "no UTF-8");
+        assert!(published(Version::V3_1_1, 0x30, Bytes::from_static(&[0, 1, 0xff])).is_err(), "no UTF-8");
     }
 }

@@ -5,7 +5,7 @@ mod reasons;
 
 use std::fmt;
 
-pub(super) use classify::{Peer, classify};
+pub use classify::{Peer, classify};
 
 use super::tls::CredentialProblem;
 
@@ -145,7 +145,7 @@ impl FaultKind {
 }
 
 impl Fault {
-    pub(super) fn new(kind: FaultKind, sentence: String) -> Self {
+    pub fn new(kind: FaultKind, sentence: String) -> Self {
         Fault { kind, sentence }
     }
 }

@@ -1,11 +1,11 @@
 //! From the reasons of MQTT 5 to a [`Fault`].
 
 use super::{Fault, FaultKind, Peer};
-use crate::uplink::client::{Reason, Said};
+use crate::mqtt::client::{Reason, Said};
 
 /// What it means that the broker's CONNACK refuses with `said`.
 pub(super) fn refused(said: &Said, peer: Peer<'_>) -> Fault {
-    let client_id = &peer.aws.client_id;
+    let client_id = &peer.options.client_id;
     let reason = said.reason;
     let (kind, sentence) = match reason {
         Reason::BAD_USER_NAME_OR_PASSWORD | Reason::NOT_AUTHORIZED | Reason::BAD_AUTHENTICATION_METHOD => {
@@ -41,7 +41,7 @@ pub(super) fn disconnected(said: &Said, peer: Peer<'_>) -> Fault {
     let (kind, sentence) = match reason {
         Reason::SESSION_TAKEN_OVER => (
             FaultKind::TakenOver,
-            format!("another client has connected with the client id {} ({reason})", peer.aws.client_id),
+            format!("another client has connected with the client id {} ({reason})", peer.options.client_id),
         ),
         Reason::KEEP_ALIVE_TIMEOUT => {
             (FaultKind::TimedOut, format!("the broker has heard nothing for the keep-alive time ({reason})"))

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::proxy::{self, LONGEST_HEAD};
 
 /// Reads `bytes` as the answer to CONNECT.
-pub(in crate::uplink) fn answer(bytes: &[u8]) {
+pub fn answer(bytes: &[u8]) {
     let mut rest = bytes;
     let answered = match pin!(proxy::answer(&mut rest)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answered) => answered,

@@ -15,10 +15,10 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::config::{Aws, Mqtt, Proxy, ProxySource, Quotas, Reconnect, Version};
-use crate::uplink::certificates::{Authority, Identity, Valid};
-use crate::uplink::client::{Client, Failure, Reason};
-use crate::uplink::tls;
+use crate::config::{Proxy, ProxySource, Version};
+use crate::mqtt::certificates::{Authority, Identity, Valid};
+use crate::mqtt::client::{Client, Failure, Reason};
+use crate::mqtt::{Broker, Options, tls};
 
 /// What the server does.
 struct Server<'a> {
@@ -79,47 +79,37 @@ impl<'a> Server<'a> {
     }
 }
 
-fn client(authority: &Authority, endpoint: &str, port: u16) -> (Aws, TempDir) {
+fn client(authority: &Authority, host: &str, port: u16) -> (Options, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let files = authority.issue(&["robot1"], Valid::Now).write(directory.path(), "robot1");
     let root_ca = directory.path().join("rootCA.crt");
     std::fs::write(&root_ca, &authority.pem).unwrap();
-    let aws = Aws {
-        endpoint: endpoint.into(),
-        port,
-        thing: "robot1".into(),
+    let options = Options {
+        broker: Broker {
+            host: host.into(),
+            port,
+            certificate: files.certificate,
+            private_key: files.private_key,
+            root_ca: Some(root_ca),
+        },
         client_id: "robot1".into(),
-        certificate: files.certificate,
-        private_key: files.private_key,
-        root_ca: Some(root_ca),
-        provisioning: None,
-    };
-    (aws, directory)
-}
-
-async fn attempt(aws: &Aws) -> Fault {
-    attempt_with(aws, Version::V3_1_1, None).await
-}
-
-async fn attempt_with(aws: &Aws, version: Version, proxy: Option<ProxySource>) -> Fault {
-    let mqtt = mqtt(version, proxy);
-    let credentials = tls::load(aws, SystemTime::now()).unwrap();
-    let failure = Client::connect(aws, &mqtt, credentials.config).await.unwrap_err();
-    classify(&failure, Peer::to(aws))
-}
-
-fn mqtt(version: Version, proxy: Option<ProxySource>) -> Mqtt {
-    let second = Duration::from_secs(1);
-    Mqtt {
-        version,
-        keep_alive: second,
-        ack_timeout: second,
-        reconnect: Reconnect { initial: second, max: second, stable_after: second },
-        quotas: Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 },
+        version: Version::V3_1_1,
+        keep_alive: Duration::from_secs(1),
+        ack_timeout: Duration::from_secs(1),
+        proxy: None,
         last_will: None,
-        presence: None,
-        proxy,
-    }
+    };
+    (options, directory)
+}
+
+async fn attempt(options: &Options) -> Fault {
+    let credentials = tls::load(&options.broker, SystemTime::now()).unwrap();
+    let failure = Client::connect(options, credentials.config, None).await.unwrap_err();
+    classify(&failure, Peer::to(options))
+}
+
+async fn attempt_with(options: &Options, version: Version, proxy: Option<ProxySource>) -> Fault {
+    attempt(&Options { version, proxy, ..options.clone() }).await
 }
 
 /// Answers one request with `answer`. Answers itself what it was asked.
@@ -139,7 +129,7 @@ async fn answering_proxy(answer: &'static str) -> (Proxy, tokio::task::JoinHandl
 /// Each thing that a proxy can have against a connection is said, and never its password.
 #[tokio::test]
 async fn a_proxy_that_makes_no_connection() {
-    let (aws, _directory) = client(&Authority::new("Test CA"), "broker.invalid", 8883);
+    let (options, _directory) = client(&Authority::new("Test CA"), "broker.invalid", 8883);
     for (answer, kind, words) in [
         (
             "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
@@ -167,7 +157,7 @@ async fn a_proxy_that_makes_no_connection() {
     ] {
         let (proxy, serving) = answering_proxy(answer).await;
         let place = format!("the proxy localhost:{} ", proxy.port);
-        let fault = attempt_with(&aws, Version::V5, Some(ProxySource::Url(proxy))).await;
+        let fault = attempt_with(&options, Version::V5, Some(ProxySource::Url(proxy))).await;
         assert_eq!(fault.kind, kind, "{fault}");
         assert!(fault.sentence.starts_with(&place) && fault.sentence.contains(words), "{fault}");
         assert!(!fault.sentence.contains("ecret"), "{fault}");
@@ -180,16 +170,16 @@ async fn a_proxy_that_makes_no_connection() {
         assert!(request.contains("\r\nProxy-Authorization: Basic cm9ib3Q6cyBlY3JldA==\r\n"), "{request}");
     }
     let nobody = Proxy::parse("http://localhost:9").unwrap();
-    let fault = attempt_with(&aws, Version::V3_1_1, Some(ProxySource::Url(nobody))).await;
+    let fault = attempt_with(&options, Version::V3_1_1, Some(ProxySource::Url(nobody))).await;
     assert_eq!(fault, Fault::new(FaultKind::Refused, "the proxy localhost:9 refuses connections".into()));
     let nowhere = Proxy::parse("http://proxy.invalid:3128").unwrap();
-    let fault = attempt_with(&aws, Version::V3_1_1, Some(ProxySource::Url(nowhere))).await;
+    let fault = attempt_with(&options, Version::V3_1_1, Some(ProxySource::Url(nowhere))).await;
     assert_eq!(fault.kind, FaultKind::NameNotFound, "{fault}");
     assert!(fault.sentence.starts_with("the name of the proxy proxy.invalid is not found"), "{fault}");
     let no_url = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&no_url, "robot:s ecret@localhost").unwrap();
     let file = ProxySource::File { url_file: no_url.path().to_owned() };
-    let fault = attempt_with(&aws, Version::V5, Some(file)).await;
+    let fault = attempt_with(&options, Version::V5, Some(file)).await;
     assert_eq!(fault.kind, FaultKind::Credentials, "{fault}");
     assert!(fault.sentence.contains("holds no URL of a proxy") && !fault.sentence.contains("ecret"), "{fault}");
 }
@@ -209,8 +199,8 @@ async fn a_port_without_a_broker() {
 #[tokio::test]
 async fn a_name_that_nobody_has() {
     let authority = Authority::new("Test CA");
-    let (aws, _directory) = client(&authority, "broker.invalid", 8883);
-    let fault = attempt(&aws).await;
+    let (options, _directory) = client(&authority, "broker.invalid", 8883);
+    let fault = attempt(&options).await;
     assert_eq!(fault.kind, FaultKind::NameNotFound, "{fault}");
     assert!(fault.sentence.starts_with("the name broker.invalid is not found"), "{fault}");
 }
@@ -336,7 +326,7 @@ async fn a_connack_that_gives_a_reason() {
 /// What the broker says when it ends a connection decides what is made of it.
 #[test]
 fn a_disconnect_that_gives_a_reason() {
-    let (aws, _directory) = client(&Authority::new("Test CA"), "localhost", 8883);
+    let (options, _directory) = client(&Authority::new("Test CA"), "localhost", 8883);
     for (reason, kind, words) in [
         (0x8e, FaultKind::TakenOver, "another client has connected with the client id robot1"),
         (0x8d, FaultKind::TimedOut, "keep alive timeout"),
@@ -351,7 +341,7 @@ fn a_disconnect_that_gives_a_reason() {
         (0xff, FaultKind::Disconnected, "reason 0xff"),
     ] {
         let failure = Failure::Disconnected(Reason(reason).into());
-        let fault = classify(&failure, Peer::connected(&aws));
+        let fault = classify(&failure, Peer::connected(&options));
         assert_eq!(fault.kind, kind, "{fault}");
         assert!(fault.sentence.contains(words), "{fault}");
     }
@@ -384,13 +374,13 @@ async fn a_server_that_speaks_no_tls() {
     let authority = Authority::new("Test CA");
     for (answer, kind) in [(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], FaultKind::Tls), (b"", FaultKind::Closed)] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (aws, _directory) = client(&authority, "localhost", listener.local_addr().unwrap().port());
+        let (options, _directory) = client(&authority, "localhost", listener.local_addr().unwrap().port());
         let serving = tokio::spawn(async move {
             let (mut connection, _) = listener.accept().await.unwrap();
             let _ = connection.read(&mut [0; 4096]).await;
             let _ = connection.write_all(answer).await;
         });
-        let fault = attempt(&aws).await;
+        let fault = attempt(&options).await;
         assert_eq!(fault.kind, kind, "{fault}");
         serving.await.unwrap();
     }

@@ -18,7 +18,7 @@ const MOST_FIELDS: usize = 100;
 
 /// Why a proxy makes no connection.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::uplink) enum ProxyFailure {
+pub enum ProxyFailure {
     /// It answers with another status than 2xx.
     #[error("{code} {reason}")]
     Status { code: u16, reason: String },

@@ -6,14 +6,14 @@ use rcgen::KeyPair;
 use tempfile::TempDir;
 
 use super::*;
+use crate::mqtt::certificates::{Authority, Identity, Valid};
 use crate::pem::leaks::{Needles, damaged};
-use crate::uplink::certificates::{Authority, Identity, Valid};
 
 /// Certificate, key and root CA in a directory of their own, all in order.
 struct Files {
     directory: TempDir,
     authority: Authority,
-    aws: Aws,
+    broker: Broker,
 }
 
 impl Files {
@@ -22,17 +22,14 @@ impl Files {
         let files = authority.issue(&["robot1"], Valid::Now).write(directory.path(), "robot1");
         let root_ca = directory.path().join("rootCA.crt");
         fs::write(&root_ca, &authority.pem).unwrap();
-        let aws = Aws {
-            endpoint: "localhost".into(),
+        let broker = Broker {
+            host: "localhost".into(),
             port: 8883,
-            thing: "robot1".into(),
-            client_id: "robot1".into(),
             certificate: files.certificate,
             private_key: files.private_key,
             root_ca: Some(root_ca),
-            provisioning: None,
         };
-        Files { directory, authority, aws }
+        Files { directory, authority, broker }
     }
 
     fn replace(&self, identity: &Identity) {
@@ -41,9 +38,9 @@ impl Files {
 
     /// What `load` and `inspect` say, which have to agree if there is one problem only.
     fn only_problem(&self) -> String {
-        let inspection = inspect(&self.aws, SystemTime::now());
+        let inspection = inspect(&self.broker, SystemTime::now());
         let [problem] = &inspection.problems[..] else { panic!("{:?}", inspection.problems) };
-        let loaded = load(&self.aws, SystemTime::now()).unwrap_err();
+        let loaded = load(&self.broker, SystemTime::now()).unwrap_err();
         assert_eq!((loaded.to_string(), loaded.key()), (problem.to_string(), problem.key()));
         problem.to_string()
     }
@@ -57,14 +54,14 @@ impl Files {
 #[test]
 fn loads_what_is_in_order() {
     let mut files = Files::new();
-    assert!(inspect(&files.aws, SystemTime::now()).problems.is_empty());
-    let credentials = load(&files.aws, SystemTime::now()).unwrap();
+    assert!(inspect(&files.broker, SystemTime::now()).problems.is_empty());
+    let credentials = load(&files.broker, SystemTime::now()).unwrap();
     assert!(credentials.config.alpn_protocols.is_empty());
     assert!(credentials.config.enable_sni);
     let year_2999 = SystemTime::UNIX_EPOCH + Duration::from_secs(32_472_144_000);
     assert_eq!(credentials.certificate_expires, year_2999);
-    files.aws.port = 443;
-    let credentials = load(&files.aws, SystemTime::now()).unwrap();
+    files.broker.port = 443;
+    let credentials = load(&files.broker, SystemTime::now()).unwrap();
     assert_eq!(credentials.config.alpn_protocols, [b"x-amzn-mqtt-ca".to_vec()]);
 }
 
@@ -82,11 +79,11 @@ fn takes_keys_of_all_three_formats() {
         assert!(key.contains(pkcs8));
         let mut identity = files.authority.issue_for(KeyPair::from_pem(&key).unwrap(), &["robot1"], Valid::Now);
         files.replace(&identity);
-        load(&files.aws, SystemTime::now()).unwrap();
+        load(&files.broker, SystemTime::now()).unwrap();
         identity.private_key = openssl(&["pkey", "-traditional"], &key);
         assert!(identity.private_key.contains(traditional));
         files.replace(&identity);
-        load(&files.aws, SystemTime::now()).unwrap();
+        load(&files.broker, SystemTime::now()).unwrap();
     }
 }
 
@@ -103,7 +100,7 @@ fn openssl(arguments: &[&str], input: &str) -> String {
 #[test]
 fn names_a_file_that_is_missing() {
     let files = Files::new();
-    fs::remove_file(&files.aws.private_key).unwrap();
+    fs::remove_file(&files.broker.private_key).unwrap();
     let expected = format!("the private key {} cannot be read: No such file", files.path("robot1.private.key"));
     assert!(files.only_problem().starts_with(&expected), "{}", files.only_problem());
 }
@@ -123,13 +120,13 @@ fn names_who_may_not_read_a_file() {
 #[test]
 fn names_a_file_that_holds_something_else() {
     let files = Files::new();
-    fs::write(&files.aws.certificate, "not a certificate").unwrap();
+    fs::write(&files.broker.certificate, "not a certificate").unwrap();
     let expected =
         format!("the client certificate {} holds no certificate in PEM format", files.path("robot1.cert.pem"));
     assert_eq!(files.only_problem(), expected);
 
     let files = Files::new();
-    fs::write(&files.aws.private_key, fs::read(&files.aws.certificate).unwrap()).unwrap();
+    fs::write(&files.broker.private_key, fs::read(&files.broker.certificate).unwrap()).unwrap();
     let path = files.path("robot1.private.key");
     assert_eq!(
         files.only_problem(),
@@ -137,7 +134,7 @@ fn names_a_file_that_holds_something_else() {
     );
 
     let files = Files::new();
-    fs::write(files.aws.root_ca.as_ref().unwrap(), "").unwrap();
+    fs::write(files.broker.root_ca.as_ref().unwrap(), "").unwrap();
     let expected = format!("the root CA {} is empty", files.path("rootCA.crt"));
     assert_eq!(files.only_problem(), expected);
 }
@@ -147,11 +144,11 @@ fn names_a_damaged_certificate() {
     let files = Files::new();
     let damaged = "-----BEGIN CERTIFICATE-----\nMAEC\n-----END CERTIFICATE-----\n";
     let words = "is damaged: its text is PEM, but what that stands for is no certificate";
-    fs::write(&files.aws.certificate, damaged).unwrap();
+    fs::write(&files.broker.certificate, damaged).unwrap();
     assert_eq!(files.only_problem(), format!("the client certificate {} {words}", files.path("robot1.cert.pem")));
 
     let files = Files::new();
-    fs::write(files.aws.root_ca.as_ref().unwrap(), damaged).unwrap();
+    fs::write(files.broker.root_ca.as_ref().unwrap(), damaged).unwrap();
     assert_eq!(files.only_problem(), format!("the root CA {} {words}", files.path("rootCA.crt")));
 }
 
@@ -161,20 +158,20 @@ fn nothing_of_a_file_is_said() {
     let mut files = Files::new();
     let deep = files.directory.path().join("a-directory-with-a-long-name".repeat(4));
     fs::create_dir(&deep).unwrap();
-    for path in [&mut files.aws.certificate, &mut files.aws.private_key, files.aws.root_ca.as_mut().unwrap()] {
+    for path in [&mut files.broker.certificate, &mut files.broker.private_key, files.broker.root_ca.as_mut().unwrap()] {
         let to = deep.join(path.file_name().unwrap());
         fs::rename(&path, &to).unwrap();
         *path = to;
     }
-    for path in [&files.aws.certificate, &files.aws.private_key, files.aws.root_ca.as_ref().unwrap()] {
+    for path in [&files.broker.certificate, &files.broker.private_key, files.broker.root_ca.as_ref().unwrap()] {
         let sound = fs::read_to_string(path).unwrap();
         let needles = Needles::of_pem(&sound);
         let mut named = 0;
         for (name, damaged) in damaged(&sound) {
             fs::write(path, damaged).unwrap();
-            let found = inspect(&files.aws, SystemTime::now()).problems;
+            let found = inspect(&files.broker, SystemTime::now()).problems;
             named += found.len();
-            for said in found.iter().chain(&load(&files.aws, SystemTime::now()).err()) {
+            for said in found.iter().chain(&load(&files.broker, SystemTime::now()).err()) {
                 let text = format!("{said}; {}; {said:?}", said.remedy());
                 assert_eq!(needles.found_in(&text), None, "{name}: {text}");
                 let said = said.to_string();
@@ -235,11 +232,11 @@ fn names_a_key_that_is_not_supported() {
             "is encrypted; the bridge needs it without a passphrase".into(),
         ),
         (
-            fs::read_to_string(&files.aws.certificate).unwrap(),
+            fs::read_to_string(&files.broker.certificate).unwrap(),
             "holds a certificate, where a private key belongs".into(),
         ),
     ] {
-        fs::write(&files.aws.private_key, key).unwrap();
+        fs::write(&files.broker.private_key, key).unwrap();
         assert_eq!(files.only_problem(), format!("the private key {path} {words}"));
     }
 }
@@ -250,9 +247,9 @@ fn names_a_key_that_is_not_supported() {
 fn names_a_certificate_that_is_not_the_clients() {
     let files = Files::new();
     let path = files.path("robot1.cert.pem");
-    let own = fs::read_to_string(&files.aws.certificate).unwrap();
+    let own = fs::read_to_string(&files.broker.certificate).unwrap();
     let said = |pem: &str| {
-        fs::write(&files.aws.certificate, pem).unwrap();
+        fs::write(&files.broker.certificate, pem).unwrap();
         files.only_problem()
     };
     assert_eq!(
@@ -268,7 +265,7 @@ fn names_a_certificate_that_is_not_the_clients() {
         said(&trusted).starts_with(&format!("the client certificate {path} begins with BEGIN TRUSTED CERTIFICATE"))
     );
 
-    let key = files.aws.private_key.to_str().unwrap();
+    let key = files.broker.private_key.to_str().unwrap();
     let request = openssl(&["req", "-new", "-key", key, "-subj", "/CN=robot1"], "");
     let first = openssl(&["x509", "-req", "-signkey", key], &request);
     assert_eq!(
@@ -278,23 +275,23 @@ fn names_a_certificate_that_is_not_the_clients() {
              makes when it adds extensions"
         )
     );
-    fs::write(&files.aws.certificate, format!("{own}{}", files.authority.pem)).unwrap();
-    load(&files.aws, SystemTime::now()).unwrap();
+    fs::write(&files.broker.certificate, format!("{own}{}", files.authority.pem)).unwrap();
+    load(&files.broker, SystemTime::now()).unwrap();
 }
 
 /// What is wrong with the authorities, but may not stand in the way of a connection, is for `check` to tell.
 #[test]
 fn names_doubtful_authorities() {
     let files = Files::new();
-    let root_ca = files.aws.root_ca.clone().unwrap();
+    let root_ca = files.broker.root_ca.clone().unwrap();
     let path = root_ca.display().to_string();
     let said = |pem: &str| {
         fs::write(&root_ca, pem).unwrap();
-        load(&files.aws, SystemTime::now()).unwrap();
-        let problems = inspect(&files.aws, SystemTime::now()).problems;
+        load(&files.broker, SystemTime::now()).unwrap();
+        let problems = inspect(&files.broker, SystemTime::now()).problems;
         problems.iter().map(|problem| (problem.key(), problem.to_string())).collect::<Vec<_>>()
     };
-    let own = fs::read_to_string(&files.aws.certificate).unwrap();
+    let own = fs::read_to_string(&files.broker.certificate).unwrap();
     let no_authority =
         format!("the root CA {path} holds no authority's certificate, but one that an authority has issued");
     assert_eq!(said(&own), [("aws.root_ca", no_authority)]);
@@ -329,7 +326,7 @@ fn names_doubtful_authorities() {
 #[test]
 fn names_an_endpoint_without_ats() {
     let mut files = Files::new();
-    let own = files.aws.root_ca.clone().unwrap();
+    let own = files.broker.root_ca.clone().unwrap();
     let amazons = files.directory.path().join("AmazonRootCA1.pem");
     fs::write(&amazons, Authority::new("Amazon Root CA 1").pem).unwrap();
     for (endpoint, root_ca, named) in [
@@ -340,8 +337,8 @@ fn names_an_endpoint_without_ats() {
         ("a1b2c3.ats.iot.cn-north-1.amazonaws.com.cn", Some(&amazons), false),
         ("localhost", Some(&amazons), false),
     ] {
-        (files.aws.endpoint, files.aws.root_ca) = (endpoint.into(), root_ca.cloned());
-        let problems = inspect(&files.aws, SystemTime::now()).problems;
+        (files.broker.host, files.broker.root_ca) = (endpoint.into(), root_ca.cloned());
+        let problems = inspect(&files.broker, SystemTime::now()).problems;
         assert_eq!(problems.len(), usize::from(named), "{endpoint}: {problems:?}");
         if let [problem] = &problems[..] {
             assert_eq!(problem.key(), "aws.endpoint");
@@ -357,8 +354,8 @@ fn names_an_endpoint_without_ats() {
 #[test]
 fn names_an_encrypted_key() {
     let files = Files::new();
-    let key = fs::read_to_string(&files.aws.private_key).unwrap();
-    fs::write(&files.aws.private_key, openssl(&["pkcs8", "-topk8", "-passout", "pass:secret"], &key)).unwrap();
+    let key = fs::read_to_string(&files.broker.private_key).unwrap();
+    fs::write(&files.broker.private_key, openssl(&["pkcs8", "-topk8", "-passout", "pass:secret"], &key)).unwrap();
     let expected = format!(
         "the private key {} is encrypted; the bridge needs it without a passphrase",
         files.path("robot1.private.key")
@@ -369,7 +366,7 @@ fn names_an_encrypted_key() {
 #[test]
 fn names_a_key_of_another_certificate() {
     let files = Files::new();
-    fs::write(&files.aws.private_key, files.authority.issue(&["robot2"], Valid::Now).private_key).unwrap();
+    fs::write(&files.broker.private_key, files.authority.issue(&["robot2"], Valid::Now).private_key).unwrap();
     let expected = format!(
         "the private key {} does not belong to the client certificate {}",
         files.path("robot1.private.key"),
@@ -386,7 +383,7 @@ fn names_a_certificate_out_of_its_time() {
     let path = files.path("robot1.cert.pem");
     assert_eq!(files.only_problem(), format!("the client certificate {path} expired on Jan  1 00:00:00 2020 +00:00"));
     let year_2020 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
-    assert_eq!(inspect(&files.aws, SystemTime::now()).certificate_expires, Some(year_2020));
+    assert_eq!(inspect(&files.broker, SystemTime::now()).certificate_expires, Some(year_2020));
 
     files.replace(&files.authority.issue(&["robot1"], Valid::NotYet));
     let expected =
@@ -399,8 +396,8 @@ fn names_a_certificate_out_of_its_time() {
 fn inspect_finds_every_problem() {
     let files = Files::new();
     files.replace(&files.authority.issue(&["robot1"], Valid::NoLonger));
-    fs::write(&files.aws.private_key, files.authority.issue(&["robot2"], Valid::Now).private_key).unwrap();
-    fs::remove_file(files.aws.root_ca.as_ref().unwrap()).unwrap();
-    let keys: Vec<_> = inspect(&files.aws, SystemTime::now()).problems.iter().map(CredentialProblem::key).collect();
+    fs::write(&files.broker.private_key, files.authority.issue(&["robot2"], Valid::Now).private_key).unwrap();
+    fs::remove_file(files.broker.root_ca.as_ref().unwrap()).unwrap();
+    let keys: Vec<_> = inspect(&files.broker, SystemTime::now()).problems.iter().map(CredentialProblem::key).collect();
     assert_eq!(keys, ["aws.root_ca", "aws.certificate", "aws.private_key"]);
 }

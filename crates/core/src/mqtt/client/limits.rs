@@ -8,7 +8,7 @@ use super::wire::Malformed;
 use crate::config::Qos;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::uplink) struct Limits {
+pub struct Limits {
     /// Publishes without PUBACK.
     pub receive_maximum: u16,
     /// Bytes of a packet.

@@ -1,0 +1,179 @@
+//! The client against a broker that does what a test says, byte by byte, over TLS on the loopback.
+
+use std::net::Ipv4Addr;
+use std::time::SystemTime;
+
+use rumqttc::v5::mqttbytes::v5::Packet;
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server;
+
+use super::*;
+use crate::mqtt::certificates::{Authority, Valid};
+use crate::mqtt::tls;
+
+struct Broker {
+    stream: server::TlsStream<TcpStream>,
+    read: BytesMut,
+}
+
+impl Broker {
+    async fn sends(&mut self, packets: &[&[u8]]) {
+        self.stream.write_all(&packets.concat()).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
+    /// All that has come up to the packet that ends with `end`, which may not have come yet.
+    async fn hears(&mut self, end: &[u8]) -> Vec<u8> {
+        while !self.read.ends_with(end) {
+            assert!(self.stream.read_buf(&mut self.read).await.unwrap() > 0);
+        }
+        std::mem::take(&mut self.read).into()
+    }
+}
+
+/// A client of `version` whose handler has room for `room` arrivals, its broker, and the CONNECT that came.
+async fn connected(version: Version, room: usize) -> (Client, mpsc::Receiver<Arrival>, Broker, BytesMut) {
+    let authority = Authority::new("Test CA");
+    let directory = tempfile::tempdir().unwrap();
+    let files = authority.issue(&["robot1"], Valid::Now).write(directory.path(), "robot1");
+    let root_ca = directory.path().join("rootCA.crt");
+    std::fs::write(&root_ca, &authority.pem).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let options = Options {
+        broker: crate::mqtt::Broker {
+            host: "localhost".into(),
+            port: listener.local_addr().unwrap().port(),
+            certificate: files.certificate,
+            private_key: files.private_key,
+            root_ca: Some(root_ca),
+        },
+        client_id: "robot1".into(),
+        version,
+        keep_alive: Duration::from_secs(60),
+        ack_timeout: Duration::from_secs(60),
+        proxy: None,
+        last_will: None,
+    };
+    let own = authority.issue(&["localhost"], Valid::Now);
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(own.certificate.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(own.private_key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    let accepting = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+        let mut broker = Broker { stream, read: BytesMut::new() };
+        let connect = broker.hears(b"robot1").await;
+        let connack: &[u8] = if version == Version::V5 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
+        broker.sends(&[connack]).await;
+        (broker, BytesMut::from(&*connect))
+    };
+    let tls = tls::load(&options.broker, SystemTime::now()).unwrap().config;
+    let (handler, arrivals) = mpsc::channel(room);
+    let (client, (broker, connect)) = tokio::join!(Client::connect(&options, tls, Some(handler)), accepting);
+    (client.unwrap(), arrivals, broker, connect)
+}
+
+/// A PUBLISH of QoS 1 to `a`, in the words of `version`.
+fn publish(version: Version, packet_id: u8) -> Vec<u8> {
+    let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
+    [&[0x32, 6 + properties.len() as u8, 0, 1, b'a', 0, packet_id], properties, b"x"].concat()
+}
+
+async fn next(client: &mut Client) -> Event {
+    loop {
+        match client.next().await.unwrap() {
+            Event::Tick => {}
+            event => return event,
+        }
+    }
+}
+
+/// The broker gets a PUBACK for what the handler has taken, and for nothing else, in whatever order it takes it. Of what
+/// there is no room for, nobody hears; once something is taken there is room again.
+#[tokio::test]
+async fn what_is_taken_alone_is_acknowledged() {
+    for version in [Version::V3_1_1, Version::V5] {
+        let (mut client, mut arrivals, mut broker, _) = connected(version, 2).await;
+        let [one, two, three, four] = [1, 2, 3, 4].map(|packet_id| publish(version, packet_id));
+        broker.sends(&[&one, &two, &three]).await;
+        let missed = Event::Missed { topic: "a".into() };
+        assert_eq!([next(&mut client).await, next(&mut client).await], [Event::Arrived, Event::Arrived]);
+        assert_eq!(next(&mut client).await, missed);
+        let [first, second] = [arrivals.try_recv().unwrap(), arrivals.try_recv().unwrap()];
+        assert_eq!((&*first.topic, &*first.payload), ("a", &b"x"[..]));
+        broker.sends(&[&four]).await;
+        assert_eq!(next(&mut client).await, missed, "those in the handler's hands count");
+        second.taken();
+        broker.sends(&[&four]).await;
+        assert_eq!(next(&mut client).await, Event::Arrived);
+        broker.sends(&[&one]).await;
+        assert_eq!(next(&mut client).await, Event::Arrived);
+        drop(first);
+        assert_eq!(arrivals.try_recv().map(Arrival::taken), Ok(()));
+        assert!(arrivals.try_recv().is_err(), "what comes again is not handed over again");
+        client.disconnect();
+        let (said, end) = tokio::join!(broker.hears(wire::DISCONNECT), async {
+            tokio::time::timeout(Duration::from_millis(300), next(&mut client)).await
+        });
+        assert!(end.is_err(), "{end:?}");
+        assert_eq!(said, [&[0x40, 2, 0, 2, 0x40, 2, 0, 4], wire::DISCONNECT].concat(), "{version:?}");
+    }
+}
+
+/// A handler that takes nothing stops no PUBACK of what the client has published, however much comes, and no more waits for
+/// it than there is room for.
+#[tokio::test]
+async fn a_slow_handler_stops_no_puback() {
+    for version in [Version::V3_1_1, Version::V5] {
+        let (mut client, mut arrivals, mut broker, _) = connected(version, 3).await;
+        let payload = Bytes::from_static(b"telemetry");
+        let message = Message {
+            topic: "b",
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            payload: &payload,
+            content_type: None,
+            user_property: None,
+            expires_in: None,
+        };
+        client.publish(&message);
+        assert_eq!(next(&mut client).await, Event::Sent { packet_id: Some(1) });
+        broker.hears(&payload).await;
+        for packet_id in 1..=200 {
+            broker.sends(&[&publish(version, packet_id)]).await;
+        }
+        broker.sends(&[&[0x40, 2, 0, 1]]).await;
+        let (mut arrived, mut missed) = (0, 0);
+        loop {
+            match next(&mut client).await {
+                Event::Arrived => arrived += 1,
+                Event::Missed { .. } => missed += 1,
+                event => {
+                    assert_eq!(event, Event::Acknowledged { packet_id: 1, said: Reason::SUCCESS.into() });
+                    break;
+                }
+            }
+        }
+        assert_eq!((arrived, missed), (3, 197), "{version:?}");
+        assert_eq!(std::iter::from_fn(|| arrivals.try_recv().ok()).count(), 3);
+    }
+}
+
+/// MQTT 5 tells the broker how much there is room for, so that nothing is missed that a broker could keep.
+#[tokio::test]
+async fn the_broker_is_told_of_the_room() {
+    let (.., mut connect) = connected(Version::V5, 7).await;
+    let Packet::Connect(connect, ..) = Packet::read(&mut connect, None).unwrap() else { panic!("no CONNECT") };
+    assert_eq!(connect.properties.unwrap().receive_maximum, Some(7));
+}

@@ -1,0 +1,64 @@
+//! What outlives a connection and decides what may be sent on the next.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::journal;
+use super::pacer::Pacer;
+use super::parcel::Company;
+use super::suspects::{FORGOTTEN, Suspects};
+use crate::config::Mqtt;
+use crate::mqtt::client::{Failure, Reason};
+use crate::mqtt::{Fault, FaultKind};
+use crate::tally::Repeat;
+
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub pacer: Pacer,
+    pub suspects: Suspects,
+    pub company: Company,
+    /// The broker has taken offence at a topic alias.
+    pub without_aliases: bool,
+    /// What was said of topics of which the broker will never take a publish.
+    pub never_taken: BTreeMap<String, Repeat>,
+    /// What was said of topics of which the broker does not take a batch.
+    pub no_batches: BTreeMap<String, Repeat>,
+}
+
+impl Rules {
+    pub fn new(mqtt: &Mqtt) -> Self {
+        Rules {
+            pacer: Pacer::new(&mqtt.quotas),
+            suspects: Suspects::new(mqtt.reconnect.stable_after),
+            company: Company::default(),
+            without_aliases: false,
+            never_taken: BTreeMap::new(),
+            no_batches: BTreeMap::new(),
+        }
+    }
+
+    /// A connection has ended with `failure`, which means `fault`.
+    pub fn failed(&mut self, failure: &Failure, fault: &Fault, now: Instant) {
+        if let Failure::Disconnected(said) = failure
+            && said.reason == Reason::TOPIC_ALIAS_INVALID
+        {
+            self.without_aliases = true;
+        }
+        if fault.kind == FaultKind::QuotaExceeded && self.pacer.throttle.refused(now) {
+            journal::log_slowed();
+        }
+    }
+
+    /// A connection has ended, and the queue has taken its records back.
+    pub fn connection_ended(&mut self, now: Instant) {
+        self.pacer.connection_ended(now);
+        self.suspects.connection_ended();
+    }
+
+    /// Forgets topics of which nothing was heard for long. To be called now and then.
+    pub fn sweep(&mut self, now: Instant) {
+        self.suspects.sweep(now);
+        let said = [&mut self.never_taken, &mut self.no_batches];
+        said.into_iter().for_each(|said| said.retain(|_, repeat| !repeat.is_over(now, FORGOTTEN)));
+    }
+}
