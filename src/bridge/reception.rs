@@ -241,13 +241,11 @@ impl Topic {
             let packing = Packing::of(&self.settings, &mqtt);
             let mut route = |packing: Packing| {
                 routes.share(Route {
-                    ros: self.settings.ros.clone(),
-                    mqtt: mqtt.clone(),
+                    topic: self.health.topic.towards(&mqtt),
                     qos: self.settings.qos,
                     retain: self.settings.retain,
                     priority: self.settings.priority,
                     packing,
-                    counters: Arc::clone(&self.health.counters),
                 })
             };
             let (ahead, route) = (packing.ahead().map(&mut route), route(packing));

@@ -3,6 +3,7 @@
 //! Topics are added, removed and changed one by one. Everything else takes a restart, which is said; so is a change of
 //! what all topics depend on, and then nothing is changed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::reception::{Reception, wanted};
@@ -45,11 +46,15 @@ struct Plan {
 impl Configured {
     /// The topics of `settings` as the bridge starts with them.
     pub fn new(settings: Settings) -> Self {
-        let health = |topic: &config::Topic| Arc::new(TopicHealth::new(&topic.ros, &topic.mqtt));
-        let entry =
-            |(index, topic): (usize, &config::Topic)| Entry { index, settings: topic.clone(), health: health(topic) };
+        let registry = Arc::new(Topics::default());
+        let mut taken = HashSet::new();
+        let entry = |(index, topic): (usize, &config::Topic)| {
+            let health = Arc::new(registry.enter(&topic.ros, &topic.mqtt, |id| taken.contains(&id)));
+            taken.insert(health.topic.id);
+            Entry { index, settings: topic.clone(), health }
+        };
         let entries: Vec<_> = settings.topics.iter().enumerate().map(entry).collect();
-        let registry = Arc::new(Topics::new(healths(&entries)));
+        registry.replace(healths(&entries));
         Configured { settings, next: entries.len(), entries, registry }
     }
 
@@ -147,12 +152,17 @@ impl Configured {
                 *slot = left.iter().position(|entry| same(entry, topic)).map(|position| left.swap_remove(position));
             }
         }
+        // Those that stay as they are have their topics.
+        let stay =
+            before.iter().zip(topics).filter_map(|(before, topic)| before.as_ref().filter(|b| b.settings == *topic));
+        let mut taken: HashSet<_> = stay.map(|entry| entry.health.topic.id).collect();
         for (topic, before) in topics.iter().zip(before) {
+            let is_taken = |id| taken.contains(&id);
             let entry = match before {
                 Some(entry) if entry.settings == *topic => entry,
                 Some(Entry { index, settings, health }) => {
                     plan.changed += 1;
-                    let health = Arc::new(health.succeeded_by(&topic.mqtt));
+                    let health = Arc::new(self.registry.change(&health, &topic.mqtt, is_taken));
                     let stays = wanted(&settings) == wanted(topic);
                     let entry = Entry { index: if stays { index } else { next }, settings: topic.clone(), health };
                     if stays {
@@ -166,13 +176,14 @@ impl Configured {
                 }
                 None => {
                     plan.added += 1;
-                    let health = Arc::new(self.registry.enter(&topic.ros, &topic.mqtt));
+                    let health = Arc::new(self.registry.enter(&topic.ros, &topic.mqtt, is_taken));
                     let entry = Entry { index: next, settings: topic.clone(), health };
                     plan.add.push(entry.clone());
                     next += 1;
                     entry
                 }
             };
+            taken.insert(entry.health.topic.id);
             plan.entries.push(entry);
         }
         plan.removed = left.len();

@@ -17,9 +17,10 @@ use std::time::Instant;
 use super::disk::clock::{Shift, shifted};
 use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
-use super::record::{Record, Route, TopicKey};
+use super::record::{Record, Route};
 use crate::config::Overflow;
 use crate::tally::DropReason;
+use crate::topics::TopicId;
 #[cfg(any(test, feature = "fuzzing"))]
 use flow::Place;
 use flow::{Flow, Gap};
@@ -75,7 +76,7 @@ pub(super) struct Store {
 #[derive(Debug, Clone, Copy)]
 struct Leased {
     lane: usize,
-    key: TopicKey,
+    key: TopicId,
     /// Admissions of the first and the last; those of other leases are not between.
     first: u64,
     last: u64,
@@ -86,7 +87,7 @@ struct Leased {
 /// A number that is done.
 #[derive(Debug, Clone, Copy)]
 struct Unrecorded {
-    key: TopicKey,
+    key: TopicId,
     /// It is the last of its lease.
     ends_lease: bool,
 }
@@ -267,12 +268,12 @@ impl Store {
     }
 
     /// Takes all leases of a topic back.
-    pub fn rewind_topic(&mut self, topic: TopicKey) -> usize {
+    pub fn rewind_topic(&mut self, topic: TopicId) -> usize {
         self.leased.retain(|_, leased| leased.key != topic);
         self.take_back(|key| key == topic)
     }
 
-    fn take_back(&mut self, which: impl Fn(TopicKey) -> bool) -> usize {
+    fn take_back(&mut self, which: impl Fn(TopicId) -> bool) -> usize {
         let mut taken_back = 0;
         for lane in &mut self.lanes {
             lane.rewind(&which, |record| {

@@ -21,9 +21,9 @@ use super::survey::{SurveyedLane, Watch, survey};
 use super::{LANES, LOCK};
 use crate::config::Priority;
 use crate::files::{Files, Named};
-use crate::queue::record::TopicKey;
 use crate::queue::store::Done;
 use crate::queue::{RECORD_OVERHEAD, Record, Route};
+use crate::topics::TopicId;
 
 /// Bytes of the directories: the queue's own, the lanes', and the quarantine's.
 const DIRECTORIES: u64 = 5 * 4096;
@@ -65,7 +65,7 @@ pub struct Log {
     adopted: HashMap<(u32, Priority), Arc<Route>>,
     ids: RouteIds,
     /// All ids of a topic of a lane: it has another one after a change of its configuration.
-    topic_ids: HashMap<(Priority, TopicKey), BTreeSet<u32>>,
+    topic_ids: HashMap<(Priority, TopicId), BTreeSet<u32>>,
     /// How many those are, and how many the ledger has had at the start.
     known_ids: usize,
     ids_before: usize,
@@ -362,7 +362,7 @@ impl Log {
     fn note_id(&mut self, id: u32, route: &Arc<Route>) {
         if self.ids.get(route).is_none() {
             self.ids.insert(route, id);
-            let is_new = self.topic_ids.entry((route.priority, route.topic())).or_default().insert(id);
+            let is_new = self.topic_ids.entry((route.priority, route.topic.id)).or_default().insert(id);
             self.known_ids += usize::from(is_new);
         }
     }
@@ -425,7 +425,7 @@ impl Log {
     pub fn count(
         &mut self,
         segment: &Segment,
-        gaps: &HashMap<TopicKey, Range<u64>>,
+        gaps: &HashMap<TopicId, Range<u64>>,
     ) -> io::Result<Vec<(Arc<Route>, u64)>> {
         let mark = Mark::new(segment.queue_id, Stream::Lane(segment.lane), segment.numbers.start);
         let file = self.files.open(&segment.path())?;
@@ -435,7 +435,7 @@ impl Log {
             if let Item::Record { record, .. } = item {
                 let number = segment.numbers.start + u64::from(record.number);
                 let route = self.adopt(record.route, segment.lane);
-                let gap = route.and_then(|route| gaps.get(&route.topic()));
+                let gap = route.and_then(|route| gaps.get(&route.topic.id));
                 if gap.is_some_and(|gap| gap.contains(&number)) && number < segment.numbers.end {
                     *counts.entry(record.route).or_default() += 1;
                 }

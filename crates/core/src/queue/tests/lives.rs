@@ -339,13 +339,11 @@ impl Story {
         if world.rng.gen_bool(0.3) {
             let topic = world.rng.gen_range(0..TOPICS.len());
             let changed = world.topics[topic].route.take().map(|route| Route {
-                ros: route.ros.clone(),
-                mqtt: route.mqtt.clone(),
+                topic: route.topic.clone(),
                 qos: Qos::AtMostOnce,
                 retain: false,
                 priority: route.priority,
                 packing: route.packing.clone(),
-                counters: route.counters.clone(),
             });
             world.topics[topic].route = changed.map(Arc::new);
         }
@@ -425,9 +423,8 @@ impl Story {
             world.boot += u64::from(!same_boot);
         }
         self.robot = Story::start(&self.world, files, self.robot.settings.clone(), self.robot.times(same_boot));
-        let counters = self.robot.counters.lock().unwrap();
         for (ros, records) in left {
-            let recovered = counters.get(&ros).map_or(0, |counters| counters.recovered());
+            let recovered = self.robot.topic(&ros).map_or(0, |topic| topic.counters.recovered());
             assert!(recovered >= records, "{ros}: {recovered} of {records} durable records are there");
         }
     }
