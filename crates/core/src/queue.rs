@@ -252,7 +252,10 @@ impl Queue {
     /// Drops what has expired and logs losses that have ended, and a disk that is slow. To be called about once a
     /// second, or more often.
     pub fn tend(&self, now: Instant) {
-        self.shared.change(now, |store| store.sweep(now));
+        self.shared.change(now, |store| {
+            store.sweep(now);
+            store.forget_unused(now);
+        });
         let (notices, slow) = {
             let mut inner = self.shared.lock();
             let mut notices = Vec::new();

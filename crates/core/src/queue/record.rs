@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::config::{Encoding, Priority, Qos};
 use crate::packing::Packing;
-use crate::topics::Topic;
+use crate::topics::{Topic, TopicId};
 
 /// Bytes that a record is counted with beside its payload: its place in a lane (a [`Record`] of 64 bytes, twice,
 /// because a growing `VecDeque` doubles), the shared part of its [`Bytes`] and what an allocator adds to each
@@ -62,7 +62,15 @@ impl Deref for Route {
     }
 }
 
+/// By what the lanes keep what belongs to a topic.
+pub type TopicKey = TopicId;
+
 impl Route {
+    /// What tells topics apart.
+    pub(super) fn topic(&self) -> TopicKey {
+        self.topic.id
+    }
+
     /// Whether records of this and of `other` stay in order.
     pub fn is_same_topic(&self, other: &Route) -> bool {
         self.topic.id == other.topic.id

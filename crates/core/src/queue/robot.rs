@@ -168,6 +168,16 @@ impl Robot {
         self.topics.lock().unwrap().clone()
     }
 
+    /// How many topics somebody has, and how many slots there are for them.
+    pub fn registered(&self) -> (usize, usize) {
+        self.registry.size()
+    }
+
+    /// From now on topics are kept by those only who need them.
+    pub fn let_go(&self) {
+        self.topics.lock().unwrap().clear();
+    }
+
     /// The topic of that name, if there was one.
     pub fn topic(&self, ros: &str) -> Option<Arc<Topic>> {
         self.topics().into_iter().find(|topic| topic.ros == ros)

@@ -9,6 +9,7 @@ mod flow;
 mod lane;
 mod room;
 mod spill;
+mod unused;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,10 +18,9 @@ use std::time::Instant;
 use super::disk::clock::{Shift, shifted};
 use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
-use super::record::{Record, Route};
-use crate::config::Overflow;
+use super::record::{Record, Route, TopicKey};
+use crate::config::{Overflow, Priority};
 use crate::tally::DropReason;
-use crate::topics::TopicId;
 #[cfg(any(test, feature = "fuzzing"))]
 use flow::Place;
 use flow::{Flow, Gap};
@@ -70,13 +70,16 @@ pub(super) struct Store {
     unrecorded: [HashMap<u64, Unrecorded>; 3],
     /// Leases that have ended of which something is in `unrecorded`.
     unrecorded_leases: usize,
+    looked_for_unused: Option<Instant>,
+    /// Topics of which the keeper has not heard yet that they are.
+    forgotten: Vec<(Priority, TopicKey)>,
 }
 
 /// The records of one lease: of a topic, one after the other.
 #[derive(Debug, Clone, Copy)]
 struct Leased {
     lane: usize,
-    key: TopicId,
+    key: TopicKey,
     /// Admissions of the first and the last; those of other leases are not between.
     first: u64,
     last: u64,
@@ -87,7 +90,7 @@ struct Leased {
 /// A number that is done.
 #[derive(Debug, Clone, Copy)]
 struct Unrecorded {
-    key: TopicId,
+    key: TopicKey,
     /// It is the last of its lease.
     ends_lease: bool,
 }
@@ -113,6 +116,8 @@ impl Store {
             lingers: true,
             unrecorded: Default::default(),
             unrecorded_leases: 0,
+            looked_for_unused: None,
+            forgotten: Vec::new(),
         }
     }
 
@@ -268,12 +273,12 @@ impl Store {
     }
 
     /// Takes all leases of a topic back.
-    pub fn rewind_topic(&mut self, topic: TopicId) -> usize {
+    pub fn rewind_topic(&mut self, topic: TopicKey) -> usize {
         self.leased.retain(|_, leased| leased.key != topic);
         self.take_back(|key| key == topic)
     }
 
-    fn take_back(&mut self, which: impl Fn(TopicId) -> bool) -> usize {
+    fn take_back(&mut self, which: impl Fn(TopicKey) -> bool) -> usize {
         let mut taken_back = 0;
         for lane in &mut self.lanes {
             lane.rewind(&which, |record| {

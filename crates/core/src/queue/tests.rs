@@ -9,6 +9,7 @@ use crate::tally::DropReason;
 use crate::topics::Registry;
 
 mod batches;
+mod churn;
 mod clocks;
 mod damage;
 mod disk;

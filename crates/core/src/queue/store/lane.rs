@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use super::LeaseId;
 use super::flow::Flow;
+use crate::queue::record::TopicKey;
 use crate::queue::{Record, Route};
-use crate::topics::TopicId;
 
 /// Bytes that a topic's turn is worth. AWS IoT Core takes 100 publishes and 512 KiB a second: a publish takes a hundredth
 /// of a second of the one quota, and about as much of the other with so many bytes.
@@ -25,13 +25,13 @@ fn cost(bytes: u64) -> i64 {
 
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub flows: HashMap<TopicId, Flow>,
+    pub flows: HashMap<TopicKey, Flow>,
     /// Topics of which a record can be leased, the next one first.
-    round: VecDeque<TopicId>,
+    round: VecDeque<TopicKey>,
     /// What is not on the disk yet, in the order of admission; some of it may be done already.
-    unwritten: VecDeque<(TopicId, u64)>,
+    unwritten: VecDeque<(TopicKey, u64)>,
     /// What is being written.
-    writing: Vec<(TopicId, u64)>,
+    writing: Vec<(TopicKey, u64)>,
     /// When `unwritten` is so long, what is done is taken out.
     tidy_at: usize,
     /// Topics of which something is on the disk only.
@@ -75,12 +75,12 @@ impl Lane {
     }
 
     pub fn flow(&mut self, route: &Arc<Route>) -> &mut Flow {
-        self.flows.entry(route.topic.id).or_insert_with(|| Flow::new(route.clone()))
+        self.flows.entry(route.topic()).or_insert_with(|| Flow::new(route.clone()))
     }
 
     /// Puts a record behind all others of its topic. `writes` says whether it may be for the disk.
     pub fn push(&mut self, record: Record, writes: bool) {
-        let (key, admission) = (record.route.topic.id, self.next_admission);
+        let (key, admission) = (record.route.topic(), self.next_admission);
         self.next_admission += 1;
         let route = record.route.clone();
         self.flow(&route).push(admission, record);
@@ -101,7 +101,7 @@ impl Lane {
         (now, lingers): (Instant, bool),
         wanted: &dyn Fn(&Route) -> bool,
         dropped: &mut Vec<Record>,
-    ) -> Option<(TopicId, u64, Record, Arc<Route>)> {
+    ) -> Option<(TopicKey, u64, Record, Arc<Route>)> {
         if self.gaps > 0 {
             // What is read from the disk is asked for by the same.
             for flow in self.flows.values_mut() {
@@ -159,7 +159,7 @@ impl Lane {
     /// last one's admission. What has expired is `dropped`.
     pub fn lease_more(
         &mut self,
-        key: TopicId,
+        key: TopicKey,
         id: LeaseId,
         (now, bytes): (Instant, u64),
         mut takes: impl FnMut(&Record, &Arc<Route>) -> bool,
@@ -209,7 +209,7 @@ impl Lane {
     }
 
     /// The topic takes part in the round if it has something.
-    pub fn join_round(&mut self, key: TopicId) {
+    pub fn join_round(&mut self, key: TopicKey) {
         if let Some(flow) = self.flows.get_mut(&key)
             && !flow.in_round
             && flow.peek().is_some()
@@ -286,7 +286,7 @@ impl Lane {
     }
 
     /// Takes all leases back of the topics that `which` names. Each record is shown to `taken_back`.
-    pub fn rewind(&mut self, which: impl Fn(TopicId) -> bool, mut taken_back: impl FnMut(&Record)) {
+    pub fn rewind(&mut self, which: impl Fn(TopicKey) -> bool, mut taken_back: impl FnMut(&Record)) {
         let leased = self.flows.iter().filter(|(key, flow)| flow.leased > 0 && which(**key));
         let keys: Vec<_> = leased.map(|(key, _)| *key).collect();
         for key in keys {

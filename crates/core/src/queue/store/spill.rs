@@ -9,9 +9,8 @@ use super::Store;
 use super::room::read_ahead;
 use crate::config::Priority;
 use crate::queue::Record;
-use crate::queue::record::Route;
+use crate::queue::record::{Route, TopicKey};
 use crate::tally::DropReason;
-use crate::topics::TopicId;
 
 /// When records are written to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub struct Done {
     /// All numbers below.
     pub below: u64,
     /// Of these topics also more: all numbers below the one that stands with them.
-    pub topics: Vec<(TopicId, u64)>,
+    pub topics: Vec<(TopicKey, u64)>,
 }
 
 /// Records of a lane that the disk gives up.
@@ -88,7 +87,7 @@ impl Store {
     }
 
     /// Forgets what is done of `lane` unless `keep` says otherwise.
-    fn retain_unrecorded(&mut self, lane: Priority, keep: impl Fn(u64, TopicId) -> bool) {
+    fn retain_unrecorded(&mut self, lane: Priority, keep: impl Fn(u64, TopicKey) -> bool) {
         let leases = &mut self.unrecorded_leases;
         self.unrecorded[lane as usize].retain(|number, done| {
             let keeps = keep(*number, done.key);
@@ -144,7 +143,7 @@ impl Store {
     pub fn end_read(&mut self, lane: Priority, (start, next): (u64, u64), records: Vec<(u64, Record)>, now: Instant) {
         let own = &mut self.lanes[lane as usize];
         for (number, record) in records {
-            let key = record.route.topic.id;
+            let key = record.route.topic();
             // What is in memory too, or done, is not missed; nor is what has older ones that were not read.
             let flow = own.flows.get_mut(&key);
             let flow = flow.filter(|flow| flow.misses(number) && flow.is_read_from(start) && !flow.is_passed_over);
@@ -178,7 +177,7 @@ impl Store {
         self.arrivals += 1;
         let own = &mut self.lanes[lane as usize];
         own.count_gaps();
-        let keys: Vec<TopicId> = own.flows.keys().copied().collect();
+        let keys: Vec<TopicKey> = own.flows.keys().copied().collect();
         keys.into_iter().for_each(|key| own.join_round(key));
         for (route, records, reason) in std::mem::take(&mut self.lost_while_reading) {
             self.lose_all(&route, records, reason);
@@ -223,9 +222,11 @@ impl Store {
 
     /// The disk knows as done what `done` says.
     pub fn recorded(&mut self, lane: Priority, done: &Done) {
-        let topics: HashMap<TopicId, u64> = done.topics.iter().copied().collect();
+        let topics: HashMap<TopicKey, u64> = done.topics.iter().copied().collect();
         self.arrivals += 1;
-        self.retain_unrecorded(lane, |number, key| number >= topics.get(&key).copied().unwrap_or(0).max(done.below));
+        let recorded = |key: &TopicKey| topics.get(key).copied().unwrap_or(0).max(done.below);
+        self.lanes[lane as usize].flows.iter_mut().for_each(|(key, flow)| flow.recorded = recorded(key));
+        self.retain_unrecorded(lane, |number, key| number >= recorded(&key));
     }
 
     /// Numbers of `lane` that are leased.
@@ -238,14 +239,14 @@ impl Store {
     }
 
     /// Where the numbers of `lane` are that are on the disk only, by topic.
-    pub fn gaps(&self, lane: Priority) -> HashMap<TopicId, Range<u64>> {
+    pub fn gaps(&self, lane: Priority) -> HashMap<TopicKey, Range<u64>> {
         let flows = self.lanes[lane as usize].flows.iter();
         flows.filter_map(|(key, flow)| Some((*key, flow.gap.as_ref()?.numbers.clone()))).collect()
     }
 
     /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Answers false, and does
     /// nothing, if one of them has been leased or read since.
-    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicId, Range<u64>>) -> bool {
+    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicKey, Range<u64>>) -> bool {
         let is_leased = self.leased_numbers(lane).range(gone.numbers.clone()).next().is_some();
         if is_leased || self.gaps(lane) != *gaps {
             return false;
@@ -256,7 +257,7 @@ impl Store {
             dropped.extend(flow.drop_numbers(&gone.numbers));
         }
         for (route, records) in gone.counts {
-            let records = own.flows.get_mut(&route.topic.id).map_or(0, |flow| flow.give_up(records));
+            let records = own.flows.get_mut(&route.topic()).map_or(0, |flow| flow.give_up(records));
             route.counters.leave_queue_by(records);
             if records > 0 {
                 self.lost_while_reading.push((route, records, gone.reason));
