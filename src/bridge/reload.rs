@@ -16,8 +16,6 @@ pub(super) struct Configured {
     /// Of the last configuration that was loaded, what concerns topics; of the first, everything else.
     settings: Settings,
     entries: Vec<Entry>,
-    /// The next index that the ROS thread gives.
-    next: usize,
     registry: Arc<Topics>,
 }
 
@@ -55,7 +53,7 @@ impl Configured {
         };
         let entries: Vec<_> = settings.topics.iter().enumerate().map(entry).collect();
         registry.replace(healths(&entries));
-        Configured { settings, next: entries.len(), entries, registry }
+        Configured { settings, entries, registry }
     }
 
     /// Who reports asks this for the topics of the moment.
@@ -88,27 +86,12 @@ impl Configured {
         }
         let plan = self.plan(&settings.topics);
         let (added, removed, changed) = (plan.added, plan.removed, plan.changed);
-        let (entries, next) = (plan.entries, self.next + plan.add.len());
-        let change = Change {
-            remove: plan.remove,
-            add: plan.add.iter().map(|entry| wanted(&entry.settings)).collect(),
-            tell: Box::new(move |reception: &mut Reception| {
-                for entry in plan.change {
-                    reception.change(entry.index, entry.settings, entry.health);
-                }
-                for entry in plan.add {
-                    reception.add(entry.settings, entry.health);
-                }
-            }),
-        };
+        let (entries, change) = plan.carry_out();
         if let Err(error) = ros.change(change) {
             tracing::error!("The topics are not reloaded: {error}.");
             return Err(Refusal { problems: 1, first: "a topic can't be subscribed to".to_owned() });
         }
-        self.next = next;
-        self.registry.replace(healths(&entries));
-        self.entries = entries;
-        self.settings.topics = settings.topics;
+        self.are_in_force(entries, settings.topics);
         let topics = if added == 1 { "topic" } else { "topics" };
         tracing::info!(
             added,
@@ -137,9 +120,15 @@ impl Configured {
         }
     }
 
+    fn are_in_force(&mut self, entries: Vec<Entry>, topics: Vec<config::Topic>) {
+        self.registry.replace(healths(&entries));
+        self.entries = entries;
+        self.settings.topics = topics;
+    }
+
     fn plan(&self, topics: &[config::Topic]) -> Plan {
         let mut plan = Plan::default();
-        let (mut left, mut next) = (self.entries.clone(), self.next);
+        let mut left = self.entries.clone();
         // Each takes the entry that is most like it: the very same, one to the same MQTT topic, one of the same topic.
         let same: [fn(&Entry, &config::Topic) -> bool; 3] = [
             |entry, topic| entry.settings == *topic,
@@ -152,6 +141,13 @@ impl Configured {
                 *slot = left.iter().position(|entry| same(entry, topic)).map(|position| left.swap_remove(position));
             }
         }
+        // The ROS thread gives the lowest indices that are free.
+        let has_index = |(entry, topic): (&Option<Entry>, &config::Topic)| {
+            entry.as_ref().filter(|entry| wanted(&entry.settings) == wanted(topic)).map(|entry| entry.index)
+        };
+        let kept: HashSet<_> = before.iter().zip(topics).filter_map(has_index).collect();
+        let mut free = (0..).filter(|index| !kept.contains(index));
+        let mut next = || free.next().unwrap_or_default();
         // Those that stay as they are have their topics.
         let stay =
             before.iter().zip(topics).filter_map(|(before, topic)| before.as_ref().filter(|b| b.settings == *topic));
@@ -164,22 +160,20 @@ impl Configured {
                     plan.changed += 1;
                     let health = Arc::new(self.registry.change(&health, &topic.mqtt, is_taken));
                     let stays = wanted(&settings) == wanted(topic);
-                    let entry = Entry { index: if stays { index } else { next }, settings: topic.clone(), health };
+                    let entry = Entry { index: if stays { index } else { next() }, settings: topic.clone(), health };
                     if stays {
                         plan.change.push(entry.clone());
                     } else {
                         plan.remove.push(index);
                         plan.add.push(entry.clone());
-                        next += 1;
                     }
                     entry
                 }
                 None => {
                     plan.added += 1;
                     let health = Arc::new(self.registry.enter(&topic.ros, &topic.mqtt, is_taken));
-                    let entry = Entry { index: next, settings: topic.clone(), health };
+                    let entry = Entry { index: next(), settings: topic.clone(), health };
                     plan.add.push(entry.clone());
-                    next += 1;
                     entry
                 }
             };
@@ -192,6 +186,28 @@ impl Configured {
     }
 }
 
+impl Plan {
+    /// The topics that are in force then, and what the ROS thread has to do for it.
+    fn carry_out(self) -> (Vec<Entry>, Change<Reception>) {
+        let Plan { entries, remove, change, add, .. } = self;
+        let change = Change {
+            remove: remove.clone(),
+            add: add.iter().map(|entry| wanted(&entry.settings)).collect(),
+            tell: Box::new(move |reception: &mut Reception| {
+                for entry in change {
+                    reception.change(entry.index, entry.settings, entry.health);
+                }
+                let added = add.into_iter().map(|entry| (entry.index, entry.settings, entry.health));
+                reception.replace(&remove, added.collect());
+            }),
+        };
+        (entries, change)
+    }
+}
+
 fn healths(entries: &[Entry]) -> Vec<Arc<TopicHealth>> {
     entries.iter().map(|entry| Arc::clone(&entry.health)).collect()
 }
+
+#[cfg(test)]
+mod tests;
