@@ -123,6 +123,8 @@ fn topics_that_come_and_go_with_reloads_leave_nothing() {
     }
     // Those with the type in their MQTT topics that are of each round have two.
     assert_eq!(first, Some([PER_ROUND, PER_ROUND + PER_ROUND / 20, PER_ROUND]));
+    bridge.reload(&settings(&[("/last".to_owned(), "")]));
+    assert_eq!(bridge.sizes()[..2], [1, 1]);
 }
 
 /// A topic that is taken out and put in again, or subscribed anew, never gets a number twice.

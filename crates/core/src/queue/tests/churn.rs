@@ -149,6 +149,8 @@ fn a_topic_that_is_gone_does_not_come_again() {
         assert_eq!(robot.queue.shared.lock().store.topics(), 81, "forgotten before the ledger knows it");
         rest(&mut robot);
         assert_eq!(robot.queue.shared.lock().store.topics(), 1);
+        // The segment with what waits names all of them.
+        assert_eq!(robot.keeper.registers(), [1, 1, 1, 81]);
         // Others come, with the routes' names and without, and the ledger is written again.
         for number in 70..90 {
             assert!(robot.admit(&robot.route(&format!("/{number}"), Priority::Normal), 1000 + number, 20));
