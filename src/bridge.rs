@@ -232,6 +232,7 @@ mod tests {
     use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
     use iot_bridge_core::queue::disk::survey::go_on;
     use iot_bridge_core::queue::{Record, Route};
+    use iot_bridge_core::topics::Registry;
 
     /// An uplink that dies while it sends the rest leaves that rest on the disk.
     #[tokio::test]
@@ -243,17 +244,16 @@ mod tests {
             directory: directory.path().to_owned(),
             ..config::Queue::in_memory(4 << 20, Overflow::DropOldest)
         };
-        let open = || Queue::open(&settings, 100, Arc::new(|_: &str, _: &str| Arc::default()), &mut go_on).unwrap();
+        let find = |ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt);
+        let open = || Queue::open(&settings, 100, Arc::new(find), &mut go_on).unwrap();
         let (queue, keeper) = open();
         queue.set_link(true);
         let route = Arc::new(Route {
-            ros: "/odom".into(),
-            mqtt: "odom".into(),
+            topic: Registry::default().topic("/odom", "odom"),
             qos: Qos::AtLeastOnce,
             retain: false,
             priority: Priority::Normal,
             packing: Default::default(),
-            counters: Arc::default(),
         });
         let now = Instant::now();
         for _ in 0..10 {

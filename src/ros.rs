@@ -104,7 +104,7 @@ pub fn another_definition(type_name: &str, redefined: usize, others: usize) -> S
 
 /// Takes what the ROS thread receives. Every call comes from that thread; a slow receiver delays all topics.
 ///
-/// `topic` is an index into the wanted topics; a [`Change`] adds to them and gives none away again.
+/// `topic` is an index into the wanted topics. A [`Change`] gives the index of one that is wanted no more to another.
 pub trait Receiver: Send {
     /// `topic` will arrive in this shape from now on.
     fn opened(&mut self, topic: usize, schema: &Arc<Schema>);

@@ -16,6 +16,7 @@ use iot_bridge::health::report::State;
 use iot_bridge_core::config::{Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability};
 use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::queue::{Queue, Record, Route};
+use iot_bridge_core::topics::Registry;
 
 const CONFIGURATION: &str = "[mqtt.reconnect]\ninitial = \"1 s\"\nmax = \"1 s\"\n[[topics]]\nros = \"/numbers\"\n\
                              payload = \"data\"\ndepth = 5000\n";
@@ -322,15 +323,15 @@ fn fill(directory: &Path, records: u64, disk: u64) {
         durability: QueueDurability::Spill,
         ..QueueSettings::in_memory(32 << 20, Overflow::DropOldest)
     };
-    let (queue, keeper) = Queue::open(&settings, 100, Arc::new(|_: &str, _: &str| Arc::default()), &mut go_on).unwrap();
+    let (queue, keeper) =
+        Queue::open(&settings, 100, Arc::new(|ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt)), &mut go_on)
+            .unwrap();
     let route = Arc::new(Route {
-        ros: "/large".into(),
-        mqtt: "robots/robot1/large".into(),
+        topic: Registry::default().topic("/large", "robots/robot1/large"),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
         packing: Default::default(),
-        counters: Arc::default(),
     });
     for number in 0..records {
         let now = Instant::now();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use crate::support::program::command;
@@ -12,11 +12,14 @@ use bytes::Bytes;
 use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
 use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
-use iot_bridge_core::tally::TopicCounters;
+use iot_bridge_core::topics::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// Of the process, as in the bridge.
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
 
 fn open(directory: &Path) -> (Queue, KeeperThread) {
     let settings = config::Queue {
@@ -25,21 +28,19 @@ fn open(directory: &Path) -> (Queue, KeeperThread) {
         durability: QueueDurability::Always,
         ..config::Queue::in_memory(4 << 20, Overflow::DropOldest)
     };
-    let counters = Arc::new(|_: &str, _: &str| Arc::new(TopicCounters::default()));
-    let (queue, keeper) = Queue::open(&settings, 100, counters, &mut go_on).unwrap();
+    let topics = Arc::new(|ros: &str, mqtt: &str| REGISTRY.topic(ros, mqtt));
+    let (queue, keeper) = Queue::open(&settings, 100, topics, &mut go_on).unwrap();
     (queue, keeper.unwrap())
 }
 
 fn admit(queue: &Queue, ros: &str, priority: Priority, received_ns: i64, payload: &[u8]) {
     let now = Instant::now();
     let route = Arc::new(Route {
-        ros: ros.to_owned(),
-        mqtt: format!("robots/robot1{ros}"),
+        topic: REGISTRY.topic(ros, &format!("robots/robot1{ros}")),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority,
         packing: Default::default(),
-        counters: Arc::default(),
     });
     let record = Record { route, payload: Bytes::copy_from_slice(payload), received_ns, expires: now + HOUR };
     assert!(queue.admit(record, now));

@@ -19,8 +19,10 @@ use iot_bridge_core::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat};
 
 /// What the bridge does with what the ROS thread receives.
 pub struct Reception {
-    /// By their indices on the ROS thread; those that are wanted no more keep their place.
-    topics: Vec<Topic>,
+    /// By their indices on the ROS thread; `None` where none is wanted.
+    topics: Vec<Option<Topic>>,
+    /// Above all numbers that the messages of topics have got that are wanted no more.
+    numbered: u64,
     thing: String,
     queue: Arc<Queue>,
     heartbeat: Arc<Heartbeat>,
@@ -78,7 +80,8 @@ impl Reception {
         let start = queue.sequence_start();
         let topics = settings.topics.iter().zip(health);
         Reception {
-            topics: topics.map(|(topic, health)| Topic::new(topic.clone(), Arc::clone(health), start)).collect(),
+            topics: topics.map(|(topic, health)| Some(Topic::new(topic.clone(), Arc::clone(health), start))).collect(),
+            numbered: start,
             thing: settings.aws.thing.clone(),
             queue,
             heartbeat,
@@ -89,19 +92,38 @@ impl Reception {
 }
 
 impl Reception {
-    /// A further topic, with the next index.
-    pub fn add(&mut self, settings: config::Topic, health: Arc<TopicHealth>) {
-        // A topic that was there before goes on counting.
-        let before =
-            self.topics.iter().filter(|topic| topic.settings.ros == settings.ros).map(Topic::next_number).max();
-        let start = before.unwrap_or_else(|| self.queue.sequence_start());
-        self.topics.push(Topic::new(settings, health, start));
+    /// Other topics, with the indices that they have on the ROS thread, in the place of those with the indices `removed`.
+    pub fn replace(&mut self, removed: &[usize], added: Vec<(usize, config::Topic, Arc<TopicHealth>)>) {
+        // A topic that goes on, perhaps under another subscription, goes on counting; another begins above all that were
+        // counted, for it may have been there before.
+        let numbers = |ros: &str| {
+            let same = self.topics.iter().flatten().filter(|topic| topic.settings.ros == ros);
+            same.map(Topic::next_number).max()
+        };
+        let starts: Vec<_> = added.iter().map(|(_, settings, _)| numbers(&settings.ros)).collect();
+        for &index in removed {
+            if let Some(topic) = self.topics.get_mut(index).and_then(Option::take) {
+                self.numbered = self.numbered.max(topic.next_number());
+            }
+        }
+        for ((index, settings, health), start) in added.into_iter().zip(starts) {
+            if index >= self.topics.len() {
+                self.topics.resize_with(index + 1, || None);
+            }
+            self.topics[index] = Some(Topic::new(settings, health, start.unwrap_or(self.numbered)));
+        }
+        while self.topics.pop_if(|last| last.is_none()).is_some() {}
+    }
+
+    /// The wanted topic with this index.
+    fn topic(&mut self, index: usize) -> Option<&mut Topic> {
+        self.topics.get_mut(index)?.as_mut()
     }
 
     /// The thing is called `name` from now on.
     pub fn name_thing(&mut self, name: String) {
         self.thing = name;
-        for topic in &mut self.topics {
+        for topic in self.topics.iter_mut().flatten() {
             if let Some(schema) = topic.schema.clone() {
                 topic.open(&self.thing, &schema, &mut self.routes, &self.queue);
             }
@@ -110,7 +132,7 @@ impl Reception {
 
     /// What is done with the messages of a topic changes; what ROS is asked for does not.
     pub fn change(&mut self, index: usize, settings: config::Topic, health: Arc<TopicHealth>) {
-        let Some(topic) = self.topics.get_mut(index) else { return };
+        let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) else { return };
         (topic.settings, topic.health) = (settings, health);
         if let Some(schema) = topic.schema.clone() {
             topic.open(&self.thing, &schema, &mut self.routes, &self.queue);
@@ -142,11 +164,13 @@ pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>, first: u64
 
 impl Receiver for Reception {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
-        self.topics[index].open(&self.thing, schema, &mut self.routes, &self.queue);
+        if let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) {
+            topic.open(&self.thing, schema, &mut self.routes, &self.queue);
+        }
     }
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
-        let topic = &mut self.topics[index];
+        let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) else { return };
         topic.health.counters.count_received();
         let Some(Ok(open)) = &mut topic.open else {
             topic.drop(DropReason::Unsupported, &"it can't be forwarded as configured");
@@ -175,13 +199,14 @@ impl Receiver for Reception {
 
     fn unreadable(&mut self, index: usize) {
         // The topic's state says it, in the log too.
-        let counters = &self.topics[index].health.counters;
+        let Some(topic) = self.topic(index) else { return };
+        let counters = &topic.health.counters;
         counters.count_received();
         counters.count_dropped(DropReason::Unsupported);
     }
 
     fn lost(&mut self, index: usize, count: u64) {
-        let topic = &mut self.topics[index];
+        let Some(topic) = self.topic(index) else { return };
         topic.health.counters.count_lost_in_dds(count);
         if topic.lost.due(Instant::now(), ONCE_A_MINUTE).is_some() {
             let total = topic.health.counters.lost_in_dds();
@@ -197,20 +222,22 @@ impl Receiver for Reception {
     }
 
     fn refused(&mut self, index: usize, policy: &'static str, count: u64) {
-        let topic = &self.topics[index];
+        let Some(topic) = self.topic(index) else { return };
         topic.health.counters.count_incompatible(count);
         // A person is told from the graph, which knows whether it lasts; with `auto` the next subscription mends it.
         tracing::debug!(topic = topic.settings.ros, policy, count, "DDS refused a publisher for its {policy}.");
     }
 
     fn changed(&mut self, index: usize, state: TopicState) {
-        let topic = &mut self.topics[index];
+        let Some(topic) = self.topic(index) else { return };
         topic.state = state;
         topic.tell_state();
     }
 
     fn silent(&mut self, index: usize, silence: Option<Silence>) {
-        self.topics[index].health.set_silence(silence);
+        if let Some(topic) = self.topic(index) {
+            topic.health.set_silence(silence);
+        }
     }
 
     fn turned(&mut self) {
@@ -241,13 +268,11 @@ impl Topic {
             let packing = Packing::of(&self.settings, &mqtt);
             let mut route = |packing: Packing| {
                 routes.share(Route {
-                    ros: self.settings.ros.clone(),
-                    mqtt: mqtt.clone(),
+                    topic: self.health.topic.towards(&mqtt),
                     qos: self.settings.qos,
                     retain: self.settings.retain,
                     priority: self.settings.priority,
                     packing,
-                    counters: Arc::clone(&self.health.counters),
                 })
             };
             let (ahead, route) = (packing.ahead().map(&mut route), route(packing));

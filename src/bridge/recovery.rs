@@ -35,12 +35,12 @@ impl Recovery {
         let (queue, window) = (settings.queue.clone(), settings.mqtt.quotas.in_flight);
         let asked = Arc::clone(&stop);
         let opening = spawn_blocking(move || {
-            let counters = move |ros: &str, mqtt: &str| registry.counters_of(ros, mqtt);
+            let topics = move |ros: &str, mqtt: &str| registry.topic_of(ros, mqtt);
             let mut watch = |progress: Progress| {
                 systemd::recovering(progress.read, progress.of);
                 if asked.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            Queue::open(&queue, window, Arc::new(counters), &mut watch)
+            Queue::open(&queue, window, Arc::new(topics), &mut watch)
         });
         Recovery { opening, stop }
     }

@@ -3,6 +3,7 @@
 //! Topics are added, removed and changed one by one. Everything else takes a restart, which is said; so is a change of
 //! what all topics depend on, and then nothing is changed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::reception::{Reception, wanted};
@@ -15,8 +16,6 @@ pub(super) struct Configured {
     /// Of the last configuration that was loaded, what concerns topics; of the first, everything else.
     settings: Settings,
     entries: Vec<Entry>,
-    /// The next index that the ROS thread gives.
-    next: usize,
     registry: Arc<Topics>,
 }
 
@@ -45,12 +44,16 @@ struct Plan {
 impl Configured {
     /// The topics of `settings` as the bridge starts with them.
     pub fn new(settings: Settings) -> Self {
-        let health = |topic: &config::Topic| Arc::new(TopicHealth::new(&topic.ros, &topic.mqtt));
-        let entry =
-            |(index, topic): (usize, &config::Topic)| Entry { index, settings: topic.clone(), health: health(topic) };
+        let registry = Arc::new(Topics::default());
+        let mut taken = HashSet::new();
+        let entry = |(index, topic): (usize, &config::Topic)| {
+            let health = Arc::new(registry.enter(&topic.ros, &topic.mqtt, |id| taken.contains(&id)));
+            taken.insert(health.topic.id);
+            Entry { index, settings: topic.clone(), health }
+        };
         let entries: Vec<_> = settings.topics.iter().enumerate().map(entry).collect();
-        let registry = Arc::new(Topics::new(healths(&entries)));
-        Configured { settings, next: entries.len(), entries, registry }
+        registry.replace(healths(&entries));
+        Configured { settings, entries, registry }
     }
 
     /// Who reports asks this for the topics of the moment.
@@ -83,27 +86,12 @@ impl Configured {
         }
         let plan = self.plan(&settings.topics);
         let (added, removed, changed) = (plan.added, plan.removed, plan.changed);
-        let (entries, next) = (plan.entries, self.next + plan.add.len());
-        let change = Change {
-            remove: plan.remove,
-            add: plan.add.iter().map(|entry| wanted(&entry.settings)).collect(),
-            tell: Box::new(move |reception: &mut Reception| {
-                for entry in plan.change {
-                    reception.change(entry.index, entry.settings, entry.health);
-                }
-                for entry in plan.add {
-                    reception.add(entry.settings, entry.health);
-                }
-            }),
-        };
+        let (entries, change) = plan.carry_out();
         if let Err(error) = ros.change(change) {
             tracing::error!("The topics are not reloaded: {error}.");
             return Err(Refusal { problems: 1, first: "a topic can't be subscribed to".to_owned() });
         }
-        self.next = next;
-        self.registry.replace(healths(&entries));
-        self.entries = entries;
-        self.settings.topics = settings.topics;
+        self.are_in_force(entries, settings.topics);
         let topics = if added == 1 { "topic" } else { "topics" };
         tracing::info!(
             added,
@@ -132,9 +120,15 @@ impl Configured {
         }
     }
 
+    fn are_in_force(&mut self, entries: Vec<Entry>, topics: Vec<config::Topic>) {
+        self.registry.replace(healths(&entries));
+        self.entries = entries;
+        self.settings.topics = topics;
+    }
+
     fn plan(&self, topics: &[config::Topic]) -> Plan {
         let mut plan = Plan::default();
-        let (mut left, mut next) = (self.entries.clone(), self.next);
+        let mut left = self.entries.clone();
         // Each takes the entry that is most like it: the very same, one to the same MQTT topic, one of the same topic.
         let same: [fn(&Entry, &config::Topic) -> bool; 3] = [
             |entry, topic| entry.settings == *topic,
@@ -147,32 +141,43 @@ impl Configured {
                 *slot = left.iter().position(|entry| same(entry, topic)).map(|position| left.swap_remove(position));
             }
         }
+        // The ROS thread gives the lowest indices that are free.
+        let has_index = |(entry, topic): (&Option<Entry>, &config::Topic)| {
+            entry.as_ref().filter(|entry| wanted(&entry.settings) == wanted(topic)).map(|entry| entry.index)
+        };
+        let kept: HashSet<_> = before.iter().zip(topics).filter_map(has_index).collect();
+        let mut free = (0..).filter(|index| !kept.contains(index));
+        let mut next = || free.next().unwrap_or_default();
+        // Those that stay as they are have their topics.
+        let stay =
+            before.iter().zip(topics).filter_map(|(before, topic)| before.as_ref().filter(|b| b.settings == *topic));
+        let mut taken: HashSet<_> = stay.map(|entry| entry.health.topic.id).collect();
         for (topic, before) in topics.iter().zip(before) {
+            let is_taken = |id| taken.contains(&id);
             let entry = match before {
                 Some(entry) if entry.settings == *topic => entry,
                 Some(Entry { index, settings, health }) => {
                     plan.changed += 1;
-                    let health = Arc::new(health.succeeded_by(&topic.mqtt));
+                    let health = Arc::new(self.registry.change(&health, &topic.mqtt, is_taken));
                     let stays = wanted(&settings) == wanted(topic);
-                    let entry = Entry { index: if stays { index } else { next }, settings: topic.clone(), health };
+                    let entry = Entry { index: if stays { index } else { next() }, settings: topic.clone(), health };
                     if stays {
                         plan.change.push(entry.clone());
                     } else {
                         plan.remove.push(index);
                         plan.add.push(entry.clone());
-                        next += 1;
                     }
                     entry
                 }
                 None => {
                     plan.added += 1;
-                    let health = Arc::new(self.registry.enter(&topic.ros, &topic.mqtt));
-                    let entry = Entry { index: next, settings: topic.clone(), health };
+                    let health = Arc::new(self.registry.enter(&topic.ros, &topic.mqtt, is_taken));
+                    let entry = Entry { index: next(), settings: topic.clone(), health };
                     plan.add.push(entry.clone());
-                    next += 1;
                     entry
                 }
             };
+            taken.insert(entry.health.topic.id);
             plan.entries.push(entry);
         }
         plan.removed = left.len();
@@ -181,6 +186,28 @@ impl Configured {
     }
 }
 
+impl Plan {
+    /// The topics that are in force then, and what the ROS thread has to do for it.
+    fn carry_out(self) -> (Vec<Entry>, Change<Reception>) {
+        let Plan { entries, remove, change, add, .. } = self;
+        let change = Change {
+            remove: remove.clone(),
+            add: add.iter().map(|entry| wanted(&entry.settings)).collect(),
+            tell: Box::new(move |reception: &mut Reception| {
+                for entry in change {
+                    reception.change(entry.index, entry.settings, entry.health);
+                }
+                let added = add.into_iter().map(|entry| (entry.index, entry.settings, entry.health));
+                reception.replace(&remove, added.collect());
+            }),
+        };
+        (entries, change)
+    }
+}
+
 fn healths(entries: &[Entry]) -> Vec<Arc<TopicHealth>> {
     entries.iter().map(|entry| Arc::clone(&entry.health)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,9 +86,9 @@ impl Reporter {
         let elsewhere = dropped.values().sum::<u64>() + account.queued + account.in_flight + account.acknowledged;
         let rates = topic.rates(now);
         Topic {
-            ros: topic.name.clone(),
+            ros: topic.ros.clone(),
             mqtt: fill_thing(&topic.mqtt, thing).into_owned(),
-            silent: topic.silence().filter(|_| state != State::Removed).map(|why| why.sentence(&topic.name)),
+            silent: topic.silence().filter(|_| state != State::Removed).map(|why| why.sentence(&topic.ros)),
             state,
             received: account.received,
             recovered: account.recovered,

@@ -63,7 +63,7 @@ fn troubles(topics: &[Arc<TopicHealth>], now: Instant) -> Vec<String> {
         match topic.silence() {
             // That is one trouble for all of them.
             Some(Silence::Alone { .. }) if std::mem::replace(&mut is_alone, true) => {}
-            Some(silence) => troubles.push(silence.sentence(&topic.name)),
+            Some(silence) => troubles.push(silence.sentence(&topic.ros)),
             None => {}
         }
     }
@@ -72,7 +72,7 @@ fn troubles(topics: &[Arc<TopicHealth>], now: Instant) -> Vec<String> {
 
 /// What is wrong with a topic that is published, if something is.
 fn trouble(topic: &TopicHealth, now: Instant) -> Option<String> {
-    let name = &topic.name;
+    let name = &topic.ros;
     match topic.state() {
         TopicState::Trouble(trouble) => Some(format!("{name}: {trouble}")),
         TopicState::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
@@ -128,6 +128,7 @@ fn connection(uplink: &UplinkState, now: Instant) -> String {
 mod tests {
     use super::*;
     use iot_bridge_core::mqtt::{Fault, FaultKind};
+    use iot_bridge_core::topics::Registry;
 
     #[test]
     fn a_line_stays_a_line_of_bounded_length() {
@@ -151,9 +152,13 @@ mod tests {
         assert_eq!(connection(&uplink, now), "Not connected, next attempt at once.");
     }
 
+    fn health(ros: &str) -> Arc<TopicHealth> {
+        Arc::new(TopicHealth::new(Registry::default().topic(ros, "t")))
+    }
+
     #[test]
     fn only_some_of_many_troubles_are_told() {
-        let topics: Vec<_> = (0..20).map(|number| Arc::new(TopicHealth::new(&format!("/t{number}"), "t"))).collect();
+        let topics: Vec<_> = (0..20).map(|number| health(&format!("/t{number}"))).collect();
         for topic in &topics {
             topic.set_state(TopicState::Trouble("no type".into()));
         }
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_nobody_publishes_and_what_is_lost_entirely_is_named() {
-        let topics = ["/odomm", "/scan", "/camera"].map(|name| Arc::new(TopicHealth::new(name, "t")));
+        let topics = ["/odomm", "/scan", "/camera"].map(health);
         let line = |topics: &[Arc<TopicHealth>]| {
             let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
             status_line(&UplinkState::default(), &Configuration::default(), queue, topics, Instant::now())

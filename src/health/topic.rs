@@ -1,20 +1,20 @@
 //! How it stands with one configured topic, and with all of them.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ros::{Silence, TopicState};
-use iot_bridge_core::tally::{DropReason, TopicCounters};
+use iot_bridge_core::tally::DropReason;
+use iot_bridge_core::topics::Topic;
 
-/// What health knows of one configured topic; shared between the ROS thread, the queue and whoever reports.
+/// What health knows of one configured topic; shared between the ROS thread, the queue and whoever reports. It
+/// dereferences to the topic.
 #[derive(Debug)]
 pub struct TopicHealth {
-    /// Name of the ROS topic.
-    pub name: String,
-    /// Where it goes: the MQTT topic, as far as the configuration fills it in.
-    pub mqtt: String,
-    pub counters: Arc<TopicCounters>,
+    /// With its names, as far as the configuration fills them in, and what it counts.
+    pub topic: Arc<Topic>,
     state: Mutex<TopicState>,
     /// Why nothing comes of it, if that is for long.
     silence: Mutex<Option<Silence>>,
@@ -52,13 +52,19 @@ pub struct Rates {
 const LATELY: Duration = Duration::from_secs(10);
 const APART: Duration = Duration::from_secs(1);
 
+impl Deref for TopicHealth {
+    type Target = Topic;
+
+    fn deref(&self) -> &Topic {
+        &self.topic
+    }
+}
+
 impl TopicHealth {
-    /// Health of the topic `name` that goes to `mqtt`, from now on.
-    pub fn new(name: &str, mqtt: &str) -> TopicHealth {
+    /// Health of `topic`, from now on.
+    pub fn new(topic: Arc<Topic>) -> TopicHealth {
         let topic = TopicHealth {
-            name: name.to_owned(),
-            mqtt: mqtt.to_owned(),
-            counters: Arc::default(),
+            topic,
             state: Mutex::new(TopicState::Unknown),
             silence: Mutex::default(),
             samples: Mutex::default(),
@@ -67,12 +73,10 @@ impl TopicHealth {
         topic
     }
 
-    /// The same topic after a change of its configuration: it goes on counting, and goes to `mqtt` now.
-    pub fn succeeded_by(&self, mqtt: &str) -> TopicHealth {
+    /// The same after a change of its configuration, upon which it is `topic`.
+    pub fn succeeded_by(&self, topic: Arc<Topic>) -> TopicHealth {
         let successor = TopicHealth {
-            name: self.name.clone(),
-            mqtt: mqtt.to_owned(),
-            counters: Arc::clone(&self.counters),
+            topic,
             state: Mutex::new(self.state()),
             silence: Mutex::new(self.silence()),
             samples: Mutex::default(),
@@ -147,7 +151,7 @@ impl TopicHealth {
 
     /// Says what became of the topic's messages, once, when the bridge stops or nothing of it is left.
     pub fn log_account(&self) {
-        let (counters, topic) = (&self.counters, &self.name);
+        let (counters, topic) = (&self.counters, &self.ros);
         let (received, acknowledged) = (counters.received(), counters.acknowledged());
         let (dropped, recovered) = (counters.dropped_in_all(), counters.recovered());
         let (queued, lost_in_dds) = (counters.queued() + counters.in_flight(), counters.lost_in_dds());
@@ -181,11 +185,12 @@ impl TopicHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iot_bridge_core::topics::Registry;
 
     /// A rate is that of the last seconds, whatever was before; it falls to nothing when nothing comes.
     #[test]
     fn rates_are_those_of_late() {
-        let topic = TopicHealth::new("/odom", "odom");
+        let topic = TopicHealth::new(Registry::default().topic("/odom", "odom"));
         let start = Instant::now() + APART;
         for second in 0..60 {
             let now = start + Duration::from_secs(second);
@@ -207,7 +212,7 @@ mod tests {
     /// A topic of which nothing gets into the queue is known with the cause; one that loses a part is not.
     #[test]
     fn a_topic_that_loses_everything_is_known() {
-        let topic = TopicHealth::new("/camera", "camera");
+        let topic = TopicHealth::new(Registry::default().topic("/camera", "camera"));
         let now = Instant::now() + APART;
         assert_eq!(topic.loses_everything(now), None);
         for _ in 0..3 {
@@ -221,7 +226,7 @@ mod tests {
         topic.counters.count_received();
         assert_eq!(topic.loses_everything(now), None);
         // A full queue that drops older records takes the new ones.
-        let full = TopicHealth::new("/odom", "odom");
+        let full = TopicHealth::new(Registry::default().topic("/odom", "odom"));
         full.counters.count_received();
         full.counters.count_dropped(DropReason::Overflow);
         assert_eq!(full.loses_everything(now), None);

@@ -1,24 +1,29 @@
-//! The configured topics, which a reload may change.
+//! The topics that are shown: those that are configured, which a reload may change, and those that still have records.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::TopicHealth;
-use iot_bridge_core::tally::TopicCounters;
+use iot_bridge_core::config::may_become;
+use iot_bridge_core::topics::{Registry, Topic, TopicId};
 
 /// Everybody who reports asks for the topics of the moment.
 #[derive(Debug, Default)]
-pub struct Topics(Mutex<Lists>);
+pub struct Topics {
+    registry: Registry,
+    lists: Mutex<Lists>,
+}
 
 #[derive(Debug, Default)]
 struct Lists {
     configured: Vec<Arc<TopicHealth>>,
-    /// No longer configured, but the queue still holds records of theirs.
+    /// Not configured, or no longer, but the queue still holds records of theirs.
     leaving: Vec<Leaving>,
 }
 
 #[derive(Debug)]
 struct Leaving {
-    topic: Arc<TopicHealth>,
+    health: Arc<TopicHealth>,
     /// The queue has held records of it. It is about to, if they were just found on the disk.
     has_waited: bool,
 }
@@ -26,15 +31,35 @@ struct Leaving {
 impl Leaving {
     /// Whether something of it is to be sent.
     fn waits(&mut self) -> bool {
-        let waits = self.topic.counters.queued() + self.topic.counters.in_flight() > 0;
+        let waits = self.health.counters.queued() + self.health.counters.in_flight() > 0;
         self.has_waited |= waits;
         waits || !self.has_waited
+    }
+
+    /// Whether no stage has it any more, nor will have records of it.
+    fn is_gone(&mut self) -> bool {
+        let is_ours_alone = Arc::strong_count(&self.health) == 1 && Arc::strong_count(&self.health.topic) == 1;
+        is_ours_alone && self.health.counters.queued() + self.health.counters.in_flight() == 0
     }
 }
 
 impl Topics {
-    pub fn new(topics: Vec<Arc<TopicHealth>>) -> Self {
-        Topics(Mutex::new(Lists { configured: topics, leaving: Vec::new() }))
+    /// The configured topic that sends what it gets from `ros` to `mqtt`, for an entry of the configuration. `is_taken` says
+    /// which topics are those of other entries. One that was configured before, and of which records are left, goes on
+    /// counting.
+    pub fn enter(&self, ros: &str, mqtt: &str, is_taken: impl Fn(TopicId) -> bool) -> TopicHealth {
+        TopicHealth::new(self.unless_taken(self.registry.topic(ros, mqtt), is_taken))
+    }
+
+    /// The topic of `before` after a change of its configuration: it goes on counting, and goes to `mqtt` now.
+    pub fn change(&self, before: &TopicHealth, mqtt: &str, is_taken: impl Fn(TopicId) -> bool) -> TopicHealth {
+        let same = before.topic.mqtt == mqtt && !is_taken(before.topic.id);
+        let topic = if same { Arc::clone(&before.topic) } else { before.topic.towards(mqtt) };
+        before.succeeded_by(self.unless_taken(topic, is_taken))
+    }
+
+    fn unless_taken(&self, topic: Arc<Topic>, is_taken: impl Fn(TopicId) -> bool) -> Arc<Topic> {
+        if is_taken(topic.id) { self.registry.another(&topic) } else { topic }
     }
 
     /// The configured topics of this moment, in the configuration's order.
@@ -43,42 +68,36 @@ impl Topics {
     }
 
     /// The topics that are not configured, or no longer, and of which records are still to be sent. What became of those
-    /// of which nothing is left goes to the log.
+    /// that are gone goes to the log. To be called now and then.
     pub fn leaving(&self) -> Vec<Arc<TopicHealth>> {
         let (gone, leaving) = {
             let mut lists = self.lists();
-            let gone: Vec<_> = lists.leaving.extract_if(.., |leaving| !leaving.waits()).collect();
-            (gone, lists.leaving.iter().map(|leaving| Arc::clone(&leaving.topic)).collect())
+            let gone: Vec<_> = lists.leaving.extract_if(.., Leaving::is_gone).collect();
+            let waiting =
+                lists.leaving.iter_mut().filter_map(|leaving| leaving.waits().then(|| leaving.health.clone()));
+            (gone, waiting.collect())
         };
-        gone.iter().for_each(|leaving| leaving.topic.log_account());
+        gone.iter().for_each(|leaving| leaving.health.log_account());
         leaving
     }
 
-    /// The counters of records that are found on the disk, of the ROS topic `ros` and for the MQTT topic `mqtt`. One that
-    /// is not configured any more is leaving from now on.
-    pub fn counters_of(&self, ros: &str, mqtt: &str) -> Arc<TopicCounters> {
+    /// The topic of records that are found on the disk, by the names of the ROS topic and of the MQTT topic. One that is
+    /// not configured any more is leaving from now on.
+    pub fn topic_of(&self, ros: &str, mqtt: &str) -> Arc<Topic> {
         let mut lists = self.lists();
-        let is_same = |topic: &&Arc<TopicHealth>| topic.name == ros && topic.mqtt == mqtt;
-        let leaving = lists.leaving.iter().map(|leaving| &leaving.topic);
-        let known = lists.configured.iter().chain(leaving).find(is_same);
-        // It went elsewhere before, or what its MQTT topic is depends on its type.
-        let known = known.or_else(|| lists.configured.iter().find(|topic| topic.name == ros));
-        if let Some(topic) = known {
-            return Arc::clone(&topic.counters);
+        let found = self.registry.find(ros, mqtt).or_else(|| {
+            // It went elsewhere before, or what its MQTT topic is depends on its type.
+            let of_name = || lists.configured.iter().filter(|health| health.ros == ros);
+            let known = of_name().find(|health| may_become(&health.mqtt, mqtt)).or_else(|| of_name().next());
+            known.map(|health| health.topic.towards(mqtt))
+        });
+        let topic = found.unwrap_or_else(|| self.registry.topic(ros, mqtt));
+        let shown = lists.configured.iter().chain(lists.leaving.iter().map(|leaving| &leaving.health));
+        if !shown.into_iter().any(|health| Arc::ptr_eq(&health.counters, &topic.counters)) {
+            let health = Arc::new(TopicHealth::new(Arc::clone(&topic)));
+            lists.leaving.push(Leaving { health, has_waited: false });
         }
-        let topic = Arc::new(TopicHealth::new(ros, mqtt));
-        let counters = Arc::clone(&topic.counters);
-        lists.leaving.push(Leaving { topic, has_waited: false });
-        counters
-    }
-
-    /// Health of a topic that is configured from now on. Of one that is leaving it goes on counting: what the queue holds
-    /// of it is counted there.
-    pub fn enter(&self, ros: &str, mqtt: &str) -> TopicHealth {
-        let lists = self.lists();
-        let mut leaving = lists.leaving.iter().map(|leaving| &leaving.topic);
-        let before = leaving.find(|topic| topic.name == ros && topic.mqtt == mqtt);
-        before.map_or_else(|| TopicHealth::new(ros, mqtt), |topic| topic.succeeded_by(mqtt))
+        topic
     }
 
     /// From now on `topics` are the configured ones. Others go as soon as nothing of theirs is left to be sent.
@@ -86,71 +105,134 @@ impl Topics {
         let mut lists = self.lists();
         let before = std::mem::replace(&mut lists.configured, topics);
         let Lists { configured, leaving } = &mut *lists;
-        leaving.extend(before.into_iter().map(|topic| Leaving { topic, has_waited: true }));
+        leaving.extend(before.into_iter().map(|health| Leaving { health, has_waited: true }));
         // One that has changed, or is configured again, goes on counting under its new entry.
-        leaving.retain(|Leaving { topic, .. }| {
-            !configured.iter().any(|kept| Arc::ptr_eq(&kept.counters, &topic.counters))
-        });
+        let kept: HashSet<_> = configured.iter().map(|kept| Arc::as_ptr(&kept.counters)).collect();
+        leaving.retain(|leaving| !kept.contains(&Arc::as_ptr(&leaving.health.counters)));
+    }
+
+    /// How many topics are shown, and how many somebody has.
+    pub fn size(&self) -> [usize; 3] {
+        let (topics, slots) = self.registry.size();
+        let lists = self.lists();
+        [lists.configured.len() + lists.leaving.len(), topics, slots]
     }
 
     fn lists(&self) -> std::sync::MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iot_bridge_core::tally::TopicCounters;
+
+    /// Configured topics with these names.
+    fn configured<const N: usize>(names: [(&str, &str); N]) -> (Topics, [Arc<TopicHealth>; N]) {
+        let topics = Topics::default();
+        let entries = names.map(|(ros, mqtt)| Arc::new(topics.enter(ros, mqtt, |_| false)));
+        topics.replace(entries.to_vec());
+        (topics, entries)
+    }
+
+    fn is(one: &Arc<TopicCounters>, other: &Arc<TopicCounters>) -> bool {
+        Arc::ptr_eq(one, other)
+    }
 
     /// A topic that is configured no more stays until nothing of its is queued; one that has changed does not count twice.
     #[test]
     fn a_removed_topic_stays_until_it_is_drained() {
-        let [kept, changed, removed] =
-            ["/kept", "/changed", "/removed"].map(|name| Arc::new(TopicHealth::new(name, name)));
-        let topics = Topics::new(vec![kept.clone(), changed.clone(), removed.clone()]);
+        let names = ["/kept", "/changed", "/removed"].map(|name| (name, name));
+        let (topics, [kept, changed, removed]) = configured(names);
         removed.counters.enter_queue();
         changed.counters.enter_queue();
-        let successor = Arc::new(changed.succeeded_by("elsewhere"));
+        let successor = Arc::new(topics.change(&changed, "elsewhere", |_| false));
+        let counters = removed.counters.clone();
         topics.replace(vec![kept, successor]);
+        drop((changed, removed));
         let names = |topics: Vec<Arc<TopicHealth>>| topics.iter().map(|topic| topic.mqtt.clone()).collect::<Vec<_>>();
         assert_eq!(names(topics.configured()), ["/kept", "elsewhere"]);
         assert_eq!(names(topics.leaving()), ["/removed"]);
-        removed.counters.leave_queue();
+        counters.leave_queue();
         assert!(topics.leaving().is_empty());
+        assert_eq!(topics.size()[..2], [2, 2]);
+    }
+
+    /// One of which reception may have messages still, or the queue records, is not forgotten, though it is not shown.
+    #[test]
+    fn a_removed_topic_is_known_as_long_as_a_stage_has_it() {
+        let (topics, [reception]) = configured([("/odom", "odom")]);
+        topics.replace(vec![]);
+        assert!(topics.leaving().is_empty());
+        let queue = reception.topic.clone();
+        queue.counters.enter_queue();
+        assert!(is(&topics.leaving()[0].counters, &queue.counters));
+        drop(reception);
+        queue.counters.leave_queue();
+        assert!(topics.leaving().is_empty());
+        assert_eq!(topics.size(), [1, 1, 1]);
+        drop(queue);
+        assert!(topics.leaving().is_empty());
+        assert_eq!(topics.size(), [0, 0, 0]);
     }
 
     /// Records on the disk are counted by their topic, by the one that is configured for its name, or by one that is
     /// leaving, which is shown as long as something of it is left.
     #[test]
     fn what_is_found_on_the_disk_is_shown() {
-        let [here, there] = ["here", "there"].map(|mqtt| Arc::new(TopicHealth::new("/odom", mqtt)));
-        let topics = Topics::new(vec![here.clone(), there.clone()]);
-        let is = |counters: &Arc<TopicCounters>, topic: &Arc<TopicHealth>| Arc::ptr_eq(counters, &topic.counters);
-        assert!(is(&topics.counters_of("/odom", "there"), &there));
-        assert!(is(&topics.counters_of("/odom", "here"), &here));
-        assert!(is(&topics.counters_of("/odom", "where it went before"), &here));
-        let counters = topics.counters_of("/gone", "gone");
-        assert!(Arc::ptr_eq(&topics.counters_of("/gone", "gone"), &counters));
+        let (topics, [here, there]) = configured([("/odom", "here"), ("/odom", "there")]);
+        let counters_of = |ros: &str, mqtt: &str| topics.topic_of(ros, mqtt).counters.clone();
+        assert!(Arc::ptr_eq(&topics.topic_of("/odom", "there"), &there.topic));
+        assert!(Arc::ptr_eq(&topics.topic_of("/odom", "here"), &here.topic));
+        assert!(is(&counters_of("/odom", "where it went before"), &here.counters));
+        let gone = topics.topic_of("/gone", "gone");
+        assert!(Arc::ptr_eq(&topics.topic_of("/gone", "gone"), &gone));
         // Nothing of it has been counted yet.
-        assert!(is(&counters, &topics.leaving()[0]));
-        counters.enter_queue();
-        assert!(is(&counters, &topics.leaving()[0]));
-        counters.leave_queue();
+        assert!(is(&gone.counters, &topics.leaving()[0].counters));
+        gone.counters.enter_queue();
+        assert!(is(&gone.counters, &topics.leaving()[0].counters));
+        gone.counters.leave_queue();
         assert!(topics.leaving().is_empty());
+    }
+
+    /// Of two entries of one ROS topic whose MQTT topics depend on the type, each finds its own records; and what the queue
+    /// holds of a topic goes on counting where it does when the disk is looked at again.
+    #[test]
+    fn two_entries_of_one_ros_topic_count_apart() {
+        let (topics, [all, errors]) = configured([("/log", "all/{type}"), ("/log", "errors/{type}/x")]);
+        let found = topics.topic_of("/log", "errors/Log/x");
+        assert!(is(&found.counters, &errors.counters) && found.id != errors.topic.id);
+        assert!(is(&topics.topic_of("/log", "all/Log").counters, &all.counters));
+        // Its topic is in the queue when an entry of that very name comes.
+        let held = topics.topic_of("/log", "gone");
+        assert!(is(&held.counters, &all.counters));
+        let entry = topics.enter("/log", "gone", |_| false);
+        assert!(Arc::ptr_eq(&entry.topic, &held) && Arc::ptr_eq(&topics.topic_of("/log", "gone"), &held));
     }
 
     /// A topic that is taken out and put in again while records of it are queued goes on counting where it was.
     #[test]
     fn a_topic_that_comes_back_goes_on_counting() {
-        let first = Arc::new(TopicHealth::new("/odom", "odom"));
-        let topics = Topics::new(vec![first.clone()]);
+        let (topics, [first]) = configured([("/odom", "odom")]);
         first.counters.enter_queue();
         topics.replace(vec![]);
-        let again = Arc::new(topics.enter("/odom", "odom"));
+        let again = Arc::new(topics.enter("/odom", "odom", |_| false));
         topics.replace(vec![again.clone()]);
-        assert!(Arc::ptr_eq(&again.counters, &first.counters));
+        assert!(is(&again.counters, &first.counters));
         assert!(topics.leaving().is_empty());
-        let elsewhere = topics.enter("/odom", "elsewhere");
-        assert!(!Arc::ptr_eq(&elsewhere.counters, &first.counters));
+        let elsewhere = topics.enter("/odom", "elsewhere", |_| false);
+        assert!(!is(&elsewhere.counters, &first.counters));
+    }
+
+    /// Two entries that say the same have an id each; their records are of one topic.
+    #[test]
+    fn two_entries_that_say_the_same_are_told_apart() {
+        let (topics, [first]) = configured([("/odom", "odom")]);
+        let second = topics.enter("/odom", "odom", |id| id == first.topic.id);
+        assert_ne!(first.topic.id, second.topic.id);
+        assert!(Arc::ptr_eq(&second.topic.towards("odom"), &first.topic));
+        let kept = topics.change(&second, "odom", |id| id == first.topic.id);
+        assert_eq!(kept.topic.id, second.topic.id);
     }
 }

@@ -48,7 +48,7 @@ pub async fn watch(watched: Watched) {
         // The queue's own progress shows here: were its lock never released, nothing below would run.
         let figures = watched.queue.figures();
         let (topics, now) = (watched.topics.configured(), Instant::now());
-        topics.iter().for_each(|topic| topic.sample(now));
+        topics.iter().chain(&watched.topics.leaving()).for_each(|topic| topic.sample(now));
         let line = status_line(&uplink.borrow_and_update(), &watched.configuration.read(), figures, &topics, now);
         if line != said {
             systemd::status(&line);

@@ -72,8 +72,7 @@ pub struct Change<R> {
     pub remove: Vec<usize>,
     /// Tells the receiver of it: after the last message of what is removed, before the first of what is added.
     pub tell: Box<dyn FnOnce(&mut R) + Send>,
-    /// Topics that are wanted from now on. Their indices follow the highest that was ever given; those of removed topics
-    /// are not given again.
+    /// Topics that are wanted from now on. Their indices are the lowest that no other wanted topic has, in this order.
     pub add: Vec<Wanted>,
 }
 
@@ -383,8 +382,17 @@ impl<R: Receiver> Reception<R> {
             self.topics[index].end();
         }
         (change.tell)(&mut self.receiver);
+        let mut free = 0;
         for (wanted, name) in change.add.into_iter().zip(names) {
-            self.topics.push(Topic::new(self.topics.len(), wanted, name));
+            while self.topics.get(free).is_some_and(|topic| !topic.has_ended()) {
+                free += 1;
+            }
+            let topic = Topic::new(free, wanted, name);
+            match self.topics.get_mut(free) {
+                Some(ended) => *ended = topic,
+                None => self.topics.push(topic),
+            }
+            self.turns.begin_anew(free);
         }
     }
 }

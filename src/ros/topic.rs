@@ -123,6 +123,11 @@ impl Topic {
         self.ended = true;
     }
 
+    /// Whether it is wanted no more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// What to wait for at `now`.
     pub(super) fn waited_for(&self, now: Instant) -> impl Iterator<Item = &Subscription> + Clone {
         let rests = self.rest.until(now).is_some();

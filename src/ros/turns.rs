@@ -48,6 +48,13 @@ impl Turns {
         self.used[topic] += time;
     }
 
+    /// Another topic has the index `topic` from now on.
+    pub(super) fn begin_anew(&mut self, topic: usize) {
+        if let Some(used) = self.used.get_mut(topic) {
+            *used = Duration::ZERO;
+        }
+    }
+
     /// Those that still wait, who wait no more.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = usize> {
         self.waiting.drain().map(|Reverse((_, topic))| topic)

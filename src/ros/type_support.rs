@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::env;
 use std::ffi::{CStr, OsStr};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use libloading::Library;
 use r2r_rcl::rosidl_message_type_support_t;
@@ -17,8 +18,9 @@ use iot_bridge_core::codec::Schema;
 pub struct TypeSupport {
     handle: *const rosidl_message_type_support_t,
     schema: Arc<Schema>,
-    /// Keeps `handle` and rosidl's tables mapped.
-    _libraries: [Library; 2],
+    /// Keeps `handle` and rosidl's tables mapped, for good: DDS may have kept something of them, and the environment has
+    /// no more than so many.
+    _libraries: [ManuallyDrop<Library>; 2],
 }
 
 /// Why a message type can't be used.
@@ -103,7 +105,7 @@ fn load_from(type_name: &str, prefixes: &OsStr) -> Result<TypeSupport, TypeSuppo
     // SAFETY: the function of that name in the introspection library answers a type support of that kind, whose data
     // is the members table; the library is kept beside it.
     let schema = unsafe { introspection::schema((*introspection).data.cast())? };
-    Ok(TypeSupport { handle, schema, _libraries: [library, introspection_library] })
+    Ok(TypeSupport { handle, schema, _libraries: [library, introspection_library].map(ManuallyDrop::new) })
 }
 
 fn is_identifier(part: &str) -> bool {
@@ -133,16 +135,17 @@ fn open_library(path: &Path) -> Result<Library, TypeSupportError> {
 /// The type supports that are in use, each loaded once.
 #[derive(Default)]
 pub(super) struct TypeSupports {
-    loaded: HashMap<String, Arc<TypeSupport>>,
+    loaded: HashMap<String, Weak<TypeSupport>>,
 }
 
 impl TypeSupports {
     pub(super) fn get(&mut self, type_name: &str) -> Result<Arc<TypeSupport>, TypeSupportError> {
-        if let Some(found) = self.loaded.get(type_name) {
-            return Ok(Arc::clone(found));
+        if let Some(found) = self.loaded.get(type_name).and_then(Weak::upgrade) {
+            return Ok(found);
         }
         let loaded = Arc::new(TypeSupport::load(type_name)?);
-        self.loaded.insert(type_name.to_owned(), Arc::clone(&loaded));
+        self.loaded.retain(|_, support| support.strong_count() > 0);
+        self.loaded.insert(type_name.to_owned(), Arc::downgrade(&loaded));
         Ok(loaded)
     }
 }
@@ -172,6 +175,19 @@ mod tests {
         let Kind::Message(pose) = &schema.fields[0].kind else { panic!("{schema:?}") };
         assert_eq!(pose.name, "geometry_msgs/msg/Pose");
         assert_eq!((&schema.fields[1].kind, schema.fields[1].count), (&Kind::F64, Count::Array(36)));
+    }
+
+    /// A type is loaded once for all who use it at a time, and forgotten when nobody does; its library stays.
+    #[test]
+    fn types_that_nobody_uses_are_forgotten() {
+        let mut types = TypeSupports::default();
+        let used = types.get("std_msgs/msg/String").unwrap();
+        assert!(Arc::ptr_eq(&used, &types.get("std_msgs/msg/String").unwrap()));
+        for name in ["Bool", "Byte", "Char", "Empty", "Header"] {
+            let definition = types.get(&format!("std_msgs/msg/{name}")).unwrap().definition();
+            assert!(types.loaded.len() <= 2, "{name}");
+            assert_eq!(types.get(&format!("std_msgs/msg/{name}")).unwrap().definition(), definition);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use iot_bridge_core::mqtt::FaultKind;
 use iot_bridge_core::packing::{Batch, Packing};
 use iot_bridge_core::queue::{Queue, Record, Route};
 use iot_bridge_core::tally::Heartbeat;
+use iot_bridge_core::topics::Registry;
 use iot_bridge_core::uplink::{Uplink, UplinkState};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
@@ -221,26 +222,22 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The route of `/topic<topic>`.
 pub fn route(topic: usize, qos: Qos) -> Arc<Route> {
     Arc::new(Route {
-        ros: format!("/topic{topic}"),
-        mqtt: format!("robots/robot1/topic{topic}"),
+        topic: Registry::default().topic(&format!("/topic{topic}"), &format!("robots/robot1/topic{topic}")),
         qos,
         retain: false,
         priority: Priority::Normal,
         packing: Default::default(),
-        counters: Default::default(),
     })
 }
 
 /// As `route`, with its records packed like this.
 pub fn packed(route: &Route, packing: Packing) -> Arc<Route> {
     Arc::new(Route {
-        ros: route.ros.clone(),
-        mqtt: route.mqtt.clone(),
+        topic: route.topic.clone(),
         qos: route.qos,
         retain: route.retain,
         priority: route.priority,
         packing,
-        counters: route.counters.clone(),
     })
 }
 

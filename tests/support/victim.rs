@@ -1,10 +1,9 @@
 //! A process with a queue on a disk, to be killed: the test's own program, started once more.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +13,8 @@ use iot_bridge_core::config::{
 };
 use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
-use iot_bridge_core::tally::{DropReason, Heartbeat, TopicCounters};
+use iot_bridge_core::tally::{DropReason, Heartbeat};
+use iot_bridge_core::topics::Registry;
 use iot_bridge_core::uplink::Uplink;
 
 use super::itself;
@@ -179,6 +179,9 @@ fn report(report: &Report) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
+/// Of the process, as in the bridge.
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
+
 /// Opens the queue in `directory`.
 pub fn open(directory: &Path, durability: QueueDurability, sync: Duration) -> (Arc<Queue>, KeeperThread) {
     let settings = QueueSettings {
@@ -188,8 +191,7 @@ pub fn open(directory: &Path, durability: QueueDurability, sync: Duration) -> (A
         sync,
         ..QueueSettings::in_memory(8 << 20, Overflow::DropOldest)
     };
-    let counters: Mutex<BTreeMap<String, Arc<TopicCounters>>> = Mutex::default();
-    let find = move |ros: &str, _: &str| counters.lock().unwrap().entry(ros.to_owned()).or_default().clone();
+    let find = |ros: &str, mqtt: &str| REGISTRY.topic(ros, mqtt);
     let (queue, keeper) = Queue::open(&settings, WINDOW, Arc::new(find), &mut go_on).unwrap();
     (Arc::new(queue), keeper.unwrap())
 }
@@ -214,13 +216,11 @@ fn admit(queue: &Queue, route: &Arc<Route>, number: u64) {
 
 fn route(topic: u64) -> Arc<Route> {
     Arc::new(Route {
-        ros: format!("/topic{topic}"),
-        mqtt: format!("robots/robot1/topic{topic}"),
+        topic: REGISTRY.topic(&format!("/topic{topic}"), &format!("robots/robot1/topic{topic}")),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
         packing: Default::default(),
-        counters: Default::default(),
     })
 }
 

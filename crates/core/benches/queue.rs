@@ -8,19 +8,17 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use iot_bridge_core::config::{self, Overflow, Priority, Qos};
 use iot_bridge_core::queue::{Queue, Record, Route};
-use iot_bridge_core::tally::TopicCounters;
+use iot_bridge_core::topics::Registry;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn route() -> Arc<Route> {
     Arc::new(Route {
-        ros: "/odom".into(),
-        mqtt: "robots/robot1/odom".into(),
+        topic: Registry::default().topic("/odom", "robots/robot1/odom"),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
         packing: Default::default(),
-        counters: Arc::new(TopicCounters::default()),
     })
 }
 

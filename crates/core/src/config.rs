@@ -62,3 +62,4 @@ pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;
 pub use suggest::likely;
+pub use template::may_become;

@@ -16,4 +16,5 @@ pub mod queue;
 pub mod shaping;
 pub mod tally;
 pub mod terminal;
+pub mod topics;
 pub mod uplink;

@@ -62,6 +62,7 @@ pub use store::{Lease, LeaseId};
 use crate::config::{self, Priority};
 use crate::files::{Files, OsFiles};
 use crate::tally::{DropReason, TopicCounters};
+use crate::topics::Topic;
 use disk::clock::Clock;
 use disk::format::StoredRoute;
 use disk::log::Options;
@@ -90,8 +91,8 @@ pub struct KeeperThread {
     thread: JoinHandle<()>,
 }
 
-/// Finds the counters of the records of a ROS topic, by its name, that go to an MQTT topic.
-pub type FindCounters = dyn Fn(&str, &str) -> Arc<TopicCounters> + Send + Sync;
+/// Finds the topic of records that an earlier process has left, by the names of the ROS topic and of the MQTT topic.
+pub type FindTopic = dyn Fn(&str, &str) -> Arc<Topic> + Send + Sync;
 
 impl Queue {
     /// An empty queue with the bounds of `settings`, in memory only.
@@ -109,7 +110,7 @@ impl Queue {
     pub fn open(
         settings: &config::Queue,
         window: usize,
-        counters: Arc<FindCounters>,
+        topics: Arc<FindTopic>,
         progress: Watch<'_>,
     ) -> io::Result<(Self, Option<KeeperThread>)> {
         if settings.disk == 0 || settings.durability == config::QueueDurability::Memory {
@@ -117,7 +118,7 @@ impl Queue {
         }
         let files = Arc::new(OsFiles::new(settings.directory.clone()));
         let now = Instant::now();
-        let (queue, mut keeper) = Queue::on(files, settings, window, counters, Clock::of_this_boot());
+        let (queue, mut keeper) = Queue::on(files, settings, window, topics, Clock::of_this_boot());
         keeper.open(now, progress).map_err(io::Error::other)?;
         let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || keeper.run())?;
         let keeper = KeeperThread { shared: queue.shared.clone(), thread };
@@ -129,7 +130,7 @@ impl Queue {
         files: Arc<dyn Files>,
         settings: &config::Queue,
         window: usize,
-        counters: Arc<FindCounters>,
+        topics: Arc<FindTopic>,
         clock: Clock,
     ) -> (Self, Keeper) {
         let (mode, sync) = match settings.durability {
@@ -140,10 +141,9 @@ impl Queue {
         let store = Store::new(settings.memory, settings.overflow, mode);
         let shared = Arc::new(Shared::new(store, clock.clone()));
         let adopt = move |stored: &StoredRoute, priority: Priority| {
-            let (ros, mqtt) = (stored.ros.clone(), stored.mqtt.clone());
-            let counters = counters(&ros, &mqtt);
+            let topic = topics(&stored.ros, &stored.mqtt);
             let (qos, retain, packing) = (stored.qos, stored.retain, stored.packing.clone());
-            Arc::new(Route { ros, mqtt, qos, retain, priority, packing, counters })
+            Arc::new(Route { topic, qos, retain, priority, packing })
         };
         let options = Options { bound: settings.disk, clock, adopt: Arc::new(adopt) };
         let policy = Policy { overflow: settings.overflow, sync };
@@ -213,7 +213,7 @@ impl Queue {
 
     /// As [`Queue::rewind`], for the leases of one topic only.
     pub fn rewind_topic(&self, route: &Route) -> usize {
-        self.shared.change(Instant::now(), |store| store.rewind_topic(route.topic()))
+        self.shared.change(Instant::now(), |store| store.rewind_topic(route.topic.id))
     }
 
     /// From now on no record waits for others to travel with: what is queued is wanted at once.
@@ -252,7 +252,10 @@ impl Queue {
     /// Drops what has expired and logs losses that have ended, and a disk that is slow. To be called about once a
     /// second, or more often.
     pub fn tend(&self, now: Instant) {
-        self.shared.change(now, |store| store.sweep(now));
+        self.shared.change(now, |store| {
+            store.sweep(now);
+            store.forget_unused(now);
+        });
         let (notices, slow) = {
             let mut inner = self.shared.lock();
             let mut notices = Vec::new();

@@ -10,6 +10,7 @@ use iot_bridge_core::config::{Overflow, Priority, Qos, Queue as QueueSettings, Q
 use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
 use iot_bridge_core::tally::DropReason;
+use iot_bridge_core::topics::Registry;
 
 const MIB: u64 = 1 << 20;
 
@@ -70,17 +71,20 @@ impl Outage {
             ..QueueSettings::in_memory(memory, Overflow::DropOldest)
         };
         let route = Arc::new(Route {
-            ros: "/odom".into(),
-            mqtt: "robots/robot1/odom".into(),
+            topic: Registry::default().topic("/odom", "robots/robot1/odom"),
             qos: Qos::AtLeastOnce,
             retain: false,
             priority: Priority::Normal,
             packing: Default::default(),
-            counters: Arc::default(),
         });
         let before = resident();
-        let (queue, keeper) =
-            Queue::open(&settings, WINDOW, Arc::new(|_: &str, _: &str| Arc::default()), &mut go_on).unwrap();
+        let (queue, keeper) = Queue::open(
+            &settings,
+            WINDOW,
+            Arc::new(|ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt)),
+            &mut go_on,
+        )
+        .unwrap();
         Outage { queue, keeper: keeper.unwrap(), route, settings, directory, before }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
 use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
-use iot_bridge_core::tally::TopicCounters;
+use iot_bridge_core::topics::Registry;
 use tempfile::TempDir;
 
 pub use iot_bridge_core::config::QueueDurability as Durability;
@@ -38,21 +38,19 @@ fn settings(directory: &Path, durability: QueueDurability) -> config::Queue {
 }
 
 fn open(directory: &Path, durability: QueueDurability) -> (Queue, KeeperThread) {
-    let counters = Arc::new(|_: &str, _: &str| Arc::new(TopicCounters::default()));
-    let opened = Queue::open(&settings(directory, durability), WINDOW, counters, &mut go_on);
+    let topics = Arc::new(|ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt));
+    let opened = Queue::open(&settings(directory, durability), WINDOW, topics, &mut go_on);
     let (queue, keeper) = opened.expect("a thread");
     (queue, keeper.expect("a disk"))
 }
 
 fn route() -> Arc<Route> {
     Arc::new(Route {
-        ros: "/odom".into(),
-        mqtt: "robots/robot1/odom".into(),
+        topic: Registry::default().topic("/odom", "robots/robot1/odom"),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
         packing: Default::default(),
-        counters: Arc::default(),
     })
 }
 

@@ -67,6 +67,14 @@ pub(super) fn fill_type(topic: &str, type_name: &str) -> Result<String, TopicFau
     check_publish_topic(&topic).map(|()| topic)
 }
 
+/// Whether `topic` is what `template` becomes with the type of some messages.
+pub fn may_become(template: &str, topic: &str) -> bool {
+    let (Some((before, _)), Some((_, after))) = (template.split_once(TYPE), template.rsplit_once(TYPE)) else {
+        return template == topic;
+    };
+    topic.len() >= before.len() + after.len() && topic.starts_with(before) && topic.ends_with(after)
+}
+
 fn value(placeholder: &str, names: &Names<'_>) -> Result<String, String> {
     let (namespace, name) = names.ros.rsplit_once('/').unwrap_or(("", names.ros));
     Ok(match placeholder {

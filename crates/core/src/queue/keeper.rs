@@ -186,6 +186,12 @@ impl Keeper {
         let _ = self.open(now, &mut go_on);
     }
 
+    /// What the log knows of topics: see there.
+    #[cfg(test)]
+    pub fn registers(&self) -> [usize; 4] {
+        self.log.as_ref().map(Log::registers).unwrap_or_default()
+    }
+
     /// Runs until the queue is closed, and everything that should be on the disk is there.
     pub fn run(&mut self) {
         loop {
@@ -228,7 +234,13 @@ impl Keeper {
 
     /// Does what is due. Answers how long nothing will be, unless somebody tells.
     pub fn turn(&mut self, now: Instant) -> Option<(Sleep, Duration)> {
-        let closing = self.shared.lock().closing;
+        let (closing, forgotten) = {
+            let mut inner = self.shared.lock();
+            (inner.closing, inner.store.take_forgotten())
+        };
+        if let Some(log) = &mut self.log {
+            log.forget(forgotten);
+        }
         // The last try does not wait.
         if let Some(trouble) = self.trouble.as_ref().filter(|trouble| now < trouble.retry && !closing) {
             return Some((Sleep::Deaf, trouble.retry.saturating_duration_since(now)));
@@ -293,7 +305,8 @@ impl Keeper {
             self.reserved_sequence = now;
             log.raise_ceiling(log.ledger().sequence_ceiling.saturating_add(SEQUENCE_RESERVE / 2))?;
         }
-        self.commit(now)
+        self.commit(now)?;
+        self.log.as_mut().map_or(Ok(()), Log::tidy_routes)
     }
 
     /// Reads what will be sent next.

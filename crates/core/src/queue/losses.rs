@@ -101,16 +101,15 @@ impl Notice {
 mod tests {
     use super::*;
     use crate::config::{Priority, Qos};
+    use crate::topics::Registry;
 
     fn loss(reason: DropReason, records: u64) -> Loss {
         let route = Route {
-            ros: "/odom".into(),
-            mqtt: "odom".into(),
+            topic: Registry::default().topic("/odom", "odom"),
             qos: Qos::AtLeastOnce,
             retain: false,
             priority: Priority::Normal,
             packing: Default::default(),
-            counters: Default::default(),
         };
         Loss { reason, records, route: Arc::new(route) }
     }

@@ -1,6 +1,6 @@
 //! What the queue holds.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::config::{Encoding, Priority, Qos};
 use crate::packing::Packing;
-use crate::tally::TopicCounters;
+use crate::topics::{Topic, TopicId};
 
 /// Bytes that a record is counted with beside its payload: its place in a lane (a [`Record`] of 64 bytes, twice,
 /// because a growing `VecDeque` doubles), the shared part of its [`Bytes`] and what an allocator adds to each
@@ -40,33 +40,40 @@ impl Record {
     }
 }
 
-/// What all records of a topic have in common.
+/// What all records of a topic have in common, until its configuration changes.
+///
+/// It dereferences to its topic, so that a route has the topic's names and counters.
 #[derive(Debug)]
 pub struct Route {
-    /// Name of the ROS topic, for log and status.
-    pub ros: String,
-    /// MQTT topic, ready to publish to but for the name of the thing, where that was not known.
-    pub mqtt: String,
+    /// Records of the same topic stay in order, also of another process and of before a change of the configuration.
+    pub topic: Arc<Topic>,
     pub qos: Qos,
     pub retain: bool,
     pub priority: Priority,
     /// How records become payloads of publishes.
     pub packing: Packing,
-    pub counters: Arc<TopicCounters>,
 }
 
+impl Deref for Route {
+    type Target = Topic;
+
+    fn deref(&self) -> &Topic {
+        &self.topic
+    }
+}
+
+/// By what the lanes keep what belongs to a topic.
+pub type TopicKey = TopicId;
+
 impl Route {
-    /// What tells topics apart: records of the same one stay in order, also of another process and of before a change
-    /// of the configuration.
+    /// What tells topics apart.
     pub(super) fn topic(&self) -> TopicKey {
-        let mut hasher = DefaultHasher::new();
-        (&self.ros, &self.mqtt).hash(&mut hasher);
-        TopicKey(hasher.finish())
+        self.topic.id
     }
 
     /// Whether records of this and of `other` stay in order.
     pub fn is_same_topic(&self, other: &Route) -> bool {
-        (&self.ros, &self.mqtt) == (&other.ros, &other.mqtt)
+        self.topic.id == other.topic.id
     }
 
     /// The MQTT topic of what is compressed as `encoding` says, or not at all.
@@ -89,8 +96,3 @@ impl Route {
         Arc::ptr_eq(self, other) && self.packing.batch.is_some() || same(self, other)
     }
 }
-
-/// Names a topic. Two topics may share one, though hardly in the age of the universe; then they share a place in the
-/// order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicKey(u64);

@@ -1,6 +1,5 @@
 //! A queue on a simulated disk whose keeper works when the test says so, and that survives its own end.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use super::{Lease, Queue, Record, Route};
 use crate::config::{self, Overflow, Priority, Qos, QueueDurability};
 use crate::files::Files;
 use crate::files::simulated::SimulatedFiles;
-use crate::tally::TopicCounters;
+use crate::topics::{Registry, Topic};
 
 pub(super) const WINDOW: usize = 100;
 
@@ -21,8 +20,9 @@ pub(super) struct Robot {
     pub queue: Queue,
     pub keeper: Keeper,
     pub now: Instant,
-    /// By topic; they begin anew with each process.
-    pub counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>>,
+    registry: Registry,
+    /// Those that there were; they begin anew with each process.
+    topics: Arc<Mutex<Vec<Arc<Topic>>>>,
     boot: u8,
     pub clock: Clock,
 }
@@ -57,12 +57,12 @@ impl Robot {
         window: usize,
         (now, boot, clock): (Instant, u8, Clock),
     ) -> Robot {
-        let counters: Arc<Mutex<BTreeMap<String, Arc<TopicCounters>>>> = Arc::default();
-        let find = counters.clone();
-        let find = move |ros: &str, _: &str| find.lock().unwrap().entry(ros.to_owned()).or_default().clone();
+        let (registry, topics) = (Registry::default(), Arc::<Mutex<Vec<Arc<Topic>>>>::default());
+        let found = (registry.clone(), topics.clone());
+        let find = move |ros: &str, mqtt: &str| note(&found.1, found.0.topic(ros, mqtt));
         let (queue, mut keeper) = Queue::on(seen, &settings, window, Arc::new(find), clock.clone());
         keeper.open(now, &mut go_on).unwrap();
-        Robot { files, settings, queue, keeper, now, counters, boot, clock }
+        Robot { files, settings, queue, keeper, now, registry, topics, boot, clock }
     }
 
     /// The time, the boot and its clock, for the next process of the same boot, or of the next one.
@@ -115,15 +115,12 @@ impl Robot {
     }
 
     pub fn route(&self, ros: &str, priority: Priority) -> Arc<Route> {
-        let counters = self.counters.lock().unwrap().entry(ros.to_owned()).or_default().clone();
         Arc::new(Route {
-            ros: ros.to_owned(),
-            mqtt: format!("robots{ros}"),
+            topic: note(&self.topics, self.registry.topic(ros, &format!("robots{ros}"))),
             qos: Qos::AtLeastOnce,
             retain: false,
             priority,
             packing: Default::default(),
-            counters,
         })
     }
 
@@ -166,15 +163,44 @@ impl Robot {
         sent
     }
 
+    /// All topics that there were.
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.lock().unwrap().clone()
+    }
+
+    /// How many topics somebody has, and how many slots there are for them.
+    pub fn registered(&self) -> (usize, usize) {
+        self.registry.size()
+    }
+
+    /// From now on topics are kept by those only who need them.
+    pub fn let_go(&self) {
+        self.topics.lock().unwrap().clear();
+    }
+
+    /// The topic of that name, if there was one.
+    pub fn topic(&self, ros: &str) -> Option<Arc<Topic>> {
+        self.topics().into_iter().find(|topic| topic.ros == ros)
+    }
+
     /// Checks that the counters of every topic add up.
     pub fn check_accounts(&self) {
-        for (topic, counters) in &*self.counters.lock().unwrap() {
-            let account = self.queue.account(counters);
+        for topic in self.topics() {
+            let (account, topic) = (self.queue.account(&topic.counters), &topic.ros);
             assert_eq!(account.in_reception(), 0, "{topic}: {account:?}");
             let known = account.dropped + account.queued + account.in_flight + account.acknowledged;
             assert_eq!(account.received + account.recovered, known, "{topic}: {account:?}");
         }
     }
+}
+
+/// Keeps `topic`, so that it goes on counting.
+fn note(topics: &Mutex<Vec<Arc<Topic>>>, topic: Arc<Topic>) -> Arc<Topic> {
+    let mut topics = topics.lock().unwrap();
+    if !topics.iter().any(|known| known.id == topic.id) {
+        topics.push(topic.clone());
+    }
+    topic
 }
 
 pub(super) fn number_of(lease: &Lease) -> u64 {

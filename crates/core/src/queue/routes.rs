@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use super::Route;
-use super::record::TopicKey;
+use crate::topics::TopicId;
 
 /// Shorter lists are not worth looking through.
 const LEAST_TIDY: usize = 64;
@@ -12,7 +12,7 @@ const LEAST_TIDY: usize = 64;
 /// The routes that are in use, so that equal ones are one: a topic whose publishers alternate between two types has two.
 #[derive(Debug, Default)]
 pub struct Routes {
-    by_topic: HashMap<TopicKey, Vec<Weak<Route>>>,
+    by_topic: HashMap<TopicId, Vec<Weak<Route>>>,
     /// When there are so many topics, those that nobody uses are taken out.
     tidy_at: usize,
 }
@@ -24,7 +24,7 @@ impl Routes {
             self.by_topic.retain(|_, known| known.iter().any(|route| route.strong_count() > 0));
             self.tidy_at = (2 * self.by_topic.len()).max(LEAST_TIDY);
         }
-        let known = self.by_topic.entry(route.topic()).or_default();
+        let known = self.by_topic.entry(route.topic.id).or_default();
         known.retain(|route| route.strong_count() > 0);
         if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|known| known.is_equal(&route)) {
             return same;
@@ -36,12 +36,11 @@ impl Routes {
 }
 
 impl Route {
-    /// Whether nothing tells the records of this and of `other` apart, their counters included.
+    /// Whether nothing tells the records of this and of `other` apart.
     fn is_equal(&self, other: &Route) -> bool {
-        let Route { ros, mqtt, qos, retain, priority, packing, counters } = self;
-        (ros, mqtt, qos, retain) == (&other.ros, &other.mqtt, &other.qos, &other.retain)
+        let Route { topic, qos, retain, priority, packing } = self;
+        (topic.id, qos, retain) == (other.topic.id, &other.qos, &other.retain)
             && (priority, packing) == (&other.priority, &other.packing)
-            && Arc::ptr_eq(counters, &other.counters)
     }
 }
 
@@ -49,18 +48,17 @@ impl Route {
 mod tests {
     use super::*;
     use crate::config::{Priority, Qos};
+    use crate::topics::Registry;
 
     #[test]
     fn equal_routes_are_one_and_those_out_of_use_are_forgotten() {
-        let counters = Arc::default();
+        let registry = Registry::default();
         let route = |mqtt: &str, retain| Route {
-            ros: "/scan".to_owned(),
-            mqtt: mqtt.to_owned(),
+            topic: registry.topic("/scan", mqtt),
             qos: Qos::AtLeastOnce,
             retain,
             priority: Priority::Normal,
             packing: Default::default(),
-            counters: Arc::clone(&counters),
         };
         let mut routes = Routes::default();
         let kept = routes.share(route("a", false));
@@ -68,7 +66,6 @@ mod tests {
             assert!(Arc::ptr_eq(&kept, &routes.share(route("a", false))));
             assert!(routes.share(route("a", true)).retain);
         }
-        assert!(!Arc::ptr_eq(&kept, &routes.share(Route { counters: Arc::default(), ..route("a", false) })));
         assert_eq!(routes.share(route("b", false)).mqtt, "b");
         assert!(routes.by_topic.values().all(|known| known.len() <= 2));
         (0..1000).for_each(|number| _ = routes.share(route(&number.to_string(), false)));

@@ -9,6 +9,7 @@ mod flow;
 mod lane;
 mod room;
 mod spill;
+mod unused;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::disk::clock::{Shift, shifted};
 use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
 use super::record::{Record, Route, TopicKey};
-use crate::config::Overflow;
+use crate::config::{Overflow, Priority};
 use crate::tally::DropReason;
 #[cfg(any(test, feature = "fuzzing"))]
 use flow::Place;
@@ -69,6 +70,9 @@ pub(super) struct Store {
     unrecorded: [HashMap<u64, Unrecorded>; 3],
     /// Leases that have ended of which something is in `unrecorded`.
     unrecorded_leases: usize,
+    looked_for_unused: Option<Instant>,
+    /// Topics of which the keeper has not heard yet that they are.
+    forgotten: Vec<(Priority, TopicKey)>,
 }
 
 /// The records of one lease: of a topic, one after the other.
@@ -112,6 +116,8 @@ impl Store {
             lingers: true,
             unrecorded: Default::default(),
             unrecorded_leases: 0,
+            looked_for_unused: None,
+            forgotten: Vec::new(),
         }
     }
 

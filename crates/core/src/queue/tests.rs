@@ -5,9 +5,11 @@ use bytes::Bytes;
 
 use super::{Account, Lease, LeaseId, Queue, RECORD_OVERHEAD, Record, Route, robot};
 use crate::config::{self, Overflow, Priority, Qos};
-use crate::tally::{DropReason, TopicCounters};
+use crate::tally::DropReason;
+use crate::topics::Registry;
 
 mod batches;
+mod churn;
 mod clocks;
 mod damage;
 mod disk;
@@ -28,13 +30,11 @@ fn queue(records: u64, overflow: Overflow) -> Queue {
 
 fn route(priority: Priority) -> Arc<Route> {
     Arc::new(Route {
-        ros: format!("/{priority:?}"),
-        mqtt: format!("test/{priority:?}"),
+        topic: Registry::default().topic(&format!("/{priority:?}"), &format!("test/{priority:?}")),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority,
         packing: Default::default(),
-        counters: Arc::new(TopicCounters::default()),
     })
 }
 
@@ -77,8 +77,12 @@ fn leases_by_priority_then_age() {
 #[test]
 fn topics_of_a_lane_take_turns() {
     let (queue, now) = (Queue::in_memory(&config::Queue::in_memory(64 << 20, Overflow::DropOldest)), Instant::now());
-    let named =
-        |name: &str| Arc::new(Route { ros: name.to_owned(), ..Arc::into_inner(route(Priority::Normal)).unwrap() });
+    let named = |name: &str| {
+        Arc::new(Route {
+            topic: Registry::default().topic(name, name),
+            ..Arc::into_inner(route(Priority::Normal)).unwrap()
+        })
+    };
     let (flood, huge, small) = (named("/flood"), named("/huge"), named("/small"));
     for name in 0..200 {
         (0..50).for_each(|_| _ = admit(&queue, &flood, name, now));

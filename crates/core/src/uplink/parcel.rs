@@ -10,6 +10,7 @@ use crate::config::{Encoding, PAYLOAD_LIMIT};
 use crate::mqtt::client::Message;
 use crate::packing::Packed;
 use crate::queue::{Lease, LeaseId, Queue, Route};
+use crate::topics::TopicId;
 
 /// Most bytes of a batch of a topic that is not alone: a fiftieth of a second of the 512 KiB that AWS IoT Core takes in one.
 /// Another topic waits behind two of them, one in hand and one sent. They are two of the steps of 5 KB that are billed: a
@@ -165,23 +166,23 @@ fn seconds_until(expires: Instant, now: Instant) -> u32 {
 #[derive(Debug, Default)]
 pub(super) struct Company {
     /// The topic of the last publish, and when it was.
-    last: Option<(Arc<Route>, Instant)>,
+    last: Option<(TopicId, Instant)>,
     /// The last publish of another topic.
-    other: Option<(Arc<Route>, Instant)>,
+    other: Option<(TopicId, Instant)>,
 }
 
 impl Company {
     /// A publish of `route` is sent at `now`.
-    pub fn sent(&mut self, route: &Arc<Route>, now: Instant) {
+    pub fn sent(&mut self, route: &Route, now: Instant) {
         match &mut self.last {
-            Some((last, at)) if last.mqtt == route.mqtt => *at = now,
-            last => self.other = last.replace((route.clone(), now)),
+            Some((last, at)) if *last == route.topic.id => *at = now,
+            last => self.other = last.replace((route.topic.id, now)),
         }
     }
 
     /// How far a batch of `route` may grow at `now`.
     pub fn extent(&self, route: &Route, suspects: &Suspects, now: Instant) -> Extent {
-        let other = [&self.last, &self.other].into_iter().flatten().find(|(other, _)| other.mqtt != route.mqtt);
+        let other = [&self.last, &self.other].into_iter().flatten().find(|(other, _)| *other != route.topic.id);
         let is_shared = other.is_some_and(|(_, at)| now.saturating_duration_since(*at) < COMPANY);
         let bytes = match (is_shared, &route.packing.compression) {
             (false, _) => PAYLOAD_LIMIT,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::config::{LastWill, Mqtt, Priority, Qos};
 use crate::queue::Route;
+use crate::topics::Topic;
 
 /// The two messages.
 #[derive(Debug)]
@@ -24,13 +25,11 @@ impl Presence {
     pub fn new(mqtt: &Mqtt) -> Option<Self> {
         let presence = mqtt.presence.as_ref()?;
         let route = Route {
-            ros: String::new(),
-            mqtt: presence.topic.clone(),
+            topic: Topic::of_the_bridge(&presence.topic),
             qos: Qos::AtLeastOnce,
             retain: true,
             priority: Priority::High,
             packing: Default::default(),
-            counters: Arc::default(),
         };
         Some(Presence {
             route: Arc::new(route),

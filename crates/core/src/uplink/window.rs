@@ -154,6 +154,7 @@ mod tests {
     use super::*;
     use crate::config::{self, Overflow, Priority, Qos};
     use crate::queue::{Queue, Record, Route};
+    use crate::topics::Registry;
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -161,13 +162,11 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let queue = Queue::in_memory(&config::Queue::in_memory(1 << 20, Overflow::DropNewest));
         let route = Route {
-            ros: "/odom".into(),
-            mqtt: "odom".into(),
+            topic: Registry::default().topic("/odom", "odom"),
             qos: Qos::AtLeastOnce,
             retain: false,
             priority: Priority::Normal,
             packing: Default::default(),
-            counters: Default::default(),
         };
         let (route, now) = (Arc::new(route), Instant::now());
         std::array::from_fn(|_| {

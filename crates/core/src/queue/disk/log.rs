@@ -1,6 +1,8 @@
 //! The queue's log on the disk: three lanes of segments, and the ledger of what is done. Single-threaded; whoever calls
 //! it waits for the disk.
 
+mod forget;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
@@ -14,16 +16,16 @@ use super::ledger::{self, Entry, LEDGER, LaneEntry, Ledger};
 use super::quarantine::Quarantine;
 use super::reader::Reader;
 use super::route_ids::RouteIds;
-use super::route_table::RouteTable;
+use super::route_table::{self, RouteTable};
 use super::scan::{Item, Scan};
 use super::segment::{Pending, Segment, Writer, directory, on_disk, path};
 use super::survey::{SurveyedLane, Watch, survey};
 use super::{LANES, LOCK};
 use crate::config::Priority;
 use crate::files::{Files, Named};
-use crate::queue::record::TopicKey;
 use crate::queue::store::Done;
 use crate::queue::{RECORD_OVERHEAD, Record, Route};
+use crate::topics::TopicId;
 
 /// Bytes of the directories: the queue's own, the lanes', and the quarantine's.
 const DIRECTORIES: u64 = 5 * 4096;
@@ -62,13 +64,11 @@ pub struct Log {
     lanes: [Lane; 3],
     /// Segments that nobody needs once the ledger says so; they still take room.
     retired: Vec<Segment>,
-    adopted: HashMap<(u32, Priority), Arc<Route>>,
     ids: RouteIds,
-    /// All ids of a topic of a lane: it has another one after a change of its configuration.
-    topic_ids: HashMap<(Priority, TopicKey), BTreeSet<u32>>,
-    /// How many those are, and how many the ledger has had at the start.
-    known_ids: usize,
-    ids_before: usize,
+    /// How many topics the ledger has that the queue does not have, or not yet.
+    left_in_ledger: usize,
+    /// Something has gone that may have been the last to name a route.
+    may_shrink: bool,
     lock: Box<dyn Named>,
 }
 
@@ -120,6 +120,7 @@ impl Log {
         }
         files.sync_directory("")?;
         let surveyed = survey(&*files, progress)?;
+        route_table::remove_new(&*files)?;
         let mut quarantine = Quarantine::open(&*files, options.bound);
         if surveyed.ledger_is_broken {
             quarantine.take(&*files, LEDGER, on_disk(ledger::bytes(&*files)))?;
@@ -131,11 +132,9 @@ impl Log {
             quarantine,
             lanes: Default::default(),
             retired: Vec::new(),
-            adopted: HashMap::new(),
             ids: RouteIds::default(),
-            topic_ids: HashMap::new(),
-            known_ids: 0,
-            ids_before: entry.lanes.iter().map(|lane| lane.topics.len()).sum(),
+            left_in_ledger: 0,
+            may_shrink: true,
             files,
             options,
             lock,
@@ -144,7 +143,9 @@ impl Log {
         for (index, lane) in surveyed.lanes.into_iter().enumerate() {
             recovered[index] = log.take_over(LANES[index], lane, &entry.lanes[index]);
         }
+        log.count_left();
         log.remove_retired()?;
+        log.tidy_routes()?;
         Ok((log, recovered, surveyed.findings))
     }
 
@@ -206,7 +207,7 @@ impl Log {
         let segments: u64 = segments.map(Segment::bytes).sum();
         let left: u64 = self.lanes.iter().map(|lane| lane.left).sum();
         // With room for all topics that may have to be told apart.
-        let ledger = self.ledger.bytes().max(ledger::bytes_for(self.known_ids + self.ids_before));
+        let ledger = self.ledger.bytes().max(ledger::bytes_for(self.ids.len() + self.left_in_ledger));
         let tables = on_disk(self.routes.bytes()) + ledger + DIRECTORIES;
         segments + left + self.quarantine.bytes() + tables
     }
@@ -325,6 +326,7 @@ impl Log {
             written: Some(written),
             queue_id,
             damaged: false,
+            routes: BTreeSet::new(),
         });
         Ok(())
     }
@@ -347,30 +349,17 @@ impl Log {
         let written = Written { offset: 0, ..self.options.clock.written_now() };
         let header = Header { stream: Stream::Routes, first: 0, queue_id, written };
         let id = self.routes.id_of(&*self.files, header, &stored)?;
-        self.adopted.entry((id, route.priority)).or_insert_with(|| route.clone());
-        self.note_id(id, route);
+        self.ids.insert(id, route);
         Ok(id)
     }
 
     fn adopt(&mut self, id: u32, lane: Priority) -> Option<Arc<Route>> {
-        let stored = self.routes.get(id)?;
-        let route = self.adopted.entry((id, lane)).or_insert_with(|| (self.options.adopt)(stored, lane)).clone();
-        self.note_id(id, &route);
-        Some(route)
-    }
-
-    fn note_id(&mut self, id: u32, route: &Arc<Route>) {
-        if self.ids.get(route).is_none() {
-            self.ids.insert(route, id);
-            let is_new = self.topic_ids.entry((route.priority, route.topic())).or_default().insert(id);
-            self.known_ids += usize::from(is_new);
+        if let Some(route) = self.ids.route(id, lane) {
+            return Some(route);
         }
-    }
-
-    /// How many routes are known by address, as adopted and by topic.
-    #[cfg(test)]
-    pub fn registers(&self) -> [usize; 3] {
-        [self.ids.len(), self.adopted.len(), self.topic_ids.values().map(BTreeSet::len).sum()]
+        let route = (self.options.adopt)(self.routes.get(id)?, lane);
+        self.ids.insert(id, &route);
+        Some(route)
     }
 
     /// Reads records of `lane` with these numbers, up to about `bytes` of them, at least one if there is one.
@@ -400,7 +389,9 @@ impl Log {
                 break;
             }
             read.next = number + 1;
-            let Some(route) = self.adopt(stored.route, lane) else { continue };
+            // What the queue has no topic of is done.
+            let route = self.ids.topic(stored.route, lane).and_then(|_| self.adopt(stored.route, lane));
+            let Some(route) = route else { continue };
             taken += stored.payload.len() as u64 + RECORD_OVERHEAD;
             let expires = self.options.clock.from_disk(stored.expires_ns, stored.received_ns, written, now);
             let record = Record { route, payload: stored.payload, received_ns: stored.received_ns, expires };
@@ -425,7 +416,7 @@ impl Log {
     pub fn count(
         &mut self,
         segment: &Segment,
-        gaps: &HashMap<TopicKey, Range<u64>>,
+        gaps: &HashMap<TopicId, Range<u64>>,
     ) -> io::Result<Vec<(Arc<Route>, u64)>> {
         let mark = Mark::new(segment.queue_id, Stream::Lane(segment.lane), segment.numbers.start);
         let file = self.files.open(&segment.path())?;
@@ -434,8 +425,7 @@ impl Log {
         while let Some(item) = scan.advance()? {
             if let Item::Record { record, .. } = item {
                 let number = segment.numbers.start + u64::from(record.number);
-                let route = self.adopt(record.route, segment.lane);
-                let gap = route.and_then(|route| gaps.get(&route.topic()));
+                let gap = self.ids.topic(record.route, segment.lane).and_then(|topic| gaps.get(&topic));
                 if gap.is_some_and(|gap| gap.contains(&number)) && number < segment.numbers.end {
                     *counts.entry(record.route).or_default() += 1;
                 }
@@ -467,8 +457,11 @@ impl Log {
             lane.done = lane.done.max(done.below);
             lane.given_up = lane.given_up.max(own.given_up);
             // What has no id was never written.
-            let ids = |topic| self.topic_ids.get(&(priority, topic)).into_iter().flatten();
-            for (id, done) in done.topics.iter().flat_map(|(topic, done)| ids(*topic).map(|id| (*id, *done))) {
+            let ids = |(topic, done): &(_, u64)| {
+                let done = *done;
+                self.ids.of_topic(priority, *topic).map(move |id| (id, done))
+            };
+            for (id, done) in done.topics.iter().flat_map(ids) {
                 let known = lane.topics.entry(id).or_insert(done);
                 *known = done.max(*known);
             }
@@ -488,6 +481,7 @@ impl Log {
         let entry = self.entry_of(done);
         if entry != *self.ledger.written() {
             self.ledger.write(entry)?;
+            self.count_left();
         }
         for (lane, done) in self.lanes.iter_mut().zip(done) {
             while let Some(segment) = lane.segments.front().filter(|segment| segment.numbers.end <= done.below) {
@@ -547,7 +541,7 @@ impl Log {
                     _ => {}
                 }
             }
-            touched[segment.lane as usize] = true;
+            (touched[segment.lane as usize], self.may_shrink) = (true, true);
             self.retired.pop();
         }
         for lane in LANES.into_iter().filter(|&lane| touched[lane as usize]) {

@@ -1,15 +1,22 @@
 //! The routes of the records on the disk, by their ids.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::format::{HEADER_BYTES, Header, Mark, StoredRoute, Stream, put_route};
 use super::ledger::LaneEntry;
 use super::scan::{Item, Scan};
+use super::segment::on_disk;
 use crate::files::{File, Files};
 
 /// The file with all routes. It has the form of a segment.
 pub const ROUTES: &str = "routes";
+
+/// What it is written to anew, until it takes its place. One that is found there is what a crash has left.
+pub const NEW_ROUTES: &str = "routes.new";
+
+/// A shorter file is not worth looking through.
+const LEAST_TIDY: usize = 64;
 
 /// Every route that a record on the disk may name.
 #[derive(Debug, Default)]
@@ -93,9 +100,72 @@ impl RouteTable {
         Ok(id)
     }
 
+    /// Whether it is worth looking for routes that nothing names any more.
+    pub fn is_long(&self) -> bool {
+        self.by_id.len() >= LEAST_TIDY
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Forgets the routes that are not `named`, in the file as well, if those are half of them or more and the file that takes
+    /// the other's place has `room` beside it. After an error, or a crash at any moment, one of the two is there, whole.
+    ///
+    /// The last id stays, so that none is ever given again: what is left of a segment that was never finished may have it.
+    pub fn tidy(
+        &mut self,
+        files: &dyn Files,
+        header: Header,
+        room: u64,
+        named: impl Fn(u32) -> bool,
+    ) -> io::Result<()> {
+        let stays = |id: u32| named(id) || id.saturating_add(1) == self.next_id;
+        let mut kept: Vec<_> = self.by_id.iter().filter(|(id, _)| stays(**id)).collect();
+        kept.sort_unstable_by_key(|(id, _)| **id);
+        let (mut content, mark) = (header.encode().to_vec(), Mark::new(header.queue_id, Stream::Routes, 0));
+        kept.iter().for_each(|(id, route)| put_route(&mut content, mark, **id, route));
+        if self.by_id.len() < 2 * kept.len() || on_disk(content.len() as u64) > room {
+            return Ok(());
+        }
+        let kept: HashSet<u32> = kept.into_iter().map(|(id, _)| *id).collect();
+        // Whatever comes of it, the file has to be opened anew.
+        self.file = None;
+        remove_new(files)?;
+        let replaced = write_new(files, &content).and_then(|()| files.rename(NEW_ROUTES, ROUTES));
+        if replaced.is_err() {
+            // Nor does it take room. If that fails as well, the next try removes it.
+            let _ = remove_new(files);
+            return replaced;
+        }
+        self.by_id.retain(|id, _| kept.contains(id));
+        self.ids.retain(|_, id| kept.contains(id));
+        self.by_id.shrink_to_fit();
+        self.ids.shrink_to_fit();
+        files.sync_directory("")?;
+        self.bytes = content.len() as u64;
+        Ok(())
+    }
+
     /// Bytes of the file with all routes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+fn write_new(files: &dyn Files, content: &[u8]) -> io::Result<()> {
+    let mut file = files.create(NEW_ROUTES)?;
+    file.write_at(0, content)?;
+    file.sync()
+}
+
+/// Removes what a crash may have left.
+pub fn remove_new(files: &dyn Files) -> io::Result<()> {
+    match files.remove(NEW_ROUTES) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One segment file: what is known of it, and how it is written.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::ops::Range;
 
@@ -31,6 +31,8 @@ pub struct Segment {
     pub queue_id: u64,
     /// Part of it can't be read; so it is set aside in the end, not deleted.
     pub damaged: bool,
+    /// Ids of the routes of its records.
+    pub routes: BTreeSet<u32>,
 }
 
 impl Segment {
@@ -132,6 +134,7 @@ impl Writer {
         }
         let (mut oldest, mut latest) = (segment.oldest_received_ns, segment.latest_expiry_ns);
         for (index, pending) in records.iter().enumerate() {
+            segment.routes.insert(pending.route);
             if self.declared.insert(pending.route)
                 && let Some(route) = routes.get(pending.route)
             {

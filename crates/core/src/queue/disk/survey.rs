@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, HeaderFault, Mark, StoredRecord, Stream};
 use super::ledger::{self, Entry, Found, LEDGER};
-use super::route_table::{self, ROUTES, RouteTable};
+use super::route_table::{self, NEW_ROUTES, ROUTES, RouteTable};
 use super::scan::{Item, Scan};
 use super::segment::{Segment, directory, first_number, path};
 use super::{LANES, LOCK, QUARANTINE};
@@ -328,6 +328,7 @@ impl Look<'_> {
             written: header.ok().map(|header| header.written),
             queue_id,
             damaged: header.is_err(),
+            routes: BTreeSet::new(),
         };
         let done = self.entry.lanes[lane as usize].done;
         if before.is_some_and(|before| before <= done) && header.is_ok() {
@@ -408,6 +409,7 @@ impl Look<'_> {
             match item {
                 Item::Route { id, route } => {
                     self.routes.learn(id, route);
+                    segment.routes.insert(id);
                     done.remove(&id);
                     segment.length = scan.position();
                 }
@@ -431,6 +433,7 @@ impl Look<'_> {
                     }
                     segment.numbers.end = number + 1;
                     segment.length = place.end;
+                    segment.routes.insert(record.route);
                     segment.oldest_received_ns = segment.oldest_received_ns.min(record.received_ns);
                     segment.latest_expiry_ns = segment.latest_expiry_ns.max(record.expires_ns);
                     let routes = &self.routes;
@@ -524,7 +527,7 @@ fn segments_of(files: &dyn Files, lane: Priority, findings: &mut Vec<Finding>) -
 /// What is in the queue's directory itself and is not the queue's.
 fn foreigners(files: &dyn Files, findings: &mut Vec<Finding>) -> io::Result<()> {
     for entry in files.list("")? {
-        let ours = [LEDGER, ROUTES, LOCK, QUARANTINE].contains(&entry.name.as_str())
+        let ours = [LEDGER, ROUTES, NEW_ROUTES, LOCK, QUARANTINE].contains(&entry.name.as_str())
             || LANES.iter().any(|&lane| directory(lane) == entry.name);
         // File systems keep what they found broken there.
         if !ours && entry.name != "lost+found" {

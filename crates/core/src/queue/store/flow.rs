@@ -122,6 +122,9 @@ pub(super) struct Flow {
     pub in_round: bool,
     /// At the last lease nobody wanted it: what it has on the disk stays there.
     pub is_passed_over: bool,
+    /// Above all numbers that it has had on the disk; and below which of them all are done as the ledger says.
+    pub numbered: u64,
+    pub recorded: u64,
 }
 
 impl Flow {
@@ -143,6 +146,8 @@ impl Flow {
             credit: 0,
             in_round: false,
             is_passed_over: false,
+            numbered: 0,
+            recorded: 0,
         }
     }
 
@@ -403,6 +408,7 @@ impl Flow {
         let entry = self.entry(admission).filter(|entry| entry.place == Place::Memory)?;
         let record = entry.record()?.clone();
         entry.place = Place::Writing(number);
+        self.numbered = self.numbered.max(number + 1);
         Some(record)
     }
 
@@ -421,6 +427,7 @@ impl Flow {
     /// What has the number `from` or a higher one is not on the disk any more. Answers how much was only there; of a gap
     /// that begins before, that is seen when it is read.
     pub fn forget(&mut self, from: u64) -> u64 {
+        (self.numbered, self.recorded) = (self.numbered.min(from), 0);
         for entry in self.front.iter_mut().chain(&mut self.back) {
             if entry.place.number().is_none_or(|number| number < from) {
                 continue;
@@ -522,6 +529,7 @@ impl Flow {
     /// `records` with these numbers were left on the disk by an earlier process, and perhaps more of them under
     /// another route that the topic has had. Nothing is leased.
     pub fn recover(&mut self, numbers: Range<u64>, records: u64, oldest_received_ns: Option<i64>) {
+        self.numbered = self.numbered.max(numbers.end);
         if let Some(gap) = &mut self.gap {
             gap.numbers = gap.numbers.start.min(numbers.start)..gap.numbers.end.max(numbers.end);
             gap.records += records;

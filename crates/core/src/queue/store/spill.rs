@@ -224,7 +224,9 @@ impl Store {
     pub fn recorded(&mut self, lane: Priority, done: &Done) {
         let topics: HashMap<TopicKey, u64> = done.topics.iter().copied().collect();
         self.arrivals += 1;
-        self.retain_unrecorded(lane, |number, key| number >= topics.get(&key).copied().unwrap_or(0).max(done.below));
+        let recorded = |key: &TopicKey| topics.get(key).copied().unwrap_or(0).max(done.below);
+        self.lanes[lane as usize].flows.iter_mut().for_each(|(key, flow)| flow.recorded = recorded(key));
+        self.retain_unrecorded(lane, |number, key| number >= recorded(&key));
     }
 
     /// Numbers of `lane` that are leased.

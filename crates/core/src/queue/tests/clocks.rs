@@ -42,7 +42,7 @@ fn drained(mut robot: Robot) -> (Vec<u64>, u64) {
     robot.work();
     let numbers = robot.drain();
     robot.check_accounts();
-    let counters = robot.counters.lock().unwrap()["/odom"].clone();
+    let counters = robot.topic("/odom").unwrap().counters.clone();
     (numbers, counters.dropped(DropReason::Expired))
 }
 

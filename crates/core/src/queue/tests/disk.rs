@@ -318,8 +318,9 @@ fn a_start_that_is_stopped_leaves_the_disk_as_it_was() {
         let content = || files.paths().into_iter().map(|path| (path.clone(), files.read(&path))).collect::<Vec<_>>();
         let before = content();
         let (now, _, clock) = robot.times(true);
-        let counters = Arc::new(|_: &str, _: &str| Arc::default());
-        let (queue, mut keeper) = Queue::on(Arc::new(files.clone()), &robot.settings, 100, counters, clock);
+        let registry = Registry::default();
+        let topics = Arc::new(move |ros: &str, mqtt: &str| registry.topic(ros, mqtt));
+        let (queue, mut keeper) = Queue::on(Arc::new(files.clone()), &robot.settings, 100, topics, clock);
         let mut seen = 0;
         let opened = keeper.open(now, &mut |_| {
             seen += 1;

@@ -109,7 +109,7 @@ impl Script {
         let (durable, on_disk_only) = self.durable();
         next.work();
         next.queue.shared.lock().store.check();
-        let recovered: u64 = next.counters.lock().unwrap().values().map(|counters| counters.recovered()).sum();
+        let recovered: u64 = next.topics().iter().map(|topic| topic.counters.recovered()).sum();
         assert!(recovered >= durable.len() as u64 + on_disk_only, "{told}: {recovered} are there");
         let arrived = next.drain();
         for (topic, admitted) in self.admitted.iter().enumerate() {

@@ -106,7 +106,7 @@ fn what_was_on_the_old_disk_only_is_counted() {
     comes_back(&mut robot);
     admit(&robot, 5000, 10);
     let arrived = robot.drain();
-    let dropped: u64 = robot.counters.lock().unwrap().values().map(|own| own.dropped(DropReason::Damaged)).sum();
+    let dropped: u64 = robot.topics().iter().map(|own| own.counters.dropped(DropReason::Damaged)).sum();
     assert_eq!((dropped, arrived.len() as u64), (on_disk_only, 4 * 5010 - on_disk_only));
     for topic in 0..4 {
         let own: Vec<_> = arrived.iter().filter(|number| *number >> 32 == topic).collect();
@@ -230,7 +230,7 @@ fn the_last_files_of_a_backlog_are_removed() {
             robot.work();
         }
         let arrived = robot.drain();
-        let dropped: u64 = robot.counters.lock().unwrap().values().map(|own| own.dropped(DropReason::Damaged)).sum();
+        let dropped: u64 = robot.topics().iter().map(|own| own.counters.dropped(DropReason::Damaged)).sum();
         assert_eq!(arrived.len() as u64 + dropped, 4 * 12_000, "{removed}");
         for topic in 0..4 {
             let own: Vec<_> = arrived.iter().filter(|number| *number >> 32 == topic).collect();

@@ -100,7 +100,10 @@ impl World {
                 };
             }
             _ => {
-                self.trace.push("tend".to_owned());
+                // Reception has opened a topic anew: of the route so far only the queue has something.
+                let topic = self.rng.gen_range(0..TOPICS.len());
+                self.topics[topic].route = self.topics[topic].route.take().map(|route| again(&route, route.qos));
+                self.trace.push(format!("tend, {} anew", TOPICS[topic].0));
                 self.queue().tend(self.now);
             }
         }
@@ -261,6 +264,12 @@ impl World {
     }
 }
 
+/// Another route of the same topic.
+fn again(route: &Route, qos: Qos) -> Arc<Route> {
+    let (topic, packing) = (route.topic.clone(), route.packing.clone());
+    Arc::new(Route { topic, qos, retain: false, priority: route.priority, packing })
+}
+
 /// A robot's whole story.
 struct Story {
     world: Arc<Mutex<World>>,
@@ -338,16 +347,7 @@ impl Story {
         // A change of the configuration.
         if world.rng.gen_bool(0.3) {
             let topic = world.rng.gen_range(0..TOPICS.len());
-            let changed = world.topics[topic].route.take().map(|route| Route {
-                ros: route.ros.clone(),
-                mqtt: route.mqtt.clone(),
-                qos: Qos::AtMostOnce,
-                retain: false,
-                priority: route.priority,
-                packing: route.packing.clone(),
-                counters: route.counters.clone(),
-            });
-            world.topics[topic].route = changed.map(Arc::new);
+            world.topics[topic].route = world.topics[topic].route.take().map(|route| again(&route, Qos::AtMostOnce));
         }
         robot
     }
@@ -425,9 +425,8 @@ impl Story {
             world.boot += u64::from(!same_boot);
         }
         self.robot = Story::start(&self.world, files, self.robot.settings.clone(), self.robot.times(same_boot));
-        let counters = self.robot.counters.lock().unwrap();
         for (ros, records) in left {
-            let recovered = counters.get(&ros).map_or(0, |counters| counters.recovered());
+            let recovered = self.robot.topic(&ros).map_or(0, |topic| topic.counters.recovered());
             assert!(recovered >= records, "{ros}: {recovered} of {records} durable records are there");
         }
     }

@@ -9,18 +9,17 @@ use crate::config::{self, Overflow, Priority, Qos};
 use crate::packing::{Batch, Compression, Packing, When};
 use crate::queue::Record;
 use crate::tally::DropReason;
+use crate::topics::Registry;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn route(topic: usize, packing: Packing) -> Arc<Route> {
     Arc::new(Route {
-        ros: format!("/topic{topic}"),
-        mqtt: format!("topic{topic}"),
+        topic: Registry::default().topic(&format!("/topic{topic}"), &format!("topic{topic}")),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: if topic == 0 { Priority::High } else { Priority::Normal },
         packing,
-        counters: Default::default(),
     })
 }
 

@@ -19,6 +19,7 @@ use crate::mqtt::{Fault, FaultKind};
 use crate::packing::{Batch, Compression, Packing, When};
 use crate::queue::{Queue, Record};
 use crate::tally::DropReason;
+use crate::topics::Registry;
 use crate::uplink::connection::{End, Ended};
 use crate::uplink::outbox::{Outbox, Publisher};
 use crate::uplink::recovery::Recovery;
@@ -244,13 +245,11 @@ impl World {
                     .then(|| Compression::new(Encoding::Zstd, When::Over(100), true, &index.to_string()));
                 let packing = Packing { batch, compression, ..Packing::default() };
                 let route = Route {
-                    ros: format!("/{index}"),
-                    mqtt: index.to_string(),
+                    topic: Registry::default().topic(&format!("/{index}"), &index.to_string()),
                     qos: Qos::AtLeastOnce,
                     retain: false,
                     priority: Priority::Normal,
                     packing,
-                    counters: Default::default(),
                 };
                 Topic {
                     route: Arc::new(route),

@@ -4,16 +4,15 @@ use super::*;
 
 use crate::config::{Encoding, Priority, Qos};
 use crate::packing::{Compression, When};
+use crate::topics::Registry;
 
 pub(super) fn route(mqtt: &str) -> Route {
     Route {
-        ros: "/odom".into(),
-        mqtt: mqtt.into(),
+        topic: Registry::default().topic("/odom", mqtt),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
         packing: Default::default(),
-        counters: Default::default(),
     }
 }
 

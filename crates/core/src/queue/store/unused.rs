@@ -1,0 +1,75 @@
+//! Topics of which nothing is left are forgotten, so that no list of them only grows.
+//!
+//! The lane needs a topic as long as it has records of it, and as long as the ledger does not know that all of them are
+//! done: of a topic that is not there it would say nothing, and the next process would send again what it finds. Beyond
+//! that whoever makes records of it wants it kept, for its place in the round.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::flow::Flow;
+use super::lane::Lane;
+use super::{Mode, Store};
+use crate::config::Priority;
+use crate::queue::disk::LANES;
+use crate::topics::TopicId;
+
+/// How often it is looked for them.
+const APART: Duration = Duration::from_secs(1);
+
+/// A table for fewer topics is not worth shrinking.
+const LEAST: usize = 64;
+
+impl Flow {
+    /// Whether nobody would miss it.
+    fn is_unused(&self) -> bool {
+        let is_empty = self.front.is_empty() && self.back.is_empty() && self.gap.is_none() && !self.in_round;
+        is_empty && self.numbered <= self.recorded && Arc::strong_count(&self.route) == 1
+    }
+}
+
+impl Lane {
+    fn forget_unused(&mut self, mut forgotten: impl FnMut(TopicId)) {
+        self.flows.retain(|topic, flow| {
+            let is_unused = flow.is_unused();
+            if is_unused {
+                forgotten(*topic);
+            }
+            !is_unused
+        });
+        if self.flows.capacity() > 4 * self.flows.len().max(LEAST) {
+            self.flows.shrink_to(2 * self.flows.len());
+        }
+    }
+}
+
+impl Store {
+    /// Forgets the topics that nobody would miss, if it is time to look for them.
+    pub fn forget_unused(&mut self, now: Instant) {
+        if self.looked_for_unused.is_some_and(|looked| now.saturating_duration_since(looked) < APART) {
+            return;
+        }
+        self.looked_for_unused = Some(now);
+        let has_disk = self.mode != Mode::Memory;
+        for (priority, lane) in LANES.into_iter().zip(&mut self.lanes) {
+            lane.forget_unused(|topic| {
+                if has_disk {
+                    self.forgotten.push((priority, topic));
+                }
+            });
+        }
+    }
+
+    /// The topics that were forgotten since the last call, by lane, and are not there again.
+    pub fn take_forgotten(&mut self) -> Vec<(Priority, TopicId)> {
+        let mut forgotten = std::mem::take(&mut self.forgotten);
+        forgotten.retain(|(lane, topic)| !self.lanes[*lane as usize].flows.contains_key(topic));
+        forgotten
+    }
+
+    /// How many topics are known, of all lanes.
+    #[cfg(test)]
+    pub fn topics(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.flows.len()).sum()
+    }
+}

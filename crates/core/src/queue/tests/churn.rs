@@ -1,0 +1,233 @@
+//! Topics come and go, for as long as the robot runs.
+
+use std::collections::BTreeMap;
+
+use super::robot::{Robot, number_of, settings};
+use super::*;
+use crate::config::QueueDurability::{Always, Spill};
+use crate::files::simulated::SimulatedFiles;
+use crate::queue::disk::route_table::ROUTES;
+
+/// Topics of a round.
+const TOPICS: usize = 2000;
+
+/// How many there are of what the queue, the registry and the disk know of topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sizes {
+    registered: usize,
+    slots: usize,
+    in_lanes: usize,
+    /// By address, by id, by topic; and all routes that the disk knows.
+    of_log: [usize; 4],
+}
+
+fn sizes(robot: &Robot) -> Sizes {
+    let (registered, slots) = robot.registered();
+    let in_lanes = robot.queue.shared.lock().store.topics();
+    let routes = robot.files.read(ROUTES).map_or(0, |bytes| bytes.len());
+    assert!(routes < 4096, "the routes have {routes} bytes");
+    Sizes { registered, slots, in_lanes, of_log: robot.keeper.registers() }
+}
+
+/// A round: two thousand topics that there were not before, and some that there were, have some records each, of another
+/// type now and then. A half of them is taken while the other half waits on the disk; then that is taken as well.
+fn round(robot: &mut Robot, round: u64) {
+    let mut admitted = BTreeMap::new();
+    let mut routes = Vec::new();
+    for topic in 0..TOPICS as u64 {
+        // Every tenth is one of each round.
+        let name = if topic % 10 == 0 { format!("/again/{topic}") } else { format!("/{round}/{topic}") };
+        let priority = [Priority::High, Priority::Normal, Priority::Low][topic as usize % 3];
+        let route = robot.route(&name, priority);
+        let other_type = Route {
+            topic: route.topic.towards(&format!("robots{name}/{}", round % 3)),
+            packing: Default::default(),
+            ..*route
+        };
+        let routes_of_topic = if topic % 7 == 0 { vec![route, Arc::new(other_type)] } else { vec![route] };
+        for route in routes_of_topic {
+            for record in 0..1 + topic % 3 {
+                let number = topic * 100 + record;
+                assert!(robot.admit(&route, number, 20 + topic as usize % 80));
+                *admitted.entry(number).or_insert(0) += 1;
+            }
+            routes.push(route);
+        }
+    }
+    robot.queue.set_link(round % 3 == 2);
+    robot.work();
+    for number in robot.send(TOPICS) {
+        *admitted.get_mut(&number).unwrap() -= 1;
+    }
+    // They are wanted no more.
+    robot.let_go();
+    drop(routes);
+    robot.work();
+    robot.queue.tend(robot.now);
+    for number in robot.drain() {
+        *admitted.get_mut(&number).unwrap() -= 1;
+    }
+    assert!(admitted.values().all(|left| *left == 0), "something is missing, or came twice");
+    rest(robot);
+}
+
+/// Lets pass what it takes until everything is forgotten that can be.
+fn rest(robot: &mut Robot) {
+    for _ in 0..3 {
+        robot.work();
+        robot.queue.tend(robot.now);
+    }
+    robot.queue.shared.lock().store.check();
+}
+
+fn churn(durability: config::QueueDurability, rounds: u64) -> Sizes {
+    let mut robot = Robot::new(settings(durability));
+    round(&mut robot, 0);
+    let first = sizes(&robot);
+    for number in 1..=rounds {
+        round(&mut robot, number);
+        assert_eq!(sizes(&robot), first, "after round {number}");
+    }
+    // Nor does the next process find anything of them.
+    let next = robot.restart();
+    assert!(next.queue.is_empty());
+    first
+}
+
+/// Two thousand topics come and go, again and again, with records each and types that differ now and then: what is known
+/// of topics, in memory and on the disk, is after each round what it was after the first one: nothing.
+#[test]
+fn topics_that_come_and_go_leave_nothing() {
+    for durability in [Spill, Always] {
+        let left = churn(durability, 3);
+        let Sizes { registered, slots, in_lanes, of_log: [by_address, by_id, by_topic, all] } = left;
+        assert_eq!((registered, slots, in_lanes), (0, 0, 0), "{left:?}");
+        assert_eq!((by_address, by_id, by_topic), (0, 0, 0), "{left:?}");
+        assert!(all <= 64, "{left:?}");
+    }
+}
+
+/// As above, for as many minutes as `IOT_BRIDGE_TEST_MINUTES` says; to be run by hand. Says what memory the process has.
+#[test]
+#[ignore = "for as long as one likes"]
+fn topics_that_come_and_go_for_long_leave_nothing() {
+    let minutes: u64 = std::env::var("IOT_BRIDGE_TEST_MINUTES").map_or(10, |minutes| minutes.parse().unwrap());
+    let resident = || std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().to_owned();
+    let mut robot = Robot::new(settings(Always));
+    let start = Instant::now();
+    let (mut number, mut said) = (0, start);
+    let mut first = None;
+    while start.elapsed() < Duration::from_secs(60 * minutes) {
+        round(&mut robot, number);
+        number += 1;
+        assert_eq!(sizes(&robot), *first.get_or_insert_with(|| sizes(&robot)));
+        if said.elapsed() > Duration::from_secs(30) {
+            said = Instant::now();
+            println!("{} s: {number} rounds, {} pages, {:?}", start.elapsed().as_secs(), resident(), sizes(&robot));
+        }
+    }
+}
+
+/// What was acknowledged of topics that are gone does not come again, though records of another, which is set aside, keep
+/// it on the disk: a topic is not forgotten before the ledger knows that it is done, and the ledger goes on knowing it.
+#[test]
+fn a_topic_that_is_gone_does_not_come_again() {
+    for durability in [Spill, Always] {
+        let mut robot = Robot::new(settings(durability));
+        let aside = robot.route("/aside", Priority::Normal);
+        assert!(robot.admit(&aside, 0, 20));
+        for number in 1..=80 {
+            assert!(robot.admit(&robot.route(&format!("/{number}"), Priority::Normal), number, 20));
+        }
+        robot.work();
+        robot.let_go();
+        let wanted = |route: &Route| route.ros != "/aside";
+        while let Some(lease) = robot.queue.lease_where(robot.now, &wanted) {
+            assert!(robot.queue.acknowledge(lease.id));
+        }
+        robot.queue.tend(robot.now);
+        assert_eq!(robot.queue.shared.lock().store.topics(), 81, "forgotten before the ledger knows it");
+        rest(&mut robot);
+        assert_eq!(robot.queue.shared.lock().store.topics(), 1);
+        // The segment with what waits names all of them.
+        assert_eq!(robot.keeper.registers(), [1, 1, 1, 81]);
+        // Others come, with the routes' names and without, and the ledger is written again.
+        for number in 70..90 {
+            assert!(robot.admit(&robot.route(&format!("/{number}"), Priority::Normal), 1000 + number, 20));
+        }
+        robot.work();
+        let mut next = Robot::on(robot.files.after_power_cut(1), robot.settings.clone());
+        assert_eq!(next.drain(), std::iter::once(0).chain(1070..1090).collect::<Vec<_>>());
+    }
+}
+
+/// The file with all routes gets shorter, whatever operation of that fails or is the last before the power goes: every
+/// record that was durable comes, to the topic it was for, and ids go on from where they were.
+#[test]
+fn the_routes_are_rewritten_safely() {
+    let before = long_table();
+    let operations = {
+        let mut robot = Robot::on(before.after_kill(), settings(Spill));
+        let start = robot.files.operations();
+        assert!(robot.files.read(ROUTES).unwrap().len() < 1000, "it is rewritten at the start");
+        assert_eq!(names(&mut robot), waiting());
+        start
+    };
+    let mut rewritten = 0;
+    for operation in 0..operations {
+        for cut in [false, true] {
+            let files = before.after_kill();
+            files.fault_at(operation, crate::files::simulated::Fault::PowerCut { written: 100 });
+            let robot = Robot::on(files.clone(), settings(Spill));
+            drop(robot);
+            let next = if cut { files.after_power_cut(operation as u64) } else { files.after_kill() };
+            let mut robot = Robot::on(next, settings(Spill));
+            rewritten += usize::from(robot.files.read(ROUTES).unwrap().len() < 1000);
+            let fresh = robot.route("/fresh", Priority::Normal);
+            assert!(robot.admit(&fresh, 7777, 20));
+            robot.stop();
+            let mut robot = robot.kill();
+            let mut expected = waiting();
+            expected.push(("/fresh".to_owned(), 7777));
+            assert_eq!(names(&mut robot), expected, "{operation} {cut}");
+        }
+    }
+    assert!(rewritten > 0);
+}
+
+/// A disk with records of two topics, and the routes of five hundred others of which all is done.
+fn long_table() -> SimulatedFiles {
+    let mut robot = Robot::new(settings(Spill));
+    for topic in 0..500 {
+        let route = robot.route(&format!("/{topic}"), Priority::Normal);
+        assert!(robot.admit(&route, topic, 20));
+    }
+    robot.work();
+    robot.send(500);
+    for (ros, number) in waiting() {
+        let route = robot.route(&ros, Priority::Low);
+        assert!(robot.admit(&route, number, 20));
+    }
+    // Everybody has the topics still, so the routes stay.
+    robot.stop();
+    assert!(robot.files.read(ROUTES).unwrap().len() > 10_000);
+    robot.files.after_kill()
+}
+
+fn waiting() -> Vec<(String, u64)> {
+    [("/left", 1000), ("/left", 1001), ("/other", 1002)].map(|(ros, number)| (ros.to_owned(), number)).into()
+}
+
+/// All that is sent, with its topic.
+fn names(robot: &mut Robot) -> Vec<(String, u64)> {
+    let mut sent = Vec::new();
+    for _ in 0..10 {
+        robot.work();
+        while let Some(lease) = robot.queue.lease(robot.now) {
+            sent.push((lease.record.route.ros.clone(), number_of(&lease)));
+            assert!(robot.queue.acknowledge(lease.id));
+        }
+    }
+    sent.sort_by_key(|(_, number)| *number);
+    sent
+}

@@ -1,0 +1,152 @@
+//! Reload after reload, from the configuration through reception to the queue, without ROS.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::ros::{Receiver, Sample};
+use iot_bridge_core::codec::Schema;
+use iot_bridge_core::config::{Overflow, load_file};
+use iot_bridge_core::queue::Queue;
+use iot_bridge_core::tally::Heartbeat;
+
+const PER_ROUND: usize = 200;
+
+/// A configuration with these topics: the ROS topic and more keys.
+fn settings(topics: &[(String, &str)]) -> Settings {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    let mut text =
+        "[aws]\nendpoint = \"localhost\"\nthing = \"robot1\"\ncertificate = \"-\"\nprivate_key = \"-\"\n".to_owned();
+    for (ros, more) in topics {
+        write!(text, "[[topics]]\nros = \"{ros}\"\n{more}\n").unwrap();
+    }
+    std::fs::write(&path, text).unwrap();
+    load_file(&path, []).unwrap().settings
+}
+
+/// The running bridge, but for ROS and the uplink.
+struct Bridge {
+    configured: Configured,
+    reception: Reception,
+    queue: Arc<Queue>,
+    /// The indices that the ROS thread has.
+    wanted: Vec<Option<String>>,
+    now: Instant,
+}
+
+impl Bridge {
+    fn start(settings: &Settings) -> Bridge {
+        let configured = Configured::new(settings.clone());
+        let queue = Arc::new(Queue::in_memory(&config::Queue::in_memory(64 << 20, Overflow::DropOldest)));
+        let health = configured.registry().configured();
+        let reception = Reception::new(settings, &health, Arc::clone(&queue), Arc::new(Heartbeat::new()));
+        let wanted = settings.topics.iter().map(|topic| Some(topic.ros.clone())).collect();
+        Bridge { configured, reception, queue, wanted, now: Instant::now() }
+    }
+
+    /// As the ROS thread does it.
+    fn reload(&mut self, settings: &Settings) {
+        let (entries, change) = self.configured.plan(&settings.topics).carry_out();
+        change.remove.iter().for_each(|index| self.wanted[*index] = None);
+        (change.tell)(&mut self.reception);
+        for wanted in change.add {
+            let free = self.wanted.iter().position(Option::is_none);
+            match free {
+                Some(index) => self.wanted[index] = Some(wanted.topic),
+                None => self.wanted.push(Some(wanted.topic)),
+            }
+        }
+        self.configured.are_in_force(entries, settings.topics.clone());
+        for entry in &self.configured.entries {
+            assert_eq!(self.wanted[entry.index].as_deref(), Some(&*entry.settings.ros), "an index is another topic's");
+        }
+    }
+
+    /// Each topic gets its type, and `count` messages of it.
+    fn receive(&mut self, type_name: &str, count: usize) {
+        let schema = Arc::new(Schema { name: type_name.to_owned(), fields: Vec::new() });
+        for index in (0..self.wanted.len()).filter(|index| self.wanted[*index].is_some()) {
+            self.reception.opened(index, &schema);
+            let sample = Sample { cdr: &[0, 1, 0, 0, 0], source_ns: 1, received_ns: 1 };
+            (0..count).for_each(|_| self.reception.received(index, &sample));
+        }
+    }
+
+    /// Sends all there is. Returns it.
+    fn send(&mut self) -> Vec<(String, String)> {
+        let leases = std::iter::from_fn(|| self.queue.lease(Instant::now()));
+        let sent = leases.map(|lease| {
+            assert!(self.queue.acknowledge(lease.id));
+            (lease.record.route.mqtt.clone(), String::from_utf8(lease.record.payload.to_vec()).unwrap())
+        });
+        sent.collect()
+    }
+
+    /// Topics that are shown, that somebody has, and indices on the ROS thread.
+    fn sizes(&mut self) -> [usize; 3] {
+        self.now += Duration::from_secs(2);
+        self.queue.tend(self.now);
+        self.configured.registry().leaving();
+        let [shown, known, slots] = self.configured.registry().size();
+        assert!(slots <= 3 * PER_ROUND, "{slots} slots");
+        [shown, known, self.wanted.len()]
+    }
+}
+
+/// With each reload two hundred topics come and as many go, each with messages, some of another type each time: what is
+/// known of topics is after each what it was after the first.
+#[test]
+fn topics_that_come_and_go_with_reloads_leave_nothing() {
+    let of_round = |round: usize| {
+        let topics = (0..PER_ROUND).map(|topic| {
+            let more = match topic % 4 {
+                0 => "mqtt = \"typed/{name}/{type}\"",
+                1 => "payload = \"cdr\"",
+                2 => "depth = 3",
+                _ => "",
+            };
+            (if topic % 10 == 0 { format!("/again_{topic}") } else { format!("/t_{round}_{topic}") }, more)
+        });
+        settings(&topics.collect::<Vec<_>>())
+    };
+    let mut bridge = Bridge::start(&of_round(0));
+    let mut first = None;
+    for round in 1..8 {
+        bridge.receive(if round % 2 == 0 { "std_msgs/msg/Empty" } else { "std_srvs/msg/Nothing" }, 2);
+        bridge.reload(&of_round(round));
+        // What was queued of the topics that are gone is still shown.
+        assert_eq!(bridge.configured.registry().leaving().len(), PER_ROUND / 10 * 9, "round {round}");
+        assert_eq!(bridge.send().len(), 2 * PER_ROUND);
+        let sizes = bridge.sizes();
+        assert_eq!(sizes, *first.get_or_insert(sizes), "round {round}");
+    }
+    // Those with the type in their MQTT topics that are of each round have two.
+    assert_eq!(first, Some([PER_ROUND, PER_ROUND + PER_ROUND / 20, PER_ROUND]));
+    bridge.reload(&settings(&[("/last".to_owned(), "")]));
+    assert_eq!(bridge.sizes()[..2], [1, 1]);
+}
+
+/// A topic that is taken out and put in again, or subscribed anew, never gets a number twice.
+#[test]
+fn numbers_never_go_back() {
+    let envelope = "payload = \"envelope\"";
+    let one = settings(&[("/odom".to_owned(), envelope), ("/scan".to_owned(), envelope)]);
+    let deeper = settings(&[("/odom".to_owned(), "payload = \"envelope\"\ndepth = 5"), ("/scan".to_owned(), envelope)]);
+    let without = settings(&[("/scan".to_owned(), envelope)]);
+    let mut bridge = Bridge::start(&one);
+    let mut numbers = Vec::new();
+    for settings in [&one, &deeper, &without, &one] {
+        bridge.reload(settings);
+        bridge.receive("std_msgs/msg/Empty", 3);
+        let sent = bridge.send();
+        let odom = sent.iter().filter(|(mqtt, _)| mqtt.ends_with("odom"));
+        numbers.extend(odom.map(|(_, payload)| {
+            let seq = payload.split_once("\"seq\":").unwrap().1;
+            seq.split(|other: char| !other.is_ascii_digit()).next().unwrap().parse::<u64>().unwrap()
+        }));
+    }
+    assert_eq!(numbers.len(), 9);
+    assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
+    assert!(numbers[..6].windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
+}
