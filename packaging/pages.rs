@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
-use clap_mangen::roff::{Roff, bold, roman};
+use clap_mangen::roff::{Roff, bold, italic, roman};
 use iot_bridge::cli::Cli;
 
 const EXAMPLE: &str = include_str!("../etc/config.toml");
@@ -87,6 +87,11 @@ fn configuration(example: &str) -> String {
         }
     }
     page.control("SH", ["SEE ALSO"]);
+    page.text([
+        italic("/usr/share/doc/iot-bridge/docs/configuration.md"),
+        roman(" has each setting with its bounds, its default and an example."),
+    ]);
+    page.control("PP", []);
     page.text([bold("iot-bridge"), roman("(1), "), bold("iot-bridge"), roman("(8)")]);
     page.to_roff()
 }
