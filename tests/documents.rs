@@ -1,5 +1,5 @@
 //! The documents keep up with the program: links lead somewhere, in the source and where a package installs them; what the
-//! operator's table quotes is what the program says; the tests that the architecture names exist.
+//! operator's table quotes is what the program says; files and tests that they name exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -206,6 +206,39 @@ fn guarantees_name_tests_that_there_are() {
         }
     }
     assert!(seen > 100, "{seen} tests");
+}
+
+/// Where CONTRIBUTING.md sends somebody for what is seen from the outside, it is.
+#[test]
+fn what_is_seen_from_the_outside_is_where_the_map_says() {
+    let page = read("CONTRIBUTING.md");
+    let table = page.split_once("| what | an example | made in |").unwrap().1.split_once("\n\n").unwrap().0;
+    let rows: Vec<Vec<&str>> = table.lines().skip(2).map(|row| row.split(" | ").collect()).collect();
+    assert!(rows.len() > 8, "{rows:?}");
+    for row in rows {
+        let [_, example, made, _] = row[..] else { panic!("a row has four cells: {row:?}") };
+        let place = made.split('`').nth(1).unwrap();
+        let text = read(place);
+        assert!(text.contains(example.trim_matches('`')), "{example} is not in {place}");
+    }
+}
+
+/// No document sends somebody to a file of the source that is not there.
+#[test]
+fn files_that_documents_name_are_there() {
+    let map = read("src/lib.rs").lines().filter_map(|line| line.strip_prefix("//!")).collect::<Vec<_>>().join("\n");
+    for page in documents().into_iter().filter(|page| !page.ends_with("CHANGELOG.md")).map(read).chain([map]) {
+        let text: String = page.split("```").step_by(2).collect();
+        for name in text.split('`').skip(1).step_by(2) {
+            let top = name.split('/').next().unwrap();
+            let is_path = name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) && name.contains('/');
+            if is_path
+                && matches!(top, "src" | "crates" | "tests" | "docs" | "etc" | "packaging" | "scripts" | "systemd")
+            {
+                assert!(project(name).exists(), "there is no {name}");
+            }
+        }
+    }
 }
 
 /// A stranger reads the README within minutes.
