@@ -223,6 +223,24 @@ fn what_is_seen_from_the_outside_is_where_the_map_says() {
     }
 }
 
+/// The map in src/lib.rs and the table of docs/architecture.md have each module.
+#[test]
+fn the_maps_have_each_module() {
+    let rows = |text: &str| -> BTreeSet<String> {
+        let rows = text.lines().map(|line| line.trim_start_matches("//! ")).filter_map(|line| line.strip_prefix("| "));
+        let cells: String = rows.map(|row| row.split(" | ").next().unwrap()).collect();
+        cells.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let (bridge, core) = (read("src/lib.rs"), read("crates/core/src/lib.rs"));
+    let modules = bridge.lines().chain(core.lines()).filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let mut modules: BTreeSet<String> = modules.map(str::to_owned).collect();
+    assert_eq!(rows(&bridge), modules, "src/lib.rs");
+    let architecture = read("docs/architecture.md");
+    let table = architecture.split_once("| module | owns |").unwrap().1.split_once("\n\n").unwrap().0;
+    modules.insert("crates/things".to_owned());
+    assert_eq!(rows(table), modules, "docs/architecture.md");
+}
+
 /// No document sends somebody to a file of the source that is not there.
 #[test]
 fn files_that_documents_name_are_there() {
