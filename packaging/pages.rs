@@ -63,6 +63,8 @@ fn configuration(example: &str) -> String {
     let mut in_description = true;
     for line in example.lines() {
         let setting = line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        // What can't be in force beside another setting has a blank, and is one all the same.
+        let setting = setting.or_else(|| line.strip_prefix("# ").filter(|rest| is_setting(rest)));
         match (setting.unwrap_or(line), line.strip_prefix('#')) {
             (_, Some(comment)) if setting.is_none() => match comment.trim() {
                 "" => paragraph(&mut page, &mut words),
@@ -94,6 +96,12 @@ fn configuration(example: &str) -> String {
     page.control("PP", []);
     page.text([bold("iot-bridge"), roman("(1), "), bold("iot-bridge"), roman("(8)")]);
     page.to_roff()
+}
+
+/// Whether `line` is the header of a table, or a key with a value.
+fn is_setting(line: &str) -> bool {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    line.starts_with('[') && line.ends_with(']') || line.split_once(" = ").is_some_and(|(name, _)| is_name(name))
 }
 
 fn paragraph(page: &mut Roff, words: &mut Vec<&str>) {
