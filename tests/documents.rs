@@ -86,17 +86,17 @@ fn every_link_leads_somewhere() {
 
 /// Which files the packages install: by the package, where, and what it is in the project.
 fn installed() -> BTreeMap<String, BTreeMap<PathBuf, String>> {
-    let manifest: toml_edit::ImDocument<String> = toml_edit::ImDocument::parse(read("Cargo.toml")).unwrap();
-    let variants = manifest["package"]["metadata"]["deb"]["variants"].as_table().unwrap();
     let mut packages = BTreeMap::new();
-    for (_, variant) in variants {
-        let assets = variant["assets"].as_array().unwrap().iter().map(|asset| {
+    for manifest in ["Cargo.toml", "crates/things/Cargo.toml"] {
+        let text: toml_edit::ImDocument<String> = toml_edit::ImDocument::parse(read(manifest)).unwrap();
+        let deb = &text["package"]["metadata"]["deb"];
+        let assets = deb["assets"].as_array().unwrap().iter().map(|asset| {
             let [source, target] = [0, 1].map(|index| asset.as_array().unwrap().get(index).unwrap().as_str().unwrap());
             let name = source.rsplit('/').next().unwrap();
             let whole = if target.ends_with('/') { format!("{target}{name}") } else { target.to_owned() };
-            (PathBuf::from(whole), source.to_owned())
+            (PathBuf::from(whole), source.trim_start_matches("../").to_owned())
         });
-        packages.insert(variant["name"].as_str().unwrap().to_owned(), assets.collect());
+        packages.insert(text["package"]["name"].as_str().unwrap().to_owned(), assets.collect());
     }
     packages
 }
@@ -133,9 +133,7 @@ fn installed_links_lead_to_installed_files() {
 
 /// The program's own source, tests apart.
 fn source() -> Vec<PathBuf> {
-    let mut source = files("src", &[".rs"]);
-    source.extend(files("crates", &[".rs"]));
-    source
+    ["src", "crates/core/src", "crates/things/src"].into_iter().flat_map(|directory| files(directory, &[".rs"])).collect()
 }
 
 /// What string literals of the program say, with a blank where a line of the source ends within one.
@@ -195,10 +193,9 @@ fn guarantees_name_tests_that_there_are() {
             if name.starts_with('/') {
                 // A ROS topic.
             } else if name.contains('/') {
-                text = match project(name).is_dir() {
-                    true => files(name, &[".rs"]).into_iter().map(read).collect(),
-                    false => read(name),
-                };
+                // The file, and what is below it.
+                text = if project(name).is_dir() { String::new() } else { read(name) };
+                text.extend(files(name.trim_end_matches(".rs"), &[".rs"]).into_iter().map(read));
             } else {
                 assert!(text.contains(&format!("fn {name}(")), "there is no test {name}: {row}");
                 seen += 1;

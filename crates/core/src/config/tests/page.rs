@@ -7,7 +7,7 @@ use super::super::kind::{Key, Kind, Presence};
 use super::super::planned::{self, NOT_SUPPORTED_YET};
 use super::{MINIMAL, Place};
 
-const PAGE: &str = include_str!("../../../docs/configuration.md");
+const PAGE: &str = include_str!("../../../../../docs/configuration.md");
 
 /// Where the page lists what is not built.
 const LATER: &str = "Not built yet";
@@ -45,10 +45,10 @@ fn rows() -> (BTreeMap<String, Row>, BTreeSet<&'static str>) {
 
 /// Pages that owners read beside it.
 const OTHERS: [&str; 4] = [
-    include_str!("../../../README.md"),
-    include_str!("../../../docs/operating.md"),
-    include_str!("../../../docs/payloads.md"),
-    include_str!("../../../docs/aws.md"),
+    include_str!("../../../../../README.md"),
+    include_str!("../../../../../docs/operating.md"),
+    include_str!("../../../../../docs/payloads.md"),
+    include_str!("../../../../../docs/aws.md"),
 ];
 
 /// The TOML blocks of `page`.
