@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
-use clap_mangen::roff::{Roff, bold, roman};
+use clap_mangen::roff::{Roff, bold, italic, roman};
 use iot_bridge::cli::Cli;
 
 const EXAMPLE: &str = include_str!("../etc/config.toml");
@@ -63,6 +63,8 @@ fn configuration(example: &str) -> String {
     let mut in_description = true;
     for line in example.lines() {
         let setting = line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        // What can't be in force beside another setting has a blank, and is one all the same.
+        let setting = setting.or_else(|| line.strip_prefix("# ").filter(|rest| is_setting(rest)));
         match (setting.unwrap_or(line), line.strip_prefix('#')) {
             (_, Some(comment)) if setting.is_none() => match comment.trim() {
                 "" => paragraph(&mut page, &mut words),
@@ -87,8 +89,19 @@ fn configuration(example: &str) -> String {
         }
     }
     page.control("SH", ["SEE ALSO"]);
+    page.text([
+        italic("/usr/share/doc/iot-bridge/docs/configuration.md"),
+        roman(" has each setting with its bounds, its default and an example."),
+    ]);
+    page.control("PP", []);
     page.text([bold("iot-bridge"), roman("(1), "), bold("iot-bridge"), roman("(8)")]);
     page.to_roff()
+}
+
+/// Whether `line` is the header of a table, or a key with a value.
+fn is_setting(line: &str) -> bool {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    line.starts_with('[') && line.ends_with(']') || line.split_once(" = ").is_some_and(|(name, _)| is_name(name))
 }
 
 fn paragraph(page: &mut Roff, words: &mut Vec<&str>) {

@@ -1,12 +1,82 @@
-//! iot-bridge forwards ROS 2 telemetry to AWS IoT Core.
+//! iot-bridge forwards ROS 2 telemetry to AWS IoT Core. This page is the map of its source.
+//!
+//! # The way of a message
 //!
 //! ```text
-//!  DDS ── ros ──► codec ──► shaping ──► queue ──► uplink ──► AWS IoT Core
-//!                          health watches every stage
+//!  DDS ── ros ──► codec ──► shaping ──► queue ──► packing ──► uplink ──► AWS IoT Core
+//!         └── the ROS thread, in bridge::Reception ─┘  │          └─ the main thread: tokio ─┘
+//!                                       the keeper ◄──┴──► segments on the disk
+//!
+//!       health reads what tally has counted, and tells systemd, people and programs
 //! ```
 //!
-//! `ros`, `health`, `bridge` and the commands are here; what needs no ROS is in `iot_bridge_core`.
-//! `docs/architecture.md` tells the whole.
+//! An example, a message of `/odom`:
+//!
+//! 1. The ROS thread ([`ros`]) waits for all subscriptions and takes the message as CDR bytes. It hands a
+//!    [`ros::Sample`] to its receiver, which is [`bridge::Reception`].
+//! 2. Reception counts it as received, and the topic's [`Shaper`] makes a payload of it. For JSON that takes the
+//!    [`Decoder`] of the message type. A message that is too large or malformed ends here, as a counted drop.
+//! 3. The payload becomes a [`Record`] with its [`Route`]: MQTT topic, QoS, priority. [`Queue::admit`] takes it or drops
+//!    what has to give way. From now on the queue owns it, in memory and, by the keeper thread, on disk.
+//! 4. [`Uplink`] leases the record, alone or in a batch, as the quotas let it leave. [`packing`] makes the payload of the
+//!    publish. Its PUBACK ends the lease: [`Queue::acknowledge`]. A lost connection rewinds all leases.
+//! 5. Each step counts in the topic's [`TopicCounters`]. [`health::Reporter`] makes one [`health::Report`] of them, which
+//!    `iot-bridge status`, metrics and `/diagnostics` tell in three ways.
+//!
+//! # What each module owns
+//!
+//! In their order: none imports one that stands below it in this table, which `scripts/lib/module-order` holds. The core
+//! is [`iot_bridge_core`] in `crates/core`: what needs no ROS.
+//!
+//! | module | crate | owns |
+//! | --- | --- | --- |
+//! | [`tally`] | core | counters of a topic, reasons of drops, heartbeats, latencies |
+//! | [`files`] | core | the one way to files that have to survive a power cut; tests inject faults there |
+//! | [`pem`] | core | certificates and keys from PEM files |
+//! | [`accounts`] | core | the machine's users and groups |
+//! | [`config`] | core | reading and judging the configuration, the settings that everybody else reads, AWS's limits |
+//! | [`codec`] | core | from CDR bytes to JSON, by the schema of a type |
+//! | [`packing`] | core | from records to the payload of a publish: batches, compression |
+//! | [`shaping`] | core | from a message to a payload: envelope, `seq` |
+//! | [`queue`] | core | records between reception and PUBACK, in memory and on disk |
+//! | [`provisioning`] | core | what a robot with a claim has got so far |
+//! | [`uplink`] | core | the connection to the broker, and everything that can go wrong with it |
+//! | [`terminal`] | core | what the command lines of both programs share |
+//! | [`ros`] | bridge | rcl, the graph, subscriptions, the ROS thread; the only module with `unsafe` |
+//! | [`health`] | bridge | report, status line, metrics, diagnostics, watchdog, log |
+//! | [`bridge`] | bridge | the wiring: what starts, reloads and stops when; reception |
+//! | [`cli`], [`commands`] | bridge | the command line of `iot-bridge`, and what each command does |
+//!
+//! `crates/things` is the program `iot-bridge-things`: things, certificates and policies through AWS's API.
+//!
+//! # Where to begin
+//!
+//! - **To read it as a program**: `main` calls [`commands::execute`]; the command `run` calls [`bridge::run`].
+//! - **To understand one stage**: the documentation of its module is its design, with its rules. [`queue`] and [`uplink`]
+//!   hold what is promised.
+//! - **From something that you have seen**, a key, a metric, a sentence of the log: the table in `CONTRIBUTING.md`.
+//! - **Why it is so, what was measured, which test proves what**: `docs/architecture.md`.
+//!
+//! [`tally`]: iot_bridge_core::tally
+//! [`files`]: iot_bridge_core::files
+//! [`pem`]: iot_bridge_core::pem
+//! [`accounts`]: iot_bridge_core::accounts
+//! [`config`]: iot_bridge_core::config
+//! [`codec`]: iot_bridge_core::codec
+//! [`packing`]: iot_bridge_core::packing
+//! [`shaping`]: iot_bridge_core::shaping
+//! [`queue`]: iot_bridge_core::queue
+//! [`provisioning`]: iot_bridge_core::provisioning
+//! [`uplink`]: iot_bridge_core::uplink
+//! [`terminal`]: iot_bridge_core::terminal
+//! [`Shaper`]: iot_bridge_core::shaping::Shaper
+//! [`Decoder`]: iot_bridge_core::codec::Decoder
+//! [`Record`]: iot_bridge_core::queue::Record
+//! [`Route`]: iot_bridge_core::queue::Route
+//! [`Queue::admit`]: iot_bridge_core::queue::Queue::admit
+//! [`Queue::acknowledge`]: iot_bridge_core::queue::Queue::acknowledge
+//! [`Uplink`]: iot_bridge_core::uplink::Uplink
+//! [`TopicCounters`]: iot_bridge_core::tally::TopicCounters
 
 pub mod bridge;
 pub mod cli;

@@ -29,6 +29,7 @@ mod definitions;
 mod diagnostics;
 mod discovery_server;
 mod disk_trouble;
+mod documents;
 mod every_type;
 mod fuzz_seeds;
 mod launcher;

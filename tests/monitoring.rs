@@ -1,5 +1,5 @@
 //! What the package brings for those who watch robots: a dashboard for Grafana, alert rules for Prometheus, and the
-//! README's table of metrics.
+//! table of metrics.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -73,14 +73,18 @@ async fn metrics() -> (BTreeSet<String>, BTreeSet<String>) {
     (families, series)
 }
 
-/// The README names each metric that there is and no other; every metric that a rule or the dashboard asks for exists.
+/// docs/operating.md names each metric that there is and no other, each stands in the source by its full name, and every
+/// metric that a rule or the dashboard asks for exists.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_name_is_that_of_a_metric() {
     let (families, series) = metrics().await;
     assert!(families.len() > 20, "{families:?}");
-    let readme = read("README.md");
-    let table: String = readme.lines().filter(|line| line.trim_start().starts_with("| `")).collect();
-    assert_eq!(names(&table), families, "the README's table, and what there is");
+    let page = read("docs/operating.md");
+    let table: String = page.lines().filter(|line| line.trim_start().starts_with("| `")).collect();
+    assert_eq!(names(&table), families, "the table of docs/operating.md, and what there is");
+    let source = read("src/health/metrics.rs");
+    let missing: Vec<_> = families.iter().filter(|name| !source.contains(&format!("\"{name}\""))).collect();
+    assert!(missing.is_empty(), "src/health/metrics.rs does not name {missing:?}");
 
     let dashboard: Value = serde_json::from_str(&read("packaging/monitoring/grafana-dashboard.json")).unwrap();
     let queries = queries(&dashboard);

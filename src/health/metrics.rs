@@ -1,6 +1,6 @@
 //! The [`Report`] as Prometheus reads it.
 //!
-//! Each family is named here, with what it means; the samples of counters have `_total` behind that name.
+//! Each metric has here the name that Prometheus shows, with what it means. Of OpenMetrics a counter's family lacks `_total`.
 
 mod families;
 mod format;
@@ -48,7 +48,7 @@ fn process(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let build = [([("version", report.version.as_str())], 1)];
     families.gauges("iot_bridge_build_info", "The version of the program; always 1.", build)?;
     let help = "When the process started, in seconds since 1970.";
-    families.seconds("process_start_time", help, [([], report.started)])
+    families.seconds("process_start_time_seconds", help, [([], report.started)])
 }
 
 /// One ROS topic, which may have several entries in the configuration.
@@ -114,18 +114,22 @@ fn is_sent_to(topic: &Topic, mqtt: &str) -> bool {
 
 fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Result {
     let each = |figure: fn(&Sum) -> u64| topics.iter().map(move |(name, sum)| ([("topic", *name)], figure(sum)));
-    families.counters("iot_bridge_messages_received", "Messages taken from ROS.", each(|sum| sum.received))?;
+    families.counters("iot_bridge_messages_received_total", "Messages taken from ROS.", each(|sum| sum.received))?;
     let help = "Messages that an earlier process left on the disk.";
-    families.counters("iot_bridge_messages_recovered", help, each(|sum| sum.recovered))?;
+    families.counters("iot_bridge_messages_recovered_total", help, each(|sum| sum.recovered))?;
     let dropped = topics.iter().flat_map(|(name, sum)| {
         let reasons = sum.dropped.iter().zip(DropReason::ALL);
         reasons.map(|(count, reason)| ([("topic", *name), ("reason", reason.label())], *count))
     });
-    families.counters("iot_bridge_messages_dropped", "Messages that ended before they were acknowledged.", dropped)?;
+    families.counters(
+        "iot_bridge_messages_dropped_total",
+        "Messages that ended before they were acknowledged.",
+        dropped,
+    )?;
     let help = "Messages acknowledged by the broker, or with QoS 0 handed to the connection.";
-    families.counters("iot_bridge_messages_acknowledged", help, each(|sum| sum.acknowledged))?;
+    families.counters("iot_bridge_messages_acknowledged_total", help, each(|sum| sum.acknowledged))?;
     let help = "Messages that were lost or overwritten in DDS before they could be received; at least so many.";
-    families.counters("iot_bridge_messages_lost_in_dds", help, each(|sum| sum.lost_in_dds))?;
+    families.counters("iot_bridge_messages_lost_in_dds_total", help, each(|sum| sum.lost_in_dds))?;
     let standing = |figure: fn(&Sum) -> u64| {
         let configured = topics.iter().filter(|(_, sum)| sum.entries > 0);
         configured.map(move |(name, sum)| ([("topic", *name)], figure(sum)))
@@ -147,9 +151,9 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.gauges("iot_bridge_topic_in_flight", help, each(|sum| sum.in_flight))?;
     let help =
         "Publishes that were handed to connections for this ROS topic, of a message or a batch, repetitions included.";
-    families.counters("iot_bridge_topic_publishes", help, each(|sum| sum.publishes))?;
+    families.counters("iot_bridge_topic_publishes_total", help, each(|sum| sum.publishes))?;
     let help = "Bytes of MQTT packets that were handed to connections for this ROS topic, repetitions included.";
-    families.bytes("iot_bridge_topic_publish", help, each(|sum| sum.published_bytes))
+    families.bytes("iot_bridge_topic_publish_bytes_total", help, each(|sum| sum.published_bytes))
 }
 
 fn queue(report: &Report, families: &mut Families<'_>) -> fmt::Result {
@@ -168,7 +172,7 @@ fn queue(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let age = |at: u64| report.at.saturating_sub(at);
     let ages = report.queue.lanes.iter().map(|lane| ([("lane", lane.lane.as_str())], lane.oldest.map_or(0, age)));
     let help = "For how long the oldest record has waited or been in flight; 0 without one.";
-    families.seconds("iot_bridge_queue_oldest_age", help, ages)?;
+    families.seconds("iot_bridge_queue_oldest_age_seconds", help, ages)?;
     let help = "Records that are not on the disk, waiting or in flight: what a power cut would take.";
     families.gauge("iot_bridge_queue_memory_only_records", help, report.queue.memory_only())?;
     let help = "Bytes of all records in memory, waiting and in flight.";
@@ -189,28 +193,31 @@ fn configuration(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let Configuration { loaded, refused } = &report.configuration;
     let help = "0 while the configuration that was reloaded last is not in force, because it was refused.";
     families.gauge("iot_bridge_config_reload_successful", help, u64::from(refused.is_none()))?;
-    // iot_bridge_config_last_reload_success_timestamp_seconds
     let help = "When the configuration in force was loaded, at the start or by a reload, in seconds since 1970.";
-    families.seconds("iot_bridge_config_last_reload_success_timestamp", help, [([], *loaded)])
+    families.seconds("iot_bridge_config_last_reload_success_timestamp_seconds", help, [([], *loaded)])
 }
 
 fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let (connection, published) = (&report.connection, &report.published);
     let help = "Publishes handed to connections, repetitions included.";
-    families.counter("iot_bridge_publishes", help, published.publishes)?;
+    families.counter("iot_bridge_publishes_total", help, published.publishes)?;
     let help = "Bytes of MQTT packets handed to connections, repetitions included.";
-    families.bytes("iot_bridge_publish", help, [([], published.bytes)])?;
+    families.bytes("iot_bridge_publish_bytes_total", help, [([], published.bytes)])?;
     let help = "From the reception of a message to its PUBACK, waits in the queue included.";
-    families.histogram("iot_bridge_publish_latency", help, &report.latency)?;
+    families.histogram("iot_bridge_publish_latency_seconds", help, &report.latency)?;
     let connected = u64::from(connection.phase.is_connected());
     families.gauge("iot_bridge_connected", "1 while the broker has accepted the connection.", connected)?;
-    families.counter("iot_bridge_connections", "Connections that the broker has accepted.", connection.connections)?;
+    families.counter(
+        "iot_bridge_connections_total",
+        "Connections that the broker has accepted.",
+        connection.connections,
+    )?;
     let failures = connection.failures.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));
     let help = "Attempts to connect and connections that ended by a fault.";
-    families.counters("iot_bridge_connection_failures", help, failures)?;
+    families.counters("iot_bridge_connection_failures_total", help, failures)?;
     let refused = connection.refused.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));
     let help = "Publishes that the broker refused, by reason code of MQTT 5.";
-    families.counters("iot_bridge_publishes_refused", help, refused)?;
+    families.counters("iot_bridge_publishes_refused_total", help, refused)?;
     let fault = connection.last_fault.as_ref().filter(|_| !connection.phase.is_connected());
     let help = "1 while there is no connection for a reason that stays until somebody mends something.";
     let needs_somebody = fault.is_some_and(|fault| fault.needs_somebody);
@@ -221,7 +228,7 @@ fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     families.gauge("iot_bridge_slowed", help, u64::from(connection.slowed))?;
     let help = "When the client certificate expires, in seconds since 1970; none before one could be read.";
     let expires = report.certificate_expires.map(|at| ([], at));
-    families.seconds("iot_bridge_certificate_expiry_timestamp", help, expires)
+    families.seconds("iot_bridge_certificate_expiry_timestamp_seconds", help, expires)
 }
 
 #[cfg(test)]

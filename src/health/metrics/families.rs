@@ -8,34 +8,44 @@ use prometheus_client::registry::Unit;
 
 use iot_bridge_core::tally::LatencyFigures;
 
-/// Writes families of metrics.
+/// Writes families of metrics. Each is called by the full name of its samples, as Prometheus shows it, so that the name can be
+/// searched for; what the encoder adds to a name is taken off it here.
 pub(super) struct Families<'a>(pub DescriptorEncoder<'a>);
 
 /// The labels of a series.
 pub(super) type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
 
+/// `name` without `suffix`, which the encoder adds.
+fn without<'n>(name: &'n str, suffix: &str) -> &'n str {
+    let bare = name.strip_suffix(suffix);
+    debug_assert!(bare.is_some(), "{name} has to end with {suffix}");
+    bare.unwrap_or(name)
+}
+
 impl Families<'_> {
+    /// A counter; `name` ends with `_total`.
     pub fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.counters(name, help, [([], value)])
     }
 
+    /// A counter with labels; `name` ends with `_total`.
     pub fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
         values: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
     ) -> fmt::Result {
-        self.count(name, help, None, values)
+        self.count(without(name, "_total"), help, None, values)
     }
 
-    /// A counter of bytes; `name` is without `_bytes`.
+    /// A counter of bytes; `name` ends with `_bytes_total`.
     pub fn bytes<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
         values: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
     ) -> fmt::Result {
-        self.count(name, help, Some(&Unit::Bytes), values)
+        self.count(without(name, "_bytes_total"), help, Some(&Unit::Bytes), values)
     }
 
     fn count<'l, const N: usize>(
@@ -69,14 +79,14 @@ impl Families<'_> {
         self.values(name, help, None, values)
     }
 
-    /// A gauge of seconds, or of a moment in seconds since 1970; `name` is without `_seconds`.
+    /// A gauge of seconds, or of a moment in seconds since 1970; `name` ends with `_seconds`.
     pub fn seconds<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
         values: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
     ) -> fmt::Result {
-        self.values(name, help, Some(&Unit::Seconds), values)
+        self.values(without(name, "_seconds"), help, Some(&Unit::Seconds), values)
     }
 
     fn values<'l, const N: usize>(
@@ -96,10 +106,11 @@ impl Families<'_> {
         Ok(())
     }
 
-    /// A histogram of seconds; `name` is without `_seconds`.
+    /// A histogram of seconds; `name` ends with `_seconds`.
     pub fn histogram(&mut self, name: &str, help: &str, latency: &LatencyFigures) -> fmt::Result {
         let buckets: Vec<_> =
             latency.buckets.iter().map(|bucket| (bucket.at_most.unwrap_or(f64::INFINITY), bucket.count)).collect();
+        let name = without(name, "_seconds");
         let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         family.encode_histogram::<NoLabelSet>(latency.sum_seconds, latency.count(), &buckets, None)
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod page;
+
 /// Names every key that there is, built or not.
 const EVERY_KEY: &str = include_str!("tests/every_key.toml");
 

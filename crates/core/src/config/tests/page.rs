@@ -1,0 +1,188 @@
+//! `docs/configuration.md` says of each key what the program does with it, and its examples load.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::keys;
+use super::super::kind::{Key, Kind, Presence};
+use super::super::planned::{self, NOT_SUPPORTED_YET};
+use super::{MINIMAL, Place};
+
+const PAGE: &str = include_str!("../../../../../docs/configuration.md");
+
+/// Where the page lists what is not built.
+const LATER: &str = "Not built yet";
+
+/// What the page says of a key.
+struct Row {
+    allowed: &'static str,
+    without: &'static str,
+}
+
+/// The tables of keys, by the path of each key; and what stands in the first column of those that are not built.
+fn rows() -> (BTreeMap<String, Row>, BTreeSet<&'static str>) {
+    let (mut rows, mut later) = (BTreeMap::new(), BTreeSet::new());
+    let (mut heading, mut is_table) = ("", false);
+    for line in PAGE.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            heading = title.trim_matches('`');
+        }
+        is_table = line.starts_with("| key |") || is_table && line.starts_with('|');
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        match cells[..] {
+            _ if !is_table || !cells[0].starts_with('`') => {}
+            [key, _] if heading == LATER => assert!(later.insert(key), "{key} is there twice"),
+            [key, _, allowed, without] => {
+                let table = heading.trim_matches(['[', ']']).to_owned();
+                let table = if heading.starts_with("[[") { table + "[]" } else { table };
+                let path = format!("{table}.{}", key.trim_matches('`'));
+                assert!(rows.insert(path, Row { allowed, without }).is_none(), "{key} of {heading} is there twice");
+            }
+            _ => panic!("a row of keys has four cells: {line}"),
+        }
+    }
+    (rows, later)
+}
+
+/// Pages that owners read beside it.
+const OTHERS: [&str; 4] = [
+    include_str!("../../../../../README.md"),
+    include_str!("../../../../../docs/operating.md"),
+    include_str!("../../../../../docs/payloads.md"),
+    include_str!("../../../../../docs/aws.md"),
+];
+
+/// The TOML blocks of `page`.
+fn examples(page: &'static str) -> impl Iterator<Item = &'static str> {
+    let blocks = page.split("```toml\n").skip(1);
+    blocks.map(|block| block.split_once("```").expect("a block ends").0)
+}
+
+/// Panics if `example` does not load beside the least that works.
+fn load(example: &str) {
+    let least = MINIMAL.replace("/odom", "/another");
+    if let Err(problems) = Place::new().file("config.toml", &least).file("conf.d/example.toml", example).load() {
+        panic!("{example}\n{problems}");
+    }
+}
+
+/// Keys that hold a value and are built, with their paths; and the paths of all others.
+fn keys_of_values() -> (Vec<(String, Key)>, BTreeSet<String>) {
+    fn collect(keys: &[Key], prefix: &str, values: &mut Vec<(String, Key)>, others: &mut BTreeSet<String>) {
+        for key in keys {
+            let path = format!("{prefix}{}", key.name);
+            match key.kind {
+                _ if planned::is_whole(&path) => assert!(others.insert(path)),
+                Kind::Table(inner) => {
+                    collect(inner, &format!("{path}."), values, others);
+                    others.insert(path);
+                }
+                Kind::Tables(inner) => {
+                    collect(inner, &format!("{path}[]."), values, others);
+                    others.insert(path);
+                }
+                _ => values.push((path, *key)),
+            }
+        }
+    }
+    let (mut values, mut others) = (Vec::new(), BTreeSet::new());
+    collect(keys::ROOT, "", &mut values, &mut others);
+    (values, others)
+}
+
+/// What the page has to say is allowed; nothing of a text, which has its own words.
+fn allowed(kind: Kind) -> Option<String> {
+    if let Kind::Text(_) = kind {
+        return None;
+    }
+    let words = kind.allowed();
+    // Examples have a place of their own.
+    let (before, example) = words.split_once(", such as \"").unwrap_or((&words, "\""));
+    let after = example.split_once('"').expect("an example ends").1;
+    Some(format!("{before}{after}").trim_start_matches("allowed is ").to_owned())
+}
+
+/// `default` as it stands in a file.
+fn written(kind: Kind, default: &str) -> String {
+    match kind {
+        Kind::Bool | Kind::Integer(..) => default.to_owned(),
+        Kind::WordOr(_, other) => written(*other, default),
+        _ => format!("{default:?}"),
+    }
+}
+
+/// The page has each key that is built and no other, with the bounds and the default that the program has.
+#[test]
+fn says_of_each_key_what_holds() {
+    let (mut rows, _) = rows();
+    for (path, key) in keys_of_values().0 {
+        let row = rows.remove(&path).unwrap_or_else(|| panic!("{path} is missing in docs/configuration.md"));
+        let said = row.allowed.replace('`', "");
+        match allowed(key.kind) {
+            Some(allowed) => assert_eq!(said, allowed, "what is allowed for {path}"),
+            None => assert!(!said.is_empty(), "what is allowed for {path}"),
+        }
+        match key.presence {
+            Presence::Default(default) => {
+                assert_eq!(row.without, format!("`{}`", written(key.kind, default)), "the default of {path}");
+            }
+            Presence::Required => {
+                assert!(row.without.starts_with("required"), "{path} is required");
+            }
+            Presence::RequiredWithout(other) => {
+                assert_eq!(row.without, format!("required, unless `{other}` is there"), "{path}");
+            }
+            Presence::Optional => assert!(row.without.starts_with("none"), "{path} has no default"),
+        }
+    }
+    assert!(rows.is_empty(), "there is no key {:?}", rows.keys());
+}
+
+/// Nothing that is refused is called built, and the other way round.
+#[test]
+fn says_what_is_not_built() {
+    let later: BTreeSet<String> = NOT_SUPPORTED_YET
+        .iter()
+        .map(|later| match later.key.strip_prefix("topics[].") {
+            Some("ros") => "`ros` with `*`".to_owned(),
+            Some(name) => format!("`{name}`"),
+            None => format!("`[[{}]]`", later.key),
+        })
+        .collect();
+    assert_eq!(rows().1.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), later);
+}
+
+/// Each example loads, beside the least that works, and together they have every key.
+#[test]
+fn has_an_example_of_each_key_that_loads() {
+    let mut shown = BTreeSet::new();
+    for example in examples(PAGE) {
+        load(example);
+        let document: toml_edit::ImDocument<&str> = toml_edit::ImDocument::parse(example).expect("valid");
+        for (path, _) in keys_of_values().0 {
+            let found = path.split('.').try_fold(document.as_item(), |item, part| match part.strip_suffix("[]") {
+                Some(list) => item.get(list)?.get(0),
+                None => item.get(part),
+            });
+            shown.extend(found.map(|_| path));
+        }
+    }
+    let missing: Vec<String> =
+        keys_of_values().0.into_iter().map(|(path, _)| path).filter(|path| !shown.contains(path)).collect();
+    assert!(missing.is_empty(), "no example has {missing:?}");
+}
+
+/// The examples of other pages load as well, and what they call `queue.memory` and the like is a key.
+#[test]
+fn other_pages_know_the_keys() {
+    OTHERS.into_iter().flat_map(examples).for_each(load);
+    let (values, others) = keys_of_values();
+    let known: BTreeSet<String> =
+        values.into_iter().map(|(path, _)| path).chain(others).map(|path| path.replace("[]", "")).collect();
+    for words in OTHERS.into_iter().chain([PAGE]).flat_map(|page| page.split('`').skip(1).step_by(2)) {
+        let is_path = words.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'.');
+        let section = words.split_once('.').map(|(section, _)| section);
+        if is_path && matches!(section, Some("aws" | "mqtt" | "ros" | "queue" | "health" | "topics")) {
+            assert!(known.contains(words) || words.ends_with(".md"), "there is no key {words}");
+        }
+    }
+}
