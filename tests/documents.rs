@@ -133,7 +133,10 @@ fn installed_links_lead_to_installed_files() {
 
 /// The program's own source, tests apart.
 fn source() -> Vec<PathBuf> {
-    ["src", "crates/core/src", "crates/things/src"].into_iter().flat_map(|directory| files(directory, &[".rs"])).collect()
+    ["src", "crates/core/src", "crates/things/src"]
+        .into_iter()
+        .flat_map(|directory| files(directory, &[".rs"]))
+        .collect()
 }
 
 /// What string literals of the program say, with a blank where a line of the source ends within one.
@@ -229,7 +232,8 @@ fn the_maps_have_each_module() {
         cells.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     };
     let (bridge, core) = (read("src/lib.rs"), read("crates/core/src/lib.rs"));
-    let modules = bridge.lines().chain(core.lines()).filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let modules =
+        bridge.lines().chain(core.lines()).filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     let mut modules: BTreeSet<String> = modules.map(str::to_owned).collect();
     assert_eq!(rows(&bridge), modules, "src/lib.rs");
     let architecture = read("docs/architecture.md");
