@@ -347,7 +347,7 @@ fn a_suspected_batch_stays_a_batch() {
     assert_eq!(search.suspects.closed(late, &[closed_over], search.now), None);
     assert!(!search.suspects.goes_singly(&odom) && !search.suspects.one_at_a_time());
     search.suspects.acknowledged("odom/gzip", None, search.now);
-    assert!(search.suspects.accounts.is_empty());
+    assert!(search.suspects.topics.is_empty());
 }
 
 /// If what is compressed is forbidden and single records are too short to be compressed, batches are not split for ever
