@@ -98,7 +98,7 @@ const DEEPEST: u32 = 9;
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(2 * 3600);
 
 /// How often to look for what may be forgotten.
-const SWEEP: Duration = Duration::from_secs(60);
+const EXPIRE: Duration = Duration::from_secs(60);
 
 /// What is known of the topics, over all connections. Topics are MQTT topics.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ pub(super) struct Suspects {
     /// Topics whose records go in publishes of their own for so many, because the connection was closed over a batch. By
     /// the topic of the route.
     singly: BTreeMap<String, usize>,
-    swept: Option<Instant>,
+    expired: Option<Instant>,
 }
 
 /// What tells a record from its neighbours: when DDS handed it over, in nanoseconds since 1970, and its length in bytes.
@@ -166,7 +166,7 @@ impl Suspects {
             topics: BTreeMap::new(),
             innocent: 0,
             singly: BTreeMap::new(),
-            swept: None,
+            expired: None,
         }
     }
 
@@ -336,10 +336,10 @@ impl Suspects {
     }
 
     /// Forgets topics of which nothing was heard for long. To be called now and then.
-    pub fn sweep(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant) {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < FORGOTTEN;
-        if self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP) {
-            self.swept = Some(now);
+        if self.expired.is_none_or(|expired| now.saturating_duration_since(expired) >= EXPIRE) {
+            self.expired = Some(now);
             self.worked.retain(|_, at| is_recent(*at));
             self.topics.retain(|_, topic| is_recent(topic.heard));
         }
