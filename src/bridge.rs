@@ -111,7 +111,7 @@ pub async fn run(
             name = provisioned(&mut uplink_state), if is_provisioning => {
                 is_provisioning = false;
                 if let Some(name) = name {
-                    renewal.look().await;
+                    renewal.remember().await;
                     configured.name_thing(&name, &ros);
                 }
             }

@@ -40,7 +40,8 @@
 //! | [`shaping`] | core | from a message to a payload: envelope, `seq` |
 //! | [`queue`] | core | records between reception and PUBACK, in memory and on disk |
 //! | [`provisioning`] | core | what a robot with a claim has got so far |
-//! | [`uplink`] | core | the connection to the broker, and everything that can go wrong with it |
+//! | [`mqtt`] | core | one connection to a broker: packets, TLS, proxy, and what each failure means |
+//! | [`uplink`] | core | what the bridge does with such connections: window, quotas, back-off, topics that are refused |
 //! | [`terminal`] | core | what the command lines of both programs share |
 //! | [`ros`] | bridge | rcl, the graph, subscriptions, the ROS thread; the only module with `unsafe` |
 //! | [`health`] | bridge | report, status line, metrics, diagnostics, watchdog, log |
@@ -67,6 +68,7 @@
 //! [`shaping`]: iot_bridge_core::shaping
 //! [`queue`]: iot_bridge_core::queue
 //! [`provisioning`]: iot_bridge_core::provisioning
+//! [`mqtt`]: iot_bridge_core::mqtt
 //! [`uplink`]: iot_bridge_core::uplink
 //! [`terminal`]: iot_bridge_core::terminal
 //! [`Shaper`]: iot_bridge_core::shaping::Shaper

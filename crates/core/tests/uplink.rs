@@ -12,8 +12,9 @@ use iot_bridge_core::config::{Aws, Qos, Reconnect, Version};
 use iot_bridge_core::mqtt::FaultKind;
 use iot_bridge_core::mqtt::session::Session;
 use iot_bridge_core::queue::Record;
-use iot_bridge_core::uplink::{Phase, options};
-use tokio::time::timeout;
+use iot_bridge_core::uplink::{Phase, Uplink, options};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 /// On a connection that stands, every record arrives once, in order, and is acknowledged; on request the uplink drains
 /// the queue and stops with nothing left.
@@ -472,12 +473,15 @@ async fn fault_then_mended(mut scene: Scene, kind: FaultKind, mend: impl FnOnce(
 }
 
 /// What is published to a session waits at the broker and in the session until it is taken: a broker that sends so many
-/// publishes ahead of their PUBACKs, as Mosquitto does with 20 of 60, sends no more while nothing is taken, and then the rest,
+/// publishes ahead of their PUBACKs (20 of 60 here) sends no more while nothing is taken, and then the rest,
 /// in order, each once.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_to_a_session_waits_until_it_is_taken() {
     const AHEAD: usize = 20;
-    let mut scene = Scene::set().await;
+    let authority = Authority::new("Test CA");
+    let settings = format!("allow_anonymous true\nmax_inflight_messages {AHEAD}");
+    let mosquitto = Mosquitto::start_with(&authority, &authority, &settings);
+    let mut scene = Scene::set_with(authority, mosquitto).await;
     for version in [Version::V3_1_1, Version::V5] {
         scene.mqtt.version = version;
         let mut listener = Session::connect(&options(&scene.aws, &scene.mqtt)).await.unwrap();
@@ -502,4 +506,31 @@ async fn what_is_published_to_a_session_waits_until_it_is_taken() {
         listener.leave().await;
         sender.leave().await;
     }
+}
+
+/// Told to stop in the second in which it changes connections, the uplink makes the other one and sends over it what is
+/// queued: a broker that stands still has that second last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_connections_change_sends_what_is_queued() {
+    let mut scene = Scene::set().await;
+    let queue = scene.queue.clone();
+    let (uplink, mut state) =
+        Uplink::new(scene.aws.clone(), scene.mqtt.clone(), queue, scene.heartbeat.clone()).unwrap();
+    let mut renewal = uplink.renewal().await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(uplink.run(async { _ = stopped.await }));
+    state.wait_for(|state| state.is_connected()).await.unwrap();
+    scene.mosquitto.pause();
+    scene.authority.issue(&["robot1"], Valid::Now).write(scene.directory.path(), "robot1");
+    renewal.ask_if_changed().await;
+    // No event tells that DISCONNECT is under way. It is within a quarter of a second, for a second. Too early or too late, the
+    // test passes without proving this.
+    sleep(Duration::from_millis(500)).await;
+    (0..100).for_each(|number| scene.admit(number));
+    stop.send(()).unwrap();
+    sleep(Duration::from_millis(100)).await;
+    scene.mosquitto.resume();
+    assert_eq!(running.await.unwrap(), 0, "left in the queue");
+    assert_eq!(scene.receive(100).await, 0);
+    assert_eq!(state.borrow().connections, 2);
 }

@@ -38,7 +38,7 @@ use tokio_rustls::client::TlsStream;
 pub use arrival::Arrival;
 pub use limits::Limits;
 pub use reason::Reason;
-pub use wire::Said;
+pub use wire::ServerReason;
 
 use super::dial::{DialFailure, dial};
 use super::{Broker, Options};
@@ -71,10 +71,10 @@ pub enum Failure {
     RefusedV4(u8),
     /// The CONNACK of MQTT 5 refuses.
     #[error("refused: {}", .0.reason)]
-    Refused(Said),
+    Refused(ServerReason),
     /// The broker has said DISCONNECT.
     #[error("disconnected: {}", .0.reason)]
-    Disconnected(Said),
+    Disconnected(ServerReason),
     /// The connection has ended without a word.
     #[error("the connection has ended")]
     Closed,
@@ -102,7 +102,7 @@ pub enum Event {
     /// Of the publishes submitted, the next has been handed to the connection. QoS 0 has no packet identifier.
     Sent { packet_id: Option<u16> },
     /// A PUBACK.
-    Acknowledged { packet_id: u16, said: Said },
+    Acknowledged { packet_id: u16, said: ServerReason },
     /// A SUBACK.
     Subscribed { packet_id: u16, granted: bool },
     /// A quarter of a second has passed.
@@ -249,7 +249,7 @@ impl Client {
         publish_size(self.version, message, payload, self.limits.topic_aliases > 0)
     }
 
-    /// Takes `message` over, behind all that was submitted before. Answers how many bytes its packet has.
+    /// Takes `message` over, behind all that was submitted before. Returns how many bytes its packet has.
     pub fn publish(&mut self, message: &Message<'_>) -> usize {
         let message = &self.within_limits(message);
         let packet_id = match message.qos {
@@ -266,7 +266,7 @@ impl Client {
         publish_size(self.version, &Message { topic, ..*message }, payload, alias.is_some())
     }
 
-    /// Asks for what is published to `filters`, of which AWS IoT Core takes 8 at a time. Answers the packet identifier, which
+    /// Asks for what is published to `filters`, of which AWS IoT Core takes 8 at a time. Returns the packet identifier, which
     /// [`Event::Subscribed`] brings back.
     pub fn subscribe(&mut self, filters: &[&str], qos: Qos) -> Result<u16, Failure> {
         let (packet_id, before) = (self.next_id(), self.unwritten.len());

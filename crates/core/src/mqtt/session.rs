@@ -44,7 +44,7 @@ impl Session {
         Ok(Session { client, options, arrivals, missed: 0 })
     }
 
-    /// Publishes and waits until the broker has acknowledged it, or with QoS 0 until it is sent. Answers how long that
+    /// Publishes and waits until the broker has acknowledged it, or with QoS 0 until it is sent. Returns how long that
     /// took.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub struct Inspection {
     pub certificate_expires: Option<SystemTime>,
 }
 
-/// Reads the files that `broker` names and makes a TLS configuration of them. Answers the first problem that prevents it.
+/// Reads the files that `broker` names and makes a TLS configuration of them. Returns the first problem that prevents it.
 ///
 /// `now` is the time that the certificate has to be valid at. Reads files: not to be called where blocking hurts.
 pub fn load(broker: &Broker, now: SystemTime) -> Result<Credentials, CredentialProblem> {

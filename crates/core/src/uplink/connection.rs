@@ -187,7 +187,7 @@ impl Lasting {
         if self.recovery.stands(now.saturating_duration_since(since), &mut self.rules) {
             journal::log_connected(&options.broker.host, options.broker.port, &options.client_id);
         }
-        self.rules.sweep(now);
+        self.rules.expire(now);
         self.certificate.tick(now);
         self.note_remarks(outbox.thing(), outbox.topics_outgrown(), now);
     }

@@ -40,7 +40,7 @@ impl ExpiryWatch {
         self.read = Some(now);
     }
 
-    /// Whether it is time to read the certificate again. Answers yes once.
+    /// Whether it is time to read the certificate again. Returns yes once.
     pub fn read_again(&mut self, now: Instant) -> bool {
         let due = self.read.is_none_or(|read| now.saturating_duration_since(read) >= READ_AGAIN);
         if due {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::TopicFault;
-use crate::mqtt::client::Said;
+use crate::mqtt::client::ServerReason;
 use crate::mqtt::{Fault, FaultKind};
 use crate::queue::Route;
 
@@ -12,7 +12,7 @@ const REMINDER: Duration = Duration::from_secs(600);
 
 /// Decides what is worth a line.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(super) struct ConnectionLog {
     /// Faults logged since the connection was last stable.
     logged: Vec<Logged>,
     /// A connection has ended before it was stable, and none has been stable since.
@@ -31,8 +31,8 @@ struct Logged {
     unlogged: u64,
 }
 
-impl Journal {
-    /// A fault of `kind` came. Answers whether to log it, and if so how often it came since its last line.
+impl ConnectionLog {
+    /// A fault of `kind` came. Returns whether to log it, and if so how often it came since its last line.
     pub fn fault(&mut self, kind: FaultKind, now: Instant) -> Option<u64> {
         let Some(logged) = self.logged.iter_mut().find(|logged| logged.kind == kind) else {
             self.logged.push(Logged { kind, at: now, unlogged: 0 });
@@ -48,7 +48,7 @@ impl Journal {
         Some(std::mem::take(&mut logged.unlogged))
     }
 
-    /// The broker has accepted a connection. Answers whether to log that: while connections come and go, only as an
+    /// The broker has accepted a connection. Returns whether to log that: while connections come and go, only as an
     /// answer to a fault that was logged.
     pub fn connected(&mut self) -> bool {
         let worth_a_line = !self.flapping || self.unanswered;
@@ -62,7 +62,7 @@ impl Journal {
         self.flapping |= !was_stable;
     }
 
-    /// The connection has become stable. Answers whether to log that it stands, because `connected` did not.
+    /// The connection has become stable. Returns whether to log that it stands, because `connected` did not.
     pub fn stable(&mut self) -> bool {
         self.logged.clear();
         self.flapping = false;
@@ -122,7 +122,7 @@ pub(super) fn log_set_aside(topic: &str, wait: Duration) {
 }
 
 /// Logs that `topic` has to wait because the broker refuses it, with the broker's reason.
-pub(super) fn log_refused(topic: &str, said: &Said, wait: Duration) {
+pub(super) fn log_refused(topic: &str, said: &ServerReason, wait: Duration) {
     tracing::error!(
         topic,
         reason = said.reason.0,
@@ -133,7 +133,7 @@ pub(super) fn log_refused(topic: &str, said: &Said, wait: Duration) {
 
 /// Logs that what is published to `topic` is dropped because the broker will never take it, as `more` were since this was
 /// last said.
-pub(super) fn log_never_taken(topic: &str, said: &Said, more: u64) {
+pub(super) fn log_never_taken(topic: &str, said: &ServerReason, more: u64) {
     tracing::error!(
         topic,
         reason = said.reason.0,
@@ -143,7 +143,7 @@ pub(super) fn log_never_taken(topic: &str, said: &Said, more: u64) {
 }
 
 /// Logs that the broker does not take a batch of `records`.
-pub(super) fn log_batch_refused(topic: &str, records: usize, said: &Said) {
+pub(super) fn log_batch_refused(topic: &str, records: usize, said: &ServerReason) {
     tracing::warn!(
         topic,
         reason = said.reason.0,
@@ -226,7 +226,7 @@ mod tests {
     /// While faults of the same kinds go on, each has one line in ten minutes, with the number of times.
     #[test]
     fn a_lasting_fault_is_logged_once_and_then_rarely() {
-        let (mut journal, start) = (Journal::default(), Instant::now());
+        let (mut journal, start) = (ConnectionLog::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let lines: Vec<_> = (0..1300)
             .filter_map(|second| {
@@ -251,7 +251,7 @@ mod tests {
     /// it has become stable.
     #[test]
     fn flapping_is_silent_until_stable() {
-        let (mut journal, now) = (Journal::default(), Instant::now());
+        let (mut journal, now) = (ConnectionLog::default(), Instant::now());
         assert!(journal.connected());
         for round in 0..5 {
             journal.ended(false);

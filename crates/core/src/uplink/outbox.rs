@@ -7,14 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::early_close::Course;
 use super::journal;
+use super::outgoing::OutgoingPublish;
 use super::pacer::Wait;
-use super::parcel::Parcel;
 use super::presence::Presence;
 use super::rules::Rules;
 use super::suspects::{Close, InFlight, Suspects, Verdict};
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, TopicFault, check_publish_topic, fill_thing};
-use crate::mqtt::client::{Client, Event, Failure, Limits, Message, Reason, Said};
+use crate::mqtt::client::{Client, Event, Failure, Limits, Message, Reason, ServerReason};
 use crate::queue::{Queue, Route};
 use crate::tally::{DropReason, Meter, ONCE_A_MINUTE};
 
@@ -65,10 +65,10 @@ pub(super) struct Outbox {
     /// Whether the connection has said that it is there.
     announced: bool,
     /// Taken from the queue, and not sent because the quotas say so.
-    in_hand: Option<Parcel>,
+    in_hand: Option<OutgoingPublish>,
     /// Records that are passed over, until the one behind them has shown whether the broker takes their topic.
-    passed_over: VecDeque<Parcel>,
-    /// When `in_hand` may be sent; nothing, if only a PUBACK can change that.
+    passed_over: VecDeque<OutgoingPublish>,
+    /// When `in_hand` may be sent; `None`, if only a PUBACK can change that.
     resume: Option<Instant>,
     /// MQTT topics of QoS 0 publishes over which the broker may still close the connection, and when each was last sent.
     doubtful: BTreeMap<String, Instant>,
@@ -166,7 +166,7 @@ impl Outbox {
 
     /// Submits records while the window has room, the quotas allow it and the queue has some. `clock` tells the time.
     pub fn feed(&mut self, client: &mut impl Publisher, rules: &mut Rules, queue: &Queue, clock: impl Fn() -> Instant) {
-        let Rules { pacer, suspects, company, never_taken, .. } = rules;
+        let Rules { pacer, suspects, contention, never_taken, .. } = rules;
         self.resume = None;
         let begun = clock();
         while self.has_room(suspects) {
@@ -175,51 +175,51 @@ impl Outbox {
                 self.resume = Some(now);
                 break;
             }
-            let Some(mut parcel) = self.next(suspects, queue, now) else { break };
-            if suspects.is_trial_of(&parcel.route) && !self.is_clear() {
+            let Some(mut outgoing) = self.next(suspects, queue, now) else { break };
+            if suspects.is_trial_of(&outgoing.route) && !self.is_clear() {
                 // It goes alone, once everything else is acknowledged.
-                self.in_hand = Some(parcel);
+                self.in_hand = Some(outgoing);
                 break;
             }
             let most = client.limits().packet.map(|packet| {
-                let around = self.size_with(client, &parcel.unpacked(now), packet) - packet;
+                let around = self.size_with(client, &outgoing.unpacked(now), packet) - packet;
                 packet.saturating_sub(around)
             });
-            parcel.grow(queue, company.extent(&parcel.route, suspects, now).within(most), now);
+            outgoing.grow(queue, contention.extent(&outgoing.route, suspects, now).within(most), now);
             // Asked before the work of packing it, which ends its growing, and again when its size is known.
-            let least = parcel.least_payload();
-            if let Err(wait) = pacer.admits(self.size_with(client, &parcel.unpacked(now), least), now) {
-                self.hold(parcel, wait);
+            let least = outgoing.least_payload();
+            if let Err(wait) = pacer.admits(self.size_with(client, &outgoing.unpacked(now), least), now) {
+                self.hold(outgoing, wait);
                 break;
             }
-            if parcel.is_too_large() {
-                parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
+            if outgoing.is_too_large() {
+                outgoing.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::TooLarge, now));
                 continue;
             }
             let now = clock();
-            if let Err((topic, fault)) = self.fits_thing(parcel.message(now).topic) {
+            if let Err((topic, fault)) = self.fits_thing(outgoing.message(now).topic) {
                 if let Some(more) = never_taken.entry(topic.clone()).or_default().due(now, ONCE_A_MINUTE) {
                     journal::log_unfit(&topic, &fault, more);
                 }
-                parcel.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::Unsupported, now));
+                outgoing.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::Unsupported, now));
                 continue;
             }
-            let message = parcel.message(now);
+            let message = outgoing.message(now);
             let size = self.size_with(client, &message, message.payload.len());
             if client.limits().forbids(size) {
-                self.outgrown(parcel, size, client.limits(), queue, now);
+                self.outgrown(outgoing, size, client.limits(), queue, now);
                 continue;
             }
             if let Err(wait) = pacer.admits(size, now) {
-                self.hold(parcel, wait);
+                self.hold(outgoing, wait);
                 break;
             }
-            if parcel.lease.is_some() {
-                company.sent(&parcel.route, now);
+            if outgoing.lease.is_some() {
+                contention.sent(&outgoing.route, now);
             }
-            let record = parcel.record();
-            suspects.sent(parcel.message(now).topic, record);
-            pacer.sent(self.submit(client, parcel, now), now);
+            let record = outgoing.record();
+            suspects.sent(outgoing.message(now).topic, record);
+            pacer.sent(self.submit(client, outgoing, now), now);
         }
     }
 
@@ -243,18 +243,18 @@ impl Outbox {
         suspects.permit_route(route, now) && !waits
     }
 
-    /// The broker takes no packet as large as that of `parcel`. If that may be meant so, it is dropped; else its topic waits
+    /// The broker takes no packet as large as that of `outgoing`. If that may be meant so, it is dropped; else its topic waits
     /// for another connection.
-    fn outgrown(&mut self, mut parcel: Parcel, size: usize, limits: &Limits, queue: &Queue, now: Instant) {
-        let Some(lease) = parcel.lease else { return };
+    fn outgrown(&mut self, mut outgoing: OutgoingPublish, size: usize, limits: &Limits, queue: &Queue, now: Instant) {
+        let Some(lease) = outgoing.lease else { return };
         if limits.is_meant() {
             queue.discard(lease, DropReason::TooLarge, now);
             return;
         }
-        let topic = fill_thing(parcel.message(now).topic, &self.thing).into_owned();
+        let topic = fill_thing(outgoing.message(now).topic, &self.thing).into_owned();
         journal::log_outgrown(&topic, size, limits.packet.unwrap_or_default());
-        self.outgrown.push(parcel.route.clone());
-        self.send_back(&parcel.route);
+        self.outgrown.push(outgoing.route.clone());
+        self.send_back(&outgoing.route);
         self.give_back(queue);
     }
 
@@ -264,8 +264,8 @@ impl Outbox {
     }
 
     /// Keeps what may not be sent yet.
-    fn hold(&mut self, parcel: Parcel, wait: Wait) {
-        self.in_hand = Some(parcel);
+    fn hold(&mut self, outgoing: OutgoingPublish, wait: Wait) {
+        self.in_hand = Some(outgoing);
         self.resume = match wait {
             Wait::Until(when) => Some(when),
             Wait::ForPuback => None,
@@ -274,49 +274,51 @@ impl Outbox {
 
     /// What is to be sent next: what is in hand, what was passed over until now, then the word that the bridge is there,
     /// then the queue's next record.
-    fn next(&mut self, suspects: &mut Suspects, queue: &Queue, now: Instant) -> Option<Parcel> {
-        if let Some(parcel) = self.in_hand.take() {
-            return Some(parcel);
+    fn next(&mut self, suspects: &mut Suspects, queue: &Queue, now: Instant) -> Option<OutgoingPublish> {
+        if let Some(outgoing) = self.in_hand.take() {
+            return Some(outgoing);
         }
-        let may_follow =
-            |parcel: &mut Parcel| suspects.permit_route(&parcel.route, now) && !suspects.is_passing_over(&parcel.route);
-        if let Some(parcel) = self.passed_over.pop_front_if(may_follow) {
-            return Some(parcel);
+        let may_follow = |outgoing: &mut OutgoingPublish| {
+            suspects.permit_route(&outgoing.route, now) && !suspects.is_passing_over(&outgoing.route)
+        };
+        if let Some(outgoing) = self.passed_over.pop_front_if(may_follow) {
+            return Some(outgoing);
         }
         if !self.announced
             && let Some(presence) =
                 self.presence.as_ref().filter(|presence| suspects.permit_route(&presence.route, now))
         {
             self.announced = true;
-            return Some(Parcel::of_message(presence.route.clone(), presence.online.clone()));
+            return Some(OutgoingPublish::of_message(presence.route.clone(), presence.online.clone()));
         }
         loop {
-            let mut parcel = Parcel::of(queue.lease_where(now, &|route| self.permits(route, suspects, now))?);
-            let most = suspects.passes_over(&parcel.route, parcel.record());
+            let mut outgoing =
+                OutgoingPublish::of(queue.lease_where(now, &|route| self.permits(route, suspects, now))?);
+            let most = suspects.passes_over(&outgoing.route, outgoing.record());
             if most == 0 || !self.passed_over.is_empty() {
-                return Some(parcel);
+                return Some(outgoing);
             }
             while self.passed_over.len() < most
-                && let Some(other) = queue.lease_where(now, &|route| route.is_same_topic(&parcel.route))
+                && let Some(other) = queue.lease_where(now, &|route| route.is_same_topic(&outgoing.route))
             {
-                self.passed_over.push_back(std::mem::replace(&mut parcel, Parcel::of(other)));
+                self.passed_over.push_back(std::mem::replace(&mut outgoing, OutgoingPublish::of(other)));
             }
             if !self.passed_over.is_empty() {
-                return Some(parcel);
+                return Some(outgoing);
             }
-            if let Some(Verdict::SetAside { topic, wait }) = suspects.has_no_other(&parcel.route, now) {
+            if let Some(Verdict::SetAside { topic, wait }) = suspects.has_no_other(&outgoing.route, now) {
                 journal::log_set_aside(&fill_thing(&topic, &self.thing), wait);
             }
-            queue.rewind_topic(&parcel.route);
+            queue.rewind_topic(&outgoing.route);
         }
     }
 
-    /// Hands `parcel` to the MQTT client. Answers how many bytes its packet has.
-    fn submit(&mut self, client: &mut impl Publisher, mut parcel: Parcel, now: Instant) -> usize {
-        let message = parcel.message(now);
+    /// Hands `outgoing` to the MQTT client. Returns how many bytes its packet has.
+    fn submit(&mut self, client: &mut impl Publisher, mut outgoing: OutgoingPublish, now: Instant) -> usize {
+        let message = outgoing.message(now);
         let size = client.publish(&Message { topic: &fill_thing(message.topic, &self.thing), ..message });
-        let (encoding, record) = (parcel.pack().encoding, parcel.record());
-        let Parcel { lease, route, received_ns, .. } = parcel;
+        let (encoding, record) = (outgoing.pack().encoding, outgoing.record());
+        let OutgoingPublish { lease, route, received_ns, .. } = outgoing;
         route.counters.count_published(size as u64);
         self.meter.count_published(size as u64);
         self.window.submit(Publish { lease, route, encoding, size, received_ns, record });
@@ -386,7 +388,7 @@ impl Outbox {
     }
 
     /// The broker says in words that it does not take a publish.
-    fn refused(&mut self, publish: &Publish, said: &Said, rules: &mut Rules, queue: &Queue, now: Instant) {
+    fn refused(&mut self, publish: &Publish, said: &ServerReason, rules: &mut Rules, queue: &Queue, now: Instant) {
         let (topic, records) = (publish.topic(), publish.received_ns.len());
         self.meter.count_refused(said.reason.0);
         match said.reason {
@@ -433,9 +435,10 @@ impl Outbox {
     /// All of the topic of `route` goes back to the queue once what is in flight of it is answered: also what is in hand of
     /// it, which is newer, and what was passed over.
     fn send_back(&mut self, route: &Arc<Route>) {
-        let goes_back = |parcel: &mut Parcel| parcel.lease.is_some() && parcel.route.is_same_topic(route);
+        let goes_back =
+            |outgoing: &mut OutgoingPublish| outgoing.lease.is_some() && outgoing.route.is_same_topic(route);
         self.in_hand.take_if(goes_back);
-        self.passed_over.retain_mut(|parcel| !goes_back(parcel));
+        self.passed_over.retain_mut(|outgoing| !goes_back(outgoing));
         if !self.returning.iter().any(|other| other.is_same_topic(route)) {
             self.returning.push(route.clone());
         }
@@ -445,7 +448,7 @@ impl Outbox {
     fn drop_refused(
         &self,
         publish: &Publish,
-        said: &Said,
+        said: &ServerReason,
         reason: DropReason,
         rules: &mut Rules,
         queue: &Queue,
@@ -486,13 +489,13 @@ impl Outbox {
     pub fn leave(&mut self, client: &mut Client, suspects: &Suspects) {
         self.resume = None;
         if let Some(presence) = self.presence.take().filter(|presence| !suspects.is_trial(&presence.route.mqtt)) {
-            self.submit(client, Parcel::of_message(presence.route, presence.offline), Instant::now());
+            self.submit(client, OutgoingPublish::of_message(presence.route, presence.offline), Instant::now());
         }
         client.disconnect();
     }
 }
 
-/// How long ago `received_ns` was, nanoseconds since 1970. Nothing, if the clock was set back since.
+/// How long ago `received_ns` was, nanoseconds since 1970. Zero, if the clock was set back since.
 fn time_since(received_ns: i64) -> Duration {
     let then = Duration::from_nanos(received_ns.try_into().unwrap_or(0));
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(then)

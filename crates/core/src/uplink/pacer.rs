@@ -168,7 +168,7 @@ mod tests {
         Pacer::new(&Quotas { publishes_per_second: Some(publishes), bytes_per_second: Some(bytes), in_flight: 100 })
     }
 
-    /// Sends packets of these sizes as early as the pacer allows, each acknowledged `round_trip` later. Answers when
+    /// Sends packets of these sizes as early as the pacer allows, each acknowledged `round_trip` later. Returns when
     /// each was sent.
     fn send(pacer: &mut Pacer, sizes: &[usize], round_trip: Duration, start: Instant) -> Vec<Instant> {
         let (mut now, mut in_flight, mut sent) = (start, VecDeque::new(), Vec::new());

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use super::backoff::{Backoff, InvalidBackoff};
 use super::connection::{End, Ended};
 use super::early_close::{Course, EarlyCloses};
-use super::journal::{self, During, Journal};
+use super::journal::{self, ConnectionLog, During};
 use super::rules::Rules;
 use super::suspects::Close;
 use crate::config::Reconnect;
@@ -22,7 +22,7 @@ use crate::queue::Queue;
 pub(super) struct Recovery {
     backoff: Backoff,
     early_closes: EarlyCloses,
-    journal: Journal,
+    journal: ConnectionLog,
     stable_after: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Recovery {
         Ok(Recovery {
             backoff: Backoff::with_random(reconnect, random)?,
             early_closes: EarlyCloses::new(reconnect.max),
-            journal: Journal::default(),
+            journal: ConnectionLog::default(),
             stable_after: reconnect.stable_after,
         })
     }

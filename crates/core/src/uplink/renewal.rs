@@ -23,8 +23,8 @@ impl Renewal {
         Renewal { asked, aws: aws.clone(), seen: digest(aws).await }
     }
 
-    /// The files have become what they are by the bridge's own doing.
-    pub async fn look(&mut self) {
+    /// Takes the files as they are now for known: after provisioning, which has written them, no reconnect follows.
+    pub async fn remember(&mut self) {
         self.seen = digest(&self.aws).await;
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::journal;
+use super::outgoing::Contention;
 use super::pacer::Pacer;
-use super::parcel::Company;
 use super::suspects::{FORGOTTEN, Suspects};
 use crate::config::Mqtt;
 use crate::mqtt::client::{Failure, Reason};
@@ -16,7 +16,7 @@ use crate::tally::Repeat;
 pub(super) struct Rules {
     pub pacer: Pacer,
     pub suspects: Suspects,
-    pub company: Company,
+    pub contention: Contention,
     /// The broker has taken offence at a topic alias.
     pub without_aliases: bool,
     /// What was said of topics of which the broker will never take a publish.
@@ -30,7 +30,7 @@ impl Rules {
         Rules {
             pacer: Pacer::new(&mqtt.quotas),
             suspects: Suspects::new(mqtt.reconnect.stable_after),
-            company: Company::default(),
+            contention: Contention::default(),
             without_aliases: false,
             never_taken: BTreeMap::new(),
             no_batches: BTreeMap::new(),
@@ -56,8 +56,8 @@ impl Rules {
     }
 
     /// Forgets topics of which nothing was heard for long. To be called now and then.
-    pub fn sweep(&mut self, now: Instant) {
-        self.suspects.sweep(now);
+    pub fn expire(&mut self, now: Instant) {
+        self.suspects.expire(now);
         let said = [&mut self.never_taken, &mut self.no_batches];
         said.into_iter().for_each(|said| said.retain(|_, repeat| !repeat.is_over(now, FORGOTTEN)));
     }

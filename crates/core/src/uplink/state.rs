@@ -25,7 +25,7 @@ pub struct UplinkState {
     pub certificate_expires: Option<SystemTime>,
     /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
-    /// What provisioning waits for; nothing, if the robot has a certificate or none is asked for.
+    /// What provisioning waits for; `None`, if the robot has a certificate or none is asked for.
     pub provisioning: Option<Step>,
     /// The name of the thing that this process was provisioned for.
     pub provisioned: Option<String>,

@@ -5,7 +5,7 @@
 //! that one would block all others for ever. Nor does it say whether the topic is at fault, which then has to wait, or
 //! one record of it, which then has to be dropped.
 //!
-//! Each topic that is under suspicion has an account of its own. What is acknowledged of one topic says nothing of
+//! Each topic that is under suspicion stands for itself. What is acknowledged of one topic says nothing of
 //! another, and what was acknowledged once says nothing of now: policies change while the bridge runs.
 //!
 //! ```text
@@ -26,6 +26,23 @@
 //!        │             └─ closed ──► PassingOver                           └─ closed over it five times in all ──► poison
 //! ```
 //!
+//! What happens to a topic in each state ([`topic::Standing`]):
+//!
+//! | event | `Suspect` | `PassingOver` | `Accused` | `Aside` |
+//! | --- | --- | --- | --- | --- |
+//! | closed over it alone | twice: `PassingOver` if it was acknowledged of late, else `Aside` | `Aside`, twice as long | the fifth time over one record: that is poison | `PassingOver` |
+//! | the record that failed is acknowledged | cleared | cleared | cleared | cleared |
+//! | another one is | cleared | `Accused` | the same | `Accused` |
+//! | there is no record behind | the same | `Aside` | the same | the same |
+//! | refused in words | `Aside` | `Aside` | the third time: poison | `Aside`; the third time over one record `PassingOver` |
+//! | nothing is heard of it for two hours | forgotten | forgotten | forgotten | forgotten |
+//!
+//! For example, record 7 of `odom` is one that the broker does not take, and 7, 8 and 9 are in flight when it closes the
+//! connection, for the second time in a row: `odom` is a `Suspect`. 7 is sent alone and closed over, twice: `PassingOver`. 8
+//! is sent alone and acknowledged: `Accused`. 7 is closed over three times more, five in all: it is dropped, and 9 follows.
+//! Were `odom` forbidden, 8 would be closed over too: `Aside` for 30 s, then 7 again and 8 again, `Aside` for 60 s, and so on
+//! up to an hour; nothing is dropped.
+//!
 //! So a record is dropped only when the broker closes the connection over it again and again *and* takes the one behind
 //! it. A record that was passed over without being at fault arrives behind that one.
 //!
@@ -44,11 +61,14 @@
 //! - While another client seems to close the connections, it takes as many closes more to call a record poison, and one
 //!   more to set a topic aside.
 
+mod topic;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::early_close::SHORT;
 use crate::queue::Route;
+use topic::{Outcome, Topic};
 
 /// Early closes in a row after which topics are suspects that were acknowledged of late.
 const CROWDED: u32 = 2;
@@ -78,7 +98,7 @@ const DEEPEST: u32 = 9;
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(2 * 3600);
 
 /// How often to look for what may be forgotten.
-const SWEEP: Duration = Duration::from_secs(60);
+const EXPIRE: Duration = Duration::from_secs(60);
 
 /// What is known of the topics, over all connections. Topics are MQTT topics.
 #[derive(Debug)]
@@ -92,45 +112,13 @@ pub(super) struct Suspects {
     /// When a publish to the topic was last acknowledged by the broker.
     worked: HashMap<String, Instant>,
     /// Topics under suspicion.
-    accounts: BTreeMap<String, Account>,
+    topics: BTreeMap<String, Topic>,
     /// Records under suspicion that were acknowledged after all, since a connection was last stable.
     innocent: u32,
     /// Topics whose records go in publishes of their own for so many, because the connection was closed over a batch. By
     /// the topic of the route.
     singly: BTreeMap<String, usize>,
-    swept: Option<Instant>,
-}
-
-/// A topic under suspicion.
-#[derive(Debug)]
-struct Account {
-    standing: Standing,
-    /// Closes with a publish to the topic alone in flight, whatever record it was of.
-    closes: u32,
-    /// The record that failed last, and how often in a row; `None` if it was not one of the queue's records.
-    failed: (Option<RecordId>, u32),
-    /// How often in a row it was set aside.
-    times_aside: u32,
-    /// The records of a batch that was closed over went one by one since it was last set aside.
-    was_split: bool,
-    /// The broker refuses it in words, and leaves the connection.
-    in_words: bool,
-    /// The publish that decides is in flight.
-    trying: bool,
-    /// When something was last heard of it.
-    heard: Instant,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// In flight when the connection was closed.
-    Suspect,
-    /// The oldest record is at fault, or the topic. The record behind it decides.
-    PassingOver,
-    /// The topic works; its oldest record is to be tried once more.
-    Accused,
-    /// Not sent until then.
-    Aside { until: Instant },
+    expired: Option<Instant>,
 }
 
 /// What tells a record from its neighbours: when DDS handed it over, in nanoseconds since 1970, and its length in bytes.
@@ -168,56 +156,6 @@ pub(super) enum Verdict {
     Poison,
 }
 
-impl Account {
-    fn new(now: Instant) -> Self {
-        Account {
-            standing: Standing::Suspect,
-            closes: 0,
-            failed: (None, 0),
-            times_aside: 0,
-            was_split: false,
-            in_words: false,
-            trying: false,
-            heard: now,
-        }
-    }
-
-    /// `record` has failed. Returns how often it has in a row.
-    fn has_failed(&mut self, record: Option<RecordId>) -> u32 {
-        let (failed, times) = &mut self.failed;
-        *times = if *failed == record { *times + 1 } else { 1 };
-        *failed = record;
-        *times
-    }
-
-    /// Whether this acknowledged `record` is not the one that has failed.
-    fn is_another(&self, record: Option<RecordId>) -> bool {
-        self.failed.0.is_some() && self.failed.0 != record
-    }
-
-    fn set_aside(&mut self, topic: &str, now: Instant) -> Verdict {
-        let wait = (ASIDE.0 * 2u32.saturating_pow(self.times_aside.min(16))).min(ASIDE.1);
-        self.times_aside += 1;
-        self.was_split = false;
-        self.standing = Standing::Aside { until: now + wait };
-        Verdict::SetAside { topic: topic.to_owned(), wait }
-    }
-
-    /// Whether a publish to the topic may be sent at `now`.
-    fn permits(&self, now: Instant) -> bool {
-        match self.standing {
-            Standing::Suspect => true,
-            Standing::PassingOver | Standing::Accused => !self.trying,
-            Standing::Aside { until } => until <= now && !self.trying,
-        }
-    }
-
-    /// Whether its next publish decides over the topic or over a record, so that nothing else may be in flight with it.
-    fn is_trial(&self) -> bool {
-        self.standing != Standing::Suspect && !self.in_words
-    }
-}
-
 impl Suspects {
     pub fn new(stable_after: Duration) -> Self {
         Suspects {
@@ -225,63 +163,61 @@ impl Suspects {
             closes: 0,
             searching: false,
             worked: HashMap::new(),
-            accounts: BTreeMap::new(),
+            topics: BTreeMap::new(),
             innocent: 0,
             singly: BTreeMap::new(),
-            swept: None,
+            expired: None,
         }
     }
 
-    /// The accounts of the topics that publishes of `route` go to.
-    fn accounts_of(&self, route: &Route) -> impl Iterator<Item = &Account> {
+    /// The topics under suspicion that publishes of `route` go to.
+    fn topics_of(&self, route: &Route) -> impl Iterator<Item = &Topic> {
         let topics = [Some(&*route.mqtt), route.mqtt_compressed()];
-        topics.into_iter().flatten().filter_map(|topic| self.accounts.get(topic))
+        topics.into_iter().flatten().filter_map(|topic| self.topics.get(topic))
     }
 
     /// Whether publishes of `route` may be sent at `now`, to whichever of its topics they go.
     pub fn permit_route(&self, route: &Route, now: Instant) -> bool {
-        self.accounts.is_empty() || self.accounts_of(route).all(|account| account.permits(now))
+        self.topics.is_empty() || self.topics_of(route).all(|topic| topic.permits(now))
     }
 
     /// Whether a publish of `route` has to be in flight alone, because the close that may follow says something of it.
     pub fn is_trial_of(&self, route: &Route) -> bool {
-        self.accounts_of(route).any(Account::is_trial)
+        self.topics_of(route).any(Topic::is_trial)
     }
 
     /// Whether publishes to `topic` are trials.
     pub fn is_trial(&self, topic: &str) -> bool {
-        self.accounts.get(topic).is_some_and(Account::is_trial)
+        self.topics.get(topic).is_some_and(Topic::is_trial)
     }
 
     /// How many records of `route`, of which `oldest` is the oldest, stay back for now, so that the one behind them is sent
     /// first. One at first, and one more with each trial, should there be several that the broker does not take.
     pub fn passes_over(&self, route: &Route, oldest: Option<RecordId>) -> usize {
-        let is_it = |account: &&Account| {
-            account.standing == Standing::PassingOver && oldest.is_some() && account.failed.0 == oldest
-        };
-        self.accounts_of(route).find(is_it).map_or(0, |account| 1 + account.times_aside.min(DEEPEST) as usize)
+        let is_it = |topic: &&Topic| topic.is_passing_over() && oldest.is_some() && topic.failed.0 == oldest;
+        self.topics_of(route).find(is_it).map_or(0, |topic| 1 + topic.times_aside.min(DEEPEST) as usize)
     }
 
     /// Whether what was passed over of `route` still stays back.
     pub fn is_passing_over(&self, route: &Route) -> bool {
-        self.accounts_of(route).any(|account| account.standing == Standing::PassingOver)
+        self.topics_of(route).any(Topic::is_passing_over)
     }
 
     /// There is no record behind the one of `route` that stays back.
     pub fn has_no_other(&mut self, route: &Route, now: Instant) -> Option<Verdict> {
         let topics = [Some(&*route.mqtt), route.mqtt_compressed()];
-        let is_passed_over = |account: &Account| account.standing == Standing::PassingOver;
-        let is_it = |topic: &&str| self.accounts.get(*topic).is_some_and(is_passed_over);
-        let topic = topics.into_iter().flatten().find(is_it)?;
-        self.accounts.get_mut(topic).map(|account| account.set_aside(topic, now))
+        let is_it = |name: &&str| self.topics.get(*name).is_some_and(Topic::is_passing_over);
+        let name = topics.into_iter().flatten().find(is_it)?;
+        let outcome = self.topics.get_mut(name)?.set_aside(now);
+        self.conclude(name, outcome)
     }
 
     /// Whether the records of `route` have to go in publishes of their own: those of a batch that was closed over, and
     /// while one record is tried. A batch that is only suspected is tried as it was; its records alone may be too short to
     /// be compressed, and would go to another topic.
     pub fn goes_singly(&self, route: &Route) -> bool {
-        let tries_record = |account: &Account| account.standing != Standing::Suspect && account.failed.0.is_some();
-        self.singly.contains_key(&route.mqtt) || self.accounts_of(route).any(tries_record)
+        let tries_record = |topic: &Topic| !topic.is_suspect() && topic.failed.0.is_some();
+        self.singly.contains_key(&route.mqtt) || self.topics_of(route).any(tries_record)
     }
 
     /// A publish of the route to `topic` was taken.
@@ -301,41 +237,37 @@ impl Suspects {
 
     /// Whether only one publish may be in flight at a time.
     pub fn one_at_a_time(&self) -> bool {
-        let is_suspect = |account: &Account| account.standing == Standing::Suspect;
-        self.searching && self.accounts.values().any(is_suspect)
+        self.searching && self.topics.values().any(Topic::is_suspect)
     }
 
     /// Whether a trial is in flight, beside which nothing else may be.
     pub fn is_trying(&self) -> bool {
-        self.accounts.values().any(|account| account.trying && account.is_trial())
+        self.topics.values().any(|topic| topic.is_trying() && topic.is_trial())
     }
 
     /// A publish to `topic` is sent: of `record`, if it is a single one.
     pub fn sent(&mut self, topic: &str, record: Option<RecordId>) {
-        let Some(account) = self.accounts.get_mut(topic) else { return };
-        if account.standing == Standing::Accused && account.is_another(record) {
-            // The accused is gone: it has expired, or made room for others.
-            self.accounts.remove(topic);
-        } else {
-            account.trying = account.standing != Standing::Suspect;
+        if let Some(known) = self.topics.get_mut(topic) {
+            let outcome = known.sent(record);
+            self.conclude(topic, outcome);
         }
     }
 
     /// No publish is in flight any more.
     pub fn connection_ended(&mut self) {
-        self.accounts.values_mut().for_each(|account| account.trying = false);
+        self.topics.values_mut().for_each(|topic| topic.set_trying(false));
     }
 
     /// The topics that are set aside.
     pub fn set_aside(&self) -> Vec<String> {
-        let is_aside = |account: &Account| account.times_aside > 0 && account.standing != Standing::Suspect;
-        self.accounts.iter().filter(|(_, account)| is_aside(account)).map(|(topic, _)| topic.clone()).collect()
+        let is_aside = |topic: &Topic| topic.times_aside > 0 && !topic.is_suspect();
+        self.topics.iter().filter(|(_, topic)| is_aside(topic)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether a publish to `topic` would explain a close at which it was alone in flight: it is not the first over the
     /// topic, be it with others or alone.
     pub fn is_suspected(&self, topic: &str) -> bool {
-        self.accounts.contains_key(topic)
+        self.topics.contains_key(topic)
     }
 
     /// A publish to `topic`, of `record` if it is a single one, was acknowledged at `now`. Returns whether the topic was
@@ -354,16 +286,8 @@ impl Suspects {
     pub fn acknowledged_beside(&mut self, route: &Route, topic: &str, now: Instant) -> Option<Verdict> {
         let topics = [Some(&*route.mqtt), route.mqtt_compressed()];
         let other = topics.into_iter().flatten().find(|other| *other != topic)?;
-        let account = self.accounts.get_mut(other).filter(|account| !account.in_words)?;
-        match account.standing {
-            Standing::PassingOver => return Some(account.set_aside(other, now)),
-            // The next that goes there is its trial, whenever that comes. What does not is no trial.
-            Standing::Aside { until } if until <= now && !account.trying => {
-                (account.standing, account.closes, account.failed) = (Standing::Suspect, FORBIDDEN - 1, (None, 0));
-            }
-            _ => {}
-        }
-        None
+        let outcome = self.topics.get_mut(other)?.taken_beside(now);
+        self.conclude(other, outcome)
     }
 
     /// A publish to `topic` was written, and the broker has not closed the connection over it. That is no
@@ -373,21 +297,28 @@ impl Suspects {
     }
 
     fn taken(&mut self, topic: &str, record: Option<RecordId>, now: Instant) -> bool {
-        let Some(account) = self.accounts.get_mut(topic) else { return false };
-        let was_aside = account.times_aside > 0;
-        account.heard = now;
-        match account.standing {
-            Standing::PassingOver | Standing::Aside { .. } if account.is_another(record) => {
-                (account.standing, account.trying, account.times_aside) = (Standing::Accused, false, 0);
+        let Some(known) = self.topics.get_mut(topic) else { return false };
+        let (was_aside, was_closed_over) = (known.times_aside > 0, known.closes > 0);
+        let outcome = known.taken(record, now);
+        self.innocent += u32::from(outcome == Outcome::Cleared && was_closed_over);
+        self.conclude(topic, outcome);
+        was_aside
+    }
+
+    /// What follows from `outcome` for the topic `name`.
+    fn conclude(&mut self, name: &str, outcome: Outcome) -> Option<Verdict> {
+        match outcome {
+            Outcome::Nothing | Outcome::Suspected | Outcome::Split(_) => None,
+            Outcome::SetAside(wait) => Some(Verdict::SetAside { topic: name.to_owned(), wait }),
+            Outcome::Cleared => {
+                self.topics.remove(name);
+                None
             }
-            // What tells its record says that the accused is still to come. QoS 0 does not tell.
-            Standing::Accused if record.is_some() && account.is_another(record) => {}
-            _ => {
-                self.innocent += u32::from(account.closes > 0);
-                self.accounts.remove(topic);
+            Outcome::Poison => {
+                self.topics.remove(name);
+                Some(Verdict::Poison)
             }
         }
-        was_aside
     }
 
     /// The connection has become stable: whoever closed the last ones does so no more.
@@ -398,48 +329,32 @@ impl Suspects {
 
     /// The connection that has just ended took publishes for a while, perhaps one at a time. Suspects that were not tried
     /// meanwhile have no record left, or none whose turn came: the search does not go on for them. What was closed over one
-    /// topic alone stays on its account.
+    /// topic alone stays counted.
     pub fn was_good(&mut self) {
         self.searching = false;
-        self.accounts.retain(|_, account| account.closes > 0 || account.standing != Standing::Suspect);
+        self.topics.retain(|_, topic| topic.closes > 0 || !topic.is_suspect());
     }
 
     /// Forgets topics of which nothing was heard for long. To be called now and then.
-    pub fn sweep(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant) {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < FORGOTTEN;
-        if self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP) {
-            self.swept = Some(now);
+        if self.expired.is_none_or(|expired| now.saturating_duration_since(expired) >= EXPIRE) {
+            self.expired = Some(now);
             self.worked.retain(|_, at| is_recent(*at));
-            self.accounts.retain(|_, account| is_recent(account.heard));
+            self.topics.retain(|_, topic| is_recent(topic.heard));
         }
     }
 
     /// The broker refuses a publish of `records` of `route` to `topic` in words, at `now`; `forbidden` says whether for
     /// want of permission. Nothing follows if it was sent before that was known.
     pub fn refused(&mut self, route: &Route, refused: InFlight<'_>, forbidden: bool, now: Instant) -> Option<Verdict> {
-        let InFlight { topic, batch, record } = refused;
-        let account = self.accounts.entry(topic.to_owned()).or_insert_with(|| Account::new(now));
-        if account.in_words && !account.trying {
-            return None;
-        }
-        (account.in_words, account.trying, account.heard) = (true, false, now);
-        if let (false, Some((_, records @ 2..))) = (forbidden, batch) {
+        let InFlight { topic, batch, .. } = refused;
+        let known = self.topics.entry(topic.to_owned()).or_insert_with(|| Topic::new(now));
+        let outcome = known.refused(&refused, forbidden, now);
+        if let (false, Some((_, records @ 2..))) = (forbidden || outcome == Outcome::Nothing, batch) {
             self.singly.insert(route.mqtt.clone(), records);
-        } else if !forbidden {
-            let times = account.has_failed(record);
-            match account.standing {
-                Standing::Accused if times >= POISON_IN_WORDS => {
-                    self.accounts.remove(topic);
-                    return Some(Verdict::Poison);
-                }
-                Standing::Aside { .. } if times >= POISON_IN_WORDS && record.is_some() => {
-                    account.standing = Standing::PassingOver;
-                    return None;
-                }
-                _ => {}
-            }
         }
-        Some(account.set_aside(topic, now))
+        self.conclude(topic, outcome)
     }
 
     /// The broker closed the connection at `now`, with the publishes `in_flight` unacknowledged.
@@ -462,7 +377,7 @@ impl Suspects {
         for InFlight { topic, batch, .. } in crowd {
             if self.closes >= CROWDED || !self.worked.contains_key(*topic) {
                 self.searching = true;
-                self.accounts.entry((*topic).to_owned()).or_insert_with(|| Account::new(now));
+                self.topics.entry((*topic).to_owned()).or_insert_with(|| Topic::new(now));
             }
             if let (CROWDED.., Some((route, records @ 2..)), true) = (self.closes, *batch, lasted < SHORT) {
                 // One of them may be at fault, and what is before it in its batch would not be taken either.
@@ -473,53 +388,21 @@ impl Suspects {
     }
 
     fn closed_alone(&mut self, alone: &InFlight<'_>, close: Close, now: Instant) -> Option<Verdict> {
-        let &InFlight { topic, batch, record } = alone;
-        let account = self.accounts.entry(topic.to_owned()).or_insert_with(|| Account::new(now));
-        account.heard = now;
-        account.closes += 1;
-        if close.lasted >= self.stable_after && account.closes == 1 && account.standing == Standing::Suspect {
-            // A lone publish on a connection that had stood for long is as likely to be the link.
-            return None;
+        let InFlight { topic, batch, .. } = *alone;
+        let known = self.topics.entry(topic.to_owned()).or_insert_with(|| Topic::new(now));
+        let was_suspect = known.is_suspect();
+        let doubt = if close.contested { DOUBT } else { self.innocent.min(DOUBT) };
+        let (is_early, is_proven) = (close.lasted < self.stable_after, self.worked.contains_key(topic));
+        let outcome = known.closed(close, alone, (is_early, is_proven), doubt, now);
+        // What was acknowledged before says nothing any more.
+        if matches!(outcome, Outcome::SetAside(_)) || was_suspect && known.is_passing_over() {
+            self.worked.remove(topic);
         }
-        self.searching = true;
-        if let (Some((route, records @ 2..)), false) = (batch, account.was_split) {
-            (account.closes, account.was_split) = (1, true);
+        self.searching |= outcome != Outcome::Nothing;
+        if let (Outcome::Split(records), Some((route, _))) = (outcome, batch) {
             self.singly.insert(route.to_owned(), records);
-            return None;
         }
-        match account.standing {
-            Standing::Suspect => {
-                account.has_failed(record);
-                if account.closes < FORBIDDEN + u32::from(close.contested) {
-                    return None;
-                }
-                let worked = self.worked.remove(topic).is_some();
-                if worked && record.is_some() {
-                    account.standing = Standing::PassingOver;
-                    return None;
-                }
-            }
-            Standing::Aside { .. } => {
-                account.has_failed(record);
-                if record.is_some() {
-                    account.standing = Standing::PassingOver;
-                    return None;
-                }
-            }
-            // Neither the oldest record nor the one behind it is taken.
-            Standing::PassingOver => {}
-            Standing::Accused => {
-                let times = account.has_failed(record);
-                let doubt = if close.contested { DOUBT } else { self.innocent.min(DOUBT) };
-                if times >= POISON + doubt {
-                    self.accounts.remove(topic);
-                    return Some(Verdict::Poison);
-                }
-                return None;
-            }
-        }
-        self.worked.remove(topic);
-        Some(account.set_aside(topic, now))
+        self.conclude(topic, outcome)
     }
 }
 

@@ -42,7 +42,7 @@ impl Throttle {
         self.taken.push_back(now);
     }
 
-    /// The broker has refused one. Answers whether that is news.
+    /// The broker has refused one. Returns whether that is news.
     pub fn refused(&mut self, now: Instant) -> bool {
         let is_news = !self.is_slow(now);
         // Those behind it were sent before anybody knew.
@@ -59,7 +59,7 @@ impl Throttle {
         self.slow.as_ref().is_some_and(|slow| now.saturating_duration_since(slow.since) < CALM)
     }
 
-    /// When the next publish may be sent; nothing, if at once.
+    /// When the next publish may be sent; `None`, if at once.
     pub fn wait(&self, now: Instant) -> Option<Instant> {
         self.slow.as_ref().filter(|_| self.is_slow(now)).map(|slow| slow.next).filter(|next| *next > now)
     }

@@ -36,7 +36,7 @@ pub(super) struct Window {
 /// A publish on its way.
 #[derive(Debug, Clone)]
 pub(super) struct Publish {
-    /// Of the records; nothing, if the queue does not know of them.
+    /// Of the records; `None`, if the queue does not know of them.
     pub lease: Option<LeaseId>,
     pub route: Arc<Route>,
     /// How its payload is compressed, if it is.
@@ -113,7 +113,7 @@ impl Window {
         self.submitted.push_back(publish);
     }
 
-    /// The client has sent the next of what was submitted, with this packet identifier. Answers it if that is all that
+    /// The client has sent the next of what was submitted, with this packet identifier. Returns it if that is all that
     /// will be heard of it: QoS 0 has no packet identifier and no PUBACK.
     pub fn sent(&mut self, packet_id: Option<u16>, now: Instant) -> Option<Publish> {
         let publish = self.submitted.pop_front()?;
@@ -126,7 +126,7 @@ impl Window {
         None
     }
 
-    /// A PUBACK has come. Answers whose; nothing, if nobody's.
+    /// A PUBACK has come. Returns whose; `None`, if nobody's.
     pub fn acknowledge(&mut self, packet_id: u16, now: Instant) -> Option<Publish> {
         // Brokers mostly acknowledge in order, so this looks at one or two.
         let position = self.sent.iter().position(|sent| sent.packet_id == packet_id)?;

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::wire::{self, Incoming, Said};
+use super::wire::{self, Incoming, ServerReason};
 use crate::config::Version;
 use crate::mqtt::MAX_PACKET;
 
@@ -43,7 +43,7 @@ fn read_in_pieces(version: Version, bytes: &[u8], piece: usize) -> Outcome {
 }
 
 /// What of a packet is shown to people.
-fn said(packet: &Incoming) -> Option<&Said> {
+fn said(packet: &Incoming) -> Option<&ServerReason> {
     match packet {
         Incoming::Refused(said) | Incoming::Disconnect(said) | Incoming::PubAck { said, .. } => Some(said),
         _ => None,

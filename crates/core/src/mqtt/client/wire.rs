@@ -26,10 +26,10 @@ pub(super) enum Incoming {
     /// The CONNACK of MQTT 3.1.1 that refuses, with its return code.
     RefusedV4(u8),
     /// The CONNACK of MQTT 5 that refuses.
-    Refused(Said),
+    Refused(ServerReason),
     PubAck {
         packet_id: u16,
-        said: Said,
+        said: ServerReason,
     },
     SubAck {
         packet_id: u16,
@@ -38,12 +38,12 @@ pub(super) enum Incoming {
     Published(Published),
     Pong,
     /// Only in MQTT 5.
-    Disconnect(Said),
+    Disconnect(ServerReason),
 }
 
 /// A reason code, and what the broker adds to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct ServerReason {
     pub reason: Reason,
     /// In the broker's own words.
     pub words: Option<String>,
@@ -51,7 +51,7 @@ pub struct Said {
     pub server: Option<String>,
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for ServerReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reason.fmt(f)?;
         // In quotes, and without control characters.
@@ -59,9 +59,9 @@ impl fmt::Display for Said {
     }
 }
 
-impl From<Reason> for Said {
+impl From<Reason> for ServerReason {
     fn from(reason: Reason) -> Self {
-        Said { reason, words: None, server: None }
+        ServerReason { reason, words: None, server: None }
     }
 }
 
@@ -235,7 +235,7 @@ fn connack_v5(mut body: Bytes) -> Result<Incoming, Malformed> {
         return Ok(Incoming::Accepted(limits.unwrap_or_default()));
     }
     let (words, server) = properties.map(|found| (found.reason_string, found.server_reference)).unwrap_or_default();
-    Ok(Incoming::Refused(Said { reason: Reason(code), words, server }))
+    Ok(Incoming::Refused(ServerReason { reason: Reason(code), words, server }))
 }
 
 fn puback(mut body: Bytes) -> Result<Incoming, Malformed> {
@@ -246,14 +246,14 @@ fn puback(mut body: Bytes) -> Result<Incoming, Malformed> {
     let reason = take(&mut body).map_or(Reason::SUCCESS, Reason);
     let properties = if body.is_empty() { None } else { v5::PubAckProperties::read(&mut body)? };
     let words = properties.and_then(|properties| properties.reason_string);
-    Ok(Incoming::PubAck { packet_id, said: Said { reason, words, server: None } })
+    Ok(Incoming::PubAck { packet_id, said: ServerReason { reason, words, server: None } })
 }
 
-fn disconnect(mut body: Bytes) -> Result<Said, Malformed> {
+fn disconnect(mut body: Bytes) -> Result<ServerReason, Malformed> {
     let reason = take(&mut body).map_or(Reason::SUCCESS, Reason);
     let properties = if body.is_empty() { None } else { v5::DisconnectProperties::extract(&mut body)? };
     let (words, server) = properties.map(|found| (found.reason_string, found.server_reference)).unwrap_or_default();
-    Ok(Said { reason, words, server })
+    Ok(ServerReason { reason, words, server })
 }
 
 fn take(bytes: &mut Bytes) -> Option<u8> {

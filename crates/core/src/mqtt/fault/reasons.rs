@@ -1,10 +1,10 @@
 //! From the reasons of MQTT 5 to a [`Fault`].
 
 use super::{Fault, FaultKind, Peer};
-use crate::mqtt::client::{Reason, Said};
+use crate::mqtt::client::{Reason, ServerReason};
 
 /// What it means that the broker's CONNACK refuses with `said`.
-pub(super) fn refused(said: &Said, peer: Peer<'_>) -> Fault {
+pub(super) fn refused(said: &ServerReason, peer: Peer<'_>) -> Fault {
     let client_id = &peer.options.client_id;
     let reason = said.reason;
     let (kind, sentence) = match reason {
@@ -36,7 +36,7 @@ pub(super) fn refused(said: &Said, peer: Peer<'_>) -> Fault {
 }
 
 /// What it means that the broker ends the connection with `said`.
-pub(super) fn disconnected(said: &Said, peer: Peer<'_>) -> Fault {
+pub(super) fn disconnected(said: &ServerReason, peer: Peer<'_>) -> Fault {
     let reason = said.reason;
     let (kind, sentence) = match reason {
         Reason::SESSION_TAKEN_OVER => (
@@ -65,7 +65,7 @@ pub(super) fn disconnected(said: &Said, peer: Peer<'_>) -> Fault {
     Fault::new(kind, with_words(sentence, said))
 }
 
-fn elsewhere(said: &Said) -> Fault {
+fn elsewhere(said: &ServerReason) -> Fault {
     let place = match &said.server {
         Some(server) => format!(" at {server:?}"),
         None => String::new(),
@@ -75,7 +75,7 @@ fn elsewhere(said: &Said) -> Fault {
 }
 
 /// Adds what the broker says of it itself.
-fn with_words(sentence: String, said: &Said) -> String {
+fn with_words(sentence: String, said: &ServerReason) -> String {
     match &said.words {
         Some(words) => format!("{sentence}; it says {words:?}"),
         None => sentence,

@@ -227,7 +227,7 @@ impl Bridge {
         let Some(connection) = &mut self.connection else { return };
         connection.outbox.settle(&mut self.rules.suspects, now);
         self.recovery.stands(now - connection.since, &mut self.rules);
-        self.rules.sweep(now);
+        self.rules.expire(now);
     }
 }
 

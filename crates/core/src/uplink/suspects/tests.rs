@@ -347,7 +347,7 @@ fn a_suspected_batch_stays_a_batch() {
     assert_eq!(search.suspects.closed(late, &[closed_over], search.now), None);
     assert!(!search.suspects.goes_singly(&odom) && !search.suspects.one_at_a_time());
     search.suspects.acknowledged("odom/gzip", None, search.now);
-    assert!(search.suspects.accounts.is_empty());
+    assert!(search.suspects.topics.is_empty());
 }
 
 /// If what is compressed is forbidden and single records are too short to be compressed, batches are not split for ever
@@ -455,11 +455,11 @@ fn a_rare_forbidden_topic_with_qos_0_is_found() {
 fn nothing_grows_for_ever() {
     let mut search = Search::new(&["old"]);
     (0..FORBIDDEN).for_each(|_| _ = search.closed(&[record("bad", 1)]));
-    search.now += FORGOTTEN - SWEEP;
+    search.now += FORGOTTEN - EXPIRE;
     search.acknowledged("new", 1);
-    search.suspects.sweep(search.now);
+    search.suspects.expire(search.now);
     assert_eq!((search.suspects.worked.len(), search.suspects.set_aside().len()), (2, 1));
-    search.now += SWEEP;
-    search.suspects.sweep(search.now);
+    search.now += EXPIRE;
+    search.suspects.expire(search.now);
     assert_eq!((search.suspects.worked.len(), search.suspects.set_aside().len()), (1, 0));
 }

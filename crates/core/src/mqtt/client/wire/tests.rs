@@ -30,7 +30,8 @@ fn reasons_come_in_three_lengths() {
 #[test]
 fn words_and_another_server_are_read() {
     let packet = [0xe0, 14, 0x9c, 12, 0x1f, 0, 2, b'g', b'o', 0x1c, 0, 4, b'h', b'o', b's', b't'];
-    let said = Said { reason: Reason::USE_ANOTHER_SERVER, words: Some("go".into()), server: Some("host".into()) };
+    let said =
+        ServerReason { reason: Reason::USE_ANOTHER_SERVER, words: Some("go".into()), server: Some("host".into()) };
     assert_eq!(read_v5(&packet).unwrap(), Some(Incoming::Disconnect(said)));
 }
 

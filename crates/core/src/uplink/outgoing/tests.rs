@@ -73,7 +73,7 @@ proptest! {
         let now = Instant::now();
         // What is not acknowledged, by topic, and what of that is sent.
         let (mut left, mut sent) = (vec![VecDeque::new(); routes.len()], Vec::<(LeaseId, usize, Vec<i64>)>::new());
-        let (mut hand, mut number, mut extent): (Option<Parcel>, i64, _) =
+        let (mut hand, mut number, mut extent): (Option<OutgoingPublish>, i64, _) =
             (None, 0, Extent { records: usize::MAX, bytes: PAYLOAD_LIMIT });
         for step in steps {
             match step {
@@ -87,25 +87,25 @@ proptest! {
                     left[topic].push_back(number);
                 }
                 Step::Take if hand.is_none() => {
-                    hand = queue.lease(now).map(Parcel::of);
+                    hand = queue.lease(now).map(OutgoingPublish::of);
                     extent = Extent { records: usize::MAX, bytes: PAYLOAD_LIMIT };
                 }
                 Step::Grow { records, bytes } => {
                     extent = Extent { records: extent.records.max(records), bytes: extent.bytes.max(bytes) };
-                    hand.iter_mut().for_each(|parcel| parcel.grow(&queue, extent, now));
+                    hand.iter_mut().for_each(|outgoing| outgoing.grow(&queue, extent, now));
                 }
                 Step::Send => {
-                    let Some(mut parcel) = hand.take() else { continue };
-                    prop_assert!(!parcel.is_too_large());
-                    let topic = routes.iter().position(|route| route.mqtt == parcel.route.mqtt).unwrap();
-                    let most = parcel.route.packing.batch.map_or(1, |batch| batch.max);
-                    prop_assert!(parcel.records.len() <= most.min(extent.records));
-                    let numbers = numbers_in(parcel.pack());
-                    prop_assert_eq!(&numbers, &parcel.received_ns);
+                    let Some(mut outgoing) = hand.take() else { continue };
+                    prop_assert!(!outgoing.is_too_large());
+                    let topic = routes.iter().position(|route| route.mqtt == outgoing.route.mqtt).unwrap();
+                    let most = outgoing.route.packing.batch.map_or(1, |batch| batch.max);
+                    prop_assert!(outgoing.records.len() <= most.min(extent.records));
+                    let numbers = numbers_in(outgoing.pack());
+                    prop_assert_eq!(&numbers, &outgoing.received_ns);
                     let is_sent = |number: &i64| sent.iter().any(|(.., numbers)| numbers.contains(number));
                     let unsent = left[topic].iter().copied().filter(|number| !is_sent(number));
                     prop_assert_eq!(&numbers, &unsent.take(numbers.len()).collect::<Vec<_>>());
-                    sent.push((parcel.lease.unwrap(), topic, numbers));
+                    sent.push((outgoing.lease.unwrap(), topic, numbers));
                 }
                 Step::Acknowledge(index) if !sent.is_empty() => {
                     let (lease, topic, numbers) = sent.swap_remove(index.index(sent.len()));
@@ -114,7 +114,7 @@ proptest! {
                     left[topic].retain(|number| !numbers.contains(number));
                 }
                 Step::Rewind => {
-                    let in_hand = hand.take().map_or(0, |parcel| parcel.records.len());
+                    let in_hand = hand.take().map_or(0, |outgoing| outgoing.records.len());
                     let on_its_way: usize = sent.drain(..).map(|(.., numbers)| numbers.len()).sum();
                     prop_assert_eq!(queue.rewind(), in_hand + on_its_way);
                 }
@@ -126,7 +126,7 @@ proptest! {
                 prop_assert_eq!(account.acknowledged + left.len() as u64, account.received);
                 prop_assert_eq!((account.dropped, account.in_reception()), (0, 0));
             }
-            let in_hand = hand.as_ref().map_or(0, |parcel| parcel.records.len());
+            let in_hand = hand.as_ref().map_or(0, |outgoing| outgoing.records.len());
             let on_its_way: usize = sent.iter().map(|(.., numbers)| numbers.len()).sum();
             prop_assert_eq!(queue.figures().in_flight(), (in_hand + on_its_way) as u64);
         }
@@ -153,14 +153,14 @@ fn what_is_in_hand_grows() {
     };
     let extent = Extent { records: usize::MAX, bytes: PAYLOAD_LIMIT };
     admit(1, now + HOUR);
-    let mut first = Parcel::of(queue.lease(now).unwrap());
+    let mut first = OutgoingPublish::of(queue.lease(now).unwrap());
     first.grow(&queue, extent, now);
     assert_eq!(first.received_ns, [1]);
     let soon = Duration::from_secs(1);
     [(2, HOUR), (3, soon), (4, HOUR), (5, HOUR)].into_iter().for_each(|(number, age)| admit(number, now + age));
     first.grow(&queue, Extent { records: 3, ..extent }, now + soon);
     assert_eq!((first.received_ns.as_slice(), route.counters.dropped(DropReason::Expired)), ([1, 2, 4].as_slice(), 1));
-    let second = Parcel::of(queue.lease(now).unwrap());
+    let second = OutgoingPublish::of(queue.lease(now).unwrap());
     admit(6, now + HOUR);
     first.grow(&queue, extent, now);
     assert_eq!((first.received_ns.len(), second.received_ns), (3, vec![5]));
@@ -172,14 +172,14 @@ fn what_is_in_hand_grows() {
 /// A topic alone makes batches as long as a payload may be; one that shares the connection makes short ones.
 #[test]
 fn company_makes_batches_shorter() {
-    let (mut company, suspects, now) = (Company::default(), Suspects::new(HOUR), Instant::now());
+    let (mut contention, suspects, now) = (Contention::default(), Suspects::new(HOUR), Instant::now());
     let routes = [0, 1].map(|topic| route(topic, batches(50)));
-    let bytes = |company: &Company, topic: usize, now| company.extent(&routes[topic], &suspects, now).bytes;
-    assert_eq!(bytes(&company, 0, now), PAYLOAD_LIMIT);
-    company.sent(&routes[0], now);
-    assert_eq!([0, 1].map(|topic| bytes(&company, topic, now)), [PAYLOAD_LIMIT, SHARED]);
-    company.sent(&routes[1], now);
-    company.sent(&routes[1], now + COMPANY / 2);
-    assert_eq!([0, 1].map(|topic| bytes(&company, topic, now + COMPANY / 2)), [SHARED, SHARED]);
-    assert_eq!([0, 1].map(|topic| bytes(&company, topic, now + COMPANY)), [SHARED, PAYLOAD_LIMIT]);
+    let bytes = |contention: &Contention, topic: usize, now| contention.extent(&routes[topic], &suspects, now).bytes;
+    assert_eq!(bytes(&contention, 0, now), PAYLOAD_LIMIT);
+    contention.sent(&routes[0], now);
+    assert_eq!([0, 1].map(|topic| bytes(&contention, topic, now)), [PAYLOAD_LIMIT, SHARED]);
+    contention.sent(&routes[1], now);
+    contention.sent(&routes[1], now + RECENT / 2);
+    assert_eq!([0, 1].map(|topic| bytes(&contention, topic, now + RECENT / 2)), [SHARED, SHARED]);
+    assert_eq!([0, 1].map(|topic| bytes(&contention, topic, now + RECENT)), [SHARED, PAYLOAD_LIMIT]);
 }

@@ -21,15 +21,15 @@ const SHARED: usize = 10 << 10;
 const COMPRESSED: usize = 4;
 
 /// A topic is not alone if another one had a publish within this time.
-const COMPANY: Duration = Duration::from_secs(10);
+const RECENT: Duration = Duration::from_secs(10);
 
 /// The name of the property that tells how a payload is compressed, as HTTP has it: MQTT has none of its own.
 const CONTENT_ENCODING: &str = "content-encoding";
 
 /// What is to be published next.
 #[derive(Debug)]
-pub(super) struct Parcel {
-    /// Of the records; nothing, if the queue does not know of it.
+pub(super) struct OutgoingPublish {
+    /// Of the records; `None`, if the queue does not know of it.
     pub lease: Option<LeaseId>,
     pub route: Arc<Route>,
     /// When DDS handed each record to the bridge, nanoseconds since 1970; none, if it is not of ROS.
@@ -55,11 +55,11 @@ impl Extent {
     }
 }
 
-impl Parcel {
-    /// Of a record; more may [follow](Parcel::grow).
-    pub fn of(lease: Lease) -> Parcel {
+impl OutgoingPublish {
+    /// Of a record; more may [follow](OutgoingPublish::grow).
+    pub fn of(lease: Lease) -> OutgoingPublish {
         let Lease { id, record } = lease;
-        Parcel {
+        OutgoingPublish {
             lease: Some(id),
             route: record.route,
             received_ns: vec![record.received_ns],
@@ -70,8 +70,15 @@ impl Parcel {
     }
 
     /// Of a message of the bridge's own.
-    pub fn of_message(route: Arc<Route>, payload: Bytes) -> Parcel {
-        Parcel { lease: None, route, received_ns: Vec::new(), records: vec![payload], expires: None, packed: None }
+    pub fn of_message(route: Arc<Route>, payload: Bytes) -> OutgoingPublish {
+        OutgoingPublish {
+            lease: None,
+            route,
+            received_ns: Vec::new(),
+            records: vec![payload],
+            expires: None,
+            packed: None,
+        }
     }
 
     /// The record, if it is a single one of the queue's.
@@ -164,14 +171,14 @@ fn seconds_until(expires: Instant, now: Instant) -> u32 {
 
 /// Which topics have had publishes of late.
 #[derive(Debug, Default)]
-pub(super) struct Company {
+pub(super) struct Contention {
     /// The topic of the last publish, and when it was.
     last: Option<(TopicId, Instant)>,
     /// The last publish of another topic.
     other: Option<(TopicId, Instant)>,
 }
 
-impl Company {
+impl Contention {
     /// A publish of `route` is sent at `now`.
     pub fn sent(&mut self, route: &Route, now: Instant) {
         match &mut self.last {
@@ -183,7 +190,7 @@ impl Company {
     /// How far a batch of `route` may grow at `now`.
     pub fn extent(&self, route: &Route, suspects: &Suspects, now: Instant) -> Extent {
         let other = [&self.last, &self.other].into_iter().flatten().find(|(other, _)| *other != route.topic.id);
-        let is_shared = other.is_some_and(|(_, at)| now.saturating_duration_since(*at) < COMPANY);
+        let is_shared = other.is_some_and(|(_, at)| now.saturating_duration_since(*at) < RECENT);
         let bytes = match (is_shared, &route.packing.compression) {
             (false, _) => PAYLOAD_LIMIT,
             (true, None) => SHARED,
