@@ -39,10 +39,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most bytes of an MQTT packet, as AWS IoT Core announces it.
 const MAX_PACKET: usize = 149_504;
 
-/// How often [`Client::tick`] is to be called, at least.
+/// How often [`Client::next`] tells a tick, at least.
 const TICK: Duration = Duration::from_millis(250);
 
-/// The times to call [`Client::tick`] at.
+/// The times of the ticks.
 pub(crate) fn ticks() -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

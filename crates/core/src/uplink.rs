@@ -17,7 +17,7 @@
 //! - Nothing is assumed of the order of PUBACKs; a publish whose PUBACK stays away is a fault after `mqtt.ack_timeout`.
 //! - A publish over which the broker closes the connection again and again does not block the others: see `suspects`.
 //! - Where there is no certificate yet and the configuration has a claim, an attempt begins with provisioning: see `claim`.
-//! - Certificates are read anew for each attempt, attempts keep to [`Backoff`], and no fault ends the
+//! - Certificates are read anew for each attempt, attempts keep to [`Backoff`](backoff::Backoff), and no fault ends the
 //!   uplink: it is the state, told by [`UplinkState`] and logged once.
 //! - The task beats its heart at least once a second from the very loop that does the work.
 

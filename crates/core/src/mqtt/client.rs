@@ -158,6 +158,9 @@ pub struct Client {
     events: VecDeque<Event>,
     /// What ended the connection, once `events` are told.
     end: Option<Failure>,
+    /// Nothing can be written any more. It ends the connection once everything that has come is told: whoever can't be
+    /// written to may have said why.
+    unwritable: Option<Failure>,
     pings: Pings,
     ticks: Interval,
     /// A tick was told, upon which the link is looked at.
@@ -222,6 +225,7 @@ impl Client {
             accepted: false,
             events: VecDeque::new(),
             end: None,
+            unwritable: None,
             pings: Pings { every: ping_every, next: now + ping_every, unanswered: false },
             ticks: ticks(),
             is_due: false,
@@ -330,21 +334,21 @@ impl Client {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
         if self.events.is_empty() && self.end.is_none() {
             self.acknowledge_taken(cx);
-            // Whoever can't be written to may have said why.
-            let unwritable = match self.poll_write(cx) {
-                Poll::Ready(Err(failure)) => Some(failure),
-                Poll::Ready(Ok(())) | Poll::Pending => None,
-            };
+            if self.unwritable.is_none()
+                && let Poll::Ready(Err(failure)) = self.poll_write(cx)
+            {
+                self.unwritable = Some(failure);
+            }
             while self.events.is_empty() && self.end.is_none() {
                 // One packet at a time, so that a handler that calls this has its turn between two arrivals.
                 match self.poll_packet(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(failure)) => self.end = Some(failure),
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        self.end = self.unwritable.take();
+                        break;
+                    }
                 }
-            }
-            if self.end.is_none() {
-                self.end = unwritable;
             }
         }
         match self.events.pop_front() {

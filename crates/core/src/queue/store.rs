@@ -228,6 +228,8 @@ impl Store {
         let key = route.topic();
         for flow in self.lanes.iter_mut().filter_map(|lane| lane.flows.get_mut(&key)) {
             flow.in_force = Some(route.clone());
+            // Who leases is asked by the topics that the records go to from now on.
+            flow.route = route.clone();
         }
     }
 

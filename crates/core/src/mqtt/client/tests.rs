@@ -90,6 +90,19 @@ fn publish(version: Version, packet_id: u8) -> Vec<u8> {
     [&[0x32, 6 + properties.len() as u8, 0, 1, b'a', 0, packet_id], properties, b"x"].concat()
 }
 
+/// What the client publishes, with QoS 1.
+fn message(payload: &Bytes) -> Message<'_> {
+    Message {
+        topic: "b",
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        payload,
+        content_type: None,
+        user_property: None,
+        expires_in: None,
+    }
+}
+
 async fn next(client: &mut Client) -> Event {
     loop {
         match client.next().await.unwrap() {
@@ -138,15 +151,7 @@ async fn a_slow_handler_stops_no_puback() {
     for version in [Version::V3_1_1, Version::V5] {
         let (mut client, mut arrivals, mut broker, _) = connected(version, 3).await;
         let payload = Bytes::from_static(b"telemetry");
-        let message = Message {
-            topic: "b",
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            payload: &payload,
-            content_type: None,
-            user_property: None,
-            expires_in: None,
-        };
+        let message = message(&payload);
         client.publish(&message);
         assert_eq!(next(&mut client).await, Event::Sent { packet_id: Some(1) });
         broker.hears(&payload).await;
@@ -176,4 +181,27 @@ async fn the_broker_is_told_of_the_room() {
     let (.., mut connect) = connected(Version::V5, 7).await;
     let Packet::Connect(connect, ..) = Packet::read(&mut connect, None).unwrap() else { panic!("no CONNECT") };
     assert_eq!(connect.properties.unwrap().receive_maximum, Some(7));
+}
+
+/// When the broker says why it goes and then can't be written to, all that it has said is told, the reason last.
+#[tokio::test]
+async fn what_has_come_is_told_when_nothing_can_be_written() {
+    let (mut client, _arrivals, mut broker, _) = connected(Version::V5, 1).await;
+    let payload = Bytes::from_static(b"telemetry");
+    let message = message(&payload);
+    (0..4).for_each(|_| _ = client.publish(&message));
+    for packet_id in 1..5 {
+        assert_eq!(next(&mut client).await, Event::Sent { packet_id: Some(packet_id) });
+    }
+    let pubacks: Vec<[u8; 4]> = (1..5).map(|packet_id| [0x40, 2, 0, packet_id]).collect();
+    broker.sends(&[&pubacks.concat(), &[0xe0, 1, 0x8e]]).await;
+    assert!(matches!(next(&mut client).await, Event::Acknowledged { packet_id: 1, .. }));
+    broker.stream.get_ref().0.set_zero_linger().unwrap();
+    drop(broker);
+    client.publish(&message);
+    for expected in 2..5 {
+        assert!(matches!(next(&mut client).await, Event::Acknowledged { packet_id, .. } if packet_id == expected));
+    }
+    let end = client.next().await;
+    assert!(matches!(end, Err(Failure::Disconnected(_))), "{end:?}");
 }
