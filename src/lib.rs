@@ -35,14 +35,15 @@
 //! | [`pem`] | core | certificates and keys from PEM files |
 //! | [`accounts`] | core | the machine's users and groups |
 //! | [`config`] | core | reading and judging the configuration, the settings that everybody else reads, AWS's limits |
+//! | [`topics`] | core | one identity for a topic: its names and counters, for as long as anybody has it |
 //! | [`codec`] | core | from CDR bytes to JSON, by the schema of a type |
 //! | [`packing`] | core | from records to the payload of a publish: batches, compression |
 //! | [`shaping`] | core | from a message to a payload: envelope, `seq` |
 //! | [`queue`] | core | records between reception and PUBACK, in memory and on disk |
 //! | [`provisioning`] | core | what a robot with a claim has got so far |
 //! | [`mqtt`] | core | one connection to a broker: packets, TLS, proxy, and what each failure means |
-//! | [`uplink`] | core | what the bridge does with such connections: window, quotas, back-off, topics that are refused |
 //! | [`terminal`] | core | what the command lines of both programs share |
+//! | [`uplink`] | core | what the bridge does with such connections: window, quotas, back-off, topics that are refused |
 //! | [`ros`] | bridge | rcl, the graph, subscriptions, the ROS thread; the only module with `unsafe` |
 //! | [`health`] | bridge | report, status line, metrics, diagnostics, watchdog, log |
 //! | [`bridge`] | bridge | the wiring: what starts, reloads and stops when; reception |
@@ -63,6 +64,7 @@
 //! [`pem`]: iot_bridge_core::pem
 //! [`accounts`]: iot_bridge_core::accounts
 //! [`config`]: iot_bridge_core::config
+//! [`topics`]: iot_bridge_core::topics
 //! [`codec`]: iot_bridge_core::codec
 //! [`packing`]: iot_bridge_core::packing
 //! [`shaping`]: iot_bridge_core::shaping
