@@ -23,7 +23,7 @@ use iot_bridge_core::packing::{Compression, Packing};
 use iot_bridge_core::provisioning;
 use iot_bridge_core::queue::sequence_by_clock;
 use iot_bridge_core::shaping::{Scratch, Shaper};
-use iot_bridge_core::tally::DropReason;
+use iot_bridge_core::tally::{DropReason, counted};
 
 /// After this long without a message somebody should hear why.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -120,7 +120,7 @@ fn nothing_yet(topic: &str, publishers: usize, is_udp_alone: bool) -> String {
     if publishers == 0 {
         return format!("No message on {topic} yet; {waiting}");
     }
-    let who = if publishers == 1 { "1 publisher".to_owned() } else { format!("{publishers} publishers") };
+    let who = counted(publishers as u64, "publisher", "publishers");
     let seconds = PATIENCE.as_secs();
     let why = if is_udp_alone {
         format!(
@@ -201,7 +201,8 @@ impl Receiver for Preview {
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
         if self.left_out > 0 {
-            let remark = format!("{} messages came faster than they could be printed.", self.left_out);
+            let left_out = counted(self.left_out, "message", "messages");
+            let remark = format!("{left_out} came faster than what could be printed.");
             if self.shown.try_send(Line::Remark(remark)).is_ok() {
                 self.left_out = 0;
             }

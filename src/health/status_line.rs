@@ -9,6 +9,7 @@ use super::report::Configuration;
 use crate::ros::{Silence, TopicState, another_definition};
 use iot_bridge_core::queue::Figures;
 use iot_bridge_core::uplink::{Phase, UplinkState};
+use iot_bridge_core::tally::counted;
 
 /// Topics in trouble that are named; the log has them all.
 const SHOWN_TROUBLES: usize = 3;
@@ -79,7 +80,7 @@ fn trouble(topic: &TopicHealth, now: Instant) -> Option<String> {
             Some(format!("{name}: {}", another_definition(&type_name, redefined, publishers)))
         }
         TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
-            let publishers = if incompatible == 1 { "1 publisher" } else { &format!("{incompatible} publishers") };
+            let publishers = counted(incompatible as u64, "publisher", "publishers");
             Some(format!("{name}: nothing arrives from {publishers} with incompatible QoS"))
         }
         TopicState::Unknown | TopicState::Subscribed { .. } => {
