@@ -14,9 +14,9 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{fail, print};
-use crate::accounts::{self, STATUS_GROUP};
 use crate::health::Report;
 use crate::health::status_socket::{self, PATIENCE, Unasked};
+use iot_bridge_core::accounts::{self, STATUS_GROUP};
 use view::View;
 
 /// How often `--watch` looks.

@@ -8,8 +8,8 @@ use super::TopicHealth;
 use super::report::Configuration;
 use crate::ros::{Silence, TopicState, another_definition};
 use iot_bridge_core::queue::Figures;
-use iot_bridge_core::uplink::{Phase, UplinkState};
 use iot_bridge_core::tally::counted;
+use iot_bridge_core::uplink::{Phase, UplinkState};
 
 /// Topics in trouble that are named; the log has them all.
 const SHOWN_TROUBLES: usize = 3;

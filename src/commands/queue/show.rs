@@ -18,8 +18,8 @@ use iot_bridge_core::queue::disk::purge::Doomed;
 use iot_bridge_core::queue::disk::segment::directory;
 use iot_bridge_core::queue::disk::survey::{Survey, SurveyedLane};
 use iot_bridge_core::queue::disk::{LANES, LOCK};
-use iot_bridge_core::terminal::print;
 use iot_bridge_core::tally::counted;
+use iot_bridge_core::terminal::print;
 
 /// What `queue show --json` prints.
 #[derive(Serialize)]
