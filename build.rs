@@ -10,6 +10,8 @@ const WITHOUT_TYPE_HASHES: [&str; 3] = ["foxy", "galactic", "humble"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // So that the libraries that it loads get the program's own (src/ros/shared_memory.rs).
+    println!("cargo::rustc-link-arg-bin=iot-bridge=-Wl,--export-dynamic-symbol=shm_open");
     println!("cargo::rustc-check-cfg=cfg(type_hashes)");
     let named = |name| {
         println!("cargo::rerun-if-env-changed={name}");

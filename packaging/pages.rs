@@ -15,6 +15,7 @@ use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 use iot_bridge::cli::Cli;
+use iot_bridge_core::config;
 
 const EXAMPLE: &str = include_str!("../etc/config.toml");
 const SERVICE: &str = include_str!("iot-bridge.8");
@@ -28,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     fs::create_dir_all(directory)?;
     match program.to_str() {
         Some("iot-bridge") => {
-            fs::write(directory.join("iot-bridge-config.5"), configuration(EXAMPLE))?;
+            fs::write(directory.join("iot-bridge-config.5"), configuration(EXAMPLE)?)?;
             fs::write(directory.join("iot-bridge.8"), SERVICE.replace("@VERSION@", env!("CARGO_PKG_VERSION")))?;
             of_command_line::<Cli>("iot-bridge", directory)
         }
@@ -50,7 +51,7 @@ fn of_command_line<C: CommandFactory>(program: &str, directory: &Path) -> anyhow
 }
 
 /// The manual page of the configuration: the comments of the example, each with the settings that it stands before.
-fn configuration(example: &str) -> String {
+fn configuration(example: &str) -> anyhow::Result<String> {
     let mut page = Roff::new();
     let version = concat!("iot-bridge ", env!("CARGO_PKG_VERSION"));
     page.control("TH", ["iot-bridge-config", "5", "", version]);
@@ -61,10 +62,10 @@ fn configuration(example: &str) -> String {
     page.control("SH", ["DESCRIPTION"]);
     let mut words: Vec<&str> = Vec::new();
     let mut in_description = true;
+    let sections = Sections::of(example);
+    let mut section = String::new();
     for line in example.lines() {
-        let setting = line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
-        // What can't be in force beside another setting has a blank, and is one all the same.
-        let setting = setting.or_else(|| line.strip_prefix("# ").filter(|rest| is_setting(rest)));
+        let setting = setting(line);
         match (setting.unwrap_or(line), line.strip_prefix('#')) {
             (_, Some(comment)) if setting.is_none() => match comment.trim() {
                 "" => paragraph(&mut page, &mut words),
@@ -77,6 +78,7 @@ fn configuration(example: &str) -> String {
                     page.control("SH", ["SETTINGS"]);
                 }
                 page.control("SS", [header]);
+                section = header.to_owned();
                 if !remark.is_empty() {
                     page.text([roman(remark.join(" "))]);
                 }
@@ -84,6 +86,7 @@ fn configuration(example: &str) -> String {
             (setting, _) => {
                 page.control("TP", []);
                 page.text([bold(setting)]);
+                words.splice(0..0, sections.standing(&section, setting)?);
                 page.text([roman(std::mem::take(&mut words).join(" "))]);
             }
         }
@@ -95,7 +98,66 @@ fn configuration(example: &str) -> String {
     ]);
     page.control("PP", []);
     page.text([bold("iot-bridge"), roman("(1), "), bold("iot-bridge"), roman("(8)")]);
-    page.to_roff()
+    Ok(page.to_roff())
+}
+
+/// The setting or the header of a section that a line of the example has: in force, with a `#` before it, or, where it
+/// can't be in force beside another one, with `# ` before it.
+fn setting(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix('#')?;
+    let apart = rest.strip_prefix(' ');
+    apart.map_or(Some(rest).filter(|rest| !rest.is_empty()), |apart| Some(apart).filter(|apart| is_setting(apart)))
+}
+
+/// The sections of the example, with their settings in force.
+struct Sections(Vec<(String, Vec<String>)>);
+
+impl Sections {
+    fn of(example: &str) -> Sections {
+        let mut sections: Vec<(String, Vec<String>)> = Vec::new();
+        for line in example.lines().map(|line| setting(line).unwrap_or(line)).filter(|line| !line.starts_with('#')) {
+            match (line.starts_with('['), sections.last_mut()) {
+                (true, _) => sections.push((line.to_owned(), Vec::new())),
+                (false, Some((_, settings))) if !line.is_empty() => settings.push(line.to_owned()),
+                _ => {}
+            }
+        }
+        Sections(sections)
+    }
+
+    /// What becomes of a configuration without the setting: so it is told whether it has to be there, whether the example
+    /// shows the default, or only an example.
+    fn standing(&self, section: &str, setting: &str) -> anyhow::Result<Option<&'static str>> {
+        let whole = self.load(section, None)?;
+        Ok(match (whole, self.load(section, Some(setting))?) {
+            // It can't be in force beside another one.
+            (None, _) => None,
+            (Some(_), None) => Some("Required."),
+            (whole, without) if whole == without => Some("Default."),
+            _ => Some("Example."),
+        })
+    }
+
+    /// The settings of a configuration with a section and what every configuration needs, in TOML; with defaults. `None`
+    /// if it is refused.
+    fn load(&self, section: &str, without: Option<&str>) -> anyhow::Result<Option<String>> {
+        let mut text = String::new();
+        for (header, settings) in
+            self.0.iter().filter(|(header, _)| [section, "[aws]", "[[topics]]"].contains(&&**header))
+        {
+            text += &format!("{header}\n");
+            for line in settings.iter().filter(|line| header != section || Some(line.as_str()) != without) {
+                // A default that is made of the thing's name is shown for another one.
+                let line = if line.starts_with("thing = ") { "thing = \"robot7\"" } else { line };
+                text += &format!("{line}\n");
+            }
+        }
+        let directory = tempfile::tempdir()?;
+        let file = directory.path().join("config.toml");
+        fs::write(&file, text)?;
+        let loaded = config::load(Some(&file), std::iter::empty::<(std::ffi::OsString, std::ffi::OsString)>());
+        loaded.ok().map(|loaded| loaded.settings.to_toml().context("the settings")).transpose()
+    }
 }
 
 /// Whether `line` is the header of a table, or a key with a value.

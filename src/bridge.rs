@@ -19,7 +19,7 @@ use crate::health::{self, ConfigurationState, Refusal, Reporter, Watched, metric
 use crate::ros::{self, Node, RosThread};
 use iot_bridge_core::config::Settings;
 use iot_bridge_core::queue::{KeeperThread, Queue};
-use iot_bridge_core::tally::Heartbeat;
+use iot_bridge_core::tally::{Heartbeat, counted};
 use iot_bridge_core::uplink::{Uplink, UplinkState};
 
 pub use reception::{Reception, open, wanted};
@@ -183,7 +183,8 @@ async fn close_queue(queue: &Queue, keeper: KeeperThread) {
     let closing = tokio::task::spawn_blocking(|| keeper.close());
     if timeout(DISK_STOP_TIMEOUT, closing).await.is_err() {
         let records = queue.figures().memory_only();
-        tracing::error!(records, "The queue's disk does not answer; {records} records are lost with the process.");
+        let lost = counted(records, "record is", "records are");
+        tracing::error!(records, "The queue's disk does not answer; {lost} lost with the process.");
     }
 }
 
@@ -192,11 +193,13 @@ fn log_left(queue: &Queue) {
     let figures = queue.figures();
     let (left, lost) = (figures.queued(), figures.memory_only());
     if lost > 0 {
-        tracing::error!(records = lost, "Stopped with {lost} records in memory, which are lost with the process.");
+        let what = counted(lost, "record in memory, which is", "records in memory, which are");
+        tracing::error!(records = lost, "Stopped with {what} lost with the process.");
     }
     if left > lost {
         let kept = left - lost;
-        tracing::info!(records = kept, "Stopped with {kept} records on the disk, which are sent after the next start.");
+        let what = counted(kept, "record on the disk, which is", "records on the disk, which are");
+        tracing::info!(records = kept, "Stopped with {what} sent after the next start.");
     }
 }
 

@@ -51,7 +51,7 @@ pub enum Command {
     /// Ask the running bridge how it is: connection, certificate, queue, and what became of each topic's messages
     ///
     /// It is asked through a Unix socket in its runtime directory ($RUNTIME_DIRECTORY, else /run/iot-bridge), by root
-    /// or a member of its group.
+    /// or a member of the group iot-bridge-status.
     Status {
         /// Print one JSON object instead of text
         #[arg(long)]

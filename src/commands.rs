@@ -19,10 +19,16 @@ use iot_bridge_core::terminal::{EXIT_CONFIG, print};
 
 /// Carries out `cli`.
 pub fn execute(cli: Cli) -> ExitCode {
-    if matches!(cli.command, Command::Run(_) | Command::Preview { .. })
-        && let Err(error) = ros::see_the_whole_graph()
-    {
-        eprintln!("Topics without a `type` will not be seen through the discovery server: {error}.");
+    let role = match cli.command {
+        Command::Run(_) => Some(ros::Role::Service),
+        Command::Preview { .. } => Some(ros::Role::Lookout),
+        _ => None,
+    };
+    if let Some(Err(error)) = role.map(ros::meet_the_graph) {
+        eprintln!(
+            "The program can't be executed again, as it takes to see topics without a `type` through a discovery server, \
+             and other users' nodes: {error}."
+        );
     }
     match cli.command {
         Command::Run(config) => run::execute(config.config.as_deref()),

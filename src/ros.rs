@@ -24,6 +24,7 @@ mod publisher;
 mod qos;
 mod rest;
 mod seen;
+mod shared_memory;
 mod silence;
 mod subscription;
 mod thread;
@@ -40,10 +41,11 @@ use iot_bridge_core::codec::Schema;
 use iot_bridge_core::config::{Durability, Reliability};
 
 pub use context::Node;
-pub use discovery::see_the_whole_graph;
+pub use discovery::{Role, meet_the_graph};
 pub use distribution::{BUILT_FOR, Distribution, sourced_distribution};
 pub use error::RosError;
 pub use publisher::{NoPublisher, Publisher};
+pub use shared_memory::is_udp_alone;
 pub use silence::Silence;
 pub use thread::{Change, RosThread, spawn, spawn_patient};
 

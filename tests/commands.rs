@@ -336,21 +336,52 @@ async fn preview_of_an_unconfigured_topic() {
     assert_eq!(message["data"].as_str().unwrap().len(), numbered(0).len());
     assert!(text(&output.stderr).contains("/numbers is not configured; showing it with the defaults"));
     stream.stop();
+}
 
-    // Somebody publishes, and nothing comes.
+/// `preview` receives as the service does, without shared memory, also with a discovery range where rmw_fastrtps asks for
+/// it whatever the environment says; with the caller's own choice of transports it has it. It says so when somebody
+/// publishes and nothing comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn preview_receives_over_udp() {
+    let stage = Stage::set().await;
+    let path = stage.configure("[[topics]]\nros = \"/quiet\"\n");
     let mut robot = Robot::start();
     let _publisher = robot.publisher("/quiet", 100);
-    let mut waiting = command()
-        .args(["preview", "/quiet", "--config", path.to_str().unwrap()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let said: Vec<String> = lines.take(2).collect();
-    waiting.kill().unwrap();
-    waiting.wait().unwrap();
-    assert!(said[1].starts_with("1 publisher of /quiet, and nothing received in 3 s; waiting."), "{said:?}");
-    assert!(said[1].contains("`sudo -u USER iot-bridge preview /quiet`"), "{said:?}");
+    let shared_memory_of = |process: &str| {
+        let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+        maps.contains("/dev/shm/fastrtps")
+    };
+    assert!(shared_memory_of("self"), "the robot has no shared memory either");
+    let preview = |variables: &[(&str, &str)]| {
+        let mut waiting = command()
+            .args(["preview", "/quiet", "--config", path.to_str().unwrap()])
+            .env_remove("FASTDDS_BUILTIN_TRANSPORTS")
+            .envs(variables.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut before = Vec::new();
+        let waits = loop {
+            let line = lines.next().unwrap_or_else(|| panic!("it ended: {before:?}"));
+            if line.starts_with("1 publisher of /quiet, and nothing received in 3 s; waiting. ") {
+                break line;
+            }
+            before.push(line);
+        };
+        assert!(before.is_empty(), "{before:?}");
+        let shared = shared_memory_of(&waiting.id().to_string());
+        waiting.kill().unwrap();
+        waiting.wait().unwrap();
+        (waits, shared)
+    };
+    let (waits, shared) = preview(&[]);
+    assert!(!shared && waits.contains("The service would receive nothing either."), "{shared}: {waits}");
+    let (waits, shared) = preview(&[("FASTDDS_BUILTIN_TRANSPORTS", "DEFAULT")]);
+    assert!(
+        shared && waits.contains("FASTDDS_BUILTIN_TRANSPORTS lets Fast DDS use shared memory"),
+        "{shared}: {waits}"
+    );
 }
 
 /// The AWS sample's `iot_config.json`, as it is, forwards what its mock node publishes, as the sample does: the text

@@ -142,8 +142,13 @@ fn root_does_not_run_what_others_can_change() {
 
     let place = Place::new("", "daemon");
     setup(&place);
-    assert_eq!(seen(&place.run(&[]))["UID"], "1");
+    let as_the_service = seen(&place.run(&[]));
+    assert_eq!((as_the_service["UID"].as_str(), as_the_service["FASTDDS_BUILTIN_TRANSPORTS"].as_str()), ("1", "UDPv4"));
     assert_eq!(ran_as(&place.path("ran")), "1");
+    // The file counts more than what the unit sets, as in the service.
+    let default = fs::read_to_string(place.path("default")).unwrap();
+    place.write("default", &format!("{default}FASTDDS_BUILTIN_TRANSPORTS=DEFAULT\n"), 0o644);
+    assert_eq!(seen(&place.run(&[]))["FASTDDS_BUILTIN_TRANSPORTS"], "DEFAULT");
 
     let place = Place::new("", "no-such-user");
     setup(&place);

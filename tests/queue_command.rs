@@ -126,7 +126,7 @@ fn damage_is_told_with_its_place() {
     assert!((start..end).contains(&(first as u64)), "{finding}");
     let exported = queue(&["export"], &directory);
     assert_eq!(text(&exported.stdout).lines().count(), 4);
-    assert!(text(&exported.stderr).contains("1 records are lost"), "{}", text(&exported.stderr));
+    assert!(text(&exported.stderr).contains("1 record is lost"), "{}", text(&exported.stderr));
     assert_eq!(contents(&directory), before);
 }
 

@@ -15,7 +15,7 @@ use iot_bridge_core::config::{self, Settings};
 use iot_bridge_core::packing::{COMPRESSIBLE_LIMIT, Packing};
 use iot_bridge_core::queue::{Queue, Record, Route, Routes};
 use iot_bridge_core::shaping::{Scratch, Shaper};
-use iot_bridge_core::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat};
+use iot_bridge_core::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, counted};
 
 /// What the bridge does with what the ROS thread receives.
 pub struct Reception {
@@ -214,9 +214,11 @@ impl Receiver for Reception {
                 topic = topic.settings.ros,
                 count,
                 total,
-                "At least {count} messages of {} were lost in DDS or overwritten there before the bridge could take \
-                 them ({total} so far); more may fit with a larger `depth`.",
-                topic.settings.ros
+                "DDS has lost or overwritten at least {} of {} before the bridge could take {} ({total} so far); more may \
+                 fit with a larger `depth`.",
+                counted(count, "message", "messages"),
+                topic.settings.ros,
+                if count == 1 { "it" } else { "them" }
             );
         }
     }
@@ -302,7 +304,7 @@ impl Topic {
             "no message of it is small enough for AWS IoT Core, which takes {PAYLOAD_LIMIT} bytes (the last has {bytes} in \
              ROS); remove it from the configuration{or} or forward a smaller topic instead, of compressed images for example"
         );
-        tracing::error!(topic, bytes, "Topic {topic} needs somebody: {never_fits}.");
+        tracing::error!(topic, bytes, "Topic {topic} can't be forwarded: {never_fits}.");
         self.never_fits = Some(never_fits);
         self.tell_state();
     }

@@ -23,7 +23,7 @@ use iot_bridge_core::packing::{Compression, Packing};
 use iot_bridge_core::provisioning;
 use iot_bridge_core::queue::sequence_by_clock;
 use iot_bridge_core::shaping::{Scratch, Shaper};
-use iot_bridge_core::tally::DropReason;
+use iot_bridge_core::tally::{DropReason, counted};
 
 /// After this long without a message somebody should hear why.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -106,7 +106,8 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
                 None => anyhow::bail!("the ROS thread died"),
             },
             () = &mut patience, if printed == 0 && !patience.is_elapsed() => {
-                eprintln!("{}", nothing_yet(&names[0], publishers.load(Ordering::Relaxed)));
+                let publishers = publishers.load(Ordering::Relaxed);
+                eprintln!("{}", nothing_yet(&names[0], publishers, ros::is_udp_alone()));
             }
         }
     }
@@ -114,17 +115,24 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
 }
 
 /// What is said after [`PATIENCE`] without a message, with so many publishers that would deliver.
-fn nothing_yet(topic: &str, publishers: usize) -> String {
+fn nothing_yet(topic: &str, publishers: usize, is_udp_alone: bool) -> String {
+    let waiting = "waiting. Ctrl-C ends it.";
     if publishers == 0 {
-        return format!("No message on {topic} yet; waiting. Ctrl-C ends it.");
+        return format!("No message on {topic} yet; {waiting}");
     }
-    let who = if publishers == 1 { "1 publisher".to_owned() } else { format!("{publishers} publishers") };
+    let who = counted(publishers as u64, "publisher", "publishers");
     let seconds = PATIENCE.as_secs();
-    format!(
-        "{who} of {topic}, and nothing received in {seconds} s; waiting. If it does publish, its node is perhaps another \
-         user's, from which Fast DDS's shared memory brings nothing over. The service does without shared memory; preview \
-         as that user: `sudo -u USER iot-bridge preview {topic}`. Ctrl-C ends it."
-    )
+    let why = if is_udp_alone {
+        format!(
+            "The service would receive nothing either. If `ros2 topic hz {topic}`, as the user whose node it is, shows \
+             messages, something stands in the way of UDP on this network, such as a firewall"
+        )
+    } else {
+        "FASTDDS_BUILTIN_TRANSPORTS lets Fast DDS use shared memory, through which nothing comes from another user's \
+         nodes; the service does without, and so does preview where that is not set"
+            .to_owned()
+    };
+    format!("{who} of {topic}, and nothing received in {seconds} s; {waiting} {why}.")
 }
 
 /// What the ROS thread has to say.
@@ -193,7 +201,8 @@ impl Receiver for Preview {
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
         if self.left_out > 0 {
-            let remark = format!("{} messages came faster than they could be printed.", self.left_out);
+            let left_out = counted(self.left_out, "message", "messages");
+            let remark = format!("{left_out} came faster than what could be printed.");
             if self.shown.try_send(Line::Remark(remark)).is_ok() {
                 self.left_out = 0;
             }

@@ -59,8 +59,7 @@ fn load(config: Option<&Path>) -> Result<Settings, Problems> {
 
 fn log<'a>(problems: impl IntoIterator<Item = &'a Problem>) {
     for problem in problems {
-        let sentence = problem.to_string().replace("\n    ", ": ");
-        tracing::error!(source = problem.source, key = problem.key, "{sentence}.");
+        tracing::error!(source = problem.source, key = problem.key, "{}", problem.sentence());
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{fail, print};
 use crate::health::Report;
 use crate::health::status_socket::{self, PATIENCE, Unasked};
+use iot_bridge_core::accounts::{self, STATUS_GROUP};
 use view::View;
 
 /// How often `--watch` looks.
@@ -132,8 +133,9 @@ fn explain(path: &Path, error: &Unasked) -> anyhow::Error {
         }
         ErrorKind::PermissionDenied => {
             anyhow!(
-                "only root and the group iot-bridge may ask {socket}: use `sudo iot-bridge status`. `usermod -aG \
-                 iot-bridge USER` adds a user, who can read the private key then as well"
+                "only root and the group {STATUS_GROUP} may ask {socket}: use `sudo iot-bridge status`, or add yourself to \
+                 the group with `sudo usermod -aG {STATUS_GROUP} {}` and log in again",
+                accounts::own_name()
             )
         }
         _ => anyhow!("{socket} cannot be asked: {error}"),
@@ -145,10 +147,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_may_not_ask_is_told_what_else_the_group_can_read() {
+    fn who_may_not_ask_is_told_of_the_group_and_what_to_type() {
         let error = explain(Path::new("/run/status.sock"), &Unasked::Unreachable(ErrorKind::PermissionDenied.into()));
         let said = error.to_string();
-        assert!(said.starts_with("only root and the group iot-bridge may ask /run/status.sock: use `sudo "), "{said}");
-        assert!(said.ends_with("`usermod -aG iot-bridge USER` adds a user, who can read the private key then as well"));
+        assert_eq!(
+            said,
+            format!(
+                "only root and the group iot-bridge-status may ask /run/status.sock: use `sudo iot-bridge status`, or add \
+                 yourself to the group with `sudo usermod -aG iot-bridge-status {}` and log in again",
+                accounts::own_name()
+            )
+        );
     }
 }

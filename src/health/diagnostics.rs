@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::report::{Configuration, Connection, Phase, Report, State, Topic};
 use crate::ros::another_definition;
 use iot_bridge_core::codec::CdrWriter;
+use iot_bridge_core::tally::counted;
 
 /// Where every ROS diagnostics tool listens.
 pub const TOPIC: &str = "/diagnostics";
@@ -111,14 +112,18 @@ fn connection(report: &Report) -> Status {
     Status { level, name: "connection".into(), message, values }
 }
 
+fn days(seconds: u64) -> String {
+    counted(seconds / 86_400, "day", "days")
+}
+
 fn certificate(report: &Report) -> Status {
     let left = report.certificate_expires.map(|at| at.saturating_sub(report.at));
     let (level, message) = match left {
         // What prevents it from being read is the connection's fault.
         None => (Level::Ok, "not read yet".to_owned()),
         Some(0) => (Level::Error, "it has expired".to_owned()),
-        Some(left) if left < EXPIRES_SOON => (Level::Warn, format!("it expires in {} days", left / 86_400)),
-        Some(left) => (Level::Ok, format!("it is valid for another {} days", left / 86_400)),
+        Some(left) if left < EXPIRES_SOON => (Level::Warn, format!("it expires in {}", days(left))),
+        Some(left) => (Level::Ok, format!("it is valid for another {}", days(left))),
     };
     let values = report.certificate_expires.map(|at| ("expires (seconds since 1970)", at.to_string()));
     Status { level, name: "certificate".into(), message, values: values.into_iter().collect() }

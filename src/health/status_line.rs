@@ -8,6 +8,7 @@ use super::TopicHealth;
 use super::report::Configuration;
 use crate::ros::{Silence, TopicState, another_definition};
 use iot_bridge_core::queue::Figures;
+use iot_bridge_core::tally::counted;
 use iot_bridge_core::uplink::{Phase, UplinkState};
 
 /// Topics in trouble that are named; the log has them all.
@@ -79,7 +80,7 @@ fn trouble(topic: &TopicHealth, now: Instant) -> Option<String> {
             Some(format!("{name}: {}", another_definition(&type_name, redefined, publishers)))
         }
         TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
-            let publishers = if incompatible == 1 { "1 publisher" } else { &format!("{incompatible} publishers") };
+            let publishers = counted(incompatible as u64, "publisher", "publishers");
             Some(format!("{name}: nothing arrives from {publishers} with incompatible QoS"))
         }
         TopicState::Unknown | TopicState::Subscribed { .. } => {

@@ -1,8 +1,8 @@
 //! The Unix socket on which the running bridge tells how it is.
 //!
 //! Whoever connects gets one [`Report`](super::Report) as JSON, then the end. Nothing is read from the socket. It is
-//! for the service's user and group (mode 660): nothing in a report is secret, but topics and endpoint are nobody
-//! else's business.
+//! for its user and group (mode 660): nothing in a report is secret, but topics and endpoint are nobody else's business.
+//! The group is that of the directory, where this has the set-group-ID bit (inode(7)), as the package has it.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read};
@@ -22,7 +22,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use super::Reporter;
 use super::clients::Clients;
 
-/// Where systemd puts the runtime directory of the unit, and where `status` looks without one in its environment.
+/// The runtime directory of the unit, and where `status` looks without one in its environment.
 const DEFAULT_DIRECTORY: &str = "/run/iot-bridge";
 const FILE: &str = "status.sock";
 

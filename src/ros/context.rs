@@ -14,6 +14,7 @@ use r2r_rcl::{
 };
 
 use super::error::{RosError, check};
+use super::{fast_dds, shared_memory};
 
 /// An initialised rcl context. The domain and the discovery range come from the environment, as for every ROS program.
 pub(super) struct Context {
@@ -110,6 +111,8 @@ impl Node {
     /// # Errors
     /// When the ROS environment is unusable (no RMW, a wrong `ROS_DOMAIN_ID`) or the name is not one that ROS takes.
     pub fn create(name: &str, namespace: &str) -> Result<Node, RosError> {
+        // That there is no shared memory is meant, and no error. On standard output it would stand among what is shown.
+        let _hushed = shared_memory::is_asked_for_in_vain().then(fast_dds::hush);
         let context = Arc::new(Context::create()?);
         let name = c_string("The node name", name)?;
         let namespace = c_string("The namespace", namespace)?;

@@ -59,3 +59,51 @@ pub(super) fn read_addresses(node: &Node) -> Result<(), Untold> {
         }
     }
 }
+
+/// While it lives, Fast DDS's own log, which goes to standard output, says nothing.
+pub(super) struct Hushed(Library);
+
+/// Silences Fast DDS's own log; `None` where that is not possible: with another RMW or another Fast DDS.
+pub(super) fn hush() -> Option<Hushed> {
+    if rmw_name() != RMW {
+        return None;
+    }
+    // SAFETY: the library is loaded already, as it is the RMW in use. The methods are static, public ones of Fast DDS
+    // (Log.hpp) without parameters.
+    unsafe {
+        let library = Library::open(Some(format!("lib{RMW}.so")), RTLD_LAZY | RTLD_LOCAL).ok()?;
+        let hushed = Hushed(library);
+        // Those that end it have to be there, too.
+        hushed.method(FLUSH)?;
+        hushed.method(RESET)?;
+        hushed.method(CLEAR_CONSUMERS)?();
+        Some(hushed)
+    }
+}
+
+const CLEAR_CONSUMERS: &[u8] = b"_ZN8eprosima7fastdds3dds3Log14ClearConsumersEv\0";
+const FLUSH: &[u8] = b"_ZN8eprosima7fastdds3dds3Log5FlushEv\0";
+const RESET: &[u8] = b"_ZN8eprosima7fastdds3dds3Log5ResetEv\0";
+
+impl Hushed {
+    /// # Safety
+    /// `name` has to be that of a function without parameters and result.
+    unsafe fn method(&self, name: &[u8]) -> Option<Symbol<unsafe extern "C" fn()>> {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.get(name) }.ok()
+    }
+}
+
+impl Drop for Hushed {
+    fn drop(&mut self) {
+        for name in [FLUSH, RESET] {
+            // SAFETY: as in `hush`. The first waits for what is said already, the second gives the log what it has by
+            // default: standard output.
+            unsafe {
+                if let Some(method) = self.method(name) {
+                    method();
+                }
+            }
+        }
+    }
+}

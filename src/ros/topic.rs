@@ -233,7 +233,7 @@ impl Topic {
                 self.is_untold = self.told.trouble.due(now, ONCE_A_MINUTE).is_none();
                 if !self.is_untold {
                     let reason = trouble.as_str();
-                    tracing::error!(topic, reason, "Topic {topic} needs somebody: {trouble}.");
+                    tracing::error!(topic, reason, "Topic {topic} can't be received: {trouble}.");
                 }
                 return;
             }
@@ -257,7 +257,7 @@ impl Topic {
             && self.told.redefined.due(now, ONCE_A_MINUTE).is_some()
         {
             let reason = another_definition(type_name, redefined, publishers);
-            tracing::error!(topic, reason, redefined, "Topic {topic} needs somebody: {reason}.");
+            tracing::error!(topic, reason, redefined, "Topic {topic} can't be read: {reason}.");
         }
         if incompatible > before.map_or(0, |(_, before, _)| before)
             && self.told.incompatible.due(now, ONCE_A_MINUTE).is_some()
@@ -265,8 +265,12 @@ impl Topic {
             tracing::error!(
                 topic,
                 incompatible,
-                "Nothing arrives from {incompatible} publishers of {topic}: they offer less than the configured \
-                 reliability or durability. Set those of this topic to \"auto\"."
+                "Nothing arrives from {} less than the configured reliability or durability. Set those of this topic to \
+                 \"auto\".",
+                match incompatible {
+                    1 => format!("1 publisher of {topic}: it offers"),
+                    more => format!("{more} publishers of {topic}: they offer"),
+                }
             );
         }
     }

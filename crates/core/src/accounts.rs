@@ -5,6 +5,10 @@ use std::{fs, io};
 /// The user and group of the service, as the package makes them.
 pub const SERVICE: &str = "iot-bridge";
 
+/// The group of the status socket, as the package makes it: its members may ask for the status, and read nothing else that
+/// is the service's.
+pub const STATUS_GROUP: &str = "iot-bridge-status";
+
 /// The number of the user `name` (passwd(5)); `None` if there is none.
 ///
 /// # Errors

@@ -147,7 +147,7 @@ impl Queue {
         };
         let options = Options { bound: settings.disk, clock, adopt: Arc::new(adopt) };
         let policy = Policy { overflow: settings.overflow, sync };
-        let keeper = Keeper::new(shared.clone(), files, options, policy);
+        let keeper = Keeper::new(shared.clone(), files, options, policy, settings.directory.clone());
         (Queue { shared }, keeper)
     }
 

@@ -14,6 +14,11 @@ pub use latency::LatencyFigures;
 pub use meter::Meter;
 pub use repeat::{ONCE_A_MINUTE, Repeat};
 
+/// A number and what it counts: `1 record`, `2 records`.
+pub fn counted(number: u64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// All of `figures` together, at most `u64::MAX`. A report comes over a socket and may hold any numbers.
 pub fn sum(figures: impl IntoIterator<Item = u64>) -> u64 {
     figures.into_iter().fold(0, u64::saturating_add)

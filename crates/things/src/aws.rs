@@ -27,15 +27,44 @@ pub struct Aws {
     pub place: Place,
 }
 
+/// Where AWS is asked and with which credentials, of which nobody has asked yet whose they are.
+#[derive(Debug)]
+pub struct Access {
+    config: SdkConfig,
+    region: String,
+}
+
+impl Access {
+    /// Finds region and credentials as the AWS SDK does.
+    ///
+    /// # Errors
+    /// If one of them is missing, or both.
+    pub async fn find(arguments: &AwsArgs) -> Result<Access, Failure> {
+        let config = sdk_config(arguments).await;
+        let region = config.region().map(ToString::to_string);
+        match (region, credentials(&config, arguments).await) {
+            (Some(region), Ok(())) => Ok(Access { config, region }),
+            (Some(_), Err(lack)) => Err(lack),
+            (None, Ok(())) => Err(no_region(arguments)),
+            (None, Err(lack)) => Err(Failure::other(format!("{}; and {lack}", no_region(arguments)))),
+        }
+    }
+}
+
 impl Aws {
     /// Finds region and credentials as the AWS SDK does, and asks whose they are.
     ///
     /// # Errors
     /// If one of them is missing or wrong, or the API can't be reached.
     pub async fn connect(arguments: &AwsArgs) -> Result<Aws, Failure> {
-        let config = sdk_config(arguments).await;
-        let region = config.region().map(ToString::to_string).ok_or_else(|| no_region(arguments))?;
-        credentials(&config, arguments).await?;
+        Aws::with(Access::find(arguments).await?).await
+    }
+
+    /// Asks whose the credentials are.
+    ///
+    /// # Errors
+    /// If they are wrong, or the API can't be reached.
+    pub async fn with(Access { config, region }: Access) -> Result<Aws, Failure> {
         let identity = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
         let identity = identity.map_err(|error| Failure::of("sts:GetCallerIdentity", "whose credentials", &error))?;
         let account = identity.account().map(str::to_owned);

@@ -11,7 +11,7 @@ use iot_bridge_core::terminal::ConfigArgs;
 
 /// Makes things, keys, certificates and policies in AWS IoT Core for robots, and takes them back.
 #[derive(Debug, Parser)]
-#[command(name = "iot-bridge-things", version, about, after_help = AFTER_HELP)]
+#[command(name = "iot-bridge-things", version, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub aws: AwsArgs,
@@ -131,7 +131,7 @@ pub struct CreateArgs {
 /// What to send.
 #[derive(Debug, Args)]
 pub struct SendArgs {
-    /// Text of the message
+    /// Text of the message; the default is that of aws-iot-elf
     #[arg(default_value = "IoT ELF Hello")]
     pub message: String,
     /// File whose JSON is the message
@@ -154,7 +154,7 @@ pub struct SubscribeArgs {
 /// Over which topic, and for how long.
 #[derive(Debug, Args)]
 pub struct TrafficArgs {
-    /// MQTT topic; {thing} stands for the thing's name
+    /// MQTT topic; {thing} stands for the thing's name; the default is that of aws-iot-elf
     #[arg(long, default_value = "elf/{thing}")]
     pub topic: String,
     /// Add /NAME of the thing to the topic

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use self::policies::Policies;
 pub(super) use self::policies::delete_unused;
-use super::aws::Aws;
+use super::aws::{Access, Aws};
 use super::cli::{AwsArgs, CreateArgs, thing_name};
 use super::register::Ledger;
 use super::robot::{self, RobotFiles};
@@ -69,6 +69,8 @@ pub async fn execute(arguments: CreateArgs, aws: &AwsArgs) -> Result<(), Stop> {
 
 /// Everything that concerns all things.
 async fn prepare(arguments: CreateArgs, aws: &AwsArgs, names: &[String]) -> Result<Work, Stop> {
+    // Nothing is made where nobody could be asked.
+    let access = Access::find(aws).await?;
     let ledger = Ledger::open(&arguments.directory.output, true)?;
     let config = match arguments.config {
         Some(config) => Some(std::path::absolute(&config).map_err(Stop::file("find", &config))?),
@@ -85,7 +87,7 @@ async fn prepare(arguments: CreateArgs, aws: &AwsArgs, names: &[String]) -> Resu
         Some(path) => std::fs::read_to_string(path).map_err(Stop::file("read", path))?,
         None => roots::amazon()?,
     };
-    let aws = Aws::connect(aws).await?;
+    let aws = Aws::with(access).await?;
     ledger.claim(&aws.place)?;
     let endpoint = match ledger.read().endpoint {
         Some(endpoint) => endpoint,

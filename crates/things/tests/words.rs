@@ -22,6 +22,7 @@ fn what_is_missing_is_named() {
     for (remove, arguments, words) in [
         (&["AWS_REGION"][..], &["create"][..], &["no AWS region", "--region"][..]),
         (&["AWS_ACCESS_KEY_ID"], &["create"], &["no AWS credentials", "aws configure", "--profile"]),
+        (&["AWS_REGION", "AWS_ACCESS_KEY_ID"], &["create"], &["no AWS region", "; and there are no AWS credentials"]),
         (&[], &["create", "--profile", "lab"], &["no profile \"lab\"", "list-profiles"]),
         (&[], &["create", "--endpoint-url", "http://127.0.0.1:1"], &["can't be reached", "--endpoint-url"]),
     ] {
@@ -34,6 +35,8 @@ fn what_is_missing_is_named() {
         for word in words {
             assert!(text.contains(word), "{arguments:?}: {word:?} is missing in: {text}");
         }
+        let asks_somebody = arguments.contains(&"--endpoint-url");
+        assert_eq!(bench.directory.path().join("things").exists(), asks_somebody, "{arguments:?}");
     }
     let mut command = bench.program(&["create"]);
     let (status, text) = said(command.env("HTTP_PROXY", "http://127.0.0.1:1").output().unwrap());

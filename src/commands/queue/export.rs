@@ -21,6 +21,7 @@ use iot_bridge_core::queue::disk::format::{StoredRecord, StoredRoute};
 use iot_bridge_core::queue::disk::reader::Reader;
 use iot_bridge_core::queue::disk::survey::Survey;
 use iot_bridge_core::queue::disk::{LANES, LOCK};
+use iot_bridge_core::tally::counted;
 
 /// The bar moves after so many records.
 const STEP: u64 = 1000;
@@ -85,7 +86,7 @@ pub fn execute(directory: &Path, output: Option<&Path>) -> anyhow::Result<ExitCo
     for finding in &survey.findings {
         eprintln!("{finding}");
     }
-    eprintln!("{records} records.");
+    eprintln!("{}.", counted(records, "record", "records"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,6 +11,7 @@ use super::{cannot_read, files, held, look};
 use iot_bridge_core::files::Files;
 use iot_bridge_core::queue::disk::LOCK;
 use iot_bridge_core::queue::disk::purge::Doomed;
+use iot_bridge_core::tally::counted;
 
 pub fn execute(directory: &Path, yes: bool) -> anyhow::Result<ExitCode> {
     let files = files(directory)?;
@@ -24,9 +25,10 @@ pub fn execute(directory: &Path, yes: bool) -> anyhow::Result<ExitCode> {
     let doomed = Doomed::find(&files).with_context(|| cannot_read(directory))?;
     let records: u64 = survey.lanes.iter().flat_map(|lane| lane.pending.values()).map(|waiting| waiting.records).sum();
     let what = format!(
-        "{records} records that were not sent, {} segments and {} files that are set aside, {} in all, in {}",
-        doomed.segments.len(),
-        doomed.set_aside.len(),
+        "{} not sent, {} and {} set aside, {} in all, in {}",
+        counted(records, "record that was", "records that were"),
+        counted(doomed.segments.len() as u64, "segment", "segments"),
+        counted(doomed.set_aside.len() as u64, "file that is", "files that are"),
         HumanBytes(doomed.bytes()),
         directory.display()
     );

@@ -18,6 +18,7 @@ use iot_bridge_core::queue::disk::purge::Doomed;
 use iot_bridge_core::queue::disk::segment::directory;
 use iot_bridge_core::queue::disk::survey::{Survey, SurveyedLane};
 use iot_bridge_core::queue::disk::{LANES, LOCK};
+use iot_bridge_core::tally::counted;
 use iot_bridge_core::terminal::print;
 
 /// What `queue show --json` prints.
@@ -141,9 +142,9 @@ impl Report<'_> {
         let payload = self.topics.iter().map(|topic| topic.bytes).sum();
         writeln!(
             text,
-            "{}: {} records that were not sent, {} of payload; {} on the disk.",
+            "{}: {} not sent, {} of payload; {} on the disk.",
             self.directory,
-            self.records,
+            counted(self.records, "record that was", "records that were"),
             HumanBytes(payload),
             HumanBytes(self.file_bytes)
         )?;
@@ -157,13 +158,14 @@ impl Report<'_> {
         }
         if !self.quarantine.is_empty() {
             writeln!(text, "\nSet aside, because it could not be read:")?;
-            self.quarantine
-                .iter()
-                .try_for_each(|SetAside { file, bytes }| writeln!(text, "  {file} ({bytes} bytes)"))?;
+            self.quarantine.iter().try_for_each(|SetAside { file, bytes }| {
+                writeln!(text, "  {file} ({})", counted(*bytes, "byte", "bytes"))
+            })?;
         }
         writeln!(text, "\nThe ledger:")?;
         for Lane { lane, segments, done, next } in &self.lanes {
-            writeln!(text, "  {}: done below {done}, next {next}, {segments} segments", directory(*lane))?;
+            let segments = counted(*segments as u64, "segment", "segments");
+            writeln!(text, "  {}: done below {done}, next {next}, {segments}", directory(*lane))?;
         }
         writeln!(text, "  sequence numbers below {}", self.sequence_ceiling)?;
         Ok(text)

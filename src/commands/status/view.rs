@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::health::Report;
 use crate::health::report::{Phase, State, Topic};
 use crate::ros::another_definition;
-use iot_bridge_core::tally::sum;
+use iot_bridge_core::tally::{counted, sum};
 
 /// Shows a report as text of some lines, the last line feed included.
 pub(super) struct View<'a>(pub &'a Report);
@@ -234,11 +234,6 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "  lost in DDS before they could be received: at least {}", topic.lost_in_dds)?;
     }
     Ok(())
-}
-
-/// A number and what it counts: `1 record`, `2 records`.
-fn counted(number: u64, one: &str, several: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 /// Seconds, with the two largest units that they fill.

@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// What is found of a key that is not there.
+pub const NOTHING: &str = "nothing";
+
 /// One fault in the configuration.
 ///
 /// As JSON: `{"source":"/etc/iot-bridge/config.toml","line":14,"key":"topics[2].rate","found":"\"banana\"",
@@ -25,6 +28,17 @@ pub struct Problem {
     pub allowed: String,
 }
 
+impl Problem {
+    /// The problem in one line, as a sentence for the log.
+    pub fn sentence(&self) -> String {
+        let mut sentence = self.to_string().replace("\n    ", ": ");
+        if !sentence.ends_with('?') {
+            sentence.push('.');
+        }
+        sentence
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source)?;
@@ -34,7 +48,10 @@ impl fmt::Display for Problem {
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
         }
-        write!(f, "\n    found {}; {}", self.found, self.allowed)
+        match self.found.as_str() {
+            NOTHING => write!(f, "\n    not set; {}", self.allowed),
+            found => write!(f, "\n    found {found}; {}", self.allowed),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::problem::{Problem, quote};
+use super::problem::{NOTHING, Problem, quote};
 
 /// The last domain whose UDP ports are below 65536 (OMG DDSI-RTPS 2.5, 9.6.2.3: 7400 + 250 × domain + …).
 const LAST_DOMAIN: u64 = 232;
@@ -76,7 +76,7 @@ fn security(environment: &Environment<'_>, refuse: &mut impl FnMut(&str, String,
     let Some(keystore) = environment.text(KEYSTORE) else {
         let allowed = "ROS_SECURITY_ENABLE is \"true\": this has to name the directory that `ros2 security \
                        create_keystore` has made";
-        return refuse(KEYSTORE, "nothing".into(), allowed);
+        return refuse(KEYSTORE, NOTHING.into(), allowed);
     };
     let enclaves = Path::new(&keystore).join("enclaves");
     if !enclaves.is_dir() {
@@ -87,7 +87,7 @@ fn security(environment: &Environment<'_>, refuse: &mut impl FnMut(&str, String,
     let name = environment.text(ENCLAVE);
     let enclave = enclaves.join(name.as_deref().unwrap_or_default().trim_start_matches('/'));
     if !enclave.join("cert.pem").is_file() {
-        let found = name.map_or("nothing".to_owned(), |name| quote(&name));
+        let found = name.map_or(NOTHING.to_owned(), |name| quote(&name));
         let allowed = "allowed is the name of an enclave in the keystore, such as \"/iot_bridge\", which `ros2 security \
                        create_enclave` makes";
         refuse(ENCLAVE, found, allowed);
@@ -156,7 +156,7 @@ mod tests {
                 &[("RMW_IMPLEMENTATION", "rmw_fastrtps"), ("AMENT_PREFIX_PATH", "/opt:/nowhere")],
                 "no such RMW is installed",
             ),
-            (&[("ROS_SECURITY_ENABLE", "true")], "ROS_SECURITY_KEYSTORE\n    found nothing; ROS_SECURITY_ENABLE is"),
+            (&[("ROS_SECURITY_ENABLE", "true")], "ROS_SECURITY_KEYSTORE\n    not set; ROS_SECURITY_ENABLE is"),
             (&[("ROS_SECURITY_ENABLE", "true"), ("ROS_SECURITY_KEYSTORE", empty)], "this is no keystore"),
         ] {
             let said = said(variables);
@@ -178,6 +178,6 @@ mod tests {
         assert!(
             with("/other")[0].starts_with("ROS_SECURITY_ENCLAVE_OVERRIDE\n    found \"/other\"; allowed is the name")
         );
-        assert!(said(&secure)[0].contains("found nothing; allowed is the name of an enclave"));
+        assert!(said(&secure)[0].contains("not set; allowed is the name of an enclave"));
     }
 }

@@ -11,7 +11,7 @@ use super::keys;
 use super::kind::{Checked, Key, Kind, Presence, describe, shape};
 use super::origins::Origins;
 use super::planned;
-use super::problem::{Problem, Problems, key_part};
+use super::problem::{NOTHING, Problem, Problems, key_part};
 use super::suggest::{likely, nearest};
 
 /// Problems, as they are found.
@@ -285,7 +285,7 @@ impl Walker<'_, '_> {
                 if let Some(note) = key.note {
                     allowed += &format!("; {note}");
                 }
-                self.report.add(section.tag, &join(&section.key, &within), "nothing".into(), allowed);
+                self.report.add(section.tag, &join(&section.key, &within), NOTHING.into(), allowed);
             }
             (Presence::Default(text), kind) => {
                 // Every default passes its check: a test looks at each.

@@ -10,6 +10,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use super::shared::{Shared, Sleep};
 use super::store::{Done, Gone};
 use crate::config::{Overflow, Priority};
 use crate::files::Files;
-use crate::tally::DropReason;
+use crate::tally::{DropReason, counted};
 
 /// Most bytes that are written at a time.
 const BATCH: u64 = 1 << 20;
@@ -60,6 +61,8 @@ pub(super) struct Keeper {
     files: Arc<dyn Files>,
     options: Options,
     policy: Policy,
+    /// Where the files are, for sentences.
+    directory: PathBuf,
     /// Nothing until the directory could be taken over.
     log: Option<Log>,
     /// How often that was.
@@ -91,13 +94,21 @@ struct Trouble {
 }
 
 impl Keeper {
-    pub fn new(shared: Arc<Shared>, files: Arc<dyn Files>, options: Options, policy: Policy) -> Keeper {
+    /// `directory` is where `files` are, for sentences.
+    pub fn new(
+        shared: Arc<Shared>,
+        files: Arc<dyn Files>,
+        options: Options,
+        policy: Policy,
+        directory: PathBuf,
+    ) -> Keeper {
         let now = Instant::now();
         Keeper {
             shared,
             files,
             options,
             policy,
+            directory,
             log: None,
             openings: 0,
             taken_over: None,
@@ -163,7 +174,8 @@ impl Keeper {
                     return Err(io::Error::other("it holds records of an earlier process while others are in flight"));
                 }
                 if records > 0 {
-                    tracing::info!(records, "{records} records of an earlier process are in the queue.");
+                    let what = counted(records, "record of an earlier process is", "records of an earlier process are");
+                    tracing::info!(records, "{what} in the queue.");
                 }
             }
         }
@@ -457,7 +469,7 @@ impl Keeper {
                 self.trouble = None;
             }
             (Err(error), None) => {
-                let text = in_words(&error);
+                let text = in_words(&error, &self.directory);
                 tracing::error!(
                     error = text,
                     "The queue's disk does not work: {text}. The queue goes on in memory; what is only there is lost \
@@ -466,7 +478,7 @@ impl Keeper {
                 self.trouble = Some(Trouble { text, since: now, retry: now + RETRY });
             }
             (Err(error), Some(trouble)) => {
-                trouble.text = in_words(&error);
+                trouble.text = in_words(&error, &self.directory);
                 trouble.retry = now + RETRY;
             }
         }
@@ -494,13 +506,16 @@ fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-fn in_words(error: &io::Error) -> String {
+fn in_words(error: &io::Error, directory: &Path) -> String {
+    let directory = directory.display();
     match error.kind() {
-        _ if is_gone(error) => "its directory, or a file in it, was removed or replaced".to_owned(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the file system is full".to_owned(),
-        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
-        io::ErrorKind::WouldBlock => "another process has the queue's directory".to_owned(),
-        io::ErrorKind::PermissionDenied => format!("it may not be used ({error})"),
-        _ => error.to_string(),
+        _ if is_gone(error) => format!("{directory}, or a file in it, was removed or replaced"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("the file system of {directory} is full (`df {directory}`)")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => format!("the file system of {directory} is read-only"),
+        io::ErrorKind::WouldBlock => format!("another process has {directory}"),
+        io::ErrorKind::PermissionDenied => format!("{directory} may not be used ({error})"),
+        _ => format!("{error} ({directory})"),
     }
 }

@@ -247,8 +247,11 @@ fn overdue(window: &Window, ack_timeout: Duration) -> Fault {
     Fault::new(
         FaultKind::AckOverdue,
         format!(
-            "the broker has not acknowledged the oldest of {} publishes in flight within {} s",
-            window.len(),
+            "the broker has not acknowledged {} within {} s",
+            match window.len() {
+                1 => "the publish in flight".to_owned(),
+                several => format!("the oldest of {several} publishes in flight"),
+            },
             ack_timeout.as_secs_f64()
         ),
     )

@@ -54,7 +54,10 @@ impl ExpiryWatch {
         let recently = self.said.is_some_and(|said| clock.saturating_duration_since(said) < DAY);
         if let (Some(days), Some(remark), false) = (days_left(expires, now), remark(expires, now), recently) {
             self.said = Some(clock);
-            tracing::warn!(days, "{remark}; replace its file, and the bridge takes it at its next connection.");
+            tracing::warn!(
+                days,
+                "{remark}. Replace its file, then `systemctl reload iot-bridge`; else it is taken at the next connection."
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::format::HeaderFault;
+use crate::tally::counted;
 
 /// Something in the queue's directory that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,13 +75,21 @@ impl fmt::Display for Finding {
                 write!(f, "{file} is damaged from byte {start} to {end}; no record is missing.")
             }
             Fault::Damage { place: Range { start, end }, lost } => {
-                write!(f, "{file} is damaged from byte {start} to {end}: {lost} records are lost.")
+                write!(
+                    f,
+                    "{file} is damaged from byte {start} to {end}: {}.",
+                    counted(*lost, "record is lost", "records are lost")
+                )
             }
             Fault::Missing { numbers: Range { start, end } } => {
                 write!(f, "Before {file} something is missing: the records {start} to {} are lost.", end - 1)
             }
             Fault::UnknownRoute { records } => {
-                write!(f, "{file} holds {records} records whose topic's name is lost; they can't be sent.")
+                write!(
+                    f,
+                    "{file} holds {} whose topic's name is lost; nothing of that can be sent.",
+                    counted(*records, "record", "records")
+                )
             }
             Fault::Header(fault) => write!(f, "{file} can't be read: {fault}. It is left out."),
             Fault::Unreadable(error) => write!(f, "{file} can't be read: {error}. It is left as it is."),
