@@ -5,6 +5,7 @@
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(test), allow(dead_code, reason = "the tests use all of it"))]
 mod check;
+mod entry;
 mod flow;
 mod lane;
 mod room;

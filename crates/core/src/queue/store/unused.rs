@@ -24,7 +24,14 @@ impl Flow {
     /// Whether nobody would miss it.
     fn is_unused(&self) -> bool {
         let is_empty = self.front.is_empty() && self.back.is_empty() && self.gap.is_none() && !self.in_round;
-        is_empty && self.numbered <= self.recorded && Arc::strong_count(&self.route) == 1
+        is_empty && self.numbered <= self.recorded && self.has_its_routes_alone()
+    }
+
+    /// Whether nobody else has its routes, and so nobody makes records with them.
+    fn has_its_routes_alone(&self) -> bool {
+        let own = [Some(&self.route), self.in_force.as_ref()];
+        let own = || own.into_iter().flatten();
+        own().all(|route| Arc::strong_count(route) == own().filter(|other| Arc::ptr_eq(other, route)).count())
     }
 }
 
