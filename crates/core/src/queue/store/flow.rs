@@ -65,9 +65,8 @@ pub(super) struct Flow {
     pub in_round: bool,
     /// At the last lease nobody wanted it: what it has on the disk stays there.
     pub is_passed_over: bool,
-    /// Above all numbers that it has had on the disk; and below which of them all are done as the ledger says.
+    /// Above all numbers that it has had on the disk.
     pub numbered: u64,
-    pub recorded: u64,
 }
 
 impl Flow {
@@ -90,7 +89,6 @@ impl Flow {
             in_round: false,
             is_passed_over: false,
             numbered: 0,
-            recorded: 0,
         }
     }
 
@@ -370,7 +368,7 @@ impl Flow {
     /// What has the number `from` or a higher one is not on the disk any more. Answers how much was only there; of a gap
     /// that begins before, that is seen when it is read.
     pub fn forget(&mut self, from: u64) -> u64 {
-        (self.numbered, self.recorded) = (self.numbered.min(from), 0);
+        self.numbered = self.numbered.min(from);
         for entry in self.front.iter_mut().chain(&mut self.back) {
             if entry.place.number().is_none_or(|number| number < from) {
                 continue;

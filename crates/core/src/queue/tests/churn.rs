@@ -180,7 +180,7 @@ fn the_routes_are_rewritten_safely() {
             files.fault_at(operation, crate::files::simulated::Fault::PowerCut { written: 100 });
             let robot = Robot::on(files.clone(), settings(Spill));
             drop(robot);
-            let next = if cut { files.after_power_cut(operation as u64) } else { files.after_kill() };
+            let next = if cut { files.after_power_cut(operation) } else { files.after_kill() };
             let mut robot = Robot::on(next, settings(Spill));
             rewritten += usize::from(robot.files.read(ROUTES).unwrap().len() < 1000);
             let fresh = robot.route("/fresh", Priority::Normal);
