@@ -155,7 +155,7 @@ pub async fn run(
     watching.abort();
     drop(telling);
     log_left(&queue);
-    for topic in registry.configured().iter().chain(&registry.leaving()) {
+    for topic in registry.untold() {
         topic.log_account();
     }
     uplink_ended.map_err(|error| anyhow!("the uplink died: {error}"))?;

@@ -81,6 +81,12 @@ impl Topics {
         leaving
     }
 
+    /// All topics of which the log has not told yet what became of them.
+    pub fn untold(&self) -> Vec<Arc<TopicHealth>> {
+        let lists = self.lists();
+        lists.configured.iter().chain(lists.leaving.iter().map(|leaving| &leaving.health)).cloned().collect()
+    }
+
     /// The topic of records that are found on the disk, by the names of the ROS topic and of the MQTT topic. One that is
     /// not configured any more is leaving from now on.
     pub fn topic_of(&self, ros: &str, mqtt: &str) -> Arc<Topic> {
@@ -194,6 +200,11 @@ mod tests {
         assert!(is(&gone.counters, &topics.leaving()[0].counters));
         gone.counters.leave_queue();
         assert!(topics.leaving().is_empty());
+        // At the end its account is told as well, once.
+        assert_eq!(topics.untold().len(), 3);
+        drop(gone);
+        assert!(topics.leaving().is_empty());
+        assert_eq!(topics.untold().len(), 2);
     }
 
     /// Of two entries of one ROS topic whose MQTT topics depend on the type, each finds its own records; and what the queue

@@ -5,6 +5,7 @@
 //!    lock                      held by the process that has the directory
 //!    ledger                    what is done, and from where sequence numbers start              ledger
 //!    routes                    the topics of all records, by number                             route_table
+//!    routes.new                the same, written anew, for a moment
 //!    high/, normal/, low/      a lane each
 //!      00000000000000000000.seg    segments: read through once, deleted whole                   segment, format
 //!      00000000000000052173.seg
@@ -38,6 +39,8 @@
 //!   in blocks of 4 KiB. Room is made before something is written: with `drop-oldest` by giving up the oldest segment of
 //!   the lowest lane, but none of a higher priority than what is to be written and none with a record in flight. The
 //!   ledger says so before the segment goes.
+//! - The file with all routes is written anew when most of its routes are named by nothing, under another name first, and
+//!   takes the old one's place when it is durable. Segments hold their routes themselves, so neither is needed to read them.
 //! - A file of a lane with damage in it is set aside in `quarantine`, not deleted, once its other records are done. The
 //!   quarantine takes a sixteenth of `queue.disk`; beyond that its oldest file goes, which is said.
 //!

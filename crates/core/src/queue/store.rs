@@ -5,6 +5,7 @@
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(test), allow(dead_code, reason = "the tests use all of it"))]
 mod check;
+mod entry;
 mod flow;
 mod lane;
 mod room;
@@ -25,6 +26,7 @@ use crate::tally::DropReason;
 use flow::Place;
 use flow::{Flow, Gap};
 use lane::Lane;
+use unused::Recorded;
 
 pub use spill::Mode;
 pub(super) use spill::{Done, Gone};
@@ -70,6 +72,8 @@ pub(super) struct Store {
     unrecorded: [HashMap<u64, Unrecorded>; 3],
     /// Leases that have ended of which something is in `unrecorded`.
     unrecorded_leases: usize,
+    /// What the ledger says, by lane.
+    recorded: [Recorded; 3],
     looked_for_unused: Option<Instant>,
     /// Topics of which the keeper has not heard yet that they are.
     forgotten: Vec<(Priority, TopicKey)>,
@@ -116,6 +120,7 @@ impl Store {
             lingers: true,
             unrecorded: Default::default(),
             unrecorded_leases: 0,
+            recorded: Default::default(),
             looked_for_unused: None,
             forgotten: Vec::new(),
         }

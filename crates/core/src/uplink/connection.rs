@@ -189,23 +189,24 @@ impl Lasting {
         }
         self.rules.expire(now);
         self.certificate.tick(now);
-        self.note_remarks(outbox.thing(), outbox.topics_outgrown(), now);
+        let outgrown: Vec<_> = outbox.topics_outgrown().collect();
+        self.note_remarks(outbox.thing(), &outgrown, now);
     }
 
     /// A connection of `client_id` has ended. Returns the fault, if it is one, as [`Recovery::ended`] does.
     pub fn ended(&mut self, ended: Ended, client_id: &str, now: Instant) -> Option<Fault> {
         let thing = ended.outbox.thing().to_owned();
         let fault = self.recovery.ended(ended, client_id, &mut self.rules, &self.upkeep.queue, now);
-        self.note_remarks(&thing, std::iter::empty(), now);
+        self.note_remarks(&thing, &[], now);
         fault
     }
 
     /// Tells in the state what needs somebody. `outgrown` are the topics whose packets are too large for a connection that
     /// stands.
-    fn note_remarks<'a>(&self, thing: &str, outgrown: impl Iterator<Item = &'a str>, now: Instant) {
+    fn note_remarks(&self, thing: &str, outgrown: &[String], now: Instant) {
         let set_aside = self.rules.suspects.set_aside();
-        let filled = |topic: &str| fill_thing(topic, thing).into_owned();
-        let set_aside: Vec<_> = set_aside.iter().map(|topic| filled(topic)).chain(outgrown.map(filled)).collect();
+        let filled = |topic: &String| fill_thing(topic, thing).into_owned();
+        let set_aside: Vec<_> = set_aside.iter().chain(outgrown).map(filled).collect();
         let (contested, slowed) = (self.recovery.is_contested(), self.rules.pacer.throttle.is_slow(now));
         if self.state.borrow().slowed && !slowed {
             journal::log_slowed_no_more();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::early_close::Course;
@@ -17,6 +17,7 @@ use crate::config::{Mqtt, TopicFault, check_publish_topic, fill_thing};
 use crate::mqtt::client::{Client, Event, Failure, Limits, Message, Reason, ServerReason};
 use crate::queue::{Queue, Route};
 use crate::tally::{DropReason, Meter, ONCE_A_MINUTE};
+use crate::topics::{Topic, TopicId};
 
 /// A QoS 0 publish has no PUBACK. If the broker has not closed the connection within this time, it was not over that.
 const QOS_0_DOUBT: Duration = Duration::from_secs(2);
@@ -76,7 +77,7 @@ pub(super) struct Outbox {
     /// that is in flight is answered.
     returning: Vec<Arc<Route>>,
     /// Topics of which a record is too large for the packets that the broker takes on this connection.
-    outgrown: Vec<Arc<Route>>,
+    outgrown: Vec<(TopicId, Weak<Topic>)>,
 }
 
 impl Outbox {
@@ -239,7 +240,8 @@ impl Outbox {
 
     /// Whether records of `route` may be leased at `now`.
     pub fn permits(&self, route: &Route, suspects: &Suspects, now: Instant) -> bool {
-        let waits = self.returning.iter().chain(&self.outgrown).any(|other| other.is_same_topic(route));
+        let waits = self.returning.iter().any(|other| other.is_same_topic(route))
+            || self.outgrown.iter().any(|(other, _)| *other == route.topic.id);
         suspects.permit_route(route, now) && !waits
     }
 
@@ -253,14 +255,14 @@ impl Outbox {
         }
         let topic = fill_thing(outgoing.message(now).topic, &self.thing).into_owned();
         journal::log_outgrown(&topic, size, limits.packet.unwrap_or_default());
-        self.outgrown.push(outgoing.route.clone());
+        self.outgrown.push((outgoing.route.topic.id, Arc::downgrade(&outgoing.route.topic)));
         self.send_back(&outgoing.route);
         self.give_back(queue);
     }
 
     /// MQTT topics that wait because the broker takes no packets as large as theirs, on this connection.
-    pub fn topics_outgrown(&self) -> impl Iterator<Item = &str> {
-        self.outgrown.iter().map(|route| &*route.mqtt)
+    pub fn topics_outgrown(&self) -> impl Iterator<Item = String> {
+        self.outgrown.iter().filter_map(|(_, topic)| Some(topic.upgrade()?.mqtt.clone()))
     }
 
     /// Keeps what may not be sent yet.
@@ -399,7 +401,7 @@ impl Outbox {
             }
             // Shorter ones, or all but one of its records, may be taken.
             Reason::PACKET_TOO_LARGE | Reason::PAYLOAD_FORMAT_INVALID if records > 1 => {
-                rules.suspects.go_singly(&publish.route, records);
+                rules.suspects.go_singly(&publish.route, records, now);
                 let topic = fill_thing(topic, &self.thing);
                 if rules.no_batches.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE).is_some() {
                     journal::log_batch_refused(&topic, records, said);
@@ -475,6 +477,8 @@ impl Outbox {
 
     /// Takes QoS 0 publishes for taken that were sent long enough ago. To be called several times a second.
     pub fn settle(&mut self, suspects: &mut Suspects, now: Instant) {
+        // Those that are left are waited for by somebody.
+        self.outgrown.retain(|(_, topic)| topic.strong_count() > 0);
         self.doubtful.retain(|topic, last| {
             let in_doubt = now.saturating_duration_since(*last) < QOS_0_DOUBT;
             if !in_doubt && suspects.survived(topic, now) {

@@ -116,8 +116,8 @@ pub(super) struct Suspects {
     /// Records under suspicion that were acknowledged after all, since a connection was last stable.
     innocent: u32,
     /// Topics whose records go in publishes of their own for so many, because the connection was closed over a batch. By
-    /// the topic of the route.
-    singly: BTreeMap<String, usize>,
+    /// the topic of the route, and when that was found.
+    singly: BTreeMap<String, (usize, Instant)>,
     expired: Option<Instant>,
 }
 
@@ -222,7 +222,7 @@ impl Suspects {
 
     /// A publish of the route to `topic` was taken.
     pub fn has_gone(&mut self, topic: &str) {
-        if let Some(left) = self.singly.get_mut(topic) {
+        if let Some((left, _)) = self.singly.get_mut(topic) {
             *left -= 1;
             if *left == 0 {
                 self.singly.remove(topic);
@@ -231,8 +231,9 @@ impl Suspects {
     }
 
     /// The broker says that it does not take a batch of `records` of `route` as it is. They go one by one from now on.
-    pub fn go_singly(&mut self, route: &Route, records: usize) {
-        *self.singly.entry(route.mqtt.clone()).or_default() += records;
+    pub fn go_singly(&mut self, route: &Route, records: usize, now: Instant) {
+        let (left, since) = self.singly.entry(route.mqtt.clone()).or_insert((0, now));
+        (*left, *since) = (*left + records, now);
     }
 
     /// Whether only one publish may be in flight at a time.
@@ -342,6 +343,8 @@ impl Suspects {
             self.expired = Some(now);
             self.worked.retain(|_, at| is_recent(*at));
             self.topics.retain(|_, topic| is_recent(topic.heard));
+            // Its records have ended otherwise, or are of a topic that is gone.
+            self.singly.retain(|_, (_, since)| is_recent(*since));
         }
     }
 
@@ -352,7 +355,7 @@ impl Suspects {
         let known = self.topics.entry(topic.to_owned()).or_insert_with(|| Topic::new(now));
         let outcome = known.refused(&refused, forbidden, now);
         if let (false, Some((_, records @ 2..))) = (forbidden || outcome == Outcome::Nothing, batch) {
-            self.singly.insert(route.mqtt.clone(), records);
+            self.singly.insert(route.mqtt.clone(), (records, now));
         }
         self.conclude(topic, outcome)
     }
@@ -381,8 +384,8 @@ impl Suspects {
             }
             if let (CROWDED.., Some((route, records @ 2..)), true) = (self.closes, *batch, lasted < SHORT) {
                 // One of them may be at fault, and what is before it in its batch would not be taken either.
-                let singly = self.singly.entry(route.to_owned()).or_default();
-                *singly = records.max(*singly);
+                let (left, since) = self.singly.entry(route.to_owned()).or_insert((0, now));
+                (*left, *since) = (records.max(*left), now);
             }
         }
     }
@@ -400,7 +403,7 @@ impl Suspects {
         }
         self.searching |= outcome != Outcome::Nothing;
         if let (Outcome::Split(records), Some((route, _))) = (outcome, batch) {
-            self.singly.insert(route.to_owned(), records);
+            self.singly.insert(route.to_owned(), (records, now));
         }
         self.conclude(topic, outcome)
     }

@@ -23,9 +23,10 @@
 //!   number of the segment. Numbers rise within a segment.
 //! - A *route* is what the records of a topic have in common. It is written before the first record that needs it in
 //!   each segment, and once in the file `routes`, so that damage to either costs nothing. Ids are never used again for
-//!   another route while a segment is left. Its *flags* are: 1 QoS 1, 2 retain, 4 records are JSON values that travel
-//!   in arrays, 8 payloads are compressed with gzip, 16 with zstd, 32 they are compressed already, 64 what is compressed
-//!   goes to a topic of its own. Its *content* is 0 for JSON, 1 for text, 2 for CDR.
+//!   another route: the file `routes` may lose those that nothing names any more, but keeps the highest. Its *flags* are:
+//!   1 QoS 1, 2 retain, 4 records are JSON values that travel in arrays, 8 payloads are compressed with gzip, 16 with
+//!   zstd, 32 they are compressed already, 64 what is compressed goes to a topic of its own. Its *content* is 0 for JSON,
+//!   1 for text, 2 for CDR.
 //! - *received* and *expires* are nanoseconds since 1970. The *clock offset* is what has to be taken from *expires* for
 //!   the time of the kernel's *clock* in the boot that *boot id* names: 0 is `CLOCK_MONOTONIC`, 1 `CLOCK_BOOTTIME`. A
 //!   *boot id* of zeros names no boot: then only the time of day says how old a record is.

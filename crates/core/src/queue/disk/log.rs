@@ -481,7 +481,6 @@ impl Log {
         let entry = self.entry_of(done);
         if entry != *self.ledger.written() {
             self.ledger.write(entry)?;
-            self.count_left();
         }
         for (lane, done) in self.lanes.iter_mut().zip(done) {
             while let Some(segment) = lane.segments.front().filter(|segment| segment.numbers.end <= done.below) {

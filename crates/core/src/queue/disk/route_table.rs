@@ -18,7 +18,7 @@ pub const NEW_ROUTES: &str = "routes.new";
 /// A shorter file is not worth looking through.
 const LEAST_TIDY: usize = 64;
 
-/// Every route that a record on the disk may name.
+/// Every route that a record on the disk may name, and perhaps some that none names any more.
 #[derive(Debug, Default)]
 pub struct RouteTable {
     by_id: HashMap<u32, StoredRoute>,
@@ -107,7 +107,7 @@ impl RouteTable {
 
     /// How many there are.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_id.len()
     }
 

@@ -22,66 +22,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::LeaseId;
+pub(super) use super::entry::{Entry, Place, State};
 use crate::config::PAYLOAD_LIMIT;
 use crate::queue::{RECORD_OVERHEAD, Record, Route};
-
-/// A record in memory, or what is left of it.
-#[derive(Debug)]
-pub(super) struct Entry {
-    /// Rises with each admission to the lane.
-    pub admission: u64,
-    pub place: Place,
-    pub state: State,
-}
-
-#[derive(Debug)]
-pub(super) enum State {
-    Waiting(Record),
-    Leased(LeaseId, Record),
-    /// Finished before an older one was.
-    Done,
-}
-
-/// Where a record is, beside memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    Memory,
-    /// It is being written, under this number.
-    Writing(u64),
-    /// It is on the disk, under this number.
-    Disk(u64),
-}
-
-impl Place {
-    /// What is being written may be lost yet.
-    pub fn is_durable(self) -> bool {
-        matches!(self, Place::Disk(_))
-    }
-
-    pub fn number(self) -> Option<u64> {
-        match self {
-            Place::Memory => None,
-            Place::Writing(number) | Place::Disk(number) => Some(number),
-        }
-    }
-}
-
-impl Entry {
-    pub fn waiting(&self) -> Option<&Record> {
-        match &self.state {
-            State::Waiting(record) => Some(record),
-            State::Leased(..) | State::Done => None,
-        }
-    }
-
-    /// The record, unless it is done.
-    pub fn record(&self) -> Option<&Record> {
-        match &self.state {
-            State::Waiting(record) | State::Leased(_, record) => Some(record),
-            State::Done => None,
-        }
-    }
-}
 
 /// Records that are on the disk only.
 #[derive(Debug, Clone)]
@@ -122,9 +65,8 @@ pub(super) struct Flow {
     pub in_round: bool,
     /// At the last lease nobody wanted it: what it has on the disk stays there.
     pub is_passed_over: bool,
-    /// Above all numbers that it has had on the disk; and below which of them all are done as the ledger says.
+    /// Above all numbers that it has had on the disk.
     pub numbered: u64,
-    pub recorded: u64,
 }
 
 impl Flow {
@@ -147,7 +89,6 @@ impl Flow {
             in_round: false,
             is_passed_over: false,
             numbered: 0,
-            recorded: 0,
         }
     }
 
@@ -427,7 +368,7 @@ impl Flow {
     /// What has the number `from` or a higher one is not on the disk any more. Answers how much was only there; of a gap
     /// that begins before, that is seen when it is read.
     pub fn forget(&mut self, from: u64) -> u64 {
-        (self.numbered, self.recorded) = (self.numbered.min(from), 0);
+        self.numbered = self.numbered.min(from);
         for entry in self.front.iter_mut().chain(&mut self.back) {
             if entry.place.number().is_none_or(|number| number < from) {
                 continue;

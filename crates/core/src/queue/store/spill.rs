@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::Store;
 use super::room::read_ahead;
+use super::unused::Recorded;
 use crate::config::Priority;
 use crate::queue::Record;
 use crate::queue::record::{Route, TopicKey};
@@ -205,6 +206,7 @@ impl Store {
             self.lost_while_reading.push((route, lost, DropReason::Damaged));
         }
         self.retain_unrecorded(lane, |number, _| number < from);
+        self.recorded[lane as usize] = Recorded::default();
         if self.memory_only() > 0 {
             self.unwritten_since.get_or_insert(now);
         }
@@ -224,9 +226,9 @@ impl Store {
     pub fn recorded(&mut self, lane: Priority, done: &Done) {
         let topics: HashMap<TopicKey, u64> = done.topics.iter().copied().collect();
         self.arrivals += 1;
-        let recorded = |key: &TopicKey| topics.get(key).copied().unwrap_or(0).max(done.below);
-        self.lanes[lane as usize].flows.iter_mut().for_each(|(key, flow)| flow.recorded = recorded(key));
-        self.retain_unrecorded(lane, |number, key| number >= recorded(&key));
+        let recorded = Recorded { below: done.below, topics };
+        self.retain_unrecorded(lane, |number, key| number >= recorded.of(key));
+        self.recorded[lane as usize] = recorded;
     }
 
     /// Numbers of `lane` that are leased.

@@ -4,6 +4,7 @@
 //! done: of a topic that is not there it would say nothing, and the next process would send again what it finds. Beyond
 //! that whoever makes records of it wants it kept, for its place in the round.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,18 +21,41 @@ const APART: Duration = Duration::from_secs(1);
 /// A table for fewer topics is not worth shrinking.
 const LEAST: usize = 64;
 
+/// What the ledger knows of a lane as done.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// All numbers below.
+    pub below: u64,
+    /// Of these topics all below the number that stands with them.
+    pub topics: HashMap<TopicId, u64>,
+}
+
+impl Recorded {
+    /// The number below which all of `topic` is done.
+    pub fn of(&self, topic: TopicId) -> u64 {
+        self.topics.get(&topic).copied().unwrap_or(0).max(self.below)
+    }
+}
+
 impl Flow {
-    /// Whether nobody would miss it.
-    fn is_unused(&self) -> bool {
+    /// Whether nobody would miss it. The ledger knows as done what is `recorded` of its topic.
+    fn is_unused(&self, recorded: impl FnOnce() -> u64) -> bool {
         let is_empty = self.front.is_empty() && self.back.is_empty() && self.gap.is_none() && !self.in_round;
-        is_empty && self.numbered <= self.recorded && Arc::strong_count(&self.route) == 1
+        is_empty && self.has_its_routes_alone() && self.numbered <= recorded()
+    }
+
+    /// Whether nobody else has its routes, and so nobody makes records with them.
+    fn has_its_routes_alone(&self) -> bool {
+        let own = [Some(&self.route), self.in_force.as_ref()];
+        let own = || own.into_iter().flatten();
+        own().all(|route| Arc::strong_count(route) == own().filter(|other| Arc::ptr_eq(other, route)).count())
     }
 }
 
 impl Lane {
-    fn forget_unused(&mut self, mut forgotten: impl FnMut(TopicId)) {
+    fn forget_unused(&mut self, recorded: &Recorded, mut forgotten: impl FnMut(TopicId)) {
         self.flows.retain(|topic, flow| {
-            let is_unused = flow.is_unused();
+            let is_unused = flow.is_unused(|| recorded.of(*topic));
             if is_unused {
                 forgotten(*topic);
             }
@@ -51,8 +75,8 @@ impl Store {
         }
         self.looked_for_unused = Some(now);
         let has_disk = self.mode != Mode::Memory;
-        for (priority, lane) in LANES.into_iter().zip(&mut self.lanes) {
-            lane.forget_unused(|topic| {
+        for ((priority, lane), recorded) in LANES.into_iter().zip(&mut self.lanes).zip(&self.recorded) {
+            lane.forget_unused(recorded, |topic| {
                 if has_disk {
                     self.forgotten.push((priority, topic));
                 }

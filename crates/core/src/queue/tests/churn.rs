@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use super::robot::{Robot, number_of, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
+use crate::files::OsFiles;
 use crate::files::simulated::SimulatedFiles;
+use crate::queue::disk::clock::Clock;
 use crate::queue::disk::route_table::ROUTES;
+use crate::queue::disk::survey::{go_on, survey};
 
 /// Topics of a round.
 const TOPICS: usize = 2000;
@@ -107,14 +110,18 @@ fn topics_that_come_and_go_leave_nothing() {
     }
 }
 
-/// As above, for as many minutes as `IOT_BRIDGE_TEST_MINUTES` says; to be run by hand. Says what memory the process has.
+/// As above on a real file system, for as many minutes as `IOT_BRIDGE_TEST_MINUTES` says; to be run by hand. Says what memory
+/// the process has.
 #[test]
 #[ignore = "for as long as one likes"]
 fn topics_that_come_and_go_for_long_leave_nothing() {
     let minutes: u64 = std::env::var("IOT_BRIDGE_TEST_MINUTES").map_or(10, |minutes| minutes.parse().unwrap());
     let resident = || std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().to_owned();
-    let mut robot = Robot::new(settings(Always));
-    let start = Instant::now();
+    let directory = tempfile::tempdir().unwrap();
+    // The simulated files remember each operation.
+    let (seen, start) = (Arc::new(OsFiles::new(directory.path().join("queue"))), Instant::now());
+    let times = (start, 1, Clock::of_boot(1, start));
+    let mut robot = Robot::start(SimulatedFiles::new(), seen, settings(Always), super::robot::WINDOW, times);
     let (mut number, mut said) = (0, start);
     let mut first = None;
     while start.elapsed() < Duration::from_secs(60 * minutes) {
@@ -180,7 +187,7 @@ fn the_routes_are_rewritten_safely() {
             files.fault_at(operation, crate::files::simulated::Fault::PowerCut { written: 100 });
             let robot = Robot::on(files.clone(), settings(Spill));
             drop(robot);
-            let next = if cut { files.after_power_cut(operation as u64) } else { files.after_kill() };
+            let next = if cut { files.after_power_cut(operation) } else { files.after_kill() };
             let mut robot = Robot::on(next, settings(Spill));
             rewritten += usize::from(robot.files.read(ROUTES).unwrap().len() < 1000);
             let fresh = robot.route("/fresh", Priority::Normal);
@@ -189,6 +196,10 @@ fn the_routes_are_rewritten_safely() {
             let mut robot = robot.kill();
             let mut expected = waiting();
             expected.push(("/fresh".to_owned(), 7777));
+            // The ids that have been given are given to nobody else, though nothing names them any more.
+            let routes = survey(&robot.files, &mut go_on).unwrap().routes;
+            let id = (0..1000).find(|id| routes.get(*id).is_some_and(|route| route.ros == "/fresh"));
+            assert_eq!(id, Some(502), "{operation} {cut}");
             assert_eq!(names(&mut robot), expected, "{operation} {cut}");
         }
     }
@@ -198,16 +209,17 @@ fn the_routes_are_rewritten_safely() {
 /// A disk with records of two topics, and the routes of five hundred others of which all is done.
 fn long_table() -> SimulatedFiles {
     let mut robot = Robot::new(settings(Spill));
+    for (ros, number) in waiting() {
+        let route = robot.route(&ros, Priority::Low);
+        assert!(robot.admit(&route, number, 20));
+    }
+    robot.work();
     for topic in 0..500 {
         let route = robot.route(&format!("/{topic}"), Priority::Normal);
         assert!(robot.admit(&route, topic, 20));
     }
     robot.work();
     robot.send(500);
-    for (ros, number) in waiting() {
-        let route = robot.route(&ros, Priority::Low);
-        assert!(robot.admit(&route, number, 20));
-    }
     // Everybody has the topics still, so the routes stay.
     robot.stop();
     assert!(robot.files.read(ROUTES).unwrap().len() > 10_000);

@@ -252,3 +252,40 @@ fn a_stop_finds_the_new_disk() {
     arrived.sort_unstable();
     check_complete(&arrived, 10, "");
 }
+
+/// A topic counts in one place, also one that came after the start, was taken out and put in again while its records wait
+/// on a disk that goes and comes back: nothing is counted down where it was not counted up.
+#[test]
+fn a_topic_counts_in_one_place() {
+    let mut robot = Robot::new(settings(Spill));
+    admit(&robot, 0, 10);
+    robot.work();
+    let late = robot.route("/late", Priority::Normal);
+    for number in 0..8000 {
+        assert!(robot.admit(&late, number, 1000));
+        if number % 100 == 99 {
+            robot.work();
+        }
+    }
+    assert!(robot.queue.figures().queued_on_disk() > 1000);
+    let counters = Arc::clone(&late.counters);
+    robot.let_go();
+    drop(late);
+    let away = robot.files.mount_empty();
+    robot.work();
+    assert!(trouble(&robot).is_some());
+    robot.files.mount(away);
+    robot.work();
+    robot.queue.tend(robot.now);
+    assert_eq!(trouble(&robot), None);
+    let again = robot.route("/late", Priority::Normal);
+    assert!(Arc::ptr_eq(&again.counters, &counters));
+    for number in 8000..8010 {
+        assert!(robot.admit(&again, number, 1000));
+    }
+    let late = robot.drain().into_iter().filter(|number| number >> 32 == 0 && *number >= 10);
+    assert!(late.eq(10..8010));
+    let account = robot.queue.account(&counters);
+    assert_eq!((account.received, account.recovered, account.queued, account.in_flight), (8010, 0, 0, 0));
+    assert_eq!(account.acknowledged + account.dropped, 8010);
+}

@@ -535,6 +535,13 @@ fn what_stays_back_goes_back_with_what_is_outgrown() {
     outbox.feed(wire, &mut world.bridge.rules, &world.bridge.queue, || now);
     assert!(wire.submitted.is_empty(), "the first is back in the queue");
     assert_eq!(world.bridge.queue.lease(now).unwrap().record.received_ns, 1);
+    // A topic that nobody has any more waits for nothing.
+    assert!(world.bridge.queue.acknowledge(world.bridge.queue.lease(now).unwrap().id));
+    world.bridge.queue = Arc::new(Queue::in_memory(&config::Queue::in_memory(1 << 20, config::Overflow::DropOldest)));
+    drop(route);
+    let Connection { outbox, .. } = world.bridge.connection.as_mut().unwrap();
+    outbox.settle(&mut world.bridge.rules.suspects, now);
+    assert_eq!(outbox.topics_outgrown().count(), 0);
 }
 
 /// A thousand random sequences against the rules, on two threads.

@@ -455,11 +455,14 @@ fn a_rare_forbidden_topic_with_qos_0_is_found() {
 fn nothing_grows_for_ever() {
     let mut search = Search::new(&["old"]);
     (0..FORBIDDEN).for_each(|_| _ = search.closed(&[record("bad", 1)]));
+    search.suspects.go_singly(&route("batches"), 9, search.now);
     search.now += FORGOTTEN - EXPIRE;
     search.acknowledged("new", 1);
     search.suspects.expire(search.now);
     assert_eq!((search.suspects.worked.len(), search.suspects.set_aside().len()), (2, 1));
+    assert!(search.suspects.goes_singly(&route("batches")));
     search.now += EXPIRE;
     search.suspects.expire(search.now);
     assert_eq!((search.suspects.worked.len(), search.suspects.set_aside().len()), (1, 0));
+    assert!(!search.suspects.goes_singly(&route("batches")) && search.suspects.singly.is_empty());
 }

@@ -37,6 +37,7 @@ impl Log {
             return Ok(());
         }
         self.may_shrink = false;
+        self.count_left();
         if !self.routes.is_long() {
             return Ok(());
         }
@@ -58,6 +59,6 @@ impl Log {
     #[cfg(test)]
     pub fn registers(&self) -> [usize; 4] {
         let [by_address, known, by_topic] = self.ids.sizes();
-        [by_address, known, by_topic, self.routes.len()]
+        [by_address, known, by_topic, self.routes.count()]
     }
 }
