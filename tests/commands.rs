@@ -369,7 +369,10 @@ async fn preview_receives_over_udp() {
             }
             before.push(line);
         };
-        assert!(before.is_empty(), "{before:?}");
+        // A slow machine finds the publisher later.
+        let known = ["No message on /quiet yet", "Nobody publishes /quiet", "No other ROS node is seen"];
+        let unknown = before.iter().find(|line| !known.iter().any(|known| line.starts_with(known)));
+        assert_eq!(unknown, None, "{before:?}");
         let shared = shared_memory_of(&waiting.id().to_string());
         waiting.kill().unwrap();
         waiting.wait().unwrap();

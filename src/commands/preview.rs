@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{asked_to_stop, fail, refuse};
 use crate::bridge;
@@ -88,6 +88,8 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
     let _thread = ros::spawn_patient(node, wanted, preview, PATIENCE)?;
     let mut printed = 0;
     let mut patience = pin!(sleep(PATIENCE));
+    // Whether it was said that nothing comes, and there was a publisher then.
+    let mut told = None;
     while count.is_none_or(|count| printed < count.get()) {
         tokio::select! {
             _ = &mut stop => break,
@@ -105,9 +107,13 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
                 Some(Line::Remark(text)) => eprintln!("{text}"),
                 None => anyhow::bail!("the ROS thread died"),
             },
-            () = &mut patience, if printed == 0 && !patience.is_elapsed() => {
+            () = &mut patience, if printed == 0 && told != Some(true) => {
                 let publishers = publishers.load(Ordering::Relaxed);
-                eprintln!("{}", nothing_yet(&names[0], publishers, ros::is_udp_alone()));
+                if told.is_none() || publishers > 0 {
+                    eprintln!("{}", nothing_yet(&names[0], publishers, ros::is_udp_alone()));
+                }
+                told = Some(publishers > 0);
+                patience.as_mut().reset(Instant::now() + PATIENCE);
             }
         }
     }
