@@ -1,5 +1,6 @@
 //! `iot-bridge check`: everything that is wrong before it is run, or what the configuration amounts to.
 
+mod connect;
 mod eyes;
 mod secrets;
 
@@ -12,6 +13,8 @@ use serde::Serialize;
 
 use super::{EXIT_CONFIG, distribution, fail, print};
 use crate::ros::BUILT_FOR;
+use connect::Trial;
+pub use connect::Wish;
 use iot_bridge_core::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
 use iot_bridge_core::mqtt::tls;
 use iot_bridge_core::provisioning::{self, Standing};
@@ -36,6 +39,9 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     unseen: &'a [&'static str],
     ros: Ros,
+    /// What came of the connection, if one was asked for and the configuration is valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a Trial>,
     /// The effective configuration, without secrets: keys are named by their path.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a Settings>,
@@ -72,7 +78,7 @@ struct Found {
     unseen: Vec<&'static str>,
 }
 
-pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
+pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: bool) -> ExitCode {
     let loaded = config::load(config, std::env::vars_os());
     let (mut problems, files) = match &loaded {
         Err(error) => (error.problems.iter().cloned().collect(), error.credentials.as_deref()),
@@ -90,23 +96,51 @@ pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
     {
         problems.extend(unfit_topics(loaded, thing));
     }
+    let trial = match try_out(wish, loaded.as_ref().filter(|_| problems.is_empty()), found.as_ref()) {
+        Ok(trial) => trial,
+        Err(error) => return fail(&format!("the connection could not be tried: {error:#}")),
+    };
     let printed = if json {
-        match json_report(loaded.as_ref(), &problems, found.as_ref(), doubt) {
+        match json_report(loaded.as_ref(), &problems, found.as_ref(), doubt, trial.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
     } else if quiet && problems.is_empty() {
         ExitCode::SUCCESS
     } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
-        match text_report(loaded, found.as_ref(), doubt) {
+        match text_report(loaded, found.as_ref(), doubt, trial.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
     } else {
-        complain(&problems, credentials_checked);
+        complain(&problems, credentials_checked, wish.is_some());
         ExitCode::SUCCESS
     };
-    if problems.is_empty() { printed } else { ExitCode::from(EXIT_CONFIG) }
+    if !problems.is_empty() {
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    match trial {
+        Some(trial) if !trial.ok => {
+            if let Some(complaint) = trial.complaint(quiet).filter(|_| !json) {
+                eprintln!("{complaint}");
+            }
+            trial.exit()
+        }
+        _ => printed,
+    }
+}
+
+/// Makes the connection that `wish` asks for, if the configuration is one to connect with.
+fn try_out(wish: Option<Wish>, loaded: Option<&Loaded>, found: Option<&Found>) -> anyhow::Result<Option<Trial>> {
+    let (Some(wish), Some(loaded), Some(found)) = (wish, loaded, found) else { return Ok(None) };
+    if let Some(key) = found.unseen.first() {
+        anyhow::bail!(
+            "systemd shows {key} to the service alone (LoadCredential=); how the service's own connection is, `iot-bridge \
+             status` tells"
+        );
+    }
+    let is_waiting = found.provisioning == Some(Provisioning::Waiting);
+    Ok(Some(connect::connect(&loaded.settings, is_waiting, wish)?))
 }
 
 /// Adds what is wrong with certificate, key and authorities to `problems`: with those of the claim, where the robot has
@@ -193,6 +227,7 @@ fn json_report(
     problems: &[Problem],
     found: Option<&Found>,
     doubt: Option<String>,
+    trial: Option<&Trial>,
 ) -> serde_json::Result<String> {
     let report = Report {
         ok: problems.is_empty(),
@@ -206,13 +241,14 @@ fn json_report(
             .map(|since| since.as_secs()),
         unseen: found.map_or(&[], |found| &found.unseen),
         ros: Ros { built_for: BUILT_FOR, sourced: std::env::var("ROS_DISTRO").ok(), doubt },
+        connection: trial,
         settings: loaded.map(|loaded| &loaded.settings),
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
 
 /// Says what is wrong, on standard error.
-fn complain(problems: &[Problem], credentials_checked: bool) {
+fn complain(problems: &[Problem], credentials_checked: bool, to_connect: bool) {
     for problem in problems {
         eprintln!("{problem}");
     }
@@ -221,10 +257,18 @@ fn complain(problems: &[Problem], credentials_checked: bool) {
     if !credentials_checked {
         eprintln!("The certificate and its key are checked once these are mended.");
     }
+    if to_connect {
+        eprintln!("No connection was tried: what it would be made with has to be right first.");
+    }
 }
 
 /// The effective configuration, as a configuration file that says where it comes from.
-fn text_report(loaded: &Loaded, found: Option<&Found>, doubt: Option<String>) -> anyhow::Result<String> {
+fn text_report(
+    loaded: &Loaded,
+    found: Option<&Found>,
+    doubt: Option<String>,
+    trial: Option<&Trial>,
+) -> anyhow::Result<String> {
     let mut text = String::new();
     for source in &loaded.sources {
         writeln!(text, "# from {}", source.display())?;
@@ -266,6 +310,9 @@ fn text_report(loaded: &Loaded, found: Option<&Found>, doubt: Option<String>) ->
         writeln!(text, "# {doubt}.")?;
     }
     writeln!(text, "# The configuration is valid.")?;
+    if let Some(trial) = trial {
+        write!(text, "\n{}", trial.lines())?;
+    }
     Ok(text)
 }
 
