@@ -70,6 +70,10 @@ pub enum Command {
         /// Print nothing unless something is wrong
         #[arg(long, conflicts_with = "json")]
         quiet: bool,
+        /// Log what is wrong with files, as `run` logs what is wrong with the configuration: for the unit, so that each
+        /// problem is in the journal once
+        #[arg(long, hide = true, requires = "quiet", conflicts_with = "connect")]
+        beside_run: bool,
     },
     /// Ask the running bridge how it is: connection, certificate, queue, and what became of each topic's messages
     ///

@@ -33,7 +33,8 @@ pub fn execute(cli: Cli) -> ExitCode {
     }
     match cli.command {
         Command::Run(config) => run::execute(config.config.as_deref()),
-        Command::Check { config, connect, publish, timeout, json, quiet } => {
+        Command::Check { config, beside_run: true, .. } => check::beside_run(config.config.as_deref()),
+        Command::Check { config, connect, publish, timeout, json, quiet, .. } => {
             let wish = connect.then_some(check::Wish { publish, timeout: Duration::from_secs(timeout) });
             check::execute(config.config.as_deref(), wish, json, quiet)
         }
