@@ -5,6 +5,7 @@ mod eyes;
 mod secrets;
 
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,10 @@ use crate::health::logging;
 use crate::ros::BUILT_FOR;
 use connect::Trial;
 pub use connect::Wish;
-use iot_bridge_core::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
+use iot_bridge_core::accounts;
+use iot_bridge_core::config::{
+    self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxyFileProblem, ProxySource, Settings,
+};
 use iot_bridge_core::mqtt::tls;
 use iot_bridge_core::provisioning::{self, Standing};
 use iot_bridge_core::uplink::broker;
@@ -210,8 +214,13 @@ fn inspect(files: &CredentialFiles, reported: &[Problem]) -> (Files, Vec<Problem
     if let Some(url_file) = files.proxy_file.as_ref().filter(|_| !unseen.contains(&PROXY_FILE))
         && let Err(problem) = (ProxySource::File { url_file: url_file.clone() }).proxy()
     {
-        let allowed = "allowed is a file that the service can read, with a URL such as \"http://proxy:3128\"";
-        problems.push(files.problem(PROXY_FILE, format!("that {problem}"), allowed.into()));
+        let allowed = match &problem {
+            ProxyFileProblem::Unreadable { path, source } if source.kind() == ErrorKind::PermissionDenied => {
+                accounts::permission(path)
+            }
+            _ => "allowed is a file that the service can read, with a URL such as \"http://proxy:3128\"".to_owned(),
+        };
+        problems.push(files.problem(PROXY_FILE, format!("that {problem}"), allowed));
     }
     problems.extend(eyes::inspect(files));
     problems.extend(secrets::inspect(files));
