@@ -206,9 +206,7 @@ async fn check_names_the_mistakes_of_the_first_day_at_once() {
     assert_eq!(beside.status.code(), Some(78));
     let logged = text(&beside.stderr);
     for (key, times) in [("aws.endpoint", 0), ("aws.thing", 0), ("aws.private_key", 1), ("aws.certificate", 1)] {
-        let lines = logged
-            .lines()
-            .filter(|line| line.contains(&format!("config.toml:")) && line.contains(&format!(": {key}:")));
+        let lines = logged.lines().filter(|line| line.contains("config.toml:") && line.contains(&format!(": {key}:")));
         assert_eq!(lines.count(), times, "{key}: {logged}");
     }
     let logged = text(&run(&["run", "--config", path.to_str().unwrap()]).stderr);

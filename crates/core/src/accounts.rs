@@ -1,4 +1,5 @@
-//! The machine's own users and groups, from `/etc/passwd` and `/etc/group`: those of a package's service stand there.
+//! The machine's own users and groups, from `/etc/passwd` and `/etc/group`: those of a package's service stand there. And
+//! what this process has no permission for.
 
 mod obstacle;
 
