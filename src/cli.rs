@@ -21,7 +21,8 @@ pub struct Cli {
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (ROS 2 ", env!("BUILT_FOR_ROS_DISTRO"), ")");
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 stopped as asked, 1 failed while running, 2 wrong command line, 78 wrong configuration or ROS distribution.
+Exit status: 0 stopped as asked, 1 failed while running, 2 wrong command line, 69 broker not reached and 77 refused by \
+it (check --connect), 78 wrong configuration or ROS distribution.
 
 The ROS environment has to be sourced first (source /opt/ros/<distro>/setup.bash and the robot's own workspaces); \
 message types are loaded from it at run time. RUST_LOG=debug shows more.";
@@ -38,15 +39,41 @@ pub enum Command {
     /// Check the configuration, the certificate and its key, and print what they amount to
     ///
     /// Exits with 78 and names every problem, not only the first.
+    ///
+    /// With --connect it then makes the connection as the service would, and tells what the broker says. It uses the
+    /// configured client id if no bridge is seen to run here; otherwise, so that the running bridge keeps its connection,
+    /// iot-bridge-check- followed by that, which the thing's policy has to allow. A bridge on another machine that has
+    /// the same client id is not seen, and loses its connection for a moment. Exits with 69 if the broker is not reached
+    /// or does not answer, and with 77 if it refuses the connection or a topic, or is not trusted.
     Check {
         #[command(flatten)]
         config: ConfigArgs,
+        /// Make the connection, and tell what the broker says of it
+        #[arg(long)]
+        connect: bool,
+        /// Also send a test message to each topic, which is what tells whether the policy allows it
+        ///
+        /// To the MQTT topics that the configuration forwards to, where subscribers see it: a JSON object with the
+        /// fields test, thing and sent. With QoS 1, and not retained. Nothing is sent while a bridge runs here, which
+        /// knows of its topics itself.
+        #[arg(long, requires = "connect")]
+        publish: bool,
+        /// Give the connection up after so many seconds
+        #[arg(
+            long, value_name = "SECONDS", default_value_t = 30, requires = "connect",
+            value_parser = clap::value_parser!(u64).range(1..=3600)
+        )]
+        timeout: u64,
         /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
         /// Print nothing unless something is wrong
         #[arg(long, conflicts_with = "json")]
         quiet: bool,
+        /// Log what is wrong with files, as `run` logs what is wrong with the configuration: for the unit, so that each
+        /// problem is in the journal once
+        #[arg(long, hide = true, requires = "quiet", conflicts_with = "connect")]
+        beside_run: bool,
     },
     /// Ask the running bridge how it is: connection, certificate, queue, and what became of each topic's messages
     ///

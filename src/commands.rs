@@ -9,6 +9,7 @@ mod run;
 pub mod status;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,7 +33,11 @@ pub fn execute(cli: Cli) -> ExitCode {
     }
     match cli.command {
         Command::Run(config) => run::execute(config.config.as_deref()),
-        Command::Check { config, json, quiet } => check::execute(config.config.as_deref(), json, quiet),
+        Command::Check { config, beside_run: true, .. } => check::beside_run(config.config.as_deref()),
+        Command::Check { config, connect, publish, timeout, json, quiet, .. } => {
+            let wish = connect.then_some(check::Wish { publish, timeout: Duration::from_secs(timeout) });
+            check::execute(config.config.as_deref(), wish, json, quiet)
+        }
         Command::Status { json, watch } => status::execute(json, watch),
         Command::Preview { topic, count, config } => preview::execute(config.config.as_deref(), &topic, count),
         Command::Mock { rate, topic } => mock::execute(rate, &topic),

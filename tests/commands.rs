@@ -166,6 +166,76 @@ async fn check_names_every_problem() {
     }
 }
 
+/// What goes wrong on the first day is named in one round, each mistake once, with what to type: an endpoint that is a URL
+/// keeps nobody from looking at the files.
+#[tokio::test]
+async fn check_names_the_mistakes_of_the_first_day_at_once() {
+    let stage = Stage::set().await;
+    let path = stage.configure("[[topics]]\nros = \"/odom\"\nmqtt = \"/robots{ros}\"\n");
+    let right = fs::read_to_string(&path).unwrap();
+    let (key, certificate) = (&stage.files.private_key, &stage.files.certificate);
+    fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap();
+    stage.authority.issue(&["robot1"], Valid::NoLonger).write(stage.directory.path(), "robot1");
+    fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap();
+    let wrong = right
+        .replace("\"localhost\"", "\"https://a1b2c3-ats.iot.eu-west-1.amazonaws.com/\"")
+        .replace("thing = \"robot1\"\n", "")
+        .replace(&format!("root_ca = {:?}", stage.root_ca()), &format!("root_ca = {certificate:?}"));
+    let report = |config: &str| -> Value {
+        fs::write(&path, config).unwrap();
+        serde_json::from_slice(&run(&["check", "--json", "--config", path.to_str().unwrap()]).stdout).unwrap()
+    };
+    let told = report(&wrong);
+    let problems = told["problems"].as_array().unwrap();
+    let mut keys: Vec<_> = problems.iter().map(|problem| problem["key"].as_str().unwrap()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["aws.certificate", "aws.endpoint", "aws.private_key", "aws.root_ca", "aws.thing"], "{told:#}");
+    for (key, words) in [
+        ("aws.certificate", "expired on".to_owned()),
+        ("aws.endpoint", "without a scheme: \"a1b2c3-ats.iot.eu-west-1.amazonaws.com\"".to_owned()),
+        ("aws.private_key", format!("chgrp iot-bridge {} && chmod 640 {}", key.display(), key.display())),
+        ("aws.root_ca", "holds no authority's certificate, but one that an authority has issued".to_owned()),
+    ] {
+        let problem = problems.iter().find(|problem| problem["key"] == key).unwrap();
+        let sentence = format!("{} {}", problem["found"], problem["allowed"]).replace("\\\"", "\"");
+        assert!(sentence.contains(&words), "{key}: {sentence}");
+    }
+
+    // Beside `run`, which logs what is wrong with the configuration, only the files are left to say.
+    let beside = run(&["check", "--quiet", "--beside-run", "--config", path.to_str().unwrap()]);
+    assert_eq!(beside.status.code(), Some(78));
+    let logged = text(&beside.stderr);
+    for (key, times) in [("aws.endpoint", 0), ("aws.thing", 0), ("aws.private_key", 1), ("aws.certificate", 1)] {
+        let lines = logged.lines().filter(|line| line.contains("config.toml:") && line.contains(&format!(": {key}:")));
+        assert_eq!(lines.count(), times, "{key}: {logged}");
+    }
+    let logged = text(&run(&["run", "--config", path.to_str().unwrap()]).stderr);
+    assert!(logged.contains("aws.endpoint") && !logged.contains("open to every user"), "{logged}");
+
+    // Where the claim is half said, its half is looked at, and what is not said is no file without a name.
+    let half = wrong
+        .replace("[mqtt.quotas]", &format!("[aws.provisioning]\nclaim_certificate = {certificate:?}\n[mqtt.quotas]"));
+    let half = half.replace("certificate = ", "#").replace("claim_#", "claim_certificate = ");
+    let told = report(&half.replace("private_key = ", "#"));
+    let keys: Vec<_> = told["problems"].as_array().unwrap().iter().map(|problem| &problem["key"]).collect();
+    for (key, is) in [
+        ("aws.provisioning.claim_certificate", true),
+        ("aws.provisioning.claim_private_key", true),
+        ("aws.provisioning.template", true),
+        ("aws.certificate", false),
+        ("aws.private_key", false),
+    ] {
+        assert_eq!(keys.iter().any(|found| **found == key), is, "{key}: {told:#}");
+    }
+
+    // What is valid and perhaps not meant.
+    stage.authority.issue(&["robot1"], Valid::Now).write(stage.directory.path(), "robot1");
+    let told = report(&right);
+    assert_eq!(told["ok"], true, "{told:#}");
+    let slash = "/odom goes to /robots/odom, whose first slash makes a first level without a name";
+    assert_eq!(told["warnings"], serde_json::json!([slash]));
+}
+
 /// A file with a secret that others can read is a problem, whichever it is, at the key that names or holds it; what is in
 /// it is printed nowhere. Closed files are none.
 #[tokio::test]

@@ -201,3 +201,21 @@ fn root_loads_no_library_before_it_was_looked_at() {
     let taken = seen(&place.run(&[("AMENT_PREFIX_PATH", "/usr"), ("LD_LIBRARY_PATH", "/usr/lib:/not/there")]));
     assert_eq!((taken["UID"].as_str(), taken["LD_LIBRARY_PATH"].as_str()), ("0", "/usr/lib:/not/there"));
 }
+
+/// What is wrong before a start is said once: by the program itself, and not by the check beside it. Beside a bridge that
+/// runs, as at a reload, the check is alone with it.
+#[test]
+fn a_refusal_is_said_once() {
+    let place = Place::new("ROS_SETUP=/none/setup.bash\n", "no-such-user");
+    let run = |argument: &str, pid: Option<&str>| {
+        let mut command = Command::new(place.path("launcher"));
+        command.env_clear().env("PATH", "/usr/bin:/bin").envs(pid.map(|pid| ("MAINPID", pid)));
+        let output = command.args(["check", "--quiet", argument]).output().unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let sentence = "The ROS setup file /none/setup.bash cannot be read";
+    assert!(run("--config", None).contains(sentence));
+    assert_eq!(run("--beside-run", None), "");
+    assert!(run("--beside-run", Some("1")).contains(sentence));
+}

@@ -25,6 +25,7 @@ mod support {
 
 mod address;
 mod commands;
+mod connect;
 mod definitions;
 mod diagnostics;
 mod discovery_server;

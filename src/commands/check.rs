@@ -1,9 +1,11 @@
 //! `iot-bridge check`: everything that is wrong before it is run, or what the configuration amounts to.
 
+mod connect;
 mod eyes;
 mod secrets;
 
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -11,8 +13,14 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{EXIT_CONFIG, distribution, fail, print};
+use crate::health::logging;
 use crate::ros::BUILT_FOR;
-use iot_bridge_core::config::{self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxySource, Settings};
+use connect::Trial;
+pub use connect::Wish;
+use iot_bridge_core::accounts;
+use iot_bridge_core::config::{
+    self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxyFileProblem, ProxySource, Settings,
+};
 use iot_bridge_core::mqtt::tls;
 use iot_bridge_core::provisioning::{self, Standing};
 use iot_bridge_core::uplink::broker;
@@ -22,6 +30,8 @@ use iot_bridge_core::uplink::broker;
 struct Report<'a> {
     ok: bool,
     problems: &'a [Problem],
+    /// What is valid and perhaps not meant, each a sentence without its full stop.
+    warnings: Vec<String>,
     /// Files that were read, in their order.
     sources: Vec<String>,
     /// Environment variables that set something.
@@ -36,6 +46,9 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     unseen: &'a [&'static str],
     ros: Ros,
+    /// What came of the connection, if one was asked for and the configuration is valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a Trial>,
     /// The effective configuration, without secrets: keys are named by their path.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a Settings>,
@@ -64,7 +77,7 @@ enum Provisioning {
 }
 
 /// What a look at the files that `[aws]` names has found.
-struct Found {
+struct Files {
     provisioning: Option<Provisioning>,
     /// Of the certificate that the bridge connects with next.
     expires: Option<SystemTime>,
@@ -72,46 +85,106 @@ struct Found {
     unseen: Vec<&'static str>,
 }
 
-pub fn execute(config: Option<&Path>, json: bool, quiet: bool) -> ExitCode {
+/// All that is wrong, and what else is known.
+struct Findings {
+    loaded: Option<Loaded>,
+    /// With the configuration itself, and with the ROS distribution: what `run` refuses to start with.
+    of_configuration: Vec<Problem>,
+    /// With the files that it names.
+    of_files: Vec<Problem>,
+    /// Of the files; `None` if the configuration does not tell which.
+    files: Option<Files>,
+    /// What somebody should know of the ROS distribution.
+    doubt: Option<String>,
+}
+
+fn find(config: Option<&Path>) -> Findings {
     let loaded = config::load(config, std::env::vars_os());
-    let (mut problems, files) = match &loaded {
+    let (mut of_configuration, files) = match &loaded {
         Err(error) => (error.problems.iter().cloned().collect(), error.credentials.as_deref()),
         Ok(loaded) => (Vec::new(), Some(&loaded.credentials)),
     };
-    let found = files.map(|files| inspect(files, &mut problems));
+    let (files, mut of_files) = match files.map(|files| inspect(files, &of_configuration)) {
+        Some((files, problems)) => (Some(files), problems),
+        None => (None, Vec::new()),
+    };
     let doubt = distribution::sourced().unwrap_or_else(|problem| {
-        problems.push(problem);
+        of_configuration.push(problem);
         None
     });
-    let credentials_checked = files.is_some();
     let loaded = loaded.ok();
-    if let (Some(loaded), Some(Found { provisioning: Some(Provisioning::Done { thing: Some(thing) }), .. })) =
-        (&loaded, &found)
+    if let (Some(loaded), Some(Files { provisioning: Some(Provisioning::Done { thing: Some(thing) }), .. })) =
+        (&loaded, &files)
     {
-        problems.extend(unfit_topics(loaded, thing));
+        of_files.extend(unfit_topics(loaded, thing));
     }
+    Findings { loaded, of_configuration, of_files, files, doubt }
+}
+
+/// What the unit asks for beside `run`: problems with files in the journal, and an exit status that counts all of them.
+pub fn beside_run(config: Option<&Path>) -> ExitCode {
+    let Findings { of_configuration, of_files, .. } = find(config);
+    logging::start();
+    super::run::log(&of_files);
+    if of_configuration.is_empty() && of_files.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) }
+}
+
+pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: bool) -> ExitCode {
+    let Findings { loaded, of_configuration, of_files, files: found, doubt } = find(config);
+    let credentials_checked = found.is_some();
+    let problems = [of_configuration, of_files].concat();
+    let trial = match try_out(wish, loaded.as_ref().filter(|_| problems.is_empty()), found.as_ref()) {
+        Ok(trial) => trial,
+        Err(error) => return fail(&format!("the connection could not be tried: {error:#}")),
+    };
     let printed = if json {
-        match json_report(loaded.as_ref(), &problems, found.as_ref(), doubt) {
+        match json_report(loaded.as_ref(), &problems, found.as_ref(), doubt, trial.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
     } else if quiet && problems.is_empty() {
         ExitCode::SUCCESS
     } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
-        match text_report(loaded, found.as_ref(), doubt) {
+        match text_report(loaded, found.as_ref(), doubt, trial.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
     } else {
-        complain(&problems, credentials_checked);
+        complain(&problems, credentials_checked, wish.is_some());
         ExitCode::SUCCESS
     };
-    if problems.is_empty() { printed } else { ExitCode::from(EXIT_CONFIG) }
+    if !problems.is_empty() {
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    match trial {
+        Some(trial) if !trial.ok => {
+            if let Some(complaint) = trial.complaint(quiet).filter(|_| !json) {
+                eprintln!("{complaint}");
+            }
+            trial.exit()
+        }
+        _ => printed,
+    }
 }
 
-/// Adds what is wrong with certificate, key and authorities to `problems`: with those of the claim, where the robot has
-/// none of its own yet.
-fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
+/// Makes the connection that `wish` asks for, if the configuration is one to connect with.
+fn try_out(wish: Option<Wish>, loaded: Option<&Loaded>, found: Option<&Files>) -> anyhow::Result<Option<Trial>> {
+    let (Some(wish), Some(loaded), Some(found)) = (wish, loaded, found) else { return Ok(None) };
+    if let Some(key) = found.unseen.first() {
+        anyhow::bail!(
+            "systemd shows {key} to the service alone (LoadCredential=); how the service's own connection is, `iot-bridge \
+             status` tells"
+        );
+    }
+    let is_waiting = found.provisioning == Some(Provisioning::Waiting);
+    Ok(Some(connect::connect(&loaded.settings, is_waiting, wish)?))
+}
+
+/// What is wrong with certificate, key and authorities: with those of the claim, where the robot has none of its own yet.
+/// Keys that have no value, or one that is `reported`, are left to that.
+fn inspect(files: &CredentialFiles, reported: &[Problem]) -> (Files, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let is_left = |key: &str| files.missing.contains(&key) || reported.iter().any(|problem| problem.key == key);
     let mut aws = files.aws.clone();
     let provisioning = provisioning::standing(&aws).map(|standing| match standing {
         Standing::Done(registered) => Provisioning::Done { thing: registered.map(|registered| registered.thing) },
@@ -121,7 +194,7 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
     if let Some(claim) = aws.provisioning.as_ref().filter(|_| is_waiting) {
         (aws.certificate, aws.private_key) = (claim.claim_certificate.clone(), claim.claim_private_key.clone());
     }
-    if provisioning == Some(Provisioning::Done { thing: None }) && !aws.is_named() {
+    if provisioning == Some(Provisioning::Done { thing: None }) && !aws.is_named() && !is_left("aws.thing") {
         let allowed =
             "allowed is the name of a thing: the certificate does not come from provisioning, which would say it";
         problems.push(files.problem("aws.thing", "nothing".into(), allowed.into()));
@@ -137,16 +210,21 @@ fn inspect(files: &CredentialFiles, problems: &mut Vec<Problem>) -> Found {
         let remedy = eyes::remedy(problem).unwrap_or_else(|| problem.remedy());
         files.problem(key, format!("that {problem}"), remedy)
     });
-    problems.extend(found.filter(|problem| !unseen.contains(&problem.key.as_str())));
+    problems.extend(found.filter(|problem| !unseen.contains(&problem.key.as_str()) && !is_left(&problem.key)));
     if let Some(url_file) = files.proxy_file.as_ref().filter(|_| !unseen.contains(&PROXY_FILE))
         && let Err(problem) = (ProxySource::File { url_file: url_file.clone() }).proxy()
     {
-        let allowed = "allowed is a file that the service can read, with a URL such as \"http://proxy:3128\"";
-        problems.push(files.problem(PROXY_FILE, format!("that {problem}"), allowed.into()));
+        let allowed = match &problem {
+            ProxyFileProblem::Unreadable { path, source } if source.kind() == ErrorKind::PermissionDenied => {
+                accounts::permission(path)
+            }
+            _ => "allowed is a file that the service can read, with a URL such as \"http://proxy:3128\"".to_owned(),
+        };
+        problems.push(files.problem(PROXY_FILE, format!("that {problem}"), allowed));
     }
     problems.extend(eyes::inspect(files));
     problems.extend(secrets::inspect(files));
-    Found { provisioning, expires: inspection.certificate_expires, unseen }
+    (Files { provisioning, expires: inspection.certificate_expires, unseen }, problems)
 }
 
 /// A problem for each MQTT topic that only with the name of the `thing` from provisioning is none for AWS IoT Core.
@@ -191,12 +269,14 @@ fn unseen(files: &CredentialFiles, is_waiting: bool) -> Vec<&'static str> {
 fn json_report(
     loaded: Option<&Loaded>,
     problems: &[Problem],
-    found: Option<&Found>,
+    found: Option<&Files>,
     doubt: Option<String>,
+    trial: Option<&Trial>,
 ) -> serde_json::Result<String> {
     let report = Report {
         ok: problems.is_empty(),
         problems,
+        warnings: loaded.map_or_else(Vec::new, |loaded| warnings(loaded, found)),
         sources: loaded.iter().flat_map(|loaded| &loaded.sources).map(|path| path.display().to_string()).collect(),
         variables: loaded.map_or(&[], |loaded| &loaded.variables),
         provisioning: found.and_then(|found| found.provisioning.clone()),
@@ -206,13 +286,14 @@ fn json_report(
             .map(|since| since.as_secs()),
         unseen: found.map_or(&[], |found| &found.unseen),
         ros: Ros { built_for: BUILT_FOR, sourced: std::env::var("ROS_DISTRO").ok(), doubt },
+        connection: trial,
         settings: loaded.map(|loaded| &loaded.settings),
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
 
 /// Says what is wrong, on standard error.
-fn complain(problems: &[Problem], credentials_checked: bool) {
+fn complain(problems: &[Problem], credentials_checked: bool, to_connect: bool) {
     for problem in problems {
         eprintln!("{problem}");
     }
@@ -221,10 +302,18 @@ fn complain(problems: &[Problem], credentials_checked: bool) {
     if !credentials_checked {
         eprintln!("The certificate and its key are checked once these are mended.");
     }
+    if to_connect {
+        eprintln!("No connection was tried: what it would be made with has to be right first.");
+    }
 }
 
 /// The effective configuration, as a configuration file that says where it comes from.
-fn text_report(loaded: &Loaded, found: Option<&Found>, doubt: Option<String>) -> anyhow::Result<String> {
+fn text_report(
+    loaded: &Loaded,
+    found: Option<&Files>,
+    doubt: Option<String>,
+    trial: Option<&Trial>,
+) -> anyhow::Result<String> {
     let mut text = String::new();
     for source in &loaded.sources {
         writeln!(text, "# from {}", source.display())?;
@@ -245,28 +334,39 @@ fn text_report(loaded: &Loaded, found: Option<&Found>, doubt: Option<String>) ->
         }
         Some(Provisioning::Done { thing: Some(thing) }) => {
             writeln!(text, "# The robot is provisioned as the thing {thing}.")?;
-            let configured = &loaded.settings.aws;
-            if configured.is_named() && configured.thing != *thing {
-                writeln!(text, "# aws.thing is {}, which stays in force; better leave it out.", configured.thing)?;
-            }
         }
         Some(Provisioning::Done { thing: None }) | None => {}
     }
     if let Some(left) = found.and_then(|found| found.expires).and_then(|at| at.duration_since(SystemTime::now()).ok()) {
         writeln!(text, "# The {whose} certificate is valid for another {}.", days(left))?;
     }
-    for topic in loaded.settings.topics.iter().filter(|topic| topic.mqtt.starts_with('/')) {
-        let config::Topic { ros, mqtt, .. } = topic;
-        writeln!(text, "# {ros} goes to {mqtt}, whose first slash makes a first level without a name.")?;
-    }
     for key in found.iter().flat_map(|found| &found.unseen) {
         writeln!(text, "# Not looked at: {key}, which systemd shows to the service alone (LoadCredential=).")?;
     }
-    if let Some(doubt) = doubt {
-        writeln!(text, "# {doubt}.")?;
+    for warning in warnings(loaded, found).into_iter().chain(doubt) {
+        writeln!(text, "# {warning}.")?;
     }
     writeln!(text, "# The configuration is valid.")?;
+    if let Some(trial) = trial {
+        write!(text, "\n{}", trial.lines())?;
+    }
     Ok(text)
+}
+
+/// What is valid and perhaps not meant, each a sentence without its full stop.
+fn warnings(loaded: &Loaded, found: Option<&Files>) -> Vec<String> {
+    let Settings { aws, topics, .. } = &loaded.settings;
+    let mut warnings = Vec::new();
+    if let Some(Files { provisioning: Some(Provisioning::Done { thing: Some(thing) }), .. }) = found
+        && aws.is_named()
+        && aws.thing != *thing
+    {
+        warnings.push(format!("aws.thing is {}, which stays in force; better leave it out", aws.thing));
+    }
+    for config::Topic { ros, mqtt, .. } in topics.iter().filter(|topic| topic.mqtt.starts_with('/')) {
+        warnings.push(format!("{ros} goes to {mqtt}, whose first slash makes a first level without a name"));
+    }
+    warnings
 }
 
 fn days(left: Duration) -> String {

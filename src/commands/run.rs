@@ -57,7 +57,8 @@ fn load(config: Option<&Path>) -> Result<Settings, Problems> {
     Ok(settings)
 }
 
-fn log<'a>(problems: impl IntoIterator<Item = &'a Problem>) {
+/// Logs each of `problems`, in one line.
+pub(super) fn log<'a>(problems: impl IntoIterator<Item = &'a Problem>) {
     for problem in problems {
         tracing::error!(source = problem.source, key = problem.key, "{}", problem.sentence());
     }

@@ -1,6 +1,11 @@
-//! The machine's own users and groups, from `/etc/passwd` and `/etc/group`: those of a package's service stand there.
+//! The machine's own users and groups, from `/etc/passwd` and `/etc/group`: those of a package's service stand there. And
+//! what this process has no permission for.
+
+mod obstacle;
 
 use std::{fs, io};
+
+pub use obstacle::{HOMES, Obstacle, obstacle, permission};
 
 /// The user and group of the service, as the package makes them.
 pub const SERVICE: &str = "iot-bridge";

@@ -56,6 +56,18 @@ pub fn standing(aws: &Aws) -> Option<Standing> {
     }
 }
 
+/// `aws` as the claim connects: with its certificate and key, and with a client id that nobody else has, so that robots
+/// which are provisioned at the same time do not close each other's connections. `None` without a claim.
+pub fn as_claim(aws: &Aws) -> Option<Aws> {
+    let provisioning = aws.provisioning.as_ref()?;
+    Some(Aws {
+        client_id: format!("{CLIENT_ID_PREFIX}{:016x}", rand::random::<u64>()),
+        certificate: provisioning.claim_certificate.clone(),
+        private_key: provisioning.claim_private_key.clone(),
+        ..aws.clone()
+    })
+}
+
 /// Gives the thing the name that provisioning gave it, if the configuration leaves it to that and it has. Reads files.
 pub fn identify(aws: &mut Aws) {
     if !aws.is_named()

@@ -2,15 +2,12 @@
 //! sandbox.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use iot_bridge_core::accounts::{self, SERVICE};
+use iot_bridge_core::accounts::{self, HOMES, SERVICE};
 use iot_bridge_core::config::{CredentialFiles, Problem};
 use iot_bridge_core::mqtt::tls::CredentialProblem;
-
-/// What `ProtectHome=` of the unit hides (systemd.exec(5)).
-const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];
 
 /// A problem for each file that the service's user can read and the service in its sandbox can't.
 ///
@@ -29,14 +26,30 @@ pub(super) fn inspect(files: &CredentialFiles) -> Vec<Problem> {
         ("aws.provisioning.claim_private_key", claim.map(|claim| &claim.claim_private_key)),
         ("mqtt.proxy.url_file", files.proxy_file.as_ref()),
     ];
-    let hidden: Vec<_> = named.into_iter().filter_map(|(key, path)| Some((key, path?, hides(path?)?))).collect();
+    let files = named.into_iter().filter_map(|(key, path)| {
+        let path = path?;
+        Some(files.problem(key, format!("{} in {}", path.display(), hides(path)?), advice()))
+    });
+    let setup = std::env::var("ROS_SETUP").unwrap_or_default();
+    let setup = setup.split_whitespace().filter_map(|file| setup_problem(Path::new(file)));
+    let hidden: Vec<Problem> = files.chain(setup).collect();
     if hidden.is_empty() || !sandbox().is_some_and(|shown| hides_home(&shown)) {
         return Vec::new();
     }
-    let problem = |(key, path, home): (&str, &PathBuf, &str)| {
-        files.problem(key, format!("{} in {home}", path.display()), advice())
-    };
-    hidden.into_iter().map(problem).collect()
+    hidden
+}
+
+/// A problem with a setup file that the service's launcher will not find.
+fn setup_problem(file: &Path) -> Option<Problem> {
+    Some(Problem {
+        source: "ROS_SETUP".to_owned(),
+        line: None,
+        key: String::new(),
+        found: format!("{} in {}", file.display(), hides(file)?),
+        allowed: "the service does not see it, because its sandbox hides the users' directories: put the workspace \
+                  elsewhere, or `systemctl edit iot-bridge` with ProtectHome=read-only under [Service]"
+            .to_owned(),
+    })
 }
 
 /// Whether this process is one of the unit's: systemd sets this for them (systemd.exec(5)), and sudo takes it away.
@@ -56,17 +69,17 @@ fn sandbox() -> Option<String> {
     output.ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether [`sandbox`] hides all of [`HIDDEN`]: with what is bound into it, some of that may be there.
+/// Whether [`sandbox`] hides all of [`HOMES`]: with what is bound into it, some of that may be there.
 fn hides_home(shown: &str) -> bool {
     let is_hidden = shown.lines().any(|line| matches!(line, "ProtectHome=yes" | "ProtectHome=tmpfs"));
     let binds = |line: &str| line.starts_with("Bind") && !line.ends_with('=');
     is_hidden && !shown.lines().any(binds)
 }
 
-/// What of [`HIDDEN`] `path` leads into.
+/// What of [`HOMES`] `path` leads into.
 fn hides(path: &Path) -> Option<&'static str> {
     let real = path.canonicalize();
-    HIDDEN.into_iter().find(|home| path.starts_with(home) || real.as_ref().is_ok_and(|real| real.starts_with(home)))
+    HOMES.into_iter().find(|home| path.starts_with(home) || real.as_ref().is_ok_and(|real| real.starts_with(home)))
 }
 
 fn advice() -> String {
@@ -81,19 +94,10 @@ pub(super) fn remedy(problem: &CredentialProblem) -> Option<String> {
     if source.kind() != io::ErrorKind::PermissionDenied {
         return None;
     }
-    let asker = accounts::own_name();
-    let permission = permission(path, &asker);
+    let permission = accounts::permission(path);
     // Inside of the unit either may be why.
-    let may_be_hidden = asker == SERVICE && is_inside() && hides(path).is_some();
+    let may_be_hidden = accounts::own_name() == SERVICE && is_inside() && hides(path).is_some();
     Some(if may_be_hidden { format!("{permission}; or else {}", advice()) } else { permission })
-}
-
-fn permission(path: &Path, asker: &str) -> String {
-    let path = path.display();
-    if asker == SERVICE {
-        return format!("the service has to be able to: chgrp {SERVICE} {path} && chmod 640 {path}");
-    }
-    format!("{asker} can't, which says nothing of the service: `sudo iot-bridge check` looks as the user {SERVICE}")
 }
 
 #[cfg(test)]
@@ -112,6 +116,15 @@ mod tests {
         assert_eq!(hides(&link), Path::new("/root").exists().then_some("/root"));
     }
 
+    /// A workspace in somebody's home is named, with what makes the service see it.
+    #[test]
+    fn a_hidden_workspace_is_a_problem() {
+        let problem = setup_problem(Path::new("/home/robot/ws/install/setup.bash")).unwrap().to_string();
+        assert!(problem.starts_with("ROS_SETUP\n    found /home/robot/ws/install/setup.bash in /home; "), "{problem}");
+        assert!(problem.ends_with("with ProtectHome=read-only under [Service]"), "{problem}");
+        assert_eq!(setup_problem(Path::new("/opt/ros/jazzy/setup.bash")), None);
+    }
+
     /// The advice that is given puts an end to the problem.
     #[test]
     fn what_systemd_shows_to_the_service_is_not_hidden() {
@@ -121,19 +134,5 @@ mod tests {
         for seen in [shown("read-only", ""), shown("no", ""), shown("yes", "/home/robot/certs"), String::new()] {
             assert!(!hides_home(&seen), "{seen}");
         }
-    }
-
-    /// Who asks is told whether he or the service can't read a file, and what makes it readable.
-    #[test]
-    fn a_file_without_permission_has_a_remedy() {
-        let path = Path::new("/etc/iot-bridge/certs/robot1.private.key");
-        assert_eq!(
-            permission(path, "iot-bridge"),
-            "the service has to be able to: chgrp iot-bridge /etc/iot-bridge/certs/robot1.private.key && chmod 640 \
-             /etc/iot-bridge/certs/robot1.private.key"
-        );
-        assert!(
-            permission(path, "robot").starts_with("robot can't, which says nothing of the service: `sudo iot-bridge")
-        );
     }
 }

@@ -40,31 +40,56 @@ const PROVISIONED: [(&str, &str); 2] = [
     ("aws.private_key", "/var/lib/iot-bridge/certs/robot.private.key"),
 ];
 
+/// What a claim needs.
+const CLAIM: [&str; 3] =
+    ["aws.provisioning.template", "aws.provisioning.claim_certificate", "aws.provisioning.claim_private_key"];
+
 pub(super) fn aws(root: &Section) -> Option<Aws> {
-    let provisioning = provisioning(root);
-    // What may be left out with provisioning; nothing, if a wrong value is there.
-    let or = |key, default| root.text(key).or(provisioning.is_some().then_some(default));
-    let [certificate, private_key] = PROVISIONED.map(|(key, default)| or(key, default));
-    let thing = or("aws.thing", UNNAMED)?;
-    Some(Aws {
-        endpoint: root.text("aws.endpoint")?.to_owned(),
-        port: root.integer("aws.port")?.try_into().ok()?,
-        thing: thing.to_owned(),
-        client_id: root.text("aws.client_id").unwrap_or(thing).to_owned(),
-        certificate: certificate?.into(),
-        private_key: private_key?.into(),
-        root_ca: root.text("aws.root_ca").map(Into::into),
-        provisioning,
-    })
+    let (aws, missing) = aws_so_far(root);
+    missing.is_empty().then_some(aws)
 }
 
-fn provisioning(root: &Section) -> Option<Provisioning> {
-    Some(Provisioning {
-        template: root.text("aws.provisioning.template")?.to_owned(),
-        claim_certificate: root.text("aws.provisioning.claim_certificate")?.into(),
-        claim_private_key: root.text("aws.provisioning.claim_private_key")?.into(),
+/// `[aws]`, and the keys that have no value: they are missing, or what stands there is reported. A text is empty then.
+pub(super) fn aws_so_far(root: &Section) -> (Aws, Vec<&'static str>) {
+    let mut missing = Vec::new();
+    // A table that lacks something is not there as a whole, but what is right of it is.
+    let is_begun = root.is_there("aws.provisioning") || CLAIM.iter().any(|key| root.text(key).is_some());
+    let [template, certificate, private_key] = CLAIM;
+    let provisioning = is_begun.then(|| Provisioning {
+        template: or_missing(root, template, None, &mut missing),
+        claim_certificate: or_missing(root, certificate, None, &mut missing).into(),
+        claim_private_key: or_missing(root, private_key, None, &mut missing).into(),
         parameters: root.names("aws.provisioning.parameters").cloned().unwrap_or_default(),
-    })
+    });
+    let mut or = |key, default| or_missing(root, key, default, &mut missing);
+    // What may be left out with provisioning.
+    let [certificate, private_key] = PROVISIONED.map(|(key, default)| or(key, provisioning.as_ref().map(|_| default)));
+    let thing = or("aws.thing", provisioning.as_ref().map(|_| UNNAMED));
+    let endpoint = or("aws.endpoint", None);
+    let port = root.integer("aws.port").and_then(|port| port.try_into().ok());
+    if port.is_none() {
+        missing.push("aws.port");
+    }
+    let aws = Aws {
+        endpoint,
+        port: port.unwrap_or_default(),
+        client_id: root.text("aws.client_id").map_or_else(|| thing.clone(), str::to_owned),
+        thing,
+        certificate: certificate.into(),
+        private_key: private_key.into(),
+        root_ca: root.text("aws.root_ca").map(Into::into),
+        provisioning,
+    };
+    (aws, missing)
+}
+
+/// The text of `key`, or else `default`. Without either it is `missing`, and empty.
+fn or_missing(root: &Section, key: &'static str, default: Option<&str>, missing: &mut Vec<&'static str>) -> String {
+    let text = root.text(key).or(default);
+    if text.is_none() {
+        missing.push(key);
+    }
+    text.unwrap_or_default().to_owned()
 }
 
 /// The name of the thing as topics have it: what stands for it if it is not known, or not valid and reported.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::build::aws;
+use super::build::aws_so_far;
 use super::credentials_directory::expand;
 use super::problem::{Problem, key_part};
 use super::proxy::Proxy;
@@ -29,7 +29,10 @@ const KEYS: [&str; 8] = [
 /// The files that `[aws]` and the proxy name, the places that name them, and the secrets that the configuration holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CredentialFiles {
+    /// As far as it is right: texts of keys that have no value are empty.
     pub aws: Aws,
+    /// The keys of `aws` that have no value.
+    pub missing: Vec<&'static str>,
     /// What `mqtt.proxy.url_file` names.
     pub proxy_file: Option<PathBuf>,
     /// Those that are in force. One that a later file or the environment overrides stands in its file still, unseen here.
@@ -60,18 +63,20 @@ impl Secret {
 }
 
 impl CredentialFiles {
-    pub(super) fn find(root: &Section, report: &Report<'_>) -> Option<Self> {
+    pub(super) fn find(root: &Section, report: &Report<'_>) -> Self {
         let at = |key: &str| report.problem(root.tag_of(key), key, String::new(), String::new());
         let secret = |key: &str| Secret { file: report.file(root.tag_of(key)).map(Path::to_owned), place: at(key) };
         let password = root.text(PROXY_URL).is_some_and(|url| Proxy::parse(url).is_ok_and(|p| p.credentials.is_some()));
         let parameters = root.names(PARAMETERS).into_iter().flat_map(|names| names.keys());
         let parameters = parameters.map(|name| secret(&format!("{PARAMETERS}.{}", key_part(name))));
-        Some(CredentialFiles {
-            aws: aws(root)?,
+        let (aws, missing) = aws_so_far(root);
+        CredentialFiles {
+            aws,
+            missing,
             proxy_file: root.text(PROXY_FILE).map(Into::into),
             secrets: password.then(|| secret(PROXY_URL)).into_iter().chain(parameters).collect(),
             places: KEYS.map(|key| (key, at(key))).into(),
-        })
+        }
     }
 
     /// A problem with the file that `key` names, at the place that names it.

@@ -65,10 +65,9 @@ fn read(path: &Path) -> Result<Vec<u8>, (String, String)> {
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => ("no such file".into(), "a configuration file has to stand here".into()),
         std::io::ErrorKind::IsADirectory => ("a directory".into(), "allowed is a TOML or JSON file".into()),
-        std::io::ErrorKind::PermissionDenied => (
-            format!("a file that the user {} can't read", accounts::own_name()),
-            "the service has to be able to read it".into(),
-        ),
+        std::io::ErrorKind::PermissionDenied => {
+            (format!("a file that the user {} can't read", accounts::own_name()), accounts::permission(path))
+        }
         _ => (format!("a file that can't be read ({error})"), "the service has to be able to read it".into()),
     };
     let mut bytes = Vec::new();

@@ -41,7 +41,7 @@ pub struct Loaded {
 pub struct LoadError {
     /// Everything that is wrong.
     pub problems: Problems,
-    /// The files that `[aws]` names, if that much could be understood.
+    /// The files that `[aws]` names, unless a file of the configuration itself can't be read.
     pub credentials: Option<Box<CredentialFiles>>,
 }
 
@@ -264,20 +264,20 @@ fn merge(
     let mut report = Report::new(&origins, problems);
     let root = walk(&origins.values(), &mut report);
     let credentials = CredentialFiles::find(&root, &report);
-    match (build(&root, &mut report), credentials) {
-        (Some(settings), Some(credentials)) if report.is_empty() => Ok(Loaded {
+    match build(&root, &mut report) {
+        Some(settings) if report.is_empty() => Ok(Loaded {
             settings,
             credentials,
             sources: origins.files().map(Path::to_owned).collect(),
             variables: origins.variables().map(str::to_owned).collect(),
             is_sample,
         }),
-        (_, credentials) => {
+        _ => {
             if report.is_empty() {
                 let found = "a fault of iot-bridge itself".to_owned();
                 report.add(Tag::Default, "", found, "its keys and its settings disagree; please report this".into());
             }
-            Err(LoadError { problems: report.finish(), credentials: credentials.map(Box::new) })
+            Err(LoadError { problems: report.finish(), credentials: Some(Box::new(credentials)) })
         }
     }
 }

@@ -20,13 +20,14 @@ mod wire;
 use std::collections::{HashSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
@@ -128,6 +129,16 @@ pub struct Message<'a> {
     pub expires_in: Option<u32>,
 }
 
+/// How far an attempt to connect has got.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// The address that has taken the TCP connection: the broker's, or that of the proxy.
+    pub address: Option<SocketAddr>,
+    /// The version of TLS, such as `1.3`, once the broker's certificate has been accepted. What the broker thinks of the
+    /// client's certificate comes after that with TLS 1.3.
+    pub tls: Option<&'static str>,
+}
+
 #[derive(Debug)]
 pub struct Client {
     version: Version,
@@ -195,7 +206,17 @@ impl Client {
         tls: Arc<ClientConfig>,
         handler: Option<mpsc::Sender<Arrival>>,
     ) -> Result<Client, Failure> {
-        timeout(CONNECT_TIMEOUT, connect(options, tls, handler)).await.unwrap_or(Err(Failure::TooLate))
+        Client::connect_noting(options, tls, handler, &mut Reached::default()).await
+    }
+
+    /// As [`Client::connect`]; notes in `reached` how far it gets.
+    pub async fn connect_noting(
+        options: &Options,
+        tls: Arc<ClientConfig>,
+        handler: Option<mpsc::Sender<Arrival>>,
+        reached: &mut Reached,
+    ) -> Result<Client, Failure> {
+        timeout(CONNECT_TIMEOUT, connect(options, tls, handler, reached)).await.unwrap_or(Err(Failure::TooLate))
     }
 
     fn new(
@@ -499,11 +520,14 @@ async fn connect(
     options: &Options,
     tls: Arc<ClientConfig>,
     handler: Option<mpsc::Sender<Arrival>>,
+    reached: &mut Reached,
 ) -> Result<Client, Failure> {
     let Broker { host, port, .. } = &options.broker;
     let name = ServerName::try_from(host.clone()).map_err(|error| Failure::Protocol(error.to_string()))?;
     let stream = dial(host, *port, options.proxy.as_ref(), options.keep_alive).await?;
+    reached.address = stream.peer_addr().ok();
     let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(Failure::Handshake)?;
+    reached.tls = Some(tls_version(&stream));
     let ping_every = ping_interval(options.keep_alive);
     let mut client = Client::new(options.version, stream, ping_every, handler);
     let keep_alive = ping_every.as_secs().try_into().unwrap_or(u16::MAX);
@@ -513,6 +537,14 @@ async fn connect(
     }
     client.pings.next = Instant::now() + client.pings.every;
     Ok(client)
+}
+
+fn tls_version(stream: &TlsStream<TcpStream>) -> &'static str {
+    match stream.get_ref().1.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        // rustls knows no others.
+        _ => "1.3",
+    }
 }
 
 /// How often the broker is pinged. A connection is given up when a ping is due and nothing has come since the one before

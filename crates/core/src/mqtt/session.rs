@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
 use super::Options;
+pub use super::client::Reached;
 use super::client::{Arrival, Client, Event, Message};
 use super::fault::{Fault, FaultKind, Peer, classify};
 use super::tls;
-use crate::config::Qos;
+use crate::config::{Qos, Version};
 
 /// Longest wait for what the broker has to say to DISCONNECT.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -34,14 +35,32 @@ impl Session {
     /// # Errors
     /// Whatever keeps the connection from being made.
     pub async fn connect(options: &Options) -> Result<Session, Fault> {
+        Session::connect_noting(options, &mut Reached::default()).await
+    }
+
+    /// As [`Session::connect`]; notes in `reached` how far it gets.
+    ///
+    /// # Errors
+    /// As [`Session::connect`].
+    pub async fn connect_noting(options: &Options, reached: &mut Reached) -> Result<Session, Fault> {
         let options = Options { last_will: None, ..options.clone() };
         let (handler, arrivals) = mpsc::channel(ARRIVALS);
         let files = options.broker.clone();
         let loaded = tokio::task::spawn_blocking(move || tls::load(&files, SystemTime::now())).await;
         let credentials = loaded.map_err(|error| Fault::new(FaultKind::Credentials, error.to_string()))??;
-        let connected = Client::connect(&options, credentials.config, Some(handler)).await;
+        let connected = Client::connect_noting(&options, credentials.config, Some(handler), reached).await;
         let client = connected.map_err(|failure| classify(&failure, Peer::to(&options)))?;
         Ok(Session { client, options, arrivals, missed: 0 })
+    }
+
+    /// The version of MQTT that is spoken.
+    pub fn version(&self) -> Version {
+        self.options.version
+    }
+
+    /// What the broker lacks, and what that means, each a sentence without its full stop.
+    pub fn lacks(&self) -> Vec<&'static str> {
+        self.client.limits().lacks()
     }
 
     /// Publishes and waits until the broker has acknowledged it, or with QoS 0 until it is sent. Returns how long that

@@ -20,7 +20,7 @@ use crate::mqtt::Options;
 use crate::mqtt::client::{Arrival, Client, Event, Failure, Message};
 use crate::mqtt::{Fault, FaultKind, Peer, classify};
 use crate::provisioning::{
-    CLIENT_ID_PREFIX, Issued, Key, NoThing, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics,
+    Issued, Key, NoThing, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics, as_claim,
     certificate_request, read_issued, read_registered, registration_request,
 };
 
@@ -77,14 +77,7 @@ pub(super) struct Settled {
 impl Claim {
     /// The claim that `aws` names, if it does.
     pub fn new(aws: &Aws, mqtt: &Mqtt) -> Option<Claim> {
-        let provisioning = aws.provisioning.clone()?;
-        let claim = Aws {
-            // Of its own, so that robots which are provisioned at the same time do not close each other's connections.
-            client_id: format!("{CLIENT_ID_PREFIX}{:016x}", rand::random::<u64>()),
-            certificate: provisioning.claim_certificate.clone(),
-            private_key: provisioning.claim_private_key.clone(),
-            ..aws.clone()
-        };
+        let (provisioning, claim) = (aws.provisioning.clone()?, as_claim(aws)?);
         let mqtt = Mqtt { last_will: None, presence: None, ..mqtt.clone() };
         Some(Claim { store: Arc::new(Store::new(aws)), provisioning, own: aws.clone(), claim, mqtt })
     }

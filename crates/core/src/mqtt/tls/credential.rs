@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::accounts::{self, SERVICE};
+use crate::accounts::{self, Obstacle, SERVICE};
 use crate::pem;
 
 /// One of the files that `[aws]` names.
@@ -41,7 +41,7 @@ impl fmt::Display for Credential {
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialProblem {
     /// The file is not there or may not be read.
-    #[error("the {credential} {} cannot be read{}", short(path), unread(source))]
+    #[error("the {credential} {} cannot be read{}", short(path), unread(path, source))]
     Unreadable { credential: Credential, path: PathBuf, source: io::Error },
     /// The file holds nothing of the kind, or nothing that could be used.
     #[error("the {credential} {} {fault}", short(path))]
@@ -79,10 +79,14 @@ pub enum CredentialProblem {
 }
 
 /// Why a file could not be read, and what would help.
-fn unread(source: &io::Error) -> String {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => {
-            format!(" by {}; `chgrp {SERVICE}` and `chmod 640` let the service read it", accounts::own_name())
+fn unread(path: &Path, source: &io::Error) -> String {
+    let user = accounts::own_name();
+    match (source.kind(), accounts::obstacle(path)) {
+        (io::ErrorKind::PermissionDenied, Some(Obstacle::Directory(directory))) => {
+            format!(": {user} can't enter {}", short(&directory))
+        }
+        (io::ErrorKind::PermissionDenied, _) => {
+            format!(" by {user}; `chgrp {SERVICE}` and `chmod 640` let the service read it")
         }
         _ => format!(": {source}"),
     }
