@@ -17,7 +17,7 @@ pub struct UplinkState {
     pub is_fault_over: bool,
     /// Connections that the broker has accepted.
     pub connections: u64,
-    /// Attempts and connections that ended by a fault, by its [label](super::FaultKind::label).
+    /// Attempts and connections that ended by a fault, by its [label](crate::mqtt::FaultKind::label).
     pub failures: BTreeMap<&'static str, u64>,
     /// Attempts that have failed since the last connection.
     pub failed_attempts: u64,
