@@ -57,7 +57,7 @@ impl Lane {
         self.flows.retain(|topic, flow| {
             let is_unused = flow.is_unused(|| recorded.of(*topic));
             if is_unused {
-                forgotten(*topic);
+                forgotten(topic);
             }
             !is_unused
         });
