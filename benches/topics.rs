@@ -11,6 +11,7 @@
 mod support {
     pub mod certificates;
     pub mod domain;
+    pub mod itself;
     pub mod link;
     pub mod mosquitto;
     pub mod observer;

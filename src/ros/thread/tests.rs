@@ -6,8 +6,8 @@ use super::super::publisher::Publisher;
 use super::super::wait_set::WAITED_FOR;
 use super::super::{Sample, Silence, TopicState};
 use super::*;
-use crate::codec::Schema;
-use crate::config::{Durability, Reliability};
+use iot_bridge_core::codec::Schema;
+use iot_bridge_core::config::{Durability, Reliability};
 
 const TYPE: &str = "std_msgs/msg/Empty";
 const MESSAGE: [u8; 5] = [0, 1, 0, 0, 0];
