@@ -271,7 +271,7 @@ fn accounts_are_of_one_moment() {
     let admitting = std::thread::spawn({
         let (queue, one, other) = (queue.clone(), one.clone(), other.clone());
         move || {
-            for _ in 0..50_000 {
+            for _ in 0..10_000 {
                 admit(&queue, &one, 1, now);
                 admit(&queue, &other, 1, now);
                 if let (Some(one), Some(other)) = (queue.lease(now), queue.lease(now)) {
