@@ -9,11 +9,14 @@ use super::{Decoder, Schema, SchemaError};
 /// Shorter lists are not worth looking through.
 const LEAST_TIDY: usize = 64;
 
+/// What a decoder is made of, as long as somebody has one.
+type InUse = (Weak<Schema>, Weak<Plan>);
+
 /// The decoders that are in use, by the name of their type. What nobody decodes with any more is forgotten.
 #[derive(Debug, Default)]
 pub struct Decoders {
     /// A type may have several definitions, where its package was exchanged.
-    by_name: HashMap<String, Vec<(Weak<Schema>, Weak<Plan>)>>,
+    by_name: HashMap<String, Vec<InUse>>,
     /// When there are so many types, those that nobody uses are taken out.
     tidy_at: usize,
 }
