@@ -5,14 +5,16 @@
 
 use std::env;
 
-/// Distributions whose graph does not tell the hashes of types; it does since Iron.
-const WITHOUT_TYPE_HASHES: [&str; 3] = ["foxy", "galactic", "humble"];
+/// Distributions whose graph does not tell the hashes of types, and whose subscriptions do not tell of publishers that come
+/// and go; both do since Iron.
+const BEFORE_IRON: [&str; 3] = ["foxy", "galactic", "humble"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // So that the libraries that it loads get the program's own (src/ros/shared_memory.rs).
     println!("cargo::rustc-link-arg-bin=iot-bridge=-Wl,--export-dynamic-symbol=shm_open");
     println!("cargo::rustc-check-cfg=cfg(type_hashes)");
+    println!("cargo::rustc-check-cfg=cfg(matched_events)");
     let named = |name| {
         println!("cargo::rerun-if-env-changed={name}");
         env::var(name).ok().filter(|name| !name.is_empty())
@@ -21,7 +23,8 @@ fn main() {
     // Without either, r2r's build ends with its own words.
     let distribution = own.or(sourced).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=BUILT_FOR_ROS_DISTRO={distribution}");
-    if !WITHOUT_TYPE_HASHES.contains(&distribution.as_str()) {
+    if !BEFORE_IRON.contains(&distribution.as_str()) {
         println!("cargo::rustc-cfg=type_hashes");
+        println!("cargo::rustc-cfg=matched_events");
     }
 }

@@ -8,6 +8,7 @@
 //! This is the only module with `unsafe`: everything below talks to rcl through r2r's bindings.
 
 mod addresses;
+mod arrivals;
 mod context;
 mod definitions;
 mod discovery;
@@ -27,6 +28,7 @@ mod seen;
 mod shared_memory;
 mod silence;
 mod subscription;
+mod survey;
 mod thread;
 mod topic;
 mod turns;

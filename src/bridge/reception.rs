@@ -1,5 +1,6 @@
 //! From the ROS thread into the queue: each message is shaped and admitted where it arrives.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use super::fit::Fit;
 use crate::health::TopicHealth;
 use crate::ros::{Receiver, Sample, Silence, TopicState, Wanted};
-use iot_bridge_core::codec::Schema;
+use iot_bridge_core::codec::{Decoders, Schema};
 use iot_bridge_core::config::PAYLOAD_LIMIT;
 use iot_bridge_core::config::{self, Settings};
 use iot_bridge_core::packing::{COMPRESSIBLE_LIMIT, Packing};
@@ -27,7 +28,14 @@ pub struct Reception {
     queue: Arc<Queue>,
     heartbeat: Arc<Heartbeat>,
     scratch: Scratch,
+    shared: Shared,
+}
+
+/// What equal topics have in common.
+#[derive(Default)]
+struct Shared {
     routes: Routes,
+    decoders: Decoders,
 }
 
 /// One configured topic on the ROS thread.
@@ -86,7 +94,7 @@ impl Reception {
             queue,
             heartbeat,
             scratch: Scratch::new(),
-            routes: Routes::default(),
+            shared: Shared::default(),
         }
     }
 }
@@ -96,11 +104,13 @@ impl Reception {
     pub fn replace(&mut self, removed: &[usize], added: Vec<(usize, config::Topic, Arc<TopicHealth>)>) {
         // A topic that goes on, perhaps under another subscription, goes on counting; another begins above all that were
         // counted, for it may have been there before.
-        let numbers = |ros: &str| {
-            let same = self.topics.iter().flatten().filter(|topic| topic.settings.ros == ros);
-            same.map(Topic::next_number).max()
-        };
-        let starts: Vec<_> = added.iter().map(|(_, settings, _)| numbers(&settings.ros)).collect();
+        let mut numbers: HashMap<&str, u64> = added.iter().map(|(_, settings, _)| (&*settings.ros, 0)).collect();
+        for topic in self.topics.iter().flatten() {
+            if let Some(number) = numbers.get_mut(&*topic.settings.ros) {
+                *number = topic.next_number().max(*number);
+            }
+        }
+        let starts: Vec<_> = added.iter().map(|(_, settings, _)| numbers[&*settings.ros]).collect();
         for &index in removed {
             if let Some(topic) = self.topics.get_mut(index).and_then(Option::take) {
                 self.numbered = self.numbered.max(topic.next_number());
@@ -110,7 +120,7 @@ impl Reception {
             if index >= self.topics.len() {
                 self.topics.resize_with(index + 1, || None);
             }
-            self.topics[index] = Some(Topic::new(settings, health, start.unwrap_or(self.numbered)));
+            self.topics[index] = Some(Topic::new(settings, health, if start > 0 { start } else { self.numbered }));
         }
         while self.topics.pop_if(|last| last.is_none()).is_some() {}
     }
@@ -125,7 +135,7 @@ impl Reception {
         self.thing = name;
         for topic in self.topics.iter_mut().flatten() {
             if let Some(schema) = topic.schema.clone() {
-                topic.open(&self.thing, &schema, &mut self.routes, &self.queue);
+                topic.open(&self.thing, &schema, &mut self.shared, &self.queue);
             }
         }
     }
@@ -135,7 +145,7 @@ impl Reception {
         let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) else { return };
         (topic.settings, topic.health) = (settings, health);
         if let Some(schema) = topic.schema.clone() {
-            topic.open(&self.thing, &schema, &mut self.routes, &self.queue);
+            topic.open(&self.thing, &schema, &mut self.shared, &self.queue);
         }
         topic.tell_state();
     }
@@ -157,15 +167,21 @@ pub fn wanted(topic: &config::Topic) -> Wanted {
 ///
 /// # Errors
 /// When messages of this type can't be forwarded as `topic` says: the sentence for a person.
-pub fn open(topic: &config::Topic, thing: &str, schema: &Arc<Schema>, first: u64) -> anyhow::Result<(Shaper, String)> {
+pub fn open(
+    topic: &config::Topic,
+    thing: &str,
+    schema: &Arc<Schema>,
+    first: u64,
+    decoders: &mut Decoders,
+) -> anyhow::Result<(Shaper, String)> {
     let mqtt = topic.mqtt_for(&schema.name).context("its MQTT topic is refused")?;
-    Ok((Shaper::new(topic, thing, Arc::clone(schema), first)?, mqtt))
+    Ok((Shaper::new(topic, thing, Arc::clone(schema), first, decoders)?, mqtt))
 }
 
 impl Receiver for Reception {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
         if let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) {
-            topic.open(&self.thing, schema, &mut self.routes, &self.queue);
+            topic.open(&self.thing, schema, &mut self.shared, &self.queue);
         }
     }
 
@@ -264,9 +280,10 @@ impl Topic {
     }
 
     /// Messages come in the shape of `schema` from now on.
-    fn open(&mut self, thing: &str, schema: &Arc<Schema>, routes: &mut Routes, queue: &Queue) {
+    fn open(&mut self, thing: &str, schema: &Arc<Schema>, shared: &mut Shared, queue: &Queue) {
+        let Shared { routes, decoders } = shared;
         self.first_number = self.next_number();
-        let opened = open(&self.settings, thing, schema, self.first_number).map(|(shaper, mqtt)| {
+        let opened = open(&self.settings, thing, schema, self.first_number, decoders).map(|(shaper, mqtt)| {
             let packing = Packing::of(&self.settings, &mqtt);
             let mut route = |packing: Packing| {
                 routes.share(Route {

@@ -3,7 +3,7 @@
 //! Topics are added, removed and changed one by one. Everything else takes a restart, which is said; so is a change of
 //! what all topics depend on, and then nothing is changed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::reception::{Reception, wanted};
@@ -128,17 +128,19 @@ impl Configured {
 
     fn plan(&self, topics: &[config::Topic]) -> Plan {
         let mut plan = Plan::default();
-        let mut left = self.entries.clone();
         // Each takes the entry that is most like it: the very same, one to the same MQTT topic, one of the same topic.
-        let same: [fn(&Entry, &config::Topic) -> bool; 3] = [
-            |entry, topic| entry.settings == *topic,
-            |entry, topic| entry.settings.ros == topic.ros && entry.settings.mqtt == topic.mqtt,
-            |entry, topic| entry.settings.ros == topic.ros,
-        ];
+        let same: [fn(&Entry, &config::Topic) -> bool; 3] =
+            [|entry, topic| entry.settings == *topic, |entry, topic| entry.settings.mqtt == topic.mqtt, |_, _| true];
+        let mut left: HashMap<&str, Vec<&Entry>> = HashMap::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            left.entry(&entry.settings.ros).or_default().push(entry);
+        }
         let mut before: Vec<Option<Entry>> = vec![None; topics.len()];
         for same in same {
             for (slot, topic) in before.iter_mut().zip(topics).filter(|(slot, _)| slot.is_none()) {
-                *slot = left.iter().position(|entry| same(entry, topic)).map(|position| left.swap_remove(position));
+                let Some(left) = left.get_mut(&*topic.ros) else { continue };
+                let most_like = left.iter().position(|entry| same(entry, topic));
+                *slot = most_like.map(|position| left.remove(position).clone());
             }
         }
         // The ROS thread gives the lowest indices that are free.
@@ -180,8 +182,10 @@ impl Configured {
             taken.insert(entry.health.topic.id);
             plan.entries.push(entry);
         }
-        plan.removed = left.len();
-        plan.remove.extend(left.iter().map(|entry| entry.index));
+        let left = left.values().flatten();
+        plan.removed = left.clone().count();
+        plan.remove.extend(left.map(|entry| entry.index));
+        plan.remove.sort_unstable();
         plan
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::{asked_to_stop, fail, refuse};
 use crate::bridge;
 use crate::ros::{self, Node, Receiver, Sample, Silence, TopicState, another_definition};
-use iot_bridge_core::codec::Schema;
+use iot_bridge_core::codec::{Decoders, Schema};
 use iot_bridge_core::config::PAYLOAD_LIMIT;
 use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
 use iot_bridge_core::packing::{Compression, Packing};
@@ -196,7 +196,7 @@ impl Receiver for Preview {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
         let topic = &mut self.topics[index];
         topic.shaper = None;
-        match bridge::open(&topic.settings, &self.thing, schema, sequence_by_clock()) {
+        match bridge::open(&topic.settings, &self.thing, schema, sequence_by_clock(), &mut Decoders::default()) {
             Ok(opened) => topic.shaper = Some(opened),
             Err(error) => {
                 let remark = format!("{} can't be forwarded: {error:#}.", topic.settings.ros);

@@ -55,10 +55,17 @@ impl Reporter {
         let uplink = self.uplink.borrow().clone();
         let (configured, leaving) = (self.topics.configured(), self.topics.leaving());
         let thing = uplink.provisioned.as_ref().filter(|_| self.thing == UNNAMED).unwrap_or(&self.thing).clone();
-        let one = |topic: &TopicHealth, state| self.topic(topic, &thing, state, now.instant);
-        let configured: Vec<_> = configured.iter().map(|topic| one(topic, state(topic.state()))).collect();
-        let leaving = leaving.iter().map(|topic| one(topic, State::Removed));
-        let topics = configured.into_iter().chain(leaving).collect();
+        let configured = configured.iter().map(|topic| (topic, state(topic.state())));
+        let listed: Vec<_> = configured.chain(leaving.iter().map(|topic| (topic, State::Removed))).collect();
+        // Read before the accounts, so that they are never more than those count; what is dropped in between counts as in
+        // reception for this once, and the sum holds.
+        let dropped: Vec<_> =
+            listed.iter().map(|(topic, _)| DropReason::ALL.map(|reason| topic.counters.dropped(reason))).collect();
+        let accounts = self.queue.accounts(listed.iter().map(|(topic, _)| &*topic.counters));
+        let counted = dropped.into_iter().zip(accounts);
+        let topics = listed.into_iter().zip(counted);
+        let topics = topics.map(|((topic, state), counted)| one_topic(topic, &thing, state, counted, now.instant));
+        let topics = topics.collect();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             thing,
@@ -75,34 +82,37 @@ impl Reporter {
             topics,
         }
     }
+}
 
-    fn topic(&self, topic: &TopicHealth, thing: &str, state: State, now: Instant) -> Topic {
-        let counters = &topic.counters;
-        // Read before the account, so that they are never more than it counts; what is dropped in between counts as in
-        // reception for this once, and the sum holds.
-        let dropped: BTreeMap<_, _> =
-            DropReason::ALL.iter().map(|&reason| (reason.label().to_owned(), counters.dropped(reason))).collect();
-        let account = self.queue.account(counters);
-        let elsewhere = dropped.values().sum::<u64>() + account.queued + account.in_flight + account.acknowledged;
-        let rates = topic.rates(now);
-        Topic {
-            ros: topic.ros.clone(),
-            mqtt: fill_thing(&topic.mqtt, thing).into_owned(),
-            silent: topic.silence().filter(|_| state != State::Removed).map(|why| why.sentence(&topic.ros)),
-            state,
-            received: account.received,
-            recovered: account.recovered,
-            in_reception: (account.received + account.recovered).saturating_sub(elsewhere),
-            dropped,
-            queued: account.queued,
-            in_flight: account.in_flight,
-            acknowledged: account.acknowledged,
-            lost_in_dds: counters.lost_in_dds(),
-            published: Published { publishes: counters.publishes(), bytes: counters.published_bytes() },
-            received_per_second: rates.received,
-            published_bytes_per_second: rates.published_bytes,
-            lost_per_second: rates.lost,
-        }
+fn one_topic(
+    topic: &TopicHealth,
+    thing: &str,
+    state: State,
+    (dropped, account): ([u64; DropReason::ALL.len()], queue::Account),
+    now: Instant,
+) -> Topic {
+    let counters = &topic.counters;
+    let elsewhere = dropped.iter().sum::<u64>() + account.queued + account.in_flight + account.acknowledged;
+    let dropped: BTreeMap<_, _> =
+        DropReason::ALL.iter().zip(dropped).map(|(reason, count)| (reason.label().to_owned(), count)).collect();
+    let rates = topic.rates(now);
+    Topic {
+        ros: topic.ros.clone(),
+        mqtt: fill_thing(&topic.mqtt, thing).into_owned(),
+        silent: topic.silence().filter(|_| state != State::Removed).map(|why| why.sentence(&topic.ros)),
+        state,
+        received: account.received,
+        recovered: account.recovered,
+        in_reception: (account.received + account.recovered).saturating_sub(elsewhere),
+        dropped,
+        queued: account.queued,
+        in_flight: account.in_flight,
+        acknowledged: account.acknowledged,
+        lost_in_dds: counters.lost_in_dds(),
+        published: Published { publishes: counters.publishes(), bytes: counters.published_bytes() },
+        received_per_second: rates.received,
+        published_bytes_per_second: rates.published_bytes,
+        lost_per_second: rates.lost,
     }
 }
 

@@ -181,6 +181,7 @@ fn check_domain(domain: Option<&OsStr>) -> Result<(), RosError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arrivals::{Arrivals, Teller};
     use super::super::publisher::Publisher;
     use super::super::qos::Qos;
     use super::super::subscription::Subscription;
@@ -218,7 +219,8 @@ mod tests {
         let made = waits_for_its_turn("a subscription was made", {
             let node = Arc::clone(&node);
             let qos = Qos { reliable: true, transient_local: false, depth: 1 };
-            move || Subscription::create(&node, c"/made", &support, qos).unwrap()
+            let teller = Teller { topic: 0, arrivals: Arrivals::of_test(&node) };
+            move || Subscription::create(&node, c"/made", &support, qos, &teller).unwrap()
         });
         waits_for_its_turn("a subscription was ended", move || drop(made));
         assert_eq!(Arc::strong_count(&node), 1);

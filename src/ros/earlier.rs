@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::arrivals::Teller;
 use super::context::Node;
 use super::error::RosError;
 use super::qos::Qos;
@@ -22,8 +23,9 @@ impl Reader {
         topic: &CStr,
         support: &Arc<TypeSupport>,
         qos: Qos,
+        teller: &Teller,
     ) -> Result<Reader, RosError> {
-        Subscription::create(node, topic, support, qos).map(|subscription| Reader { subscription, qos })
+        Subscription::create(node, topic, support, qos, teller).map(|subscription| Reader { subscription, qos })
     }
 
     fn is_in(&self, node: &Arc<Node>) -> bool {
@@ -109,11 +111,12 @@ impl Earlier {
         support: &Arc<TypeSupport>,
         wanted: &[Qos],
         now: Instant,
+        teller: &Teller,
     ) -> Result<(), RosError> {
         for node in &self.needed {
             for &qos in wanted {
                 if !self.readers.iter().any(|reader| reader.qos == qos && reader.is_in(node)) {
-                    self.readers.push(Reader::create(node, topic, support, qos)?);
+                    self.readers.push(Reader::create(node, topic, support, qos, teller)?);
                     self.renewed = Some(now);
                 }
             }
@@ -126,6 +129,7 @@ impl Earlier {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::arrivals::Arrivals;
     use super::super::joined::Joined;
     use super::super::publisher::Publisher;
     use super::super::subscription::Buffer;
@@ -163,10 +167,10 @@ mod tests {
         Arc::new(Node::create("iot_bridge", "").unwrap())
     }
 
-    fn topic(name: &str) -> Topic {
+    fn topic(name: &str, joined: &Joined) -> Topic {
         let (reliability, durability) = (Reliability::Auto, Durability::Auto);
         let wanted = Wanted { topic: name.into(), type_name: Some(STRING.into()), reliability, durability, depth: 10 };
-        Topic::new(0, wanted, graph::topic_name(name).unwrap())
+        Topic::new(0, wanted, graph::topic_name(name).unwrap(), &Arrivals::of_test(joined.node()))
     }
 
     struct Bench {
@@ -214,7 +218,7 @@ mod tests {
         let joined = Joined::new(node_at(0), Instant::now());
         let (types, buffer) = (TypeSupports::default(), Buffer::new().unwrap());
         let mut bench = Bench { joined, types, buffer, publishers: Vec::new() };
-        let mut before = topic("/before");
+        let mut before = topic("/before", &bench.joined);
         bench.publish_at(0, "/before", 'a');
         bench.hear(&mut before, "a");
         bench.join_at(1, Some(&mut before));
@@ -225,9 +229,11 @@ mod tests {
         bench.hear(&mut before, "abc");
         assert!(!bench.joined.leave(Instant::now(), |node| before.needs(node)));
 
-        bench.hear(&mut topic("/before"), "abc");
+        let mut added = topic("/before", &bench.joined);
+        bench.hear(&mut added, "abc");
         bench.publish_at(0, "/late", 'l');
-        bench.hear(&mut topic("/late"), "l");
+        let mut late = topic("/late", &bench.joined);
+        bench.hear(&mut late, "l");
 
         // Nobody is left at the second address.
         bench.publishers.remove(1);

@@ -31,8 +31,16 @@ pub(super) struct Publisher {
     pub(super) transient_local: bool,
 }
 
+/// How often the graph was asked who publishes a topic, and which topics there are: for tests.
+#[cfg(test)]
+pub(super) static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+#[cfg(test)]
+pub(super) static ASKED_FOR_ALL: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
 /// The publishers of `topic` that discovery has found so far.
 pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, RosError> {
+    #[cfg(test)]
+    ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     // SAFETY: the array is zero-initialised, filled in by rcl, read within its size, and given back with the
     // allocator it was made with. Its texts are NUL-terminated and copied before that.
     unsafe {
@@ -60,6 +68,29 @@ pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, Ro
         };
         check("Giving back a topic's publishers", rmw_topic_endpoint_info_array_fini(&mut found, &mut allocator))?;
         Ok(publishers)
+    }
+}
+
+/// Shows each topic that somebody reads or writes to `show`, with its types. Names and types are as the RMW tells them.
+pub(super) fn topics(node: &Node, mut show: impl FnMut(&CStr, &[&CStr])) -> Result<(), RosError> {
+    #[cfg(test)]
+    ASKED_FOR_ALL.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: the arrays are zero-initialised, filled in by rcl with as many arrays of types as there are names, all of
+    // texts that end with NUL, shown while they are there, and given back.
+    unsafe {
+        let mut allocator = rcutils_get_default_allocator();
+        let mut found = rmw_get_zero_initialized_names_and_types();
+        check(
+            "Asking for the topics",
+            rcl_get_topic_names_and_types(node.as_ptr(), &mut allocator, false, &mut found),
+        )?;
+        let mut types = Vec::new();
+        for (at, name) in c_texts(&found.names).enumerate() {
+            types.clear();
+            types.extend(c_texts(&*found.types.add(at)));
+            show(name, &types);
+        }
+        check("Giving back the topics", rcl_names_and_types_fini(&mut found))
     }
 }
 
@@ -94,33 +125,23 @@ pub(super) fn other_nodes(node: &Node) -> Result<usize, RosError> {
     }
 }
 
-/// The topics that somebody publishes, in order; without those of each node's own, and hidden ones.
-pub(super) fn published(node: &Node) -> Result<Vec<String>, RosError> {
+/// The topics that somebody reads or writes, in order; without those of each node's own, and hidden ones.
+pub(super) fn named(node: &Node) -> Result<Vec<String>, RosError> {
     const OF_EACH_NODE: [&str; 2] = ["/rosout", "/parameter_events"];
-    // SAFETY: as for the nodes.
-    unsafe {
-        let mut allocator = rcutils_get_default_allocator();
-        let mut found = rmw_get_zero_initialized_names_and_types();
-        check(
-            "Asking for the topics",
-            rcl_get_topic_names_and_types(node.as_ptr(), &mut allocator, false, &mut found),
-        )?;
-        // Whatever else calls itself a topic is no name that somebody meant to configure.
-        let is_name = |name: &String| {
-            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_'))
-                && !name.contains("/_")
-                && !OF_EACH_NODE.contains(&name.as_str())
-        };
-        let names: Vec<String> = texts(&found.names).filter(is_name).collect();
-        check("Giving back the topics", rcl_names_and_types_fini(&mut found))?;
-        let mut published: Vec<_> = names.into_iter().filter(|name| is_published(node, name)).collect();
-        published.sort_unstable();
-        Ok(published)
-    }
+    // Whatever else calls itself a topic is no name that somebody meant to configure.
+    let is_name = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_'))
+            && !name.contains("/_")
+            && !OF_EACH_NODE.contains(&name)
+    };
+    let mut named = Vec::new();
+    topics(node, |name, _| named.extend(name.to_str().ok().filter(|name| is_name(name)).map(str::to_owned)))?;
+    named.sort_unstable();
+    Ok(named)
 }
 
 /// Whether somebody publishes the topic `name`. DDS has topics with names that ROS refuses: these are none.
-fn is_published(node: &Node, name: &str) -> bool {
+pub(super) fn is_published(node: &Node, name: &str) -> bool {
     let mut count = 0;
     let Ok(name) = CString::new(name) else { return false };
     // SAFETY: node and name are alive, and rcl writes one number.
@@ -133,8 +154,17 @@ fn is_published(node: &Node, name: &str) -> bool {
 /// # Safety
 /// The array has to be zero-initialised or filled in by rcl.
 unsafe fn texts(array: &rcutils_string_array_t) -> impl Iterator<Item = String> {
+    // SAFETY: the caller's promise.
+    unsafe { c_texts(array) }.map(|text| text.to_string_lossy().into_owned())
+}
+
+/// The texts of an array, where they are.
+///
+/// # Safety
+/// As for [`texts`], and the array has to stay for as long as they are used.
+unsafe fn c_texts<'a>(array: &rcutils_string_array_t) -> impl Iterator<Item = &'a CStr> {
     // SAFETY: the caller's promise: `size` pointers to texts that end with NUL.
-    (0..array.size).map(|at| unsafe { CStr::from_ptr(*array.data.add(at)) }.to_string_lossy().into_owned())
+    (0..array.size).map(|at| unsafe { CStr::from_ptr(*array.data.add(at)) })
 }
 
 /// The one type that all of `publishers` offer; `Err` holds the types when they differ.

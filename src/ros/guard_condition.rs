@@ -25,12 +25,16 @@ impl Wake {
 
     /// The thread waits for `condition` from now on.
     pub(super) fn set(&self, condition: GuardCondition) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(condition);
+        let condition = Arc::new(condition);
+        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), condition);
+        // Not under the lock, for which DDS's threads may wait.
+        drop(before);
     }
 
-    /// Wakes the thread, now or at its next wait.
+    /// Wakes the thread, now or at its next wait. A thread of DDS may call this: it never has the last hold of a context,
+    /// whose end would wait for that thread.
     pub(super) fn wake(&self) -> Result<(), RosError> {
-        self.condition().trigger()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).trigger()
     }
 }
 

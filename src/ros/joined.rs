@@ -74,6 +74,11 @@ impl Joined {
         self.before.len() < count
     }
 
+    /// Whether there is none but that of today.
+    pub(super) fn is_alone(&self) -> bool {
+        self.before.is_empty()
+    }
+
     /// The publishers of `topic`.
     pub(super) fn publishers(&self, topic: &CStr) -> Result<Found, RosError> {
         let mut publishers = graph::publishers(&self.node, topic)?;

@@ -45,13 +45,14 @@ pub(super) struct Listener {
     patience: Duration,
     /// It has been said that there is no other node.
     is_alone: bool,
-    /// Topics that are published, when it was looked last.
+    /// Topics that there were when it was looked last who publishes them, and those of them that were published.
+    named: Vec<String>,
     published: Vec<String>,
 }
 
 impl Listener {
     pub(super) fn new(patience: Duration) -> Listener {
-        Listener { patience, is_alone: false, published: Vec::new() }
+        Listener { patience, is_alone: false, named: Vec::new(), published: Vec::new() }
     }
 
     /// Says of each of `topics` whether nobody has published it for too long.
@@ -62,25 +63,28 @@ impl Listener {
             self.is_alone = false;
             return;
         }
-        let (others, published) =
-            match graph::other_nodes(node).and_then(|others| Ok((others, graph::published(node)?))) {
-                Ok(found) => found,
-                Err(error) => return tracing::debug!("{error}."),
-            };
+        let (others, named) = match graph::other_nodes(node).and_then(|others| Ok((others, graph::named(node)?))) {
+            Ok(found) => found,
+            Err(error) => return tracing::debug!("{error}."),
+        };
         let alone =
             (others == 0).then(|| Silence::Alone { domain: graph::domain(node), discovery: discovery::description() });
-        let has_changed = published != self.published;
+        // The RMW looks at every publisher there is for each of these.
+        let has_changed = named != self.named;
+        if has_changed {
+            self.published = named.iter().filter(|name| graph::is_published(node, name)).cloned().collect();
+            self.named = named;
+        }
         for topic in topics.iter_mut() {
             if topic.unpublished_for(now).is_none_or(|time| time < self.patience) {
                 topic.set_silence(None, receiver);
             } else if let Some(alone) = &alone {
                 topic.set_silence(Some(alone.clone()), receiver);
             } else if has_changed || !matches!(topic.silence(), Some(Silence::Unpublished { .. })) {
-                let nearest = nearest(topic.name(), &published).map(str::to_owned);
+                let nearest = nearest(topic.name(), &self.published).map(str::to_owned);
                 topic.set_silence(Some(Silence::Unpublished { nearest }), receiver);
             }
         }
-        self.published = published;
         if let (Some(alone), false) = (&alone, self.is_alone) {
             tracing::warn!("{}.", alone.sentence(""));
         }

@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use r2r_rcl::{
     RCL_RET_EVENT_TAKE_FAILED, RCL_RET_SUBSCRIPTION_TAKE_FAILED, RCL_RET_UNSUPPORTED, RMW_GID_STORAGE_SIZE,
-    rcl_event_fini, rcl_event_t, rcl_get_zero_initialized_event, rcl_get_zero_initialized_subscription, rcl_ret_t,
-    rcl_subscription_event_init, rcl_subscription_event_type_e, rcl_subscription_fini,
-    rcl_subscription_get_default_options, rcl_subscription_init, rcl_subscription_t, rcl_take_event,
-    rcl_take_serialized_message, rcutils_get_default_allocator, rcutils_uint8_array_fini, rcutils_uint8_array_init,
-    rcutils_uint8_array_t, rmw_message_info_t, rmw_message_lost_status_t, rmw_qos_durability_policy_e,
-    rmw_qos_history_policy_e, rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
+    rcl_event_callback_t, rcl_event_fini, rcl_event_set_callback, rcl_event_t, rcl_get_zero_initialized_event,
+    rcl_get_zero_initialized_subscription, rcl_ret_t, rcl_subscription_event_init, rcl_subscription_event_type_e,
+    rcl_subscription_fini, rcl_subscription_get_default_options, rcl_subscription_init,
+    rcl_subscription_set_on_new_message_callback, rcl_subscription_t, rcl_take_event, rcl_take_serialized_message,
+    rcutils_get_default_allocator, rcutils_uint8_array_fini, rcutils_uint8_array_init, rcutils_uint8_array_t,
+    rmw_message_info_t, rmw_message_lost_status_t, rmw_qos_durability_policy_e, rmw_qos_history_policy_e,
+    rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
 };
 
+use super::arrivals::{Notice, Teller, on_loss, on_match, on_message};
 use super::context::{Node, ended_exclusively, with_exclusive_rcl};
 use super::error::{RosError, check, take_error_text};
 use super::qos::Qos;
@@ -77,6 +79,10 @@ pub(super) struct Subscription {
     handle: Box<rcl_subscription_t>,
     incompatible: Option<Event>,
     lost: Option<Event>,
+    /// Publishers that come and go; nobody asks what is in it.
+    matched: Option<Event>,
+    /// DDS has its address until the callbacks are taken back.
+    notice: Arc<Notice>,
     node: Arc<Node>,
     /// Holds the type support that `handle` points to.
     type_support: Arc<TypeSupport>,
@@ -91,6 +97,7 @@ impl Subscription {
         topic: &CStr,
         type_support: &Arc<TypeSupport>,
         qos: Qos,
+        teller: &Teller,
     ) -> Result<Subscription, RosError> {
         // SAFETY: zero-initialised by rcl, then filled in; boxed so that its address stays; node and type support
         // are kept beside it.
@@ -117,6 +124,8 @@ impl Subscription {
             handle,
             incompatible: None,
             lost: None,
+            matched: None,
+            notice: teller.notice(),
             node: Arc::clone(node),
             type_support: Arc::clone(type_support),
         };
@@ -128,8 +137,51 @@ impl Subscription {
             )?;
             subscription.lost =
                 Event::create(&subscription.handle, rcl_subscription_event_type_e::RCL_SUBSCRIPTION_MESSAGE_LOST)?;
-            Ok(subscription)
+            #[cfg(matched_events)]
+            {
+                subscription.matched =
+                    Event::create(&subscription.handle, rcl_subscription_event_type_e::RCL_SUBSCRIPTION_MATCHED)?;
+            }
         }
+        subscription.have_told(teller)?;
+        Ok(subscription)
+    }
+
+    /// Has DDS tell `teller` what comes.
+    fn have_told(&mut self, teller: &Teller) -> Result<(), RosError> {
+        let Subscription { handle, incompatible, lost, matched, notice, .. } = self;
+        // SAFETY: the subscription holds the notice, and takes its address back from DDS before either goes.
+        let code =
+            unsafe { rcl_subscription_set_on_new_message_callback(handle.as_ref(), Some(on_message), address(notice)) };
+        let mut tells = is_supported("Having messages told", code)?;
+        // Where one thing has to be waited for, everything is: half of it would be looked at twice.
+        for event in [incompatible, lost].into_iter().flatten() {
+            let callback = if event.is_loss { on_loss } else { on_match };
+            tells = tells && event.have_told(Some(callback), notice)?;
+        }
+        if !tells {
+            teller.arrivals.are_silent();
+        }
+        let tells_matches = match matched {
+            Some(matched) => tells && matched.have_told(Some(on_match), notice)?,
+            None => false,
+        };
+        if !tells_matches {
+            teller.arrivals.are_blind();
+        }
+        // What came before DDS was asked to tell tells nobody.
+        notice.tell_messages();
+        Ok(())
+    }
+
+    /// What comes from now on is told again. To be called before what has come is taken.
+    pub(super) fn begin(&self) {
+        self.notice.forget_messages();
+    }
+
+    /// As [`begin`](Self::begin), for events.
+    pub(super) fn begin_events(&self) {
+        self.notice.forget_events();
     }
 
     /// The node that it belongs to.
@@ -211,21 +263,42 @@ impl Drop for Subscription {
         // Events have to go before what they watch.
         self.incompatible = None;
         self.lost = None;
-        // SAFETY: initialised in `create`, ended once; nobody else changes the node meanwhile.
+        self.matched = None;
+        // SAFETY: initialised in `create`, ended once; nobody else changes the node meanwhile. RMWs call back under the lock
+        // under which they take a callback back, so that none runs any more when that returns.
         let ended = ended_exclusively(|| unsafe {
+            rcl_subscription_set_on_new_message_callback(self.handle.as_ref(), None, ptr::null());
             rcl_subscription_fini(self.handle.as_mut(), self.node.as_ptr().cast_mut());
+            take_error_text();
         });
         if !ended {
-            // DDS goes on using both.
-            std::mem::forget((Arc::clone(&self.node), Arc::clone(&self.type_support)));
+            // DDS goes on using all of them.
+            std::mem::forget((Arc::clone(&self.node), Arc::clone(&self.type_support), Arc::clone(&self.notice)));
         }
     }
 }
 
-/// An rmw event of a subscription. It is asked for, not waited for: a wait set with two events for each of hundreds
-/// of subscriptions costs more than every message.
+/// The address of a notice, for DDS.
+fn address(notice: &Arc<Notice>) -> *const c_void {
+    Arc::as_ptr(notice).cast()
+}
+
+/// Whether the RMW does what it was asked for with this outcome.
+fn is_supported(doing: &'static str, code: rcl_ret_t) -> Result<bool, RosError> {
+    if code == RCL_RET_UNSUPPORTED as rcl_ret_t {
+        take_error_text();
+        return Ok(false);
+    }
+    check(doing, code).map(|()| true)
+}
+
+/// An rmw event of a subscription. It is told or asked for, not waited for: a wait set with two events for each of
+/// hundreds of subscriptions costs more than every message.
 struct Event {
     handle: rcl_event_t,
+    /// It is about messages, not about publishers.
+    is_loss: bool,
+    is_told: bool,
 }
 
 impl Event {
@@ -241,13 +314,19 @@ impl Event {
         unsafe {
             let mut handle = rcl_get_zero_initialized_event();
             let code = rcl_subscription_event_init(&mut handle, subscription, kind);
-            if code == RCL_RET_UNSUPPORTED as rcl_ret_t {
-                take_error_text();
-                return Ok(None);
-            }
-            check("Watching a subscription's events", code)?;
-            Ok(Some(Event { handle }))
+            let is_loss = kind == rcl_subscription_event_type_e::RCL_SUBSCRIPTION_MESSAGE_LOST;
+            let is_known = is_supported("Watching a subscription's events", code)?;
+            Ok(is_known.then_some(Event { handle, is_loss, is_told: false }))
         }
+    }
+
+    /// Has DDS call `callback` with `notice` for each event, which have to stay until the event is dropped. Returns whether
+    /// the RMW does so.
+    fn have_told(&mut self, callback: rcl_event_callback_t, notice: &Arc<Notice>) -> Result<bool, RosError> {
+        // SAFETY: the event is initialised; who calls this keeps the notice.
+        let code = unsafe { rcl_event_set_callback(&self.handle, callback, address(notice)) };
+        self.is_told = is_supported("Having a subscription's events told", code)?;
+        Ok(self.is_told)
     }
 
     /// Whether `status` was filled in.
@@ -268,8 +347,12 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // SAFETY: initialised in `create`, ended once, before its subscription.
+        // SAFETY: initialised in `create`, ended once, before its subscription. As for messages, no callback runs any more
+        // when it was taken back.
         unsafe {
+            if self.is_told {
+                rcl_event_set_callback(&self.handle, None, ptr::null());
+            }
             rcl_event_fini(&mut self.handle);
         }
     }

@@ -1,5 +1,6 @@
 //! The ROS thread: wait, take, hand on.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::addresses::{Addresses, Changed};
+use super::arrivals::Arrivals;
 use super::context::Node;
 use super::discovery;
 use super::error::RosError;
@@ -20,6 +22,7 @@ use super::joined::Joined;
 use super::rest::Rest;
 use super::silence;
 use super::subscription::Buffer;
+use super::survey;
 use super::topic::Topic;
 use super::turns::Turns;
 use super::type_support::{TypeSupports, rmw_name};
@@ -37,6 +40,9 @@ const GRAPH_SETTLES: [Duration; 2] = [Duration::from_millis(50), Duration::from_
 /// A missing package or a lost graph event heals within this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// Topics of which the graph is asked as often, in turn, although nothing has come: should an RMW not tell of something.
+const IN_TURN: usize = 50;
+
 /// How long messages of one topic are taken before another gets its turn; one message may take longer.
 const SLICE: Duration = Duration::from_millis(2);
 
@@ -49,7 +55,7 @@ const LAST_ROUND: Duration = Duration::from_secs(3);
 /// How long they are taken of topics that are wanted no more, while the others wait.
 const LAST_ROUND_OF_SOME: Duration = Duration::from_secs(1);
 
-/// How often DDS is asked for lost messages and refused publishers.
+/// How often it is asked for lost messages and refused publishers, where DDS has told of some.
 const ASK_EVENTS: Duration = Duration::from_secs(1);
 
 /// How soon it is asked again when a wait has ended for nothing, of which such an event is the usual cause.
@@ -105,8 +111,9 @@ pub fn spawn_patient<R: Receiver + 'static>(
     let (published_nodes, nodes) = watch::channel(vec![Arc::clone(&node)]);
     let stop = Arc::new(AtomicBool::new(false));
     let names = names(&wanted)?;
-    let topics =
-        wanted.into_iter().zip(names).enumerate().map(|(index, (wanted, name))| Topic::new(index, wanted, name));
+    let arrivals = Arrivals::new(Arc::clone(&wake));
+    let topics = wanted.into_iter().zip(names).enumerate();
+    let topics = topics.map(|(index, (wanted, name))| Topic::new(index, wanted, name, &arrivals));
     let (sender, changes) = mpsc::channel();
     let (domain, rmw, discovery) = (graph::domain(&node), rmw_name(), discovery::description());
     tracing::info!(domain, rmw, discovery, "The ROS node is up: domain {domain}, {rmw}, {discovery}.");
@@ -115,6 +122,11 @@ pub fn spawn_patient<R: Receiver + 'static>(
         buffer: Buffer::new()?,
         types: TypeSupports::default(),
         topics: topics.collect(),
+        arrivals,
+        left: Vec::new(),
+        looking: VecDeque::new(),
+        in_turn: 0,
+        retiring: BTreeSet::new(),
         listener: silence::Listener::new(patience),
         wake: Arc::clone(&wake),
         stop: Arc::clone(&stop),
@@ -194,6 +206,15 @@ struct Reception<R> {
     wait_set: WaitSet,
     buffer: Buffer,
     topics: Vec<Topic>,
+    arrivals: Arc<Arrivals>,
+    /// Topics of which not everything could be taken in their round.
+    left: Vec<usize>,
+    /// Topics whose publishers are to be asked for in this look at the graph.
+    looking: VecDeque<usize>,
+    /// The next one that is looked at in turn.
+    in_turn: usize,
+    /// Topics with subscriptions that end soon.
+    retiring: BTreeSet<usize>,
     listener: silence::Listener,
     types: TypeSupports,
     wake: Arc<Wake>,
@@ -212,6 +233,7 @@ impl<R: Receiver> Reception<R> {
         let mut ready = Ready::default();
         let mut trouble = Repeat::default();
         let mut look_at = Instant::now();
+        let mut again_at = look_at;
         let (mut settles, mut looked) = (GRAPH_SETTLES[0], look_at);
         let mut asked = Instant::now();
         let mut ask_at = asked + ASK_EVENTS;
@@ -222,22 +244,19 @@ impl<R: Receiver> Reception<R> {
                 self.apply(change, names);
                 look_at = now;
             }
-            if now >= look_at {
-                for topic in &mut self.topics {
-                    topic.follow(&self.joined, &mut self.types, &mut self.buffer, &mut self.receiver);
-                    self.receiver.turned();
+            if now >= look_at && self.looking.is_empty() {
+                let again = now >= again_at;
+                if again {
+                    again_at = now + LOOK_AGAIN;
                 }
-                self.listener.listen(self.joined.node(), &mut self.topics, &mut self.receiver, now);
+                self.look(again);
                 let goes_on = now - looked < 2 * GRAPH_SETTLES[1];
                 settles = if goes_on { (2 * settles).min(GRAPH_SETTLES[1]) } else { GRAPH_SETTLES[0] };
-                (looked, look_at) = (now, now + LOOK_AGAIN);
+                (looked, look_at) = (now, again_at);
             }
+            self.follow(now + ROUND);
             if now >= ask_at {
-                for topic in &mut self.topics {
-                    topic.retire(now, &mut self.buffer, &mut self.receiver);
-                    topic.ask_events(&mut self.receiver);
-                    self.receiver.turned();
-                }
+                self.ask_events(now);
                 (asked, ask_at) = (now, now + ASK_EVENTS);
                 if let Some(changed) = self.addresses.as_mut().and_then(|addresses| addresses.changed(now)) {
                     self.rejoin(&changed, now);
@@ -246,16 +265,19 @@ impl<R: Receiver> Reception<R> {
                     self.published_nodes.send_replace(self.joined.nodes());
                 }
             }
-            let rested = self.topics.iter().filter_map(|topic| topic.rest.until(now));
+            // Where DDS tells of messages, no subscription is waited for.
+            let waited_for = if self.arrivals.have_to_be_waited_for() { &self.topics[..] } else { &[] };
+            let rested = waited_for.iter().filter_map(|topic| topic.rest.until(now));
             let until = rested.chain([now + TURN, look_at, ask_at]).min().unwrap_or(now);
+            let has_more = !self.left.is_empty() || !self.looking.is_empty() || !self.arrivals.are_none();
             let waited = self.wait_set.wait(
                 self.joined.node(),
                 &self.wake.condition(),
-                self.topics
+                waited_for
                     .iter()
                     .enumerate()
                     .flat_map(|(index, topic)| topic.waited_for(now).map(move |one| (index, one))),
-                until.saturating_duration_since(now),
+                if has_more { Duration::ZERO } else { until.saturating_duration_since(now) },
                 &mut ready,
             );
             if let Err(error) = waited {
@@ -267,7 +289,7 @@ impl<R: Receiver> Reception<R> {
                 continue;
             }
             self.receiver.turned();
-            if ready.graph {
+            if ready.graph || self.arrivals.take_match() {
                 look_at = look_at.min(Instant::now() + settles);
             }
             if ready.timed_out {
@@ -283,12 +305,78 @@ impl<R: Receiver> Reception<R> {
                 }
                 continue;
             }
+            ready.topics.append(&mut self.left);
+            self.arrivals.take_messages(&mut ready.topics);
+            ready.topics.sort_unstable();
             ready.topics.dedup();
-            self.serve(&ready.topics, Instant::now() + ROUND);
+            let left = self.serve(&ready.topics, Instant::now() + ROUND);
+            if !self.arrivals.have_to_be_waited_for() {
+                self.left = left;
+            }
             rest.forget();
         }
         let all: Vec<usize> = (0..self.topics.len()).collect();
         self.serve_last(&all, LAST_ROUND);
+    }
+
+    /// Looks at the graph: which topics have publishers to be asked for is known then.
+    fn look(&mut self, again: bool) {
+        for index in self.arrivals.take_events() {
+            self.topics[index].note_events(&mut self.receiver);
+        }
+        match survey::named(&self.joined.nodes(), self.topics.iter().map(Topic::c_name)) {
+            Ok(named) => self.topics.iter_mut().zip(named).for_each(|(topic, named)| topic.note_named(named)),
+            Err(error) => tracing::debug!("{error}."),
+        }
+        let all = self.arrivals.tell_no_matches() || !self.joined.is_alone();
+        let topics = self.topics.iter().enumerate();
+        let followed = topics.filter(|(_, topic)| all || topic.is_to_be_followed(again)).map(|(index, _)| index);
+        self.looking = followed.collect();
+        if again && !all {
+            let from = self.in_turn.min(self.topics.len());
+            self.in_turn = (from + IN_TURN).min(self.topics.len());
+            self.looking.extend(from..self.in_turn);
+            if self.in_turn == self.topics.len() {
+                self.in_turn = 0;
+            }
+        }
+    }
+
+    /// Goes on with a look at the graph until `end`, so that messages do not wait for all of it.
+    fn follow(&mut self, end: Instant) {
+        while let Some(index) = self.looking.pop_front() {
+            let topic = &mut self.topics[index];
+            topic.follow(&self.joined, &mut self.types, &mut self.buffer, &mut self.receiver);
+            if topic.is_retiring() {
+                self.retiring.insert(index);
+            }
+            self.receiver.turned();
+            let now = Instant::now();
+            if self.looking.is_empty() {
+                self.listener.listen(self.joined.node(), &mut self.topics, &mut self.receiver, now);
+            } else if now >= end {
+                break;
+            }
+        }
+    }
+
+    /// Asks DDS what it lost or refused, and ends subscriptions whose time is over.
+    fn ask_events(&mut self, now: Instant) {
+        self.retiring.retain(|index| {
+            let topic = &mut self.topics[*index];
+            topic.retire(now, &mut self.buffer, &mut self.receiver);
+            topic.is_retiring()
+        });
+        for index in self.arrivals.take_events() {
+            self.topics[index].note_events(&mut self.receiver);
+        }
+        if self.arrivals.have_to_be_waited_for() {
+            for topic in &mut self.topics {
+                topic.ask_events(&mut self.receiver);
+                self.receiver.turned();
+            }
+        }
+        self.receiver.turned();
     }
 
     /// Joins ROS with the addresses of today. Nothing is given up for it.
@@ -387,7 +475,7 @@ impl<R: Receiver> Reception<R> {
             while self.topics.get(free).is_some_and(|topic| !topic.has_ended()) {
                 free += 1;
             }
-            let topic = Topic::new(free, wanted, name);
+            let topic = Topic::new(free, wanted, name, &self.arrivals);
             match self.topics.get_mut(free) {
                 Some(ended) => *ended = topic,
                 None => self.topics.push(topic),
@@ -396,3 +484,6 @@ impl<R: Receiver> Reception<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! One wanted topic: it is subscribed as soon and as well as its publishers allow.
 
 mod ending;
+mod news;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::arrivals::{Arrivals, Teller};
 use super::context::Node;
 use super::definitions::Definitions;
 use super::earlier::{Earlier, Reader};
@@ -21,6 +23,7 @@ use super::type_names::listed;
 use super::type_support::{TypeSupport, TypeSupports, rmw_name};
 use super::{Receiver, Sample, Silence, TopicState, Wanted, another_definition};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
+use news::News;
 
 /// Subscriptions of a topic that are in use at a time: for all publishers, and for what transient-local ones among them
 /// have published before.
@@ -66,6 +69,9 @@ pub(super) struct Topic {
     index: usize,
     wanted: Wanted,
     name: CString,
+    /// For its subscriptions.
+    teller: Teller,
+    news: News,
     open: Option<Open>,
     /// Subscriptions before the last changes of QoS, the newest last, and when each ends.
     retiring: Vec<(Subscription, Instant)>,
@@ -93,11 +99,13 @@ pub(super) struct Topic {
 
 impl Topic {
     /// `name` is that of `wanted`.
-    pub(super) fn new(index: usize, wanted: Wanted, name: CString) -> Topic {
+    pub(super) fn new(index: usize, wanted: Wanted, name: CString, arrivals: &Arc<Arrivals>) -> Topic {
         Topic {
             index,
             wanted,
             name,
+            teller: Teller { topic: index, arrivals: Arc::clone(arrivals) },
+            news: News::default(),
             open: None,
             retiring: Vec::new(),
             earlier: Earlier::default(),
@@ -151,7 +159,9 @@ impl Topic {
     ) -> Result<(), RosError> {
         self.take_last(buffer, receiver);
         let Some(open) = &mut self.open else { return Ok(()) };
-        let again = |reader: &Reader| Reader::create(node, &self.name, reader.subscription.type_support(), reader.qos);
+        let again = |reader: &Reader| {
+            Reader::create(node, &self.name, reader.subscription.type_support(), reader.qos, &self.teller)
+        };
         let main = again(&open.main)?;
         let latched = open.latched.as_ref().map(again).transpose()?;
         let before = [Some(std::mem::replace(&mut open.main, main)), std::mem::replace(&mut open.latched, latched)];
@@ -178,6 +188,7 @@ impl Topic {
         if self.ended {
             return;
         }
+        self.news.begin();
         let state = match self.try_follow(joined, types, buffer, receiver) {
             Ok(state) => state,
             Err(trouble) => TopicState::Trouble(match &self.open {
@@ -326,6 +337,7 @@ impl Topic {
         });
         let now = Instant::now();
         if !is_as_wanted && self.open.is_some() && !self.flaps.may_follow(now) {
+            self.news.come();
             return Ok(self.state.clone());
         }
         if !is_as_wanted {
@@ -365,7 +377,8 @@ impl Topic {
     fn follow_earlier(&mut self, now: Instant, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
         let Some(open) = &self.open else { return };
         let wanted: Vec<Qos> = [&open.main].into_iter().chain(&open.latched).map(|reader| reader.qos).collect();
-        if let Err(error) = self.earlier.subscribe(&self.name, open.main.subscription.type_support(), &wanted, now)
+        let support = open.main.subscription.type_support();
+        if let Err(error) = self.earlier.subscribe(&self.name, support, &wanted, now, &self.teller)
             && self.told.earlier.due(now, ONCE_A_MINUTE).is_some()
         {
             let topic = self.wanted.topic.as_str();
@@ -410,7 +423,7 @@ impl Topic {
         qos: Qos,
         latched: Option<Qos>,
     ) -> Result<(), RosError> {
-        let create = |qos| Reader::create(node, &self.name, support, qos);
+        let create = |qos| Reader::create(node, &self.name, support, qos, &self.teller);
         let has = |qos: Qos| {
             self.open.iter().flat_map(|open| [Some(&open.main), open.latched.as_ref()]).flatten().any(|r| r.qos == qos)
         };
@@ -450,7 +463,7 @@ impl Topic {
 
     /// From now on [`take`](Self::take) has to do with what has arrived until now: at most what DDS keeps.
     pub(super) fn begin_round(&mut self) {
-        let open = self.subscriptions().count();
+        let open = self.subscriptions().inspect(|subscription| subscription.begin()).count();
         self.due = self.wanted.depth.saturating_mul(open);
     }
 
@@ -532,9 +545,27 @@ impl Topic {
         &self.wanted.topic
     }
 
+    /// Its name, for rcl.
+    pub(super) fn c_name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// Whether subscriptions wait for their end.
+    pub(super) fn is_retiring(&self) -> bool {
+        !self.retiring.is_empty()
+    }
+
+    /// DDS has told of an event: it is asked which, and the graph for its publishers.
+    pub(super) fn note_events(&mut self, receiver: &mut dyn Receiver) {
+        self.news.come();
+        self.subscriptions().for_each(Subscription::begin_events);
+        self.ask_events(receiver);
+    }
+
     /// Asks DDS what it lost or refused since the last time.
     ///
-    /// Of all that is open: with Fast DDS, what is not asked for ends each wait for its subscription at once.
+    /// Where subscriptions have to be waited for, of all that is open: with Fast DDS, what is not asked for ends each wait
+    /// for its subscription at once.
     pub(super) fn ask_events(&mut self, receiver: &mut dyn Receiver) {
         let topic = self.wanted.topic.as_str();
         let latched = self.open.as_ref().and_then(|open| open.latched.as_ref());

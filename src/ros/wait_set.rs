@@ -34,6 +34,10 @@ impl Ready {
     }
 }
 
+/// How many subscriptions were waited for, again for each wait: for tests.
+#[cfg(test)]
+pub(super) static WAITED_FOR: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
 /// rcl's wait set.
 pub(super) struct WaitSet {
     handle: rcl_wait_set_t,
@@ -80,6 +84,8 @@ impl WaitSet {
         (ready.timed_out, ready.graph, ready.woken) = (false, false, false);
         ready.topics.clear();
         let doing = "Filling the wait set";
+        #[cfg(test)]
+        WAITED_FOR.fetch_add(subscriptions.clone().count(), std::sync::atomic::Ordering::Relaxed);
         // SAFETY: everything that is added is borrowed for the whole call, and the set is cleared before the next
         // one; rcl writes NULL over what is not ready, in the order in which it was added.
         unsafe {

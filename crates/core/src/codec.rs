@@ -40,6 +40,7 @@
 mod cdr_writer;
 mod cursor;
 mod decoder;
+mod decoders;
 mod error;
 mod json_buffer;
 mod number;
@@ -49,6 +50,7 @@ mod text;
 
 pub use cdr_writer::CdrWriter;
 pub use decoder::{Decoder, string_data};
+pub use decoders::Decoders;
 pub use error::{DecodeError, Fault, Malformed, SchemaError};
 pub use json_buffer::{Full, JsonBuffer};
 pub use schema::{Count, Field, Kind, Schema};

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::*;
 use crate::ros::{Receiver, Sample};
 use iot_bridge_core::codec::Schema;
@@ -149,4 +151,36 @@ fn numbers_never_go_back() {
     assert_eq!(numbers.len(), 9);
     assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
     assert!(numbers[..6].windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
+}
+
+/// What a reload plans that changes one topic grows with the number of topics, not with its square; the one alone is
+/// changed.
+#[test]
+fn a_plan_grows_with_the_topics() {
+    /// The processor time that this thread has used.
+    fn used() -> Duration {
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+    }
+    /// The least processor time of some that it takes with so many.
+    fn plan_with(topics: usize) -> Duration {
+        let with = |more| {
+            let names = (0..topics).map(|number| format!("/robot/part{number}/state"));
+            let last = topics - 1;
+            settings(&names.enumerate().map(|(n, ros)| (ros, if n == last { more } else { "" })).collect::<Vec<_>>())
+        };
+        let (before, after) = (with(""), with("max_age = \"2 h\""));
+        let configured = Configured::new(before);
+        let times = (0..5).map(|_| {
+            let start = used();
+            let plan = configured.plan(&after.topics);
+            let took = used() - start;
+            assert_eq!((plan.added, plan.changed, plan.removed, plan.change.len()), (0, 1, 0, 1));
+            assert_eq!(plan.change[0].settings.ros, format!("/robot/part{}/state", topics - 1));
+            took
+        });
+        times.min().unwrap()
+    }
+    let (few, many) = (plan_with(200), plan_with(3200));
+    assert!(many < 80 * few, "16 times as many topics take {many:?} instead of {few:?}");
 }

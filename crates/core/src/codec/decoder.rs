@@ -15,8 +15,8 @@ use super::text;
 /// Cheap to clone; a decoder holds no state between messages.
 #[derive(Debug, Clone)]
 pub struct Decoder {
-    schema: Arc<Schema>,
-    plan: Arc<Plan>,
+    pub(super) schema: Arc<Schema>,
+    pub(super) plan: Arc<Plan>,
 }
 
 impl Decoder {

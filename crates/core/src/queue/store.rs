@@ -7,6 +7,7 @@
 mod check;
 mod entry;
 mod flow;
+mod flows;
 mod lane;
 mod room;
 mod spill;
@@ -66,8 +67,6 @@ pub(super) struct Store {
     unwritten_since: Option<Instant>,
     link_is_up: bool,
     disk_works: bool,
-    /// Whether records wait for others to travel with, where that is configured.
-    lingers: bool,
     /// What is done and the disk does not know as done, by lane and number.
     unrecorded: [HashMap<u64, Unrecorded>; 3],
     /// Leases that have ended of which something is in `unrecorded`.
@@ -117,7 +116,6 @@ impl Store {
             unwritten_since: None,
             link_is_up: false,
             disk_works: true,
-            lingers: true,
             unrecorded: Default::default(),
             unrecorded_leases: 0,
             recorded: Default::default(),
@@ -128,19 +126,17 @@ impl Store {
 
     /// Whether a record of a topic that `wanted` accepts could be leased at `now`.
     pub fn has_next(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
-        let ready = |flow: &Flow| wanted(&flow.route) && flow.is_ripe(now, self.lingers);
-        !self.waits_for_ledger() && self.lanes.iter().any(|lane| lane.has_next(&ready))
+        !self.waits_for_ledger() && self.lanes.iter().any(|lane| lane.has_next(now, wanted))
     }
 
     /// When the first of the records ripens that wait for others, of topics that `wanted` accepts.
     pub fn ripens(&self, wanted: &dyn Fn(&Route) -> bool) -> Option<Instant> {
-        let wanted = self.lanes.iter().flat_map(Lane::in_round).filter(|flow| wanted(&flow.route));
-        wanted.filter_map(Flow::ripens).min()
+        self.lanes.iter().filter_map(|lane| lane.ripens(wanted)).min()
     }
 
     /// From now on no record waits for others to travel with.
     pub fn stop_lingering(&mut self) {
-        self.lingers = false;
+        self.lanes.iter_mut().for_each(Lane::stop_lingering);
         self.arrivals += 1;
     }
 
@@ -183,9 +179,8 @@ impl Store {
             return None;
         }
         let (id, mut expired) = (LeaseId(self.next_lease), Vec::new());
-        let when = (now, self.lingers);
         let found = self.lanes.iter_mut().enumerate().find_map(|(lane, own)| {
-            let (key, first, record, route) = own.lease(id, when, wanted, &mut expired)?;
+            let (key, first, record, route) = own.lease(id, now, wanted, &mut expired)?;
             Some((Leased { lane, key, first, last: first, bytes: record.payload.len() as u64 }, record, route))
         });
         for record in expired {
@@ -231,7 +226,7 @@ impl Store {
     /// `route` is in force for its topic: also what was admitted before goes by it, if it can.
     pub fn put_in_force(&mut self, route: &Arc<Route>) {
         let key = route.topic();
-        for flow in self.lanes.iter_mut().filter_map(|lane| lane.flows.get_mut(&key)) {
+        for mut flow in self.lanes.iter_mut().filter_map(|lane| lane.flows.get_mut(key)) {
             flow.in_force = Some(route.clone());
             // Who leases is asked by the topics that the records go to from now on.
             flow.route = route.clone();
@@ -254,8 +249,9 @@ impl Store {
 
     fn end_lease(&mut self, id: LeaseId) -> Vec<Record> {
         let Some(Leased { lane, key, first, last, .. }) = self.leased.remove(&id) else { return Vec::new() };
-        let Some(flow) = self.lanes[lane].flows.get_mut(&key) else { return Vec::new() };
+        let Some(mut flow) = self.lanes[lane].flows.get_mut(key) else { return Vec::new() };
         let ended = flow.finish(first..=last, id);
+        drop(flow);
         let mut last_number = None;
         for (record, place) in &ended {
             self.used -= record.size();
@@ -307,10 +303,10 @@ impl Store {
         }
         let (mut earliest, mut expired) = (None::<Instant>, Vec::new());
         for lane in &mut self.lanes {
-            for flow in lane.flows.values_mut() {
+            lane.flows.for_each_mut(|_, flow| {
                 flow.drop_expired(now, &mut expired);
                 earliest = earliest.into_iter().chain(flow.earliest_expiry()).min();
-            }
+            });
             lane.tidy_round();
         }
         self.earliest_expiry = earliest;
@@ -322,9 +318,15 @@ impl Store {
     /// The clocks have moved against each other: records expire earlier by the time for which the machine was suspended,
     /// which an [`Instant`] does not count, and were received when the time of day says so that is right now.
     pub fn shift(&mut self, by: Shift) {
-        for record in self.lanes.iter_mut().flat_map(|lane| lane.flows.values_mut()).flat_map(Flow::records_mut) {
-            record.expires = shifted(record.expires, -by.suspended).unwrap_or(record.expires);
-            record.received_ns = record.received_ns.saturating_add(by.set);
+        for lane in &mut self.lanes {
+            lane.flows.for_each_mut(|_, flow| {
+                for record in flow.records_mut() {
+                    record.expires = shifted(record.expires, -by.suspended).unwrap_or(record.expires);
+                    record.received_ns = record.received_ns.saturating_add(by.set);
+                }
+            });
+            // What lingers does so until earlier.
+            lane.tidy_round();
         }
         self.earliest_expiry = self.earliest_expiry.and_then(|earliest| shifted(earliest, -by.suspended));
     }

@@ -261,3 +261,31 @@ fn the_account_holds_at_any_moment() {
     let account = queue.account(&route.counters);
     assert_eq!((account.received, account.dropped + account.acknowledged), (100_000, 100_000));
 }
+
+/// The accounts of several topics are of one moment: of two that are admitted by turns, neither is ahead by two.
+#[test]
+fn accounts_are_of_one_moment() {
+    let queue = Arc::new(queue(100 << 10, Overflow::DropNewest));
+    let [one, other] = [Priority::Normal, Priority::Low].map(route);
+    let now = Instant::now();
+    let admitting = std::thread::spawn({
+        let (queue, one, other) = (queue.clone(), one.clone(), other.clone());
+        move || {
+            for _ in 0..10_000 {
+                admit(&queue, &one, 1, now);
+                admit(&queue, &other, 1, now);
+                if let (Some(one), Some(other)) = (queue.lease(now), queue.lease(now)) {
+                    queue.acknowledge(one.id);
+                    queue.acknowledge(other.id);
+                }
+            }
+        }
+    });
+    while !admitting.is_finished() {
+        let accounts = queue.accounts([&*one.counters, &*other.counters].into_iter());
+        let done = |account: &Account| account.acknowledged + account.queued + account.in_flight;
+        let ahead = done(&accounts[0]) - done(&accounts[1]);
+        assert!(ahead <= 1, "{accounts:?}");
+    }
+    admitting.join().unwrap();
+}

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Scratch;
 use super::envelope::{Envelope, Stamps};
 use super::sequence::Sequence;
-use crate::codec::{self, DecodeError, Decoder, Full, Malformed, Schema, SchemaError};
+use crate::codec::{self, DecodeError, Decoder, Decoders, Full, Malformed, Schema, SchemaError};
 use crate::config::{self, STRING_TYPE};
 use crate::packing::Packing;
 use crate::tally::DropReason;
@@ -75,19 +75,26 @@ enum Form {
 }
 
 impl Shaper {
-    /// A shaper for messages of the type that `schema` describes on `topic`, published as `thing`.
+    /// A shaper for messages of the type that `schema` describes on `topic`, published as `thing`. It shares its decoder with
+    /// those of the type that were made with the same `decoders`.
     ///
     /// `seq` starts from `first`: of a topic that gets a new shaper, because its type has changed, the old one's
     /// [`next_number`](Shaper::next_number).
     ///
     /// # Errors
     /// [`Unshapable`] if messages of this type can't become the payload that the topic asks for.
-    pub fn new(topic: &config::Topic, thing: &str, schema: Arc<Schema>, first: u64) -> Result<Self, Unshapable> {
+    pub fn new(
+        topic: &config::Topic,
+        thing: &str,
+        schema: Arc<Schema>,
+        first: u64,
+        decoders: &mut Decoders,
+    ) -> Result<Self, Unshapable> {
         let form = match topic.payload {
-            config::Payload::Message => Form::Message(Decoder::new(schema)?),
+            config::Payload::Message => Form::Message(decoders.get(schema)?),
             config::Payload::Envelope => {
                 let envelope = Envelope::new(thing, &topic.ros, &schema.name);
-                Form::Envelope(Decoder::new(schema)?, envelope)
+                Form::Envelope(decoders.get(schema)?, envelope)
             }
             config::Payload::Data if schema.name == STRING_TYPE && topic.batch.is_some() => Form::Text,
             config::Payload::Data if schema.name == STRING_TYPE => Form::Data,

@@ -1,6 +1,9 @@
 //! What holds of the store between any two calls, for tests.
 
+use std::time::Instant;
+
 use super::flow::{Entry, Flow, State};
+use super::flows::Sums;
 use super::{Place, Store};
 use crate::queue::Record;
 
@@ -23,13 +26,30 @@ impl Store {
         assert_eq!(self.used, flows().map(bytes).sum::<u64>(), "bytes in memory");
         assert!(self.used <= self.bound, "{} bytes in memory", self.used);
         for lane in &self.lanes {
-            assert_eq!(lane.gaps, lane.flows.values().filter(|flow| flow.gap.is_some()).count());
+            let with_gap = lane.flows.values().filter(|flow| flow.gap.is_some());
+            assert_eq!(lane.flows.with_gap().count(), with_gap.count());
+            let sums =
+                lane.flows.values().map(Sums::of).fold((0, 0), |sum, of| (sum.0 + of.memory_only, sum.1 + of.ahead));
+            assert_eq!((lane.flows.sums().memory_only, lane.flows.sums().ahead), sums, "figures of all topics");
             for flow in lane.flows.values() {
                 assert_eq!(flow.in_round, lane.in_round().any(|other| std::ptr::eq(other, flow)));
-                assert!(flow.in_round || flow.peek().is_none(), "a topic waits outside of the round");
+                assert!(!flow.in_round || flow.lingers_until.is_none(), "a topic lingers in the round");
+                let waits = flow.peek().is_some() && !flow.in_round;
+                assert_eq!(flow.lingers_until.is_some(), waits, "a topic waits outside of the round");
+                assert!(!waits || flow.waits_for_others() == flow.lingers_until, "a topic lingers too long");
             }
+            assert_eq!(
+                lane.lingering().count(),
+                lane.flows.values().filter(|flow| flow.lingers_until.is_some()).count()
+            );
         }
         assert!(self.leased.len() as u64 <= flows().map(|flow| flow.leased).sum::<u64>(), "a lease without a record");
+    }
+
+    /// Whether a record can be leased at `now`, as each topic by itself says, unless the ledger is waited for.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        let flows = || self.lanes.iter().flat_map(|lane| lane.flows.values());
+        flows().any(|flow| flow.peek().is_some() && flow.waits_for_others().is_none_or(|when| when <= now))
     }
 
     /// What is durable, by topic.

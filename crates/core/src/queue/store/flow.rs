@@ -63,6 +63,8 @@ pub(super) struct Flow {
     pub credit: i64,
     /// It is in the lane's round.
     pub in_round: bool,
+    /// Its place among those of the lane that linger.
+    pub lingers_until: Option<Instant>,
     /// At the last lease nobody wanted it: what it has on the disk stays there.
     pub is_passed_over: bool,
     /// Above all numbers that it has had on the disk.
@@ -87,6 +89,7 @@ impl Flow {
             memory_only: 0,
             credit: 0,
             in_round: false,
+            lingers_until: None,
             is_passed_over: false,
             numbered: 0,
         }
@@ -112,16 +115,13 @@ impl Flow {
         self.front.get(self.next)?.waiting()
     }
 
-    /// Whether its next record may be leased at `now`: it waits for no others any more, to travel with them.
-    pub fn is_ripe(&self, now: Instant, lingers: bool) -> bool {
-        match self.ripens() {
-            None => self.peek().is_some(),
-            Some(when) => !lingers || when <= now || self.gap.is_some() || self.fills_a_batch(),
-        }
+    /// Until when its next record waits for others, to travel with them; `None` if it does not.
+    pub fn waits_for_others(&self) -> Option<Instant> {
+        self.ripens().filter(|_| self.gap.is_none() && !self.fills_a_batch())
     }
 
-    /// When its next record has waited long enough for others; nothing, if it does not wait for any.
-    pub fn ripens(&self) -> Option<Instant> {
+    /// When its next record has waited long enough for others.
+    fn ripens(&self) -> Option<Instant> {
         let record = self.peek()?;
         let batch = record.route.packing.batch.filter(|batch| !batch.linger.is_zero())?;
         batch.ripens(record.expires)
@@ -334,7 +334,13 @@ impl Flow {
     }
 
     /// The entry that was admitted as `admission`, if it is there.
-    pub fn entry(&mut self, admission: u64) -> Option<&mut Entry> {
+    pub fn entry(&self, admission: u64) -> Option<&Entry> {
+        [&self.front, &self.back]
+            .into_iter()
+            .find_map(|queue| queue.get(queue.binary_search_by_key(&admission, |entry| entry.admission).ok()?))
+    }
+
+    fn entry_mut(&mut self, admission: u64) -> Option<&mut Entry> {
         for queue in [&mut self.front, &mut self.back] {
             if let Ok(index) = queue.binary_search_by_key(&admission, |entry| entry.admission) {
                 return queue.get_mut(index);
@@ -346,7 +352,7 @@ impl Flow {
     /// The record admitted as `admission` is being written under `number`. Answers it; nothing if it is done or has
     /// been written before.
     pub fn begin_write(&mut self, admission: u64, number: u64) -> Option<Record> {
-        let entry = self.entry(admission).filter(|entry| entry.place == Place::Memory)?;
+        let entry = self.entry_mut(admission).filter(|entry| entry.place == Place::Memory)?;
         let record = entry.record()?.clone();
         entry.place = Place::Writing(number);
         self.numbered = self.numbered.max(number + 1);
@@ -355,7 +361,7 @@ impl Flow {
 
     /// The record admitted as `admission`, which was being written, is on the disk, or not.
     pub fn end_write(&mut self, admission: u64, on_disk: bool) {
-        let Some(entry) = self.entry(admission) else { return };
+        let Some(entry) = self.entry_mut(admission) else { return };
         let Place::Writing(number) = entry.place else { return };
         entry.place = if on_disk { Place::Disk(number) } else { Place::Memory };
         if let (true, Some(record)) = (on_disk, entry.record()) {

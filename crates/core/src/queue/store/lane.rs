@@ -5,12 +5,13 @@
 //! scarce too; after a larger one, or a batch, a topic lets as many turns pass as it had bytes. So neither a flood of
 //! small records nor huge ones delay another topic by more than a publish of each.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::LeaseId;
 use super::flow::Flow;
+use super::flows::Flows;
 use crate::queue::record::TopicKey;
 use crate::queue::{Record, Route};
 
@@ -25,17 +26,19 @@ fn cost(bytes: u64) -> i64 {
 
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub flows: HashMap<TopicKey, Flow>,
+    pub flows: Flows,
     /// Topics of which a record can be leased, the next one first.
     round: VecDeque<TopicKey>,
+    /// Topics whose records wait for others to travel with, and until when, the first one first.
+    lingering: BTreeSet<(Instant, TopicKey)>,
+    /// Whether records do so.
+    lingers: bool,
     /// What is not on the disk yet, in the order of admission; some of it may be done already.
     unwritten: VecDeque<(TopicKey, u64)>,
     /// What is being written.
     writing: Vec<(TopicKey, u64)>,
     /// When `unwritten` is so long, what is done is taken out.
     tidy_at: usize,
-    /// Topics of which something is on the disk only.
-    pub gaps: usize,
     next_admission: u64,
 }
 
@@ -48,21 +51,43 @@ const LEAST_TIDY: usize = 1024;
 impl Default for Lane {
     fn default() -> Self {
         Lane {
-            flows: HashMap::new(),
+            flows: Flows::default(),
             round: VecDeque::new(),
+            lingering: BTreeSet::new(),
+            lingers: true,
             unwritten: VecDeque::new(),
             writing: Vec::new(),
             tidy_at: LEAST_TIDY,
-            gaps: 0,
             next_admission: FIRST_ADMISSION,
         }
     }
 }
 
 impl Lane {
-    /// Whether a topic that `ready` accepts has a record.
-    pub fn has_next(&self, ready: &dyn Fn(&Flow) -> bool) -> bool {
-        self.in_round().any(ready)
+    /// Whether a record of a topic that `wanted` accepts can be leased at `now`.
+    pub fn has_next(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
+        let ripe = self.lingering.iter().take_while(|(when, _)| *when <= now).map(|(_, key)| key);
+        let ripe = ripe.filter_map(|key| self.flows.get(key));
+        let in_round = self.in_round().filter(|flow| self.is_ready(flow, now));
+        in_round.chain(ripe).any(|flow| wanted(&flow.route))
+    }
+
+    /// When the first of the records ripens that wait for others, of topics that `wanted` accepts.
+    pub fn ripens(&self, wanted: &dyn Fn(&Route) -> bool) -> Option<Instant> {
+        let mut lingering = self.lingering.iter();
+        let first = lingering.find(|(_, key)| self.flows.get(key).is_some_and(|flow| wanted(&flow.route)))?;
+        Some(first.0)
+    }
+
+    /// From now on no record waits for others to travel with.
+    pub fn stop_lingering(&mut self) {
+        self.lingers = false;
+        for (_, key) in std::mem::take(&mut self.lingering) {
+            if let Some(mut flow) = self.flows.get_mut(key) {
+                flow.lingers_until = None;
+            }
+            self.join_round(key);
+        }
     }
 
     /// The topics of which a record can be leased.
@@ -70,12 +95,19 @@ impl Lane {
         self.round.iter().filter_map(|key| self.flows.get(key))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.flows.values().all(|flow| flow.leased == 0 && flow.waiting() == 0 && flow.gap.is_none())
+    /// The topics that linger.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn lingering(&self) -> impl Iterator<Item = TopicKey> {
+        self.lingering.iter().map(|(_, key)| *key)
     }
 
-    pub fn flow(&mut self, route: &Arc<Route>) -> &mut Flow {
-        self.flows.entry(route.topic()).or_insert_with(|| Flow::new(route.clone()))
+    /// Whether the next record of `flow` may be leased at `now`: it waits for no others, or not any more.
+    fn is_ready(&self, flow: &Flow, now: Instant) -> bool {
+        flow.peek().is_some() && (!self.lingers || flow.waits_for_others().is_none_or(|when| when <= now))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.flows.values().all(|flow| flow.leased == 0 && flow.waiting() == 0 && flow.gap.is_none())
     }
 
     /// Puts a record behind all others of its topic. `writes` says whether it may be for the disk.
@@ -83,7 +115,7 @@ impl Lane {
         let (key, admission) = (record.route.topic(), self.next_admission);
         self.next_admission += 1;
         let route = record.route.clone();
-        self.flow(&route).push(admission, record);
+        self.flows.of(&route).push(admission, record);
         if writes {
             self.unwritten.push_back((key, admission));
             if self.unwritten.len() >= self.tidy_at {
@@ -98,44 +130,48 @@ impl Lane {
     pub fn lease(
         &mut self,
         id: LeaseId,
-        (now, lingers): (Instant, bool),
+        now: Instant,
         wanted: &dyn Fn(&Route) -> bool,
         dropped: &mut Vec<Record>,
     ) -> Option<(TopicKey, u64, Record, Arc<Route>)> {
-        if self.gaps > 0 {
-            // What is read from the disk is asked for by the same.
-            for flow in self.flows.values_mut() {
-                flow.is_passed_over = !wanted(&flow.route);
+        // What is read from the disk is asked for by the same.
+        self.flows.pass_over(wanted);
+        while let Some(&(when, key)) = self.lingering.first()
+            && when <= now
+        {
+            self.lingering.pop_first();
+            if let Some(mut flow) = self.flows.get_mut(key) {
+                (flow.lingers_until, flow.in_round) = (None, true);
+                self.round.push_back(key);
             }
         }
-        let ready = |flow: &Flow| wanted(&flow.route) && flow.is_ripe(now, lingers);
         // Topics without credit that have had their turn, and of how many.
         let mut fruitless = (0, 0);
         loop {
-            // Looked for once: topics that linger may be thousands.
-            let position = self.round.iter().position(|key| self.flows.get(key).is_some_and(&ready))?;
+            let position = self.round.iter().position(|key| self.flows.get(key).is_some_and(|f| wanted(&f.route)))?;
             self.round.rotate_left(position);
             if fruitless.0 > 0 && fruitless.0 >= fruitless.1 {
-                self.skip_turns(&ready);
+                self.skip_turns(wanted);
                 fruitless = (0, 0);
             }
             let key = *self.round.front()?;
-            let flow = self.flows.get_mut(&key)?;
+            let mut flow = self.flows.get_mut(key)?;
             flow.drop_expired_head(now, dropped);
-            let Some(bytes) = flow.peek().map(|record| record.payload.len() as u64) else {
+            drop(flow);
+            // What has expired may have been what others waited for.
+            if !self.flows.get(&key).is_some_and(|flow| self.is_ready(flow, now)) {
                 self.leave_round();
                 continue;
-            };
-            if !ready(flow) {
-                self.round.rotate_left(1);
-                continue;
             }
+            let mut flow = self.flows.get_mut(key)?;
+            let bytes = flow.peek().map(|record| record.payload.len() as u64)?;
             if flow.credit <= 0 {
                 flow.credit += TURN as i64;
             }
             if flow.credit <= 0 {
+                drop(flow);
                 if fruitless.0 == 0 {
-                    fruitless.1 = self.in_round().filter(|flow| ready(flow)).count();
+                    fruitless.1 = self.in_round().filter(|flow| wanted(&flow.route)).count();
                 }
                 self.round.rotate_left(1);
                 fruitless.0 += 1;
@@ -145,7 +181,8 @@ impl Lane {
             let is_spent = flow.credit <= 0;
             let (admission, record) = flow.lease(id)?;
             let route = flow.sends_by(&record).clone();
-            if flow.peek().is_none() {
+            drop(flow);
+            if !self.flows.get(&key).is_some_and(|flow| self.is_ready(flow, now)) {
                 self.leave_round();
             } else if is_spent {
                 self.round.rotate_left(1);
@@ -165,7 +202,7 @@ impl Lane {
         mut takes: impl FnMut(&Record, &Arc<Route>) -> bool,
         dropped: &mut Vec<Record>,
     ) -> Option<(Vec<Record>, u64)> {
-        let flow = self.flows.get_mut(&key)?;
+        let mut flow = self.flows.get_mut(key)?;
         let (mut records, mut last, mut more) = (Vec::new(), None, 0);
         loop {
             flow.drop_expired_head(now, dropped);
@@ -178,63 +215,83 @@ impl Lane {
             records.push(record);
         }
         flow.credit -= cost(bytes + more) - cost(bytes);
-        if flow.peek().is_none() && flow.in_round {
-            flow.leave_round();
+        let was_in_round = flow.in_round;
+        drop(flow);
+        if was_in_round && !self.flows.get(&key).is_some_and(|flow| self.is_ready(flow, now)) {
             // Where a lease leaves it.
             if self.round.pop_front_if(|front| *front == key).is_none()
                 && self.round.pop_back_if(|back| *back == key).is_none()
             {
                 self.round.retain(|other| *other != key);
             }
+            self.has_left_round(key);
+        } else {
+            self.join_round(key);
         }
         Some((records, last?))
     }
 
     /// Nobody has credit enough: all get that of the turns that would pass until somebody has.
-    fn skip_turns(&mut self, ready: &dyn Fn(&Flow) -> bool) {
+    fn skip_turns(&mut self, wanted: &dyn Fn(&Route) -> bool) {
         let missing = |flow: &Flow| flow.credit.min(0).unsigned_abs() / TURN;
-        let turns = self.in_round().filter(|flow| ready(flow)).map(missing).min().unwrap_or(0);
+        let turns = self.in_round().filter(|flow| wanted(&flow.route)).map(missing).min().unwrap_or(0);
         for key in &self.round {
-            if let Some(flow) = self.flows.get_mut(key).filter(|flow| ready(flow)) {
+            if let Some(mut flow) = self.flows.get_mut(*key).filter(|flow| wanted(&flow.route)) {
                 flow.credit += (turns * TURN) as i64;
             }
         }
     }
 
-    /// The topic whose turn it is has nothing more.
+    /// The topic whose turn it is has nothing more, or what is left waits for others.
     fn leave_round(&mut self) {
-        if let Some(flow) = self.round.pop_front().and_then(|key| self.flows.get_mut(&key)) {
-            flow.leave_round();
+        if let Some(key) = self.round.pop_front() {
+            self.has_left_round(key);
         }
     }
 
-    /// The topic takes part in the round if it has something.
+    fn has_left_round(&mut self, key: TopicKey) {
+        let Some(mut flow) = self.flows.get_mut(key) else { return };
+        flow.leave_round();
+        drop(flow);
+        self.join_round(key);
+    }
+
+    /// The topic takes part in the round if it has something that does not wait for others. If it does, it comes into the
+    /// round when that time is over.
     pub fn join_round(&mut self, key: TopicKey) {
-        if let Some(flow) = self.flows.get_mut(&key)
-            && !flow.in_round
-            && flow.peek().is_some()
-        {
+        let lingers = self.lingers;
+        let Some(mut flow) = self.flows.get_mut(key).filter(|flow| !flow.in_round) else { return };
+        let waits = flow.waits_for_others().filter(|_| lingers);
+        if waits != flow.lingers_until {
+            if let Some(before) = std::mem::replace(&mut flow.lingers_until, waits) {
+                self.lingering.remove(&(before, key));
+            }
+            self.lingering.extend(waits.map(|when| (when, key)));
+        }
+        if waits.is_none() && flow.peek().is_some() {
             flow.in_round = true;
             self.round.push_back(key);
         }
     }
 
-    /// Takes topics out of the round that have nothing any more.
+    /// Puts topics where they belong that have lost records: out of the round, or of those that linger.
     pub fn tidy_round(&mut self) {
+        let mut others: Vec<_> = self.lingering.iter().map(|(_, key)| *key).collect();
         self.round.retain(|key| {
-            let Some(flow) = self.flows.get_mut(key) else { return false };
-            flow.in_round = flow.peek().is_some();
+            let Some(mut flow) = self.flows.get_mut(*key) else { return false };
+            flow.in_round = flow.peek().is_some() && !(self.lingers && flow.waits_for_others().is_some());
+            if !flow.in_round {
+                others.push(*key);
+            }
             flow.in_round
         });
+        others.into_iter().for_each(|key| self.join_round(key));
     }
 
     /// Takes out of the list of what is not on the disk what is done.
     fn tidy_unwritten(&mut self) {
         self.unwritten.retain(|(key, admission)| {
-            self.flows
-                .get_mut(key)
-                .and_then(|flow| flow.entry(*admission))
-                .is_some_and(|entry| entry.record().is_some())
+            self.flows.get(key).and_then(|flow| flow.entry(*admission)).is_some_and(|entry| entry.record().is_some())
         });
         self.tidy_at = (2 * self.unwritten.len()).max(LEAST_TIDY);
     }
@@ -246,7 +303,7 @@ impl Lane {
             && let Some((key, admission)) = self.unwritten.pop_front()
         {
             let number = first + records.len() as u64;
-            if let Some(record) = self.flows.get_mut(&key).and_then(|flow| flow.begin_write(admission, number)) {
+            if let Some(record) = self.flows.get_mut(key).and_then(|mut flow| flow.begin_write(admission, number)) {
                 taken += record.size();
                 records.push(record);
                 self.writing.push((key, admission));
@@ -260,7 +317,7 @@ impl Lane {
     pub fn end_write(&mut self, written: usize) {
         let writing = std::mem::take(&mut self.writing);
         for (index, (key, admission)) in writing.iter().enumerate() {
-            if let Some(flow) = self.flows.get_mut(key) {
+            if let Some(mut flow) = self.flows.get_mut(*key) {
                 flow.end_write(*admission, index < written);
             }
         }
@@ -271,8 +328,9 @@ impl Lane {
 
     /// What has the number `from` or a higher one is not on the disk any more. Answers, by topic, what was only there.
     pub fn forget(&mut self, from: u64) -> Vec<(Arc<Route>, u64)> {
-        let flows = self.flows.values_mut();
-        let lost = flows.map(|flow| (flow.route.clone(), flow.forget(from))).filter(|(_, lost)| *lost > 0).collect();
+        let mut lost = Vec::new();
+        self.flows.for_each_mut(|_, flow| lost.push((flow.route.clone(), flow.forget(from))));
+        lost.retain(|(_, lost)| *lost > 0);
         let entries = self.flows.iter().flat_map(|(key, flow)| flow.unwritten().map(|admission| (*key, admission)));
         let mut unwritten: Vec<_> = entries.collect();
         unwritten.sort_unstable_by_key(|(_, admission)| *admission);
@@ -280,17 +338,12 @@ impl Lane {
         lost
     }
 
-    /// Counts the topics of which something is on the disk only.
-    pub fn count_gaps(&mut self) {
-        self.gaps = self.flows.values().filter(|flow| flow.gap.is_some()).count();
-    }
-
     /// Takes all leases back of the topics that `which` names. Each record is shown to `taken_back`.
     pub fn rewind(&mut self, which: impl Fn(TopicKey) -> bool, mut taken_back: impl FnMut(&Record)) {
         let leased = self.flows.iter().filter(|(key, flow)| flow.leased > 0 && which(**key));
         let keys: Vec<_> = leased.map(|(key, _)| *key).collect();
         for key in keys {
-            if let Some(flow) = self.flows.get_mut(&key) {
+            if let Some(mut flow) = self.flows.get_mut(key) {
                 flow.rewind(&mut taken_back);
             }
             self.join_round(key);

@@ -1,8 +1,9 @@
 //! Room in memory: what is forgotten because the disk has it, and what gives way.
 
+use std::collections::BinaryHeap;
+
 use super::Store;
 use super::flow::Flow;
-use super::lane::Lane;
 use crate::config::Overflow;
 use crate::queue::Record;
 use crate::tally::DropReason;
@@ -30,8 +31,8 @@ impl Store {
 
     /// Bytes that are kept free for what is to be read from the disk.
     pub(super) fn reserved(&self) -> u64 {
-        let with_gap = self.lanes.iter().filter(|lane| lane.gaps > 0);
-        with_gap.map(|lane| self.ahead().saturating_sub(read_ahead(lane, |_| true))).sum()
+        let with_gap = self.lanes.iter().filter(|lane| lane.flows.has_gaps());
+        with_gap.map(|lane| self.ahead().saturating_sub(lane.flows.sums().ahead)).sum()
     }
 
     /// Makes room for `newcomer` as the overflow policy says: of the lowest lane, the topic that takes the most gives
@@ -47,8 +48,10 @@ impl Store {
         }
         for index in (own_lane..self.lanes.len()).rev() {
             while self.lacks_room(newcomer) {
-                let most = self.lanes[index].flows.values_mut().max_by_key(|flow| flow.may_give_way());
-                let Some(oldest) = most.and_then(Flow::give_way) else { break };
+                let flows = &mut self.lanes[index].flows;
+                let most = flows.iter().max_by_key(|(_, flow)| flow.may_give_way()).map(|(key, _)| *key);
+                let oldest = most.and_then(|key| flows.get_mut(key)).and_then(|mut flow| flow.give_way());
+                let Some(oldest) = oldest else { break };
                 self.forget_waiting(&oldest, DropReason::Overflow);
             }
             self.lanes[index].tidy_round();
@@ -60,24 +63,25 @@ impl Store {
     /// there of the topics that take the most.
     pub fn evict(&mut self) {
         for index in (0..self.lanes.len()).rev() {
-            while self.used + self.reserved() > self.bound / 2 {
-                let most = self.lanes[index].flows.values_mut().max_by_key(|flow| flow.evictable());
-                let Some(flow) = most else { break };
-                let evicted = flow.evict(flow.evictable() / KEPT);
+            if self.used + self.reserved() <= self.bound / 2 {
+                continue;
+            }
+            let flows = self.lanes[index].flows.iter();
+            let mut by_size: BinaryHeap<_> = flows.map(|(key, flow)| (flow.evictable(), *key)).collect();
+            while self.used + self.reserved() > self.bound / 2
+                && let Some((evictable, key)) = by_size.pop()
+            {
+                let Some(mut flow) = self.lanes[index].flows.get_mut(key) else { break };
+                let evicted = flow.evict(evictable / KEPT);
+                by_size.push((flow.evictable(), key));
+                drop(flow);
                 if evicted == 0 {
                     break;
                 }
                 self.used -= evicted;
-                self.lanes[index].count_gaps();
+                // Nothing waits for others in front of a gap.
+                self.lanes[index].join_round(key);
             }
         }
     }
-}
-
-/// Bytes in memory of the topics that are `counted` and of which something is on the disk only.
-pub(super) fn read_ahead(lane: &Lane, counted: impl Fn(&Flow) -> bool) -> u64 {
-    if lane.gaps == 0 {
-        return 0;
-    }
-    lane.flows.values().filter(|flow| flow.gap.is_some() && counted(flow)).map(Flow::front_bytes).sum()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Store;
-use super::room::read_ahead;
+use super::flow::Flow;
 use super::unused::Recorded;
 use crate::config::Priority;
 use crate::queue::Record;
@@ -67,7 +67,7 @@ impl Store {
 
     /// Records that are in memory only.
     fn memory_only(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.sum(|flow| flow.memory_only)).sum()
+        self.lanes.iter().map(|lane| lane.flows.sums().memory_only).sum()
     }
 
     /// Whether nothing may be leased before the ledger is written. A disk that fails holds nothing up: then more may
@@ -116,17 +116,17 @@ impl Store {
     /// What is to be read of `lane` next: the numbers, and about how many bytes.
     pub fn wants_read(&self, lane: Priority) -> Option<(Range<u64>, u64)> {
         let own = &self.lanes[lane as usize];
-        if own.gaps == 0 {
+        if !own.flows.has_gaps() {
             return None;
         }
         let target = self.ahead() / 2;
         // What nobody wants is put back before anything is read.
-        let held = read_ahead(own, |flow| !flow.is_passed_over);
+        let held = own.flows.with_gap().filter(|flow| !flow.is_passed_over).map(Flow::front_bytes).sum::<u64>();
         // Not for each record by itself.
         if held > target / 2 {
             return None;
         }
-        let gaps = own.flows.values().filter(|flow| !flow.is_passed_over).filter_map(|flow| flow.gap.as_ref());
+        let gaps = own.flows.with_gap().filter(|flow| !flow.is_passed_over).filter_map(|flow| flow.gap.as_ref());
         let numbers = gaps.map(|gap| gap.numbers.clone());
         let numbers = numbers.reduce(|all, gap| all.start.min(gap.start)..all.end.max(gap.end))?;
         Some((numbers, target - held))
@@ -134,10 +134,12 @@ impl Store {
 
     /// Gives the memory free of what was read of `lane` and nobody wants now.
     pub fn unread(&mut self, lane: Priority) {
-        for flow in self.lanes[lane as usize].flows.values_mut().filter(|flow| flow.is_passed_over) {
-            self.used -= flow.unread();
+        let own = &mut self.lanes[lane as usize];
+        if !own.flows.with_gap().any(|flow| flow.is_passed_over) {
+            return;
         }
-        self.lanes[lane as usize].tidy_round();
+        own.flows.for_each_mut(|_, flow| self.used -= if flow.is_passed_over { flow.unread() } else { 0 });
+        own.tidy_round();
     }
 
     /// Puts in what was read of `lane` from the number `start` on; `next` is where to go on.
@@ -146,9 +148,10 @@ impl Store {
         for (number, record) in records {
             let key = record.route.topic();
             // What is in memory too, or done, is not missed; nor is what has older ones that were not read.
-            let flow = own.flows.get_mut(&key);
-            let flow = flow.filter(|flow| flow.misses(number) && flow.is_read_from(start) && !flow.is_passed_over);
-            let Some(flow) = flow else { continue };
+            let Some(mut flow) = own.flows.get_mut(key) else { continue };
+            if !flow.misses(number) || !flow.is_read_from(start) || flow.is_passed_over {
+                continue;
+            }
             if record.expires <= now {
                 flow.read_expired(number);
                 record.route.counters.leave_queue();
@@ -160,16 +163,18 @@ impl Store {
             let expires = record.expires;
             self.earliest_expiry = Some(self.earliest_expiry.map_or(expires, |earliest| earliest.min(expires)));
             flow.read_back(number, record);
+            drop(flow);
             own.join_round(key);
         }
         let own = &mut self.lanes[lane as usize];
-        for flow in own.flows.values_mut().filter(|flow| !flow.is_passed_over && flow.is_read_from(start)) {
-            let lost = flow.read_up_to(next);
+        own.flows.for_each_mut(|_, flow| {
+            let is_read = !flow.is_passed_over && flow.is_read_from(start);
+            let lost = if is_read { flow.read_up_to(next) } else { 0 };
             if lost > 0 {
                 flow.route.counters.leave_queue_by(lost);
                 self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
             }
-        }
+        });
         self.after_gaps_changed(lane);
     }
 
@@ -177,7 +182,6 @@ impl Store {
     fn after_gaps_changed(&mut self, lane: Priority) {
         self.arrivals += 1;
         let own = &mut self.lanes[lane as usize];
-        own.count_gaps();
         let keys: Vec<TopicKey> = own.flows.keys().copied().collect();
         keys.into_iter().for_each(|key| own.join_round(key));
         for (route, records, reason) in std::mem::take(&mut self.lost_while_reading) {
@@ -192,9 +196,8 @@ impl Store {
         let own = &mut self.lanes[lane as usize];
         for (route, count, first) in records {
             route.counters.recover(count);
-            own.flow(&route).recover(first..next, count, oldest);
+            own.flows.of(&route).recover(first..next, count, oldest);
         }
-        own.count_gaps();
         own.tidy_round();
     }
 
@@ -255,17 +258,15 @@ impl Store {
         }
         let mut dropped = Vec::new();
         let own = &mut self.lanes[lane as usize];
-        for flow in own.flows.values_mut() {
-            dropped.extend(flow.drop_numbers(&gone.numbers));
-        }
+        own.flows.for_each_mut(|_, flow| dropped.extend(flow.drop_numbers(&gone.numbers)));
         for (route, records) in gone.counts {
-            let records = own.flows.get_mut(&route.topic()).map_or(0, |flow| flow.give_up(records));
+            let records = own.flows.get_mut(route.topic()).map_or(0, |mut flow| flow.give_up(records));
             route.counters.leave_queue_by(records);
             if records > 0 {
                 self.lost_while_reading.push((route, records, gone.reason));
             }
         }
-        for flow in own.flows.values_mut() {
+        own.flows.for_each_mut(|_, flow| {
             let starts_there = flow.gap.as_ref().is_some_and(|gap| gone.numbers.contains(&gap.numbers.start));
             let is_empty = flow.gap.as_ref().is_some_and(|gap| gap.records == 0);
             if starts_there || is_empty {
@@ -275,7 +276,7 @@ impl Store {
                     self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
                 }
             }
-        }
+        });
         own.tidy_round();
         for record in dropped {
             self.forget_waiting(&record, gone.reason);

@@ -55,9 +55,9 @@ impl Flow {
 impl Lane {
     fn forget_unused(&mut self, recorded: &Recorded, mut forgotten: impl FnMut(TopicId)) {
         self.flows.retain(|topic, flow| {
-            let is_unused = flow.is_unused(|| recorded.of(*topic));
+            let is_unused = flow.is_unused(|| recorded.of(topic));
             if is_unused {
-                forgotten(*topic);
+                forgotten(topic);
             }
             !is_unused
         });

@@ -42,7 +42,7 @@ fn string(text: &[u8]) -> Vec<u8> {
 }
 
 fn shaper(payload: Payload) -> Shaper {
-    Shaper::new(&topic(payload), "r1", string_schema(STRING_TYPE), FIRST).unwrap()
+    Shaper::new(&topic(payload), "r1", string_schema(STRING_TYPE), FIRST, &mut Decoders::default()).unwrap()
 }
 
 fn shape(shaper: &mut Shaper, cdr: &[u8]) -> Result<Bytes, Refused> {
@@ -74,7 +74,13 @@ fn envelope_says_where_the_message_comes_from() {
 /// A robot that has no name yet says so, and not another one.
 #[test]
 fn an_envelope_of_a_robot_without_a_name_has_null() {
-    let nameless = Shaper::new(&topic(Payload::Envelope), crate::config::UNNAMED, string_schema(STRING_TYPE), FIRST);
+    let nameless = Shaper::new(
+        &topic(Payload::Envelope),
+        crate::config::UNNAMED,
+        string_schema(STRING_TYPE),
+        FIRST,
+        &mut Decoders::default(),
+    );
     let payload = shape(&mut nameless.unwrap(), &string(b"hi")).unwrap();
     assert!(payload.starts_with(br#"{"thing":null,"topic":"/chat"#), "{payload:?}");
 }
@@ -98,7 +104,7 @@ fn data_is_the_text_byte_for_byte() {
 #[test]
 fn data_of_a_batch_is_a_json_string() {
     let topic = config::Topic { batch: Some(Batch { max: 50, linger: Duration::ZERO }), ..topic(Payload::Data) };
-    let mut shaper = Shaper::new(&topic, "r1", string_schema(STRING_TYPE), FIRST).unwrap();
+    let mut shaper = Shaper::new(&topic, "r1", string_schema(STRING_TYPE), FIRST, &mut Decoders::default()).unwrap();
     assert_eq!(shape(&mut shaper, &string(b"a \"b\"\n\xff")).unwrap(), "\"a \\\"b\\\"\\n\u{FFFD}\"");
 }
 
@@ -113,7 +119,8 @@ fn the_limit_is_that_of_the_packing() {
     ];
     for (batch, compression, limit) in cases {
         let topic = config::Topic { batch, compression, ..topic(Payload::Message) };
-        let mut shaper = Shaper::new(&topic, "r1", string_schema(STRING_TYPE), FIRST).unwrap();
+        let mut shaper =
+            Shaper::new(&topic, "r1", string_schema(STRING_TYPE), FIRST, &mut Decoders::default()).unwrap();
         let longest = vec![b'x'; limit - r#"{"data":""}"#.len()];
         assert_eq!(shape(&mut shaper, &string(&longest)).unwrap().len(), limit);
         let too_long = [longest.as_slice(), b"x"].concat();
@@ -123,7 +130,9 @@ fn the_limit_is_that_of_the_packing() {
 
 #[test]
 fn data_of_another_type_is_refused() {
-    let refused = Shaper::new(&topic(Payload::Data), "r1", string_schema("example/msg/Text"), FIRST).unwrap_err();
+    let refused =
+        Shaper::new(&topic(Payload::Data), "r1", string_schema("example/msg/Text"), FIRST, &mut Decoders::default())
+            .unwrap_err();
     assert_eq!(refused, Unshapable::NoText { type_name: "example/msg/Text".into() });
 }
 

@@ -1,0 +1,104 @@
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{Receiver as Events, Sender};
+
+use super::super::graph::{ASKED, ASKED_FOR_ALL};
+use super::super::publisher::Publisher;
+use super::super::wait_set::WAITED_FOR;
+use super::super::{Sample, Silence, TopicState};
+use super::*;
+use iot_bridge_core::codec::Schema;
+use iot_bridge_core::config::{Durability, Reliability};
+
+const TYPE: &str = "std_msgs/msg/Empty";
+const MESSAGE: [u8; 5] = [0, 1, 0, 0, 0];
+const TOPICS: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, PartialEq)]
+enum Event {
+    Received(usize),
+    /// So many publishers deliver.
+    Publishers(usize, usize),
+}
+
+struct Teller(Sender<Event>);
+
+impl Receiver for Teller {
+    fn opened(&mut self, _: usize, _: &Arc<Schema>) {}
+    fn received(&mut self, topic: usize, _: &Sample<'_>) {
+        let _ = self.0.send(Event::Received(topic));
+    }
+    fn unreadable(&mut self, _: usize) {}
+    fn lost(&mut self, _: usize, _: u64) {}
+    fn refused(&mut self, _: usize, _: &'static str, _: u64) {}
+    fn changed(&mut self, topic: usize, state: TopicState) {
+        if let TopicState::Subscribed { publishers, .. } = state {
+            let _ = self.0.send(Event::Publishers(topic, publishers));
+        }
+    }
+    fn silent(&mut self, _: usize, _: Option<Silence>) {}
+    fn turned(&mut self) {}
+}
+
+fn wanted(number: usize) -> Wanted {
+    let (reliability, durability) = (Reliability::Auto, Durability::Auto);
+    Wanted { topic: format!("/quiet{number}"), type_name: Some(TYPE.into()), reliability, durability, depth: 10 }
+}
+
+fn await_event(events: &Events<Event>, what: &str, mut wish: impl FnMut(&Event) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(event) if wish(&event) => return,
+            Ok(_) => {}
+            Err(_) => panic!("never {what}"),
+        }
+    }
+}
+
+fn read(counter: &AtomicUsize) -> usize {
+    counter.load(Ordering::Relaxed)
+}
+
+/// Topics on which nothing happens are not waited for, and the graph is not asked who publishes them: neither when another
+/// gets a message or a publisher, nor when another node comes and goes with topics of its own.
+#[test]
+fn quiet_topics_are_left_alone() {
+    // SAFETY: nextest runs each test in a process of its own, and no other thread of it reads the environment now.
+    unsafe { std::env::set_var("ROS_DOMAIN_ID", (1 + std::process::id() % 100).to_string()) };
+    let (sender, events) = mpsc::channel();
+    let node = Node::create("iot_bridge", "").unwrap();
+    let ros = spawn(node, (0..TOPICS).map(wanted).collect(), Teller(sender)).unwrap();
+    for _ in 0..TOPICS {
+        await_event(&events, "subscribed", |event| matches!(event, Event::Publishers(_, 0)));
+    }
+    let robot = Arc::new(Node::create("robot", "").unwrap());
+    let busy = Publisher::create(&robot, "/quiet7", TYPE).unwrap();
+    await_event(&events, "published", |event| matches!(event, Event::Publishers(7, 1)));
+    // What is published before DDS has told the publisher of the subscription is lost.
+    let mut received = 0;
+    while received < 100 {
+        busy.publish(&MESSAGE).unwrap();
+        let event = events.recv_timeout(Duration::from_millis(100));
+        received += usize::from(event == Ok(Event::Received(7)));
+    }
+    assert_eq!(read(&WAITED_FOR), 0, "subscriptions are waited for");
+
+    for number in 0..2 {
+        let (start, before, looks) = (Instant::now(), read(&ASKED), read(&ASKED_FOR_ALL));
+        let other = Arc::new(Node::create("other", "").unwrap());
+        let _published = Publisher::create(&other, &format!("/others{number}"), TYPE).unwrap();
+        while read(&ASKED_FOR_ALL) == looks {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let more = Publisher::create(&other, &format!("/quiet{number}"), TYPE).unwrap();
+        await_event(&events, "published", |event| *event == Event::Publishers(number, 1));
+        drop(more);
+        await_event(&events, "left", |event| *event == Event::Publishers(number, 0));
+        // Every few seconds some are looked at in turn.
+        let in_turn = (start.elapsed().as_secs() as usize / LOOK_AGAIN.as_secs() as usize + 1) * IN_TURN;
+        let asked = read(&ASKED) - before;
+        assert!(asked < 10 + in_turn, "asked {asked} times for a change of one topic");
+    }
+    ros.stop().unwrap();
+}
