@@ -102,25 +102,23 @@ impl Reception {
 impl Reception {
     /// Other topics, with the indices that they have on the ROS thread, in the place of those with the indices `removed`.
     pub fn replace(&mut self, removed: &[usize], added: Vec<(usize, config::Topic, Arc<TopicHealth>)>) {
-        // A topic that goes on, perhaps under another subscription, goes on counting; another begins above all that were
-        // counted, for it may have been there before.
-        let mut numbers: HashMap<&str, u64> = added.iter().map(|(_, settings, _)| (&*settings.ros, 0)).collect();
-        for topic in self.topics.iter().flatten() {
-            if let Some(number) = numbers.get_mut(&*topic.settings.ros) {
-                *number = topic.next_number().max(*number);
-            }
-        }
-        let starts: Vec<_> = added.iter().map(|(_, settings, _)| numbers[&*settings.ros]).collect();
+        // A topic that goes on, under another subscription, goes on counting; another begins above all that were counted,
+        // for it may have been there before.
+        let mut numbers: HashMap<(String, String), u64> = HashMap::new();
         for &index in removed {
             if let Some(topic) = self.topics.get_mut(index).and_then(Option::take) {
-                self.numbered = self.numbered.max(topic.next_number());
+                let next = topic.next_number();
+                let number = numbers.entry((topic.settings.ros, topic.settings.mqtt)).or_default();
+                *number = next.max(*number);
+                self.numbered = self.numbered.max(next);
             }
         }
-        for ((index, settings, health), start) in added.into_iter().zip(starts) {
+        for (index, settings, health) in added {
+            let start = numbers.get(&(settings.ros.clone(), settings.mqtt.clone())).copied();
             if index >= self.topics.len() {
                 self.topics.resize_with(index + 1, || None);
             }
-            self.topics[index] = Some(Topic::new(settings, health, if start > 0 { start } else { self.numbered }));
+            self.topics[index] = Some(Topic::new(settings, health, start.unwrap_or(self.numbered)));
         }
         while self.topics.pop_if(|last| last.is_none()).is_some() {}
     }

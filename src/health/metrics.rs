@@ -87,6 +87,9 @@ fn by_name<'a>(topics: &'a [Topic], set_aside: &[String]) -> BTreeMap<&'a str, S
             sum.incompatible = sum.incompatible.max(incompatible as u64);
             sum.redefined = sum.redefined.max(redefined as u64);
         }
+        if topic.is_counted_before {
+            continue;
+        }
         sum.received += topic.received;
         sum.recovered += topic.recovered;
         for (dropped, reason) in sum.dropped.iter_mut().zip(DropReason::ALL) {

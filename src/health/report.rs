@@ -255,6 +255,9 @@ pub struct Topic {
     pub published_bytes_per_second: f64,
     /// Messages dropped, for whatever reason, or lost in DDS in a second, of late.
     pub lost_per_second: f64,
+    /// All these figures are those of a topic before it in the list: the messages of both are counted together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_counted_before: bool,
 }
 
 impl Topic {

@@ -1,6 +1,6 @@
 //! Makes the [`Report`] of the moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -64,7 +64,11 @@ impl Reporter {
         let accounts = self.queue.accounts(listed.iter().map(|(topic, _)| &*topic.counters));
         let counted = dropped.into_iter().zip(accounts);
         let topics = listed.into_iter().zip(counted);
-        let topics = topics.map(|((topic, state), counted)| one_topic(topic, &thing, state, counted, now.instant));
+        let mut told = HashSet::new();
+        let topics = topics.map(|((topic, state), counted)| Topic {
+            is_counted_before: !told.insert(Arc::as_ptr(&topic.counters)),
+            ..one_topic(topic, &thing, state, counted, now.instant)
+        });
         let topics = topics.collect();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -113,6 +117,7 @@ fn one_topic(
         received_per_second: rates.received,
         published_bytes_per_second: rates.published_bytes,
         lost_per_second: rates.lost,
+        is_counted_before: false,
     }
 }
 

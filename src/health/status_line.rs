@@ -1,5 +1,6 @@
 //! The one line that `systemctl status` shows.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -29,8 +30,11 @@ pub fn status_line(
     if let Some(refused) = &configuration.refused {
         let _ = write!(line, " {}.", refused.sentence());
     }
-    let acknowledged: u64 = topics.iter().map(|topic| topic.counters.acknowledged()).sum();
-    let dropped: u64 = topics.iter().map(|topic| topic.counters.dropped_in_all()).sum();
+    let mut counted = HashSet::new();
+    let counters = || topics.iter().map(|topic| &topic.counters);
+    let counters: Vec<_> = counters().filter(|counters| counted.insert(Arc::as_ptr(counters))).collect();
+    let acknowledged: u64 = counters.iter().map(|counters| counters.acknowledged()).sum();
+    let dropped: u64 = counters.iter().map(|counters| counters.dropped_in_all()).sum();
     let waiting = queue.queued() + queue.in_flight();
     // Writing to a String never fails.
     for remark in uplink.remarks(SystemTime::now()).iter().take(SHOWN_TROUBLES) {

@@ -48,7 +48,11 @@ impl Topics {
     /// which topics are those of other entries. One that was configured before, and of which records are left, goes on
     /// counting.
     pub fn enter(&self, ros: &str, mqtt: &str, is_taken: impl Fn(TopicId) -> bool) -> TopicHealth {
-        TopicHealth::new(self.unless_taken(self.registry.topic(ros, mqtt), is_taken))
+        // Of one whose MQTT topic depends on the type, the queue may have the one that it became.
+        let became = || mqtt.contains("{type}").then(|| self.registry.find_among(ros, |other| may_become(mqtt, other)));
+        let known = self.registry.find(ros, mqtt).or_else(|| became().flatten().map(|topic| topic.towards(mqtt)));
+        let topic = known.unwrap_or_else(|| self.registry.topic(ros, mqtt));
+        TopicHealth::new(self.unless_taken(topic, is_taken))
     }
 
     /// The topic of `before` after a change of its configuration: it goes on counting, and goes to `mqtt` now.
@@ -81,10 +85,12 @@ impl Topics {
         leaving
     }
 
-    /// All topics of which the log has not told yet what became of them.
+    /// All topics of which the log has not told yet what became of them; of those that are counted together one.
     pub fn untold(&self) -> Vec<Arc<TopicHealth>> {
         let lists = self.lists();
-        lists.configured.iter().chain(lists.leaving.iter().map(|leaving| &leaving.health)).cloned().collect()
+        let mut told = HashSet::new();
+        let shown = lists.configured.iter().chain(lists.leaving.iter().map(|leaving| &leaving.health));
+        shown.filter(|health| told.insert(Arc::as_ptr(&health.counters))).cloned().collect()
     }
 
     /// The topic of records that are found on the disk, by the names of the ROS topic and of the MQTT topic. One that is
@@ -236,11 +242,24 @@ mod tests {
         assert!(!is(&elsewhere.counters, &first.counters));
     }
 
+    /// An entry whose MQTT topic depends on the type goes on counting where the queue counts what it became.
+    #[test]
+    fn a_topic_by_its_type_comes_back_to_what_it_became() {
+        let (topics, [other]) = configured([("/log", "errors/{type}/x")]);
+        let held = topics.topic_of("/odom", "all/Odometry");
+        let entry = topics.enter("/odom", "all/{type}", |_| false);
+        assert!(is(&entry.counters, &held.counters));
+        assert!(Arc::ptr_eq(&entry.topic.towards("all/Odometry"), &held));
+        assert!(!is(&topics.enter("/odom", "errors/{type}/x", |_| false).counters, &other.counters));
+    }
+
     /// Two entries that say the same have an id each; their records are of one topic.
     #[test]
     fn two_entries_that_say_the_same_are_told_apart() {
         let (topics, [first]) = configured([("/odom", "odom")]);
         let second = topics.enter("/odom", "odom", |id| id == first.topic.id);
+        topics.replace(vec![first.clone(), Arc::new(topics.enter("/odom", "odom", |id| id == first.topic.id))]);
+        assert_eq!(topics.untold().len(), 1, "they are counted together");
         assert_ne!(first.topic.id, second.topic.id);
         assert!(Arc::ptr_eq(&second.topic.towards("odom"), &first.topic));
         let kept = topics.change(&second, "odom", |id| id == first.topic.id);

@@ -141,15 +141,15 @@ impl Notice {
         }
     }
 
-    /// It has an event. A match is worth a look at the graph; anything else is asked for when there is time.
-    fn tell_event(&self, is_match: bool) {
+    /// Its publishers have changed: worth a look at the graph.
+    fn tell_event(&self) {
         let is_known = self.has_events.swap(true, Ordering::AcqRel);
         let is_first = {
             let mut told = self.teller.arrivals.told();
             if !is_known {
                 told.events.push(self.teller.topic);
             }
-            is_match && !std::mem::replace(&mut told.is_match, true)
+            !std::mem::replace(&mut told.is_match, true)
         };
         if is_first {
             self.teller.arrivals.wake();
@@ -184,16 +184,7 @@ pub(super) unsafe extern "C" fn on_message(notice: *const c_void, _: usize) {
 /// As for [`on_message`].
 pub(super) unsafe extern "C" fn on_match(notice: *const c_void, _: usize) {
     // SAFETY: the caller's promise.
-    unsafe { &*notice.cast::<Notice>() }.tell_event(true);
-}
-
-/// For DDS: messages were lost.
-///
-/// # Safety
-/// As for [`on_message`].
-pub(super) unsafe extern "C" fn on_loss(notice: *const c_void, _: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { &*notice.cast::<Notice>() }.tell_event(false);
+    unsafe { &*notice.cast::<Notice>() }.tell_event();
 }
 
 #[cfg(test)]
@@ -201,7 +192,7 @@ mod tests {
     use super::super::context::Node;
     use super::*;
 
-    /// However much comes, a subscription is in the list once until it is taken, and a match is told beside a loss.
+    /// However much comes, a subscription is in the list once until it is taken, and so it is for events.
     #[test]
     fn a_subscription_tells_once() {
         let node = Node::create("iot_bridge", "").unwrap();
@@ -210,14 +201,13 @@ mod tests {
         for _ in 0..1000 {
             for notice in &notices {
                 notice.tell_messages();
-                notice.tell_event(false);
             }
         }
         let mut topics = Vec::new();
         arrivals.take_messages(&mut topics);
         assert_eq!((topics.as_slice(), arrivals.are_none()), (&[3, 7, 7][..], true));
         assert!(!arrivals.take_match());
-        notices[0].tell_event(true);
+        (0..2).for_each(|_| notices.iter().for_each(|notice| notice.tell_event()));
         assert_eq!((arrivals.take_events(), arrivals.take_match()), (vec![3, 7, 7], true));
         notices[0].tell_messages();
         assert!(arrivals.are_none());

@@ -48,11 +48,12 @@ pub(super) struct Listener {
     /// Topics that there were when it was looked last who publishes them, and those of them that were published.
     named: Vec<String>,
     published: Vec<String>,
+    looked: Option<Instant>,
 }
 
 impl Listener {
     pub(super) fn new(patience: Duration) -> Listener {
-        Listener { patience, is_alone: false, named: Vec::new(), published: Vec::new() }
+        Listener { patience, is_alone: false, named: Vec::new(), published: Vec::new(), looked: None }
     }
 
     /// Says of each of `topics` whether nobody has published it for too long.
@@ -69,9 +70,12 @@ impl Listener {
         };
         let alone =
             (others == 0).then(|| Silence::Alone { domain: graph::domain(node), discovery: discovery::description() });
-        // The RMW looks at every publisher there is for each of these.
-        let has_changed = named != self.named;
+        // The RMW looks at every publisher there is for each of these. A name may be there for a subscription alone, and be
+        // published later.
+        let is_due = self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= self.patience);
+        let has_changed = named != self.named || is_due;
         if has_changed {
+            self.looked = Some(now);
             self.published = named.iter().filter(|name| graph::is_published(node, name)).cloned().collect();
             self.named = named;
         }

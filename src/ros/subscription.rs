@@ -1,5 +1,6 @@
 //! A generic subscription: any message type, as CDR bytes.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
@@ -17,7 +18,7 @@ use r2r_rcl::{
     rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
 };
 
-use super::arrivals::{Notice, Teller, on_loss, on_match, on_message};
+use super::arrivals::{Notice, Teller, on_match, on_message};
 use super::context::{Node, ended_exclusively, with_exclusive_rcl};
 use super::error::{RosError, check, take_error_text};
 use super::qos::Qos;
@@ -149,15 +150,16 @@ impl Subscription {
 
     /// Has DDS tell `teller` what comes.
     fn have_told(&mut self, teller: &Teller) -> Result<(), RosError> {
-        let Subscription { handle, incompatible, lost, matched, notice, .. } = self;
+        let Subscription { handle, incompatible, matched, notice, .. } = self;
         // SAFETY: the subscription holds the notice, and takes its address back from DDS before either goes.
         let code =
             unsafe { rcl_subscription_set_on_new_message_callback(handle.as_ref(), Some(on_message), address(notice)) };
         let mut tells = is_supported("Having messages told", code)?;
-        // Where one thing has to be waited for, everything is: half of it would be looked at twice.
-        for event in [incompatible, lost].into_iter().flatten() {
-            let callback = if event.is_loss { on_loss } else { on_match };
-            tells = tells && event.have_told(Some(callback), notice)?;
+        // Where one thing has to be waited for, everything is: half of it would be looked at twice. Losses are asked for and
+        // never told: Fast DDS would tell of one under the reader's lock and then take the events', and takes them the other
+        // way round when it is asked, so that its thread and ours could wait for each other for ever.
+        if let Some(event) = incompatible {
+            tells = tells && event.have_told(Some(on_match), notice)?;
         }
         if !tells {
             teller.arrivals.are_silent();
@@ -239,9 +241,10 @@ impl Subscription {
         // written any number, so it is read as one.
         let (count, policy) = unsafe {
             let status = status.as_ptr();
-            ((*status).total_count_change, (&raw const (*status).last_policy_kind).cast::<u32>().read())
+            ((*status).total_count, (&raw const (*status).last_policy_kind).cast::<u32>().read())
         };
-        let count = u64::try_from(count).unwrap_or(0);
+        // By the total: those of before DDS was asked to tell count as no change.
+        let count = u64::try_from(count.saturating_sub(event.total.replace(count))).unwrap_or(0);
         Ok((count > 0).then(|| (policy_name(policy), count)))
     }
 }
@@ -296,9 +299,9 @@ fn is_supported(doing: &'static str, code: rcl_ret_t) -> Result<bool, RosError> 
 /// hundreds of subscriptions costs more than every message.
 struct Event {
     handle: rcl_event_t,
-    /// It is about messages, not about publishers.
-    is_loss: bool,
     is_told: bool,
+    /// The total that was taken last.
+    total: Cell<i32>,
 }
 
 impl Event {
@@ -314,9 +317,8 @@ impl Event {
         unsafe {
             let mut handle = rcl_get_zero_initialized_event();
             let code = rcl_subscription_event_init(&mut handle, subscription, kind);
-            let is_loss = kind == rcl_subscription_event_type_e::RCL_SUBSCRIPTION_MESSAGE_LOST;
             let is_known = is_supported("Watching a subscription's events", code)?;
-            Ok(is_known.then_some(Event { handle, is_loss, is_told: false }))
+            Ok(is_known.then_some(Event { handle, is_told: false, total: Cell::new(0) }))
         }
     }
 

@@ -20,6 +20,7 @@ use super::graph;
 use super::guard_condition::{GuardCondition, Wake};
 use super::joined::Joined;
 use super::rest::Rest;
+use super::seen::are_messages_numbered;
 use super::silence;
 use super::subscription::Buffer;
 use super::survey;
@@ -370,7 +371,8 @@ impl<R: Receiver> Reception<R> {
         for index in self.arrivals.take_events() {
             self.topics[index].note_events(&mut self.receiver);
         }
-        if self.arrivals.have_to_be_waited_for() {
+        // What is lost is never told; where messages have numbers, these tell.
+        if self.arrivals.have_to_be_waited_for() || !are_messages_numbered() {
             for topic in &mut self.topics {
                 topic.ask_events(&mut self.receiver);
                 self.receiver.turned();

@@ -167,6 +167,7 @@ impl Topic {
         let before = [Some(std::mem::replace(&mut open.main, main)), std::mem::replace(&mut open.latched, latched)];
         open.node = Arc::clone(node);
         self.earlier.add(before.into_iter().flatten());
+        self.news.come();
         Ok(())
     }
 
@@ -458,6 +459,8 @@ impl Topic {
         }
         let until = Instant::now() + OVERLAP;
         self.retiring.extend(before.into_iter().map(|reader| (reader.subscription, until)));
+        // A publisher that went in between is not known to the new one, and its going tells nobody.
+        self.news.come();
         Ok(())
     }
 

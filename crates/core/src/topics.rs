@@ -112,6 +112,13 @@ impl Registry {
         lock(&self.0).by_name.get(&(ros.to_owned(), mqtt.to_owned())).and_then(Weak::upgrade)
     }
 
+    /// A topic that somebody has, of the messages of `ros`, whose MQTT topic `may_be` accepts.
+    pub fn find_among(&self, ros: &str, may_be: impl Fn(&str) -> bool) -> Option<Arc<Topic>> {
+        let topics = lock(&self.0);
+        let mut of_ros = topics.by_name.iter().filter(|((of, mqtt), _)| of == ros && may_be(mqtt));
+        of_ros.find_map(|(_, topic)| topic.upgrade())
+    }
+
     /// The second entry of the configuration with the same names as `topic`. ROS is asked for both, so the two have ids of
     /// their own; their records are of `topic`, and counted together.
     pub fn another(&self, topic: &Topic) -> Arc<Topic> {

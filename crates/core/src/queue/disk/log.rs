@@ -16,7 +16,7 @@ use super::ledger::{self, Entry, LEDGER, LaneEntry, Ledger};
 use super::quarantine::Quarantine;
 use super::reader::Reader;
 use super::route_ids::RouteIds;
-use super::route_table::{self, RouteTable};
+use super::route_table::{self, LONG_AT_START, RouteTable};
 use super::scan::{Item, Scan};
 use super::segment::{Pending, Segment, Writer, directory, on_disk, path};
 use super::survey::{SurveyedLane, Watch, survey};
@@ -126,6 +126,7 @@ impl Log {
             quarantine.take(&*files, LEDGER, on_disk(ledger::bytes(&*files)))?;
         }
         let entry = surveyed.entry.clone();
+        let surveyed_routes = surveyed.routes.count();
         let mut log = Log {
             ledger: Ledger::open(&*files, entry.clone())?,
             routes: surveyed.routes,
@@ -134,7 +135,7 @@ impl Log {
             retired: Vec::new(),
             ids: RouteIds::default(),
             left_in_ledger: 0,
-            may_shrink: true,
+            may_shrink: surveyed_routes > LONG_AT_START,
             files,
             options,
             lock,

@@ -15,6 +15,10 @@ pub const ROUTES: &str = "routes";
 /// What it is written to anew, until it takes its place. One that is found there is what a crash has left.
 pub const NEW_ROUTES: &str = "routes.new";
 
+/// At a start no shorter file is looked through: most of its routes are not named then and will be when records come
+/// again, and each that is missing costs a sync of its own.
+pub const LONG_AT_START: usize = 1024;
+
 /// A shorter file is not worth looking through.
 const LEAST_TIDY: usize = 64;
 
@@ -86,6 +90,8 @@ impl RouteTable {
             return Ok(id);
         }
         let id = self.next_id;
+        // After an error it may be in the file all the same, so no other route gets it.
+        self.next_id = id.saturating_add(1);
         let mut frame = Vec::new();
         let (mut file, length) = match self.file.take() {
             Some(open) => open,
@@ -106,7 +112,6 @@ impl RouteTable {
     }
 
     /// How many there are.
-    #[cfg(test)]
     pub fn count(&self) -> usize {
         self.by_id.len()
     }
@@ -122,7 +127,8 @@ impl RouteTable {
         room: u64,
         named: impl Fn(u32) -> bool,
     ) -> io::Result<()> {
-        let stays = |id: u32| named(id) || id.saturating_add(1) == self.next_id;
+        let last = self.by_id.keys().max().copied();
+        let stays = |id: u32| named(id) || Some(id) == last;
         let mut kept: Vec<_> = self.by_id.iter().filter(|(id, _)| stays(**id)).collect();
         kept.sort_unstable_by_key(|(id, _)| **id);
         let (mut content, mark) = (header.encode().to_vec(), Mark::new(header.queue_id, Stream::Routes, 0));
@@ -134,11 +140,12 @@ impl RouteTable {
         // Whatever comes of it, the file has to be opened anew.
         self.file = None;
         remove_new(files)?;
-        let replaced = write_new(files, &content).and_then(|()| files.rename(NEW_ROUTES, ROUTES));
-        if replaced.is_err() {
-            // Nor does it take room. If that fails as well, the next try removes it.
+        if let Err(error) = write_new(files, &content).and_then(|()| files.rename(NEW_ROUTES, ROUTES)) {
+            tracing::debug!("The file {ROUTES} stays as long as it is: {error}.");
+            // The one there is is whole, so nothing is wrong with the queue. Nor does the other take room; if that fails
+            // as well, the next try removes it.
             let _ = remove_new(files);
-            return replaced;
+            return Ok(());
         }
         self.by_id.retain(|id, _| kept.contains(id));
         self.ids.retain(|_, id| kept.contains(id));

@@ -314,8 +314,12 @@ impl Lane {
 
     /// The first `written` records of what was being written are on the disk. The others are not, and are written
     /// again.
-    pub fn end_write(&mut self, written: usize) {
+    pub fn end_write(&mut self, first: u64, written: usize) {
         let writing = std::mem::take(&mut self.writing);
+        if written < writing.len() {
+            let used = first + written as u64;
+            self.flows.for_each_mut(|_, flow| flow.numbered = flow.numbered.min(used));
+        }
         for (index, (key, admission)) in writing.iter().enumerate() {
             if let Some(mut flow) = self.flows.get_mut(*key) {
                 flow.end_write(*admission, index < written);

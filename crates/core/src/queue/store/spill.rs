@@ -105,7 +105,7 @@ impl Store {
     /// Of what was begun at the number `first`, the first `written` records are on the disk. The others are not and
     /// will be written again.
     pub fn end_write(&mut self, lane: Priority, first: u64, written: usize, now: Instant) {
-        self.lanes[lane as usize].end_write(written);
+        self.lanes[lane as usize].end_write(first, written);
         // Numbers that were never used: what was acknowledged under them meanwhile is not on the disk.
         let used = first + written as u64;
         self.retain_unrecorded(lane, |number, _| number < used);
@@ -182,6 +182,8 @@ impl Store {
     fn after_gaps_changed(&mut self, lane: Priority) {
         self.arrivals += 1;
         let own = &mut self.lanes[lane as usize];
+        // Without its gap one may wait for others again.
+        own.tidy_round();
         let keys: Vec<TopicKey> = own.flows.keys().copied().collect();
         keys.into_iter().for_each(|key| own.join_round(key));
         for (route, records, reason) in std::mem::take(&mut self.lost_while_reading) {

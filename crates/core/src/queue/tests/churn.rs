@@ -8,7 +8,7 @@ use crate::config::QueueDurability::{Always, Spill};
 use crate::files::OsFiles;
 use crate::files::simulated::SimulatedFiles;
 use crate::queue::disk::clock::Clock;
-use crate::queue::disk::route_table::ROUTES;
+use crate::queue::disk::route_table::{LONG_AT_START, ROUTES};
 use crate::queue::disk::survey::{go_on, survey};
 
 /// Topics of a round.
@@ -198,15 +198,16 @@ fn the_routes_are_rewritten_safely() {
             expected.push(("/fresh".to_owned(), 7777));
             // The ids that have been given are given to nobody else, though nothing names them any more.
             let routes = survey(&robot.files, &mut go_on).unwrap().routes;
-            let id = (0..1000).find(|id| routes.get(*id).is_some_and(|route| route.ros == "/fresh"));
-            assert_eq!(id, Some(502), "{operation} {cut}");
+            let id =
+                (0..4 * LONG_AT_START as u32).find(|id| routes.get(*id).is_some_and(|route| route.ros == "/fresh"));
+            assert_eq!(id, Some(LONG_AT_START as u32 + 2), "{operation} {cut}");
             assert_eq!(names(&mut robot), expected, "{operation} {cut}");
         }
     }
     assert!(rewritten > 0);
 }
 
-/// A disk with records of two topics, and the routes of five hundred others of which all is done.
+/// A disk with records of two topics, and the routes of so many others of which all is done.
 fn long_table() -> SimulatedFiles {
     let mut robot = Robot::new(settings(Spill));
     for (ros, number) in waiting() {
@@ -214,12 +215,12 @@ fn long_table() -> SimulatedFiles {
         assert!(robot.admit(&route, number, 20));
     }
     robot.work();
-    for topic in 0..500 {
+    for topic in 0..LONG_AT_START as u64 {
         let route = robot.route(&format!("/{topic}"), Priority::Normal);
         assert!(robot.admit(&route, topic, 20));
     }
     robot.work();
-    robot.send(500);
+    robot.send(LONG_AT_START);
     // Everybody has the topics still, so the routes stay.
     robot.stop();
     assert!(robot.files.read(ROUTES).unwrap().len() > 10_000);
