@@ -67,7 +67,7 @@ fn lines(text: impl BufRead) -> impl Iterator<Item = Published> {
     text.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
 }
 
-/// Runs the bridge over all types of `packages`, has rclpy publish them, and compares what arrives. Answers the types.
+/// Runs the bridge over all types of `packages`, has rclpy publish them, and compares what arrives. Returns the types.
 async fn compare(packages: &[&str], environment: &[(String, String)]) -> Vec<String> {
     let mut stage = Stage::set().await;
     let listed = Publisher::command(&[&["--list"], packages].concat(), environment).output().unwrap();

@@ -187,7 +187,7 @@ impl Drop for Camera {
 }
 
 /// Publishes the messages `numbers` at 100 Hz, each only when the one before it has arrived: what is late slows the rest
-/// down. Answers how long it took.
+/// down. Returns how long it took.
 async fn at_100_hz(stage: &mut Stage, publisher: &Publisher, numbers: Range<usize>) -> Duration {
     let start = Instant::now();
     for (place, number) in numbers.enumerate() {

@@ -168,7 +168,7 @@ impl<R> RosThread<R> {
         self.nodes.clone()
     }
 
-    /// Ends reception: takes what has arrived already, then leaves the graph. Answers when the thread is gone.
+    /// Ends reception: takes what has arrived already, then leaves the graph. Returns when the thread is gone.
     ///
     /// # Errors
     /// When the thread had panicked.

@@ -100,7 +100,7 @@ impl AwsApi {
         state.until = Some(calls);
     }
 
-    /// Everything is answered again. Answers how many calls there were.
+    /// Everything is answered again. Returns how many calls there were.
     pub fn heal(&self) -> usize {
         let mut state = self.front.state.lock().unwrap();
         state.until = None;

@@ -278,7 +278,7 @@ impl Shared {
         self.with(|state| state.limits.clone())
     }
 
-    /// Takes a client in, in the place of one with its client id. Answers the number of the connection.
+    /// Takes a client in, in the place of one with its client id. Returns the number of the connection.
     fn admit(&self, client_id: &str, orders: UnboundedSender<Order>) -> Result<usize, Refusal> {
         self.with(|state| {
             let at = Instant::now();

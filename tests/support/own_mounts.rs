@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// Set in the process that has its own mounts.
 const INSIDE: &str = "IOT_BRIDGE_TEST_OWN_MOUNTS";
 
-/// Runs the test function called `test`, in which this is called first, again in a mount namespace of its own. Answers
+/// Runs the test function called `test`, in which this is called first, again in a mount namespace of its own. Returns
 /// whether this is that one; if not, the test is done, or was skipped because there can be no such namespace.
 pub fn enter(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {

@@ -11,7 +11,7 @@ const INSIDE: &str = "IOT_BRIDGE_TEST_OWN_NETWORK";
 const HERE: &str = "here";
 
 /// Runs the test function called `test`, in which this is called first, again in a network namespace of its own, in which
-/// there is a loopback only. Answers whether this is that one; if not, the test is done, or was skipped because there can
+/// there is a loopback only. Returns whether this is that one; if not, the test is done, or was skipped because there can
 /// be no such namespace.
 pub fn enter(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {

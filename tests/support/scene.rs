@@ -159,7 +159,7 @@ impl Scene {
     }
 
     /// Waits until `count` records have arrived since the scene was set. First receipts have to be in order within
-    /// each topic. Answers how many arrived twice so far.
+    /// each topic. Returns how many arrived twice so far.
     pub async fn receive(&mut self, count: usize) -> usize {
         while self.received.iter().sum::<usize>() < count {
             let (topic, payload) = self.observer.next().await;

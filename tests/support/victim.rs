@@ -101,7 +101,7 @@ impl Victim {
         Victim { child, reports }
     }
 
-    /// SIGKILL. Answers what it has said.
+    /// SIGKILL. Returns what it has said.
     pub fn kill(mut self) -> Vec<Report> {
         assert!(self.child.try_wait().unwrap().is_none(), "the victim has ended by itself");
         self.child.kill().unwrap();

@@ -57,7 +57,7 @@ pub trait File: Named {
     /// Length in bytes.
     fn length(&self) -> io::Result<u64>;
 
-    /// Fills `buffer` from `offset` on. Answers how much of it was filled; less than all means that the file ends.
+    /// Fills `buffer` from `offset` on. Returns how much of it was filled; less than all means that the file ends.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes all of `bytes` at `offset`. After an error any part of it may have been written.

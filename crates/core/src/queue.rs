@@ -157,7 +157,7 @@ impl Queue {
         self.shared.sequence_start.load(Ordering::Relaxed)
     }
 
-    /// Takes `record`, or drops it or older ones and counts that. Answers whether the record was taken.
+    /// Takes `record`, or drops it or older ones and counts that. Returns whether the record was taken.
     pub fn admit(&self, record: Record, now: Instant) -> bool {
         self.shared.change(now, |store| store.admit(record, now))
     }
@@ -193,20 +193,20 @@ impl Queue {
         self.shared.change(now, |store| store.lease_more(id, now, takes))
     }
 
-    /// What is lent as `id` has arrived: it is counted as acknowledged and forgotten. Answers false, and does
+    /// What is lent as `id` has arrived: it is counted as acknowledged and forgotten. Returns false, and does
     /// nothing, if there is no such lease (any more).
     pub fn acknowledge(&self, id: LeaseId) -> bool {
         self.shared.change(Instant::now(), |store| store.acknowledge(id))
     }
 
-    /// What is lent as `id` can never be sent: it is dropped and counted for `reason`. Answers false, and does
+    /// What is lent as `id` can never be sent: it is dropped and counted for `reason`. Returns false, and does
     /// nothing, if there is no such lease (any more).
     pub fn discard(&self, id: LeaseId, reason: DropReason, now: Instant) -> bool {
         self.shared.change(now, |store| store.discard(id, reason))
     }
 
     /// Takes all leases back: what was lent and not acknowledged waits again at the head of its lane, in its order.
-    /// Answers how many records that are.
+    /// Returns how many records that are.
     pub fn rewind(&self) -> usize {
         self.shared.change(Instant::now(), Store::rewind)
     }

@@ -114,7 +114,7 @@ fn kill_again_and_again(name: &str, durability: QueueDurability, kills: u64, lon
     })
 }
 
-/// Checks what has arrived: all that was claimed, in order, and nothing else. Answers how many arrived twice.
+/// Checks what has arrived: all that was claimed, in order, and nothing else. Returns how many arrived twice.
 async fn check(scene: &mut Scene, claims: &Claims) -> usize {
     let (mut seen, mut latest, mut twice) = (BTreeSet::new(), [None; TOPICS as usize], 0);
     let mut see = |(topic, payload): (String, Bytes)| {

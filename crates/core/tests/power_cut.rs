@@ -91,7 +91,7 @@ impl Ledger {
         self.durable = &self.durable - &self.acknowledged;
     }
 
-    /// Takes everything from the disk, and checks it. Answers how much that was.
+    /// Takes everything from the disk, and checks it. Returns how much that was.
     fn take_all(&mut self, directory: &Path) -> usize {
         let (queue, keeper) = victim::open(directory, QueueDurability::Always, Duration::ZERO);
         let (mut found, mut latest) = (BTreeSet::new(), [None; TOPICS as usize]);

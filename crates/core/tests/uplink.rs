@@ -456,7 +456,7 @@ async fn drains_for_a_bounded_time() {
 }
 
 /// Runs an uplink into a fault of `kind`, mends what causes it, and checks that what was admitted before then arrives.
-/// Answers the fault's sentence.
+/// Returns the fault's sentence.
 async fn fault_then_mended(mut scene: Scene, kind: FaultKind, mend: impl FnOnce(&Scene)) -> String {
     let mut running = scene.run();
     (0..10).for_each(|number| scene.admit(number));

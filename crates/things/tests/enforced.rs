@@ -348,7 +348,7 @@ struct Intruder<'a> {
 }
 
 impl Intruder<'_> {
-    /// Answers what was denied, if it was.
+    /// Returns what was denied, if it was.
     async fn connects(&self, will: Option<LastWill>) -> Option<String> {
         self.tries(will, |_| Ok(()), |answer| matches!(answer, Incoming::ConnAck(_))).await
     }

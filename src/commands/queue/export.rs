@@ -95,7 +95,7 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Writes all records that are not done. Answers how many there are.
+/// Writes all records that are not done. Returns how many there are.
 fn export(files: &dyn Files, survey: &Survey, out: &mut impl Write) -> io::Result<u64> {
     let of = survey.lanes.iter().flat_map(|lane| lane.pending.values()).map(|waiting| waiting.records).sum();
     let mut bar = Bar::new("Exporting");

@@ -57,7 +57,7 @@ impl Account {
         self.decide(&Request { client_id, action, resource: format!("{}{resource}", self.prefix), attributes: &[] })
     }
 
-    /// Answers what is not allowed of a connection.
+    /// Returns what is not allowed of a connection.
     pub(super) fn allows_connect(&self, connect: &Connect) -> Result<(), String> {
         let Connect { client_id, will, .. } = connect;
         let attributes = if will.is_some() { &["LastWill"][..] } else { &[] };
@@ -69,7 +69,7 @@ impl Account {
         will.as_ref().map_or(Ok(()), |will| self.allows_publish(client_id, &will.topic, will.retain))
     }
 
-    /// Answers what is not allowed of a publish.
+    /// Returns what is not allowed of a publish.
     pub(super) fn allows_publish(&self, client_id: &str, topic: &str, retain: bool) -> Result<(), String> {
         let resource = format!("topic/{topic}");
         let needed = ["iot:Publish", "iot:RetainPublish"].into_iter().take(if retain { 2 } else { 1 });

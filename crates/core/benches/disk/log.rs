@@ -146,7 +146,7 @@ pub fn through(directory: &TempDir) -> Cost {
     })
 }
 
-/// Copies a directory. Answers the bytes of its files.
+/// Copies a directory. Returns the bytes of its files.
 fn copy(from: &Path, to: &Path) -> std::io::Result<u64> {
     std::fs::create_dir_all(to)?;
     let mut bytes = 0;

@@ -98,7 +98,7 @@ struct Planner {
 }
 
 impl Planner {
-    /// Answers the plan and how deep the type nests, itself included.
+    /// Returns the plan and how deep the type nests, itself included.
     fn plan(&mut self, schema: &Arc<Schema>, depth: usize) -> Result<(Arc<Plan>, usize), SchemaError> {
         let known = self.done.get(&Arc::as_ptr(schema)).cloned();
         let height = known.as_ref().map_or(1, |(_, height)| *height);
@@ -129,7 +129,7 @@ impl Planner {
         Ok(planned)
     }
 
-    /// Answers what to read for `kind`, a field's in a message `depth` deep, and how deep that nests by itself.
+    /// Returns what to read for `kind`, a field's in a message `depth` deep, and how deep that nests by itself.
     fn item(&mut self, kind: &Kind, depth: usize) -> Result<(Item, usize), SchemaError> {
         let item = match kind {
             Kind::Bool => Item::Bool,

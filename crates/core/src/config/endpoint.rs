@@ -9,7 +9,7 @@ const COMMAND: &str = "aws iot describe-endpoint --endpoint-type iot:Data-ATS --
 
 const EXAMPLE: &str = "such as \"a1b2c3d4-ats.iot.us-west-2.amazonaws.com\"";
 
-/// Whether `endpoint` is a host name, and not something that only looks like the account's endpoint. Answers in words what
+/// Whether `endpoint` is a host name, and not something that only looks like the account's endpoint. Returns in words what
 /// is allowed.
 pub(super) fn check_endpoint(endpoint: &str) -> Result<(), String> {
     check_text(endpoint)?;

@@ -77,7 +77,7 @@ pub(super) enum Checked {
 
 impl Kind {
     /// Checks a single value; lists and tables are taken apart elsewhere. `raw` is its text if it comes from the
-    /// environment, where everything is text and only looks like something else. Answers what is allowed.
+    /// environment, where everything is text and only looks like something else. Returns what is allowed.
     pub fn check(&self, value: &Value, raw: Option<&str>) -> Result<Checked, String> {
         let text = value.as_str().or(raw);
         match *self {

@@ -39,7 +39,7 @@ pub enum TopicFault {
     BadRule,
 }
 
-/// Whether AWS IoT Core takes publishes to `topic`. Answers the first fault found.
+/// Whether AWS IoT Core takes publishes to `topic`. Returns the first fault found.
 pub fn check_publish_topic(topic: &str) -> Result<(), TopicFault> {
     if topic.is_empty() {
         return Err(TopicFault::Empty);

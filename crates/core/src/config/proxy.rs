@@ -84,7 +84,7 @@ pub struct ProxyCredentials {
 }
 
 impl Proxy {
-    /// Reads `http://[user:password@]host[:port]`; the port is 80 if nothing is said. Answers in words what is allowed.
+    /// Reads `http://[user:password@]host[:port]`; the port is 80 if nothing is said. Returns in words what is allowed.
     pub fn parse(url: &str) -> Result<Proxy, String> {
         let scheme = url.split_once("://");
         let Some((_, rest)) = scheme.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http")) else {

@@ -107,13 +107,13 @@ impl SimulatedFiles {
         SimulatedFiles::of(self.disk().after_kill())
     }
 
-    /// Another file system, with nothing on it, is mounted in its place. Answers how to get the first one back: as
+    /// Another file system, with nothing on it, is mounted in its place. Returns how to get the first one back: as
     /// [`mount`](SimulatedFiles::mount) does.
     pub fn mount_empty(&self) -> Unmounted {
         self.mount(Unmounted::default())
     }
 
-    /// Mounts what was unmounted before. Answers what was mounted until now. What is open stays what it was.
+    /// Mounts what was unmounted before. Returns what was mounted until now. What is open stays what it was.
     pub fn mount(&self, mounted: Unmounted) -> Unmounted {
         Unmounted(self.disk().mount(mounted.0))
     }
@@ -177,7 +177,7 @@ impl SimulatedFiles {
         edit(disk.content_mut(id));
     }
 
-    /// Counts an operation that changes names. Answers the disk to do it on, if it may be done.
+    /// Counts an operation that changes names. Returns the disk to do it on, if it may be done.
     fn begin(&self, action: Action, path: &str) -> io::Result<MutexGuard<'_, Disk>> {
         let mut disk = self.disk();
         match disk.faults.begin(action, &Arc::from(path)) {

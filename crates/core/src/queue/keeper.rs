@@ -244,7 +244,7 @@ impl Keeper {
         self.publish();
     }
 
-    /// Does what is due. Answers how long nothing will be, unless somebody tells.
+    /// Does what is due. Returns how long nothing will be, unless somebody tells.
     pub fn turn(&mut self, now: Instant) -> Option<(Sleep, Duration)> {
         let (closing, forgotten) = {
             let mut inner = self.shared.lock();
@@ -375,7 +375,7 @@ impl Keeper {
         }
     }
 
-    /// Gives a segment up, so that `lane` can be written to. Answers whether there was one.
+    /// Gives a segment up, so that `lane` can be written to. Returns whether there was one.
     fn make_room(&mut self, lane: Priority, now: Instant) -> io::Result<bool> {
         if self.policy.overflow == Overflow::DropNewest {
             return Ok(false);
@@ -409,7 +409,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Drops the records of a segment, then the segment. Answers false if that is not possible now.
+    /// Drops the records of a segment, then the segment. Returns false if that is not possible now.
     fn give_up(&mut self, segment: &Segment, reason: DropReason, now: Instant) -> io::Result<bool> {
         let Some(log) = &mut self.log else { return Ok(false) };
         let (lane, numbers): (_, Range<u64>) = (segment.lane, segment.numbers.clone());

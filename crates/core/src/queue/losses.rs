@@ -41,7 +41,7 @@ pub(super) enum Notice {
 }
 
 impl Losses {
-    /// Notes `loss`. Answers a line if losing for this reason begins with it.
+    /// Notes `loss`. Returns a line if losing for this reason begins with it.
     pub fn note(&mut self, loss: Loss, now: Instant) -> Option<Notice> {
         if let Some(episode) = self.episodes.iter_mut().flatten().find(|episode| episode.reason == loss.reason) {
             episode.last = now;

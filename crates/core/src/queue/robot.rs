@@ -139,7 +139,7 @@ impl Robot {
         self.queue.admit(record, self.now)
     }
 
-    /// Leases, working on the disk as needed, and acknowledges up to `count` records. Answers their numbers.
+    /// Leases, working on the disk as needed, and acknowledges up to `count` records. Returns their numbers.
     pub fn send(&mut self, count: usize) -> Vec<u64> {
         let mut sent = Vec::new();
         while sent.len() < count {

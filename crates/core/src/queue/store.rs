@@ -269,7 +269,7 @@ impl Store {
         ended.into_iter().map(|(record, _)| record).collect()
     }
 
-    /// Takes all leases back. Answers how many records that are.
+    /// Takes all leases back. Returns how many records that are.
     pub fn rewind(&mut self) -> usize {
         self.leased.clear();
         self.take_back(|_| true)

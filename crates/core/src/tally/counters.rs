@@ -83,12 +83,12 @@ impl TopicCounters {
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A message ended for `reason`. Answers how many have, this one included.
+    /// A message ended for `reason`. Returns how many have, this one included.
     pub fn count_dropped(&self, reason: DropReason) -> u64 {
         self.count_dropped_by(reason, 1)
     }
 
-    /// `count` messages ended for `reason`. Answers how many have, these included.
+    /// `count` messages ended for `reason`. Returns how many have, these included.
     pub fn count_dropped_by(&self, reason: DropReason, count: u64) -> u64 {
         self.dropped[reason as usize].fetch_add(count, Ordering::Relaxed) + count
     }

@@ -52,7 +52,7 @@ fn gone<T>(result: Result<T, Failure>) -> Result<(), Failure> {
     }
 }
 
-/// Answers nothing instead of a failure where something is not there.
+/// Returns nothing instead of a failure where something is not there.
 fn if_there<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match result {
         Ok(found) => Ok(Some(found)),

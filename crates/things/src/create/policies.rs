@@ -48,7 +48,7 @@ impl Policies {
 }
 
 /// Deletes a policy that no recorded thing has, if it was made here and nothing else has it. Afterwards it is not
-/// recorded any more. Answers whether it was deleted.
+/// recorded any more. Returns whether it was deleted.
 pub(crate) async fn delete_unused(aws: &Aws, ledger: &Ledger, policy: &Policy) -> Result<bool, Stop> {
     let name = &policy.name;
     let ours = policy.origin == Origin::Made;

@@ -22,7 +22,7 @@ fn drop_in(to: &Path) -> PathBuf {
 }
 
 /// Puts the files of `thing` into the configuration directory `to`. What was configured there is kept beside it, as
-/// `robot.toml.before`, `config.toml.before` and `config.json.before`. Answers what was written.
+/// `robot.toml.before`, `config.toml.before` and `config.json.before`. Returns what was written.
 ///
 /// # Errors
 /// If a file can't be read or written, mostly because that takes root.

@@ -22,7 +22,7 @@ pub async fn execute(arguments: SubscribeArgs) -> Result<(), Stop> {
     end(&failures, count)
 }
 
-/// Answers how many messages have arrived.
+/// Returns how many messages have arrived.
 async fn listen(participant: &Participant, duration: std::time::Duration) -> Result<usize, String> {
     let Participant { name, topic, qos, .. } = participant;
     let mut session = participant.connect().await?;

@@ -88,7 +88,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Mounts the file system with these names. Answers those of the one before.
+    /// Mounts the file system with these names. Returns those of the one before.
     pub fn mount(&mut self, names: Names) -> Names {
         let before = std::mem::replace(&mut self.names, names);
         self.unmounted.extend(before.files());

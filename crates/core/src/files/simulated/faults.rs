@@ -84,7 +84,7 @@ impl Faults {
         &self.log
     }
 
-    /// Counts an operation. Answers what becomes of it.
+    /// Counts an operation. Returns what becomes of it.
     pub fn begin(&mut self, action: Action, path: &Arc<str>) -> Done {
         if let Err(error) = self.check_alive() {
             return Done::Part(0, error);

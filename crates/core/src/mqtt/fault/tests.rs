@@ -112,7 +112,7 @@ async fn attempt_with(options: &Options, version: Version, proxy: Option<ProxySo
     attempt(&Options { version, proxy, ..options.clone() }).await
 }
 
-/// Answers one request with `answer`. Returns what it was asked.
+/// Returns one request with `answer`. Returns what it was asked.
 async fn answering_proxy(answer: &'static str) -> (Proxy, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -247,7 +247,7 @@ impl Log {
     }
 
     /// Writes the first of `records`, as many as one segment takes and the bound allows, and makes them durable. They
-    /// get the numbers from [`next`](Log::next) on. Answers how many there are, at least one.
+    /// get the numbers from [`next`](Log::next) on. Returns how many there are, at least one.
     ///
     /// # Errors
     /// None of them is to be called durable then. What is written again later gets the same numbers.

@@ -41,7 +41,7 @@ impl Quarantine {
         self.kept.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Sets the file at `path`, which takes `bytes` of the disk, aside. Answers its new place. The oldest files go when
+    /// Sets the file at `path`, which takes `bytes` of the disk, aside. Returns its new place. The oldest files go when
     /// they are too many; one that alone is over the bound stays until the next one comes.
     pub fn take(&mut self, files: &dyn Files, path: &str, bytes: u64) -> io::Result<String> {
         self.make(files)?;

@@ -63,7 +63,7 @@ impl RouteTable {
         self.by_id.entry(id).or_insert(route);
     }
 
-    /// Reads the file with all routes. Answers whether it was whole.
+    /// Reads the file with all routes. Returns whether it was whole.
     pub fn read(&mut self, files: &dyn Files, queue_id: u64) -> io::Result<bool> {
         let file = match files.open(ROUTES) {
             Ok(file) => file,

@@ -145,7 +145,7 @@ impl Scan {
         };
     }
 
-    /// Makes `wanted` bytes from here on available, if the file has them. Answers whether there are more than before.
+    /// Makes `wanted` bytes from here on available, if the file has them. Returns whether there are more than before.
     fn fill(&mut self, wanted: usize) -> io::Result<bool> {
         let wanted = wanted.min(FRAME_BYTES + LONGEST_BODY);
         let end = self.base + self.buffer.len() as u64;
@@ -171,7 +171,7 @@ impl Scan {
     }
 }
 
-/// Reads as [`File::read_at`] does; blocks that can't be read are zeros, unless none of several can. Answers also what
+/// Reads as [`File::read_at`] does; blocks that can't be read are zeros, unless none of several can. Returns also what
 /// was wrong with them.
 fn read_around(file: &dyn File, offset: u64, buffer: &mut [u8]) -> io::Result<(usize, Option<io::Error>)> {
     let error = match file.read_at(offset, buffer) {

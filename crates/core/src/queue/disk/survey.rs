@@ -296,7 +296,7 @@ impl Look<'_> {
         holds_nothing(self.files, lane, (first, length), queue_id)
     }
 
-    /// Looks at one segment. Answers where its numbers end, unless it can't be read.
+    /// Looks at one segment. Returns where its numbers end, unless it can't be read.
     fn segment(
         &mut self,
         lane: Priority,

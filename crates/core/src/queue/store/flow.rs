@@ -167,7 +167,7 @@ impl Flow {
         self.credit = self.credit.min(0);
     }
 
-    /// Marks the next record as leased. Answers it and its admission.
+    /// Marks the next record as leased. Returns it and its admission.
     pub fn lease(&mut self, id: LeaseId) -> Option<(u64, Record)> {
         let entry = self.front.get_mut(self.next)?;
         let record = entry.waiting()?.clone();
@@ -180,7 +180,7 @@ impl Flow {
         Some((admission, record))
     }
 
-    /// Ends the lease `id` of the records with these admissions. Answers them and where else they are.
+    /// Ends the lease `id` of the records with these admissions. Returns them and where else they are.
     pub fn finish(&mut self, admissions: RangeInclusive<u64>, id: LeaseId) -> Vec<(Record, Place)> {
         let first = self.front.partition_point(|entry| entry.admission < *admissions.start());
         let mut finished = Vec::new();
@@ -349,7 +349,7 @@ impl Flow {
         None
     }
 
-    /// The record admitted as `admission` is being written under `number`. Answers it; nothing if it is done or has
+    /// The record admitted as `admission` is being written under `number`. Returns it; nothing if it is done or has
     /// been written before.
     pub fn begin_write(&mut self, admission: u64, number: u64) -> Option<Record> {
         let entry = self.entry_mut(admission).filter(|entry| entry.place == Place::Memory)?;
@@ -371,7 +371,7 @@ impl Flow {
         }
     }
 
-    /// What has the number `from` or a higher one is not on the disk any more. Answers how much was only there; of a gap
+    /// What has the number `from` or a higher one is not on the disk any more. Returns how much was only there; of a gap
     /// that begins before, that is seen when it is read.
     pub fn forget(&mut self, from: u64) -> u64 {
         self.numbered = self.numbered.min(from);
@@ -420,7 +420,7 @@ impl Flow {
         }
     }
 
-    /// Gives the memory of records free that wait and are on the disk, but for the first `keep` bytes. Answers how many
+    /// Gives the memory of records free that wait and are on the disk, but for the first `keep` bytes. Returns how many
     /// bytes.
     pub fn evict(&mut self, keep: u64) -> u64 {
         if self.gap.is_none() && !self.open_gap(keep) {
@@ -437,7 +437,7 @@ impl Flow {
         before - self.waiting_bytes
     }
 
-    /// Makes a gap of what is on the disk behind the first `keep` bytes that wait. Answers false if nothing is.
+    /// Makes a gap of what is on the disk behind the first `keep` bytes that wait. Returns false if nothing is.
     fn open_gap(&mut self, keep: u64) -> bool {
         let (loose, mut kept) = (self.loose(), 0);
         let kept = self.front.range(loose..).take_while(|entry| {
@@ -454,7 +454,7 @@ impl Flow {
         true
     }
 
-    /// Puts what was read from the gap and waits back into it, because nobody wants it now. Answers how many bytes of
+    /// Puts what was read from the gap and waits back into it, because nobody wants it now. Returns how many bytes of
     /// memory that gives free.
     pub fn unread(&mut self) -> u64 {
         let (before, loose) = (self.waiting_bytes, self.loose());
@@ -519,7 +519,7 @@ impl Flow {
         self.gap.as_ref().is_some_and(|gap| gap.numbers.start >= start)
     }
 
-    /// Up to `records` of the gap are given up. Answers how many.
+    /// Up to `records` of the gap are given up. Returns how many.
     pub fn give_up(&mut self, records: u64) -> u64 {
         let Some(gap) = &mut self.gap else { return 0 };
         let given_up = records.min(gap.records);
@@ -528,7 +528,7 @@ impl Flow {
     }
 
     /// Nothing of the gap is left below `next`. If nothing is left at all, what is behind it comes to the front.
-    /// Answers how many records should have been there and were not.
+    /// Returns how many records should have been there and were not.
     pub fn read_up_to(&mut self, next: u64) -> u64 {
         let Some(gap) = &mut self.gap else { return 0 };
         gap.numbers.start = gap.numbers.start.max(next.min(gap.numbers.end));

@@ -192,7 +192,7 @@ impl Lane {
     }
 
     /// Takes more records of the topic `key`, to travel with one whose lease is `id` and that is the last leased of the
-    /// topic: those that follow it and of which, and of the route to send it by, `takes` is true. `bytes` are in the publish so far. Answers them, and the
+    /// topic: those that follow it and of which, and of the route to send it by, `takes` is true. `bytes` are in the publish so far. Returns them, and the
     /// last one's admission. What has expired is `dropped`.
     pub fn lease_more(
         &mut self,
@@ -330,7 +330,7 @@ impl Lane {
         }
     }
 
-    /// What has the number `from` or a higher one is not on the disk any more. Answers, by topic, what was only there.
+    /// What has the number `from` or a higher one is not on the disk any more. Returns, by topic, what was only there.
     pub fn forget(&mut self, from: u64) -> Vec<(Arc<Route>, u64)> {
         let mut lost = Vec::new();
         self.flows.for_each_mut(|_, flow| lost.push((flow.route.clone(), flow.forget(from))));

@@ -251,7 +251,7 @@ impl Store {
         flows.filter_map(|(key, flow)| Some((*key, flow.gap.as_ref()?.numbers.clone()))).collect()
     }
 
-    /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Answers false, and does
+    /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Returns false, and does
     /// nothing, if one of them has been leased or read since.
     pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicKey, Range<u64>>) -> bool {
         let is_leased = self.leased_numbers(lane).range(gone.numbers.clone()).next().is_some();

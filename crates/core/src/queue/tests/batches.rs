@@ -20,7 +20,7 @@ fn packed(robot: &Robot, packing: Packing) -> Arc<Route> {
     Arc::new(Route { packing, ..plain })
 }
 
-/// Leases a batch of up to `max` records. Answers its numbers.
+/// Leases a batch of up to `max` records. Returns its numbers.
 fn lease(robot: &Robot, max: usize) -> Option<(LeaseId, Vec<u64>)> {
     let first = robot.queue.lease(robot.now)?;
     let mut room = max - 1;

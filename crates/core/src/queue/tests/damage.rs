@@ -95,7 +95,7 @@ impl Left {
         Left { files: robot.files, settings: robot.settings, segments }
     }
 
-    /// Damages a file and starts. Answers what was found, what arrived, and the robot.
+    /// Damages a file and starts. Returns what was found, what arrived, and the robot.
     fn damage(&self, path: &str, damage: Damage) -> (Vec<Finding>, Vec<u64>, Robot) {
         let files = self.files.after_kill();
         damage.apply(&files, path);

@@ -53,7 +53,7 @@ fn check_complete(arrived: &[u64], records: u64, told: &str) {
 }
 
 /// A queue with everything on the disk and in memory too, of which some is in flight and some acknowledged out of its
-/// order. Answers what is acknowledged, too.
+/// order. Returns what is acknowledged, too.
 fn begun(durability: config::QueueDurability) -> (Robot, Vec<u64>) {
     let mut robot = Robot::new(settings(durability));
     admit(&robot, 0, 10);

@@ -173,7 +173,7 @@ impl World {
         true
     }
 
-    /// A record of a topic has been lent. Answers its number.
+    /// A record of a topic has been lent. Returns its number.
     fn note_lease(&mut self, index: usize, record: &Record) -> u64 {
         let (ros, number) = (&record.route.ros, number_in(record));
         self.trace.push(format!("lease {ros} {number}"));
