@@ -272,6 +272,20 @@ mod tests {
         assert_eq!((sum.publishers, sum.incompatible, sum.redefined), (0, 1, 2));
     }
 
+    /// What two entries of the configuration count together is summed once.
+    #[test]
+    fn what_is_counted_together_is_summed_once() {
+        let topic = |is_counted_before| Topic {
+            ros: "/odom".into(),
+            received: 5,
+            is_counted_before,
+            ..serde_json::from_str(TOPIC).expect("a topic")
+        };
+        let topics = [topic(false), topic(true)];
+        let sum = &by_name(&topics, &[])["/odom"];
+        assert_eq!((sum.entries, sum.received), (2, 5));
+    }
+
     const TOPIC: &str = r#"{"ros":"","mqtt":"","state":"unknown","received":0,"recovered":0,"dropped":{},"in_reception":0,
         "queued":0,"in_flight":0,"acknowledged":0,"lost_in_dds":0,"published":{"publishes":0,"bytes":0},
         "received_per_second":0.0,"published_bytes_per_second":0.0,"lost_per_second":0.0}"#;

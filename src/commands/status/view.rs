@@ -119,9 +119,14 @@ fn queue(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
+/// The topics, of those that are counted together one.
+fn counted_once(report: &Report) -> impl Iterator<Item = &Topic> {
+    report.topics.iter().filter(|topic| !topic.is_counted_before)
+}
+
 fn published(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     let published = &report.published;
-    let rate: f64 = report.topics.iter().map(|topic| topic.published_bytes_per_second).sum();
+    let rate: f64 = counted_once(report).map(|topic| topic.published_bytes_per_second).sum();
     write!(
         f,
         "Published    {}{}, {}, {}/s now",
@@ -151,7 +156,7 @@ fn latency(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
 
 /// How many messages travel in a publish, if it is more than one.
 fn messages_each(report: &Report) -> String {
-    let acknowledged = sum(report.topics.iter().map(|topic| topic.acknowledged));
+    let acknowledged = sum(counted_once(report).map(|topic| topic.acknowledged));
     match acknowledged as f64 / report.published.publishes.max(1) as f64 {
         each if each >= 1.05 => format!(" of {each:.1} messages"),
         _ => String::new(),

@@ -190,3 +190,37 @@ fn open_to_append(files: &dyn Files, header: Header) -> io::Result<(Box<dyn File
     files.sync_directory("")?;
     Ok((file, HEADER_BYTES as u64))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::config::Qos;
+    use crate::files::simulated::{Fault, SimulatedFiles};
+    use crate::queue::disk::clock::Clock;
+
+    /// A route whose sync has failed may be in the file all the same: no other one gets its id.
+    #[test]
+    fn an_id_that_was_perhaps_written_is_given_to_no_other() {
+        let files = SimulatedFiles::new();
+        files.make_directory("").unwrap();
+        let written = Clock::of_boot(1, Instant::now()).written_now();
+        let header = Header { stream: Stream::Routes, first: 0, queue_id: 7, written };
+        let route = |ros: &str| {
+            let (ros, mqtt) = (ros.to_owned(), ros.to_owned());
+            StoredRoute { ros, mqtt, qos: Qos::AtLeastOnce, retain: false, packing: Default::default() }
+        };
+        let mut table = RouteTable::default();
+        let first = table.id_of(&files, header, &route("/first")).unwrap();
+        // The write is the next operation, and its sync the one after that.
+        files.fault_at(files.operations() + 1, Fault::Fail(Errno::IO));
+        assert!(table.id_of(&files, header, &route("/second")).is_err());
+        let third = table.id_of(&files, header, &route("/third")).unwrap();
+        let mut read = RouteTable::default();
+        assert!(read.read(&files, 7).unwrap());
+        assert_eq!((read.get(first), read.get(third)), (Some(&route("/first")), Some(&route("/third"))));
+    }
+}

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use rustix::io::Errno;
+
 use super::robot::{Robot, number_of, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
 use crate::files::OsFiles;
-use crate::files::simulated::SimulatedFiles;
+use crate::files::simulated::{Fault, Operation, SimulatedFiles};
 use crate::queue::disk::clock::Clock;
-use crate::queue::disk::route_table::{LONG_AT_START, ROUTES};
+use crate::queue::disk::route_table::{LONG_AT_START, NEW_ROUTES, ROUTES};
 use crate::queue::disk::survey::{go_on, survey};
 
 /// Topics of a round.
@@ -184,7 +186,7 @@ fn the_routes_are_rewritten_safely() {
     for operation in 0..operations {
         for cut in [false, true] {
             let files = before.after_kill();
-            files.fault_at(operation, crate::files::simulated::Fault::PowerCut { written: 100 });
+            files.fault_at(operation, Fault::PowerCut { written: 100 });
             let robot = Robot::on(files.clone(), settings(Spill));
             drop(robot);
             let next = if cut { files.after_power_cut(operation) } else { files.after_kill() };
@@ -205,6 +207,25 @@ fn the_routes_are_rewritten_safely() {
         }
     }
     assert!(rewritten > 0);
+}
+
+/// On a full disk the table stays as long as it is, and the queue opens all the same.
+#[test]
+fn a_table_that_can_not_be_rewritten_keeps_no_queue_closed() {
+    let before = long_table();
+    let log = {
+        let robot = Robot::on(before.after_kill(), settings(Spill));
+        robot.files.log()
+    };
+    let of_new = |(_, operation): &(usize, Operation)| &*operation.path == NEW_ROUTES;
+    let operations: Vec<_> = log.into_iter().enumerate().filter(of_new).map(|(number, _)| number as u64).collect();
+    assert!(operations.len() > 3, "it is made, written, synced and renamed");
+    for operation in operations {
+        let files = before.after_kill();
+        files.fault_at(operation, Fault::Fail(Errno::NOSPC));
+        let mut robot = Robot::on(files, settings(Spill));
+        assert_eq!(names(&mut robot), waiting(), "{operation}");
+    }
 }
 
 /// A disk with records of two topics, and the routes of so many others of which all is done.
