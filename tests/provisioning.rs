@@ -223,6 +223,8 @@ async fn from_a_claim_to_telemetry() {
 
     let asked = delivery.broker.fleet().asked;
     assert_eq!(asked, [(Asked::Certificate, 1), (Asked::Thing, 1)].into());
+    // Otherwise the subscription of the process before may be taken for that of the next.
+    Robot::await_nobody(&letters);
     let mut program = Program::start(&config);
     program.await_note("STATUS=Connected.");
     assert_eq!(program.report().thing, THING);

@@ -1,6 +1,6 @@
 //! From checked values to [`Settings`]: what concerns several keys at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -11,8 +11,8 @@ use super::problem::quote;
 use super::proxy::{Proxy, ProxySource};
 use super::ros_names;
 use super::settings::{
-    Aws, Batch, Encoding, Health, LastWill, Mqtt, Payload, Presence, Provisioning, Qos, Queue, QueueDurability, Quotas,
-    Reconnect, Ros, STRING_TYPE, Settings, Topic, UNNAMED,
+    ArrayLimit, Arrays, Aws, Batch, Encoding, Health, LastWill, Mqtt, OnChange, Payload, Presence, Provisioning, Qos,
+    Queue, QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE, Settings, Topic, UNNAMED,
 };
 use super::template::{Names, SHORTEST_TYPE, expand, expand_for_thing};
 use super::units::{format_duration, format_size};
@@ -282,6 +282,23 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
         mqtt,
         qos: qos(section.integer("qos")?),
         retain: section.bool("retain")?,
+        except: section.texts("except").to_vec(),
+        limit: None,
+        rate: section.rate("rate"),
+        every: section.integer("every").and_then(|every| every.try_into().ok()),
+        window: section.duration("window"),
+        aggregate: section
+            .texts("aggregate")
+            .iter()
+            .filter_map(|name| word(name))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
+        fields: section.texts("fields").to_vec(),
+        exclude: section.texts("exclude").to_vec(),
+        arrays: arrays(section),
+        digits: section.integer("digits").and_then(|digits| digits.try_into().ok()),
+        on_change: on_change(section),
         payload: payload?,
         batch: batch(section),
         compression,
@@ -296,6 +313,23 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     };
     check_packing(&topic, section, report);
     Some(topic)
+}
+
+fn arrays(section: &Section) -> Option<Arrays> {
+    let limit = |section: &Section, within: &str| {
+        let max = section.integer(&format!("{within}max"))?.try_into().ok()?;
+        Some(ArrayLimit { max, over: word(section.text(&format!("{within}over"))?)? })
+    };
+    let fields = section.named("arrays.fields").filter_map(|(path, section)| Some((path.clone(), limit(section, "")?)));
+    section.is_there("arrays").then(|| Arrays { all: limit(section, "arrays."), fields: fields.collect() })
+}
+
+fn on_change(section: &Section) -> Option<OnChange> {
+    section.is_there("on_change").then(|| OnChange {
+        fields: section.texts("on_change.fields").to_vec(),
+        deadband: section.deadband("on_change.deadband"),
+        at_least_every: section.duration("on_change.at_least_every"),
+    })
 }
 
 fn batch(section: &Section) -> Option<Batch> {

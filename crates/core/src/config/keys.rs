@@ -155,13 +155,15 @@ const TOPIC: &[Key] = &[
     key("qos", QOS).or("1").note(NO_QOS_2),
     key("retain", Kind::Bool).or("false"),
     key("except", Kind::List(&ROS_TOPIC)),
+    key("limit", Kind::Integer(1, 100_000)).or("1000"),
     key("rate", Kind::Rate),
     key("every", Kind::Integer(1, u32::MAX as u64)),
     key("window", AGE),
-    key("aggregate", Kind::List(&Kind::Choice(&["mean", "min", "max"]))),
+    key("aggregate", Kind::List(&Kind::Choice(&["mean", "min", "max", "last", "count"]))),
     key("fields", TEXTS),
     key("exclude", TEXTS),
     key("arrays", Kind::Table(ARRAYS)),
+    key("digits", Kind::Integer(1, 17)),
     key("on_change", Kind::Table(ON_CHANGE)),
     key("payload", Kind::Choice(&["message", "envelope", "data", "cdr"])).or("message"),
     key("batch", Kind::Table(BATCH)),
@@ -176,11 +178,17 @@ const TOPIC: &[Key] = &[
 ];
 
 const ARRAYS: &[Key] = &[
-    key("max", Kind::Integer(0, u32::MAX as u64)).required(),
-    key("over", Kind::Choice(&["truncate", "drop", "omit", "summary"])),
+    key("max", ELEMENTS).required_without("fields"),
+    key("over", OVER).or("truncate"),
+    key("fields", Kind::NamedTables(ARRAYS_OF_FIELD)),
 ];
 
-const ON_CHANGE: &[Key] = &[key("fields", TEXTS), key("deadband", Kind::Number), key("at_least_every", AGE)];
+const ARRAYS_OF_FIELD: &[Key] = &[key("max", ELEMENTS).required(), key("over", OVER).or("truncate")];
+
+const ELEMENTS: Kind = Kind::Integer(0, u32::MAX as u64);
+const OVER: Kind = Kind::Choice(&["truncate", "drop", "omit", "summary"]);
+
+const ON_CHANGE: &[Key] = &[key("fields", TEXTS), key("deadband", Kind::NumberOrPercent), key("at_least_every", AGE)];
 
 const BATCH: &[Key] =
     &[key("max", Kind::Integer(1, 100_000)).required(), key("linger", Kind::Duration(Duration::ZERO, HOUR)).or("0 s")];
@@ -203,7 +211,8 @@ const SERVICE: &[Key] = &[
 
 const HEALTH: &[Key] = &[key("metrics", Kind::Text(check_address)), key("diagnostics", Kind::Bool).or("true")];
 
-/// Paths of all keys, such as `mqtt.reconnect.max` and `topics[].rate`; tables before what is in them.
+/// Paths of all keys, such as `mqtt.reconnect.max`, `topics[].rate` and `topics[].arrays.fields.*.max`, where `*` is a name
+/// of the user's own; tables before what is in them.
 pub(super) fn paths() -> Vec<String> {
     fn collect(keys: &[Key], prefix: &str, paths: &mut Vec<String>) {
         for key in keys {
@@ -212,6 +221,7 @@ pub(super) fn paths() -> Vec<String> {
             match key.kind {
                 Kind::Table(inner) => collect(inner, &format!("{path}."), paths),
                 Kind::Tables(inner) => collect(inner, &format!("{path}[]."), paths),
+                Kind::NamedTables(inner) => collect(inner, &format!("{path}.*."), paths),
                 _ => {}
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use figment::value::Value;
 
 use super::problem::quote;
+use super::settings::Deadband;
 use super::units::{UnitError, format_duration, format_size, parse_duration, parse_rate, parse_size};
 
 /// A key of a table.
@@ -41,8 +42,8 @@ pub(super) enum Kind {
     Bool,
     /// A whole number, bounds included.
     Integer(u64, u64),
-    /// A finite number that isn't negative.
-    Number,
+    /// A finite number that isn't negative, or text such as `"1 %"`.
+    NumberOrPercent,
     /// Text such as `"5 s"`, bounds included.
     Duration(Duration, Duration),
     /// Text such as `"64 MiB"`, or a number of bytes; bounds included.
@@ -59,6 +60,8 @@ pub(super) enum Kind {
     Tables(&'static [Key]),
     /// A table with names of the user's own, each with a text.
     Names,
+    /// A table with names of the user's own, each with a table of known keys.
+    NamedTables(&'static [Key]),
 }
 
 /// A value that has passed the check of its kind.
@@ -71,7 +74,12 @@ pub(super) enum Checked {
     Size(u64),
     /// Names of the user's own, each with its text.
     Names(BTreeMap<String, String>),
-    /// A rate, a number, a list or a table: of right kind, and so far nobody asks for more.
+    /// In hertz.
+    Rate(f64),
+    Deadband(Deadband),
+    /// Of texts.
+    List(Vec<String>),
+    /// A table, which is taken apart by itself.
     Other,
 }
 
@@ -97,10 +105,15 @@ impl Kind {
                 let number = integer(value).filter(|number| (min..=max).contains(number));
                 number.map(Checked::Integer).ok_or_else(|| self.allowed())
             }
-            Kind::Number => {
-                let number = value.to_f64().or(integer(value).map(|number| number as f64));
-                let good = number.is_some_and(|number| number.is_finite() && number >= 0.0);
-                if good { Ok(Checked::Other) } else { Err(self.allowed()) }
+            Kind::NumberOrPercent => {
+                let percent = value.as_str().and_then(|text| text.trim().strip_suffix('%'));
+                let number = match percent {
+                    Some(percent) => percent.trim().parse().ok(),
+                    None => value.to_f64().or(integer(value).map(|number| number as f64)),
+                };
+                let number = number.filter(|number: &f64| number.is_finite() && *number >= 0.0);
+                let deadband = if percent.is_some() { Deadband::Percent } else { Deadband::Absolute };
+                number.map(|number| Checked::Deadband(deadband(number))).ok_or_else(|| self.allowed())
             }
             Kind::Duration(min, max) => {
                 self.quantity(text, parse_duration, |value| (min..=max).contains(value)).map(Checked::Duration)
@@ -110,10 +123,12 @@ impl Kind {
                 Some(_) => Err(self.allowed()),
                 None => self.quantity(text, parse_size, |value| (min..=max).contains(value)).map(Checked::Size),
             },
-            Kind::Rate => self.quantity(text, parse_rate, |value| *value > 0.0).map(|_| Checked::Other),
+            Kind::Rate => self.quantity(text, parse_rate, |value| *value > 0.0).map(Checked::Rate),
             Kind::WordOr(word, _) if text == Some(word) => Ok(Checked::Text(word.to_owned())),
             Kind::WordOr(word, other) => other.check(value, raw).map_err(|allowed| format!("{allowed}, or {word:?}")),
-            Kind::List(_) | Kind::Table(_) | Kind::Tables(_) | Kind::Names => Err(self.allowed()),
+            Kind::List(_) | Kind::Table(_) | Kind::Tables(_) | Kind::Names | Kind::NamedTables(_) => {
+                Err(self.allowed())
+            }
         }
     }
 
@@ -141,7 +156,7 @@ impl Kind {
             }
             Kind::Bool => "allowed is true or false".to_owned(),
             Kind::Integer(min, max) => format!("allowed is a whole number from {min} to {max}"),
-            Kind::Number => "allowed is a number from 0".to_owned(),
+            Kind::NumberOrPercent => "allowed is a number from 0, or a percentage, such as \"1 %\"".to_owned(),
             Kind::Duration(min, max) => {
                 format!(
                     "allowed is a duration from {} to {}, such as \"5 s\"",
@@ -160,6 +175,7 @@ impl Kind {
                 "allowed is a list of tables, each under its own header in double square brackets".to_owned()
             }
             Kind::Names => "allowed is a table of names with texts".to_owned(),
+            Kind::NamedTables(_) => "allowed is a table of names with a table each".to_owned(),
         }
     }
 }
@@ -233,10 +249,19 @@ mod tests {
     #[test]
     fn numbers_that_are_none_are_refused() {
         for number in [f64::NAN, f64::INFINITY, -0.5] {
-            assert!(Kind::Number.check(&Value::from(number), None).is_err(), "{number}");
+            assert!(Kind::NumberOrPercent.check(&Value::from(number), None).is_err(), "{number}");
         }
-        assert!(Kind::Number.check(&Value::from(0.01), None).is_ok());
-        assert!(Kind::Number.check(&Value::from(1), None).is_ok());
+        for percent in ["-1 %", "NaN %", "%", "1", "1 Hz"] {
+            assert!(Kind::NumberOrPercent.check(&percent.into(), None).is_err(), "{percent}");
+        }
+        for (value, deadband) in [
+            (Value::from(0.01), Deadband::Absolute(0.01)),
+            (Value::from(1), Deadband::Absolute(1.0)),
+            ("1 %".into(), Deadband::Percent(1.0)),
+            ("2.5%".into(), Deadband::Percent(2.5)),
+        ] {
+            assert_eq!(Kind::NumberOrPercent.check(&value, None), Ok(Checked::Deadband(deadband)), "{value:?}");
+        }
     }
 
     #[test]

@@ -114,6 +114,17 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             payload: Payload::Message,
             batch: None,
             compression: None,
+            except: Vec::new(),
+            limit: None,
+            rate: None,
+            every: None,
+            window: None,
+            aggregate: Vec::new(),
+            fields: Vec::new(),
+            exclude: Vec::new(),
+            arrays: None,
+            digits: None,
+            on_change: None,
             compress_over: 1 << 10,
             compression_suffix: false,
             priority: Priority::Normal,
@@ -482,10 +493,12 @@ fn every_key_is_accepted_or_refused_as_not_supported_yet() {
         "services[0]",
         "topics[0].aggregate",
         "topics[0].arrays",
+        "topics[0].digits",
         "topics[0].every",
         "topics[0].except",
         "topics[0].exclude",
         "topics[0].fields",
+        "topics[0].limit",
         "topics[0].on_change",
         "topics[0].rate",
         "topics[0].window",
@@ -499,6 +512,7 @@ fn the_file_with_every_key_has_every_key() {
     for path in super::keys::paths() {
         let found = path.split('.').try_fold(document.as_item(), |item, part| match part.strip_suffix("[]") {
             Some(list) => item.get(list)?.get(0),
+            None if part == "*" => item.as_table_like()?.iter().next().map(|(_, item)| item),
             None => item.get(part),
         });
         assert!(found.is_some(), "{path} is missing in every_key.toml");
@@ -508,10 +522,11 @@ fn the_file_with_every_key_has_every_key() {
 /// What holds without the key at `path`.
 fn default_of(path: &str) -> Option<&'static str> {
     let (mut keys, mut default) = (super::keys::ROOT, None);
-    for name in path.replace("[]", "").split('.') {
+    for name in path.replace("[]", "").replace(".*", "").split('.') {
         let key = keys.iter().find(|key| key.name == name).expect("a path of a key");
         match (key.kind, key.presence) {
             (super::kind::Kind::Table(inner) | super::kind::Kind::Tables(inner), _) => keys = inner,
+            (super::kind::Kind::NamedTables(inner), _) => keys = inner,
             (_, super::kind::Presence::Default(text)) => default = Some(text),
             _ => {}
         }

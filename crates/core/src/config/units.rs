@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 
 use super::problem::quote;
 
@@ -111,6 +111,11 @@ pub fn format_size(bytes: u64) -> String {
     format!("{count} {unit}")
 }
 
+/// Writes a rate in hertz: `"0.5 Hz"`.
+pub fn format_rate(hertz: f64) -> String {
+    format!("{hertz} Hz")
+}
+
 /// The count and the name of the first unit of `units` that divides `value`. Both tables hold a unit of 1.
 fn largest(value: u128, units: &'static [(&'static [&'static str], u128)]) -> (u128, &'static str) {
     units
@@ -122,6 +127,19 @@ fn largest(value: u128, units: &'static [(&'static [&'static str], u128)]) -> (u
 /// `#[serde(serialize_with)]`: a duration as its text.
 pub(super) fn serialize_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format_duration(*duration))
+}
+
+/// `#[serde(serialize_with)]`: a duration as its text, if there is one.
+pub(super) fn serialize_optional_duration<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration.as_ref().map(|duration| format_duration(*duration)).serialize(serializer)
+}
+
+/// `#[serde(serialize_with)]`: a rate as its text, if there is one.
+pub(super) fn serialize_optional_rate<S: Serializer>(rate: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    rate.map(format_rate).serialize(serializer)
 }
 
 /// `#[serde(serialize_with)]`: a size as its text.

@@ -12,6 +12,7 @@ use super::kind::{Checked, Key, Kind, Presence, describe, shape};
 use super::origins::Origins;
 use super::planned;
 use super::problem::{NOTHING, Problem, Problems, key_part};
+use super::settings::Deadband;
 use super::suggest::{likely, nearest};
 
 /// Problems, as they are found.
@@ -84,11 +85,13 @@ pub(super) struct Section {
     pub tag: Tag,
     values: BTreeMap<String, (Checked, Tag)>,
     lists: BTreeMap<&'static str, Vec<Section>>,
+    /// Tables that have names of the user's own, by the key of the table that holds them and by their names.
+    named: BTreeMap<String, BTreeMap<String, Section>>,
 }
 
 impl Section {
     fn new(key: String, tag: Tag) -> Self {
-        Section { key, tag, values: BTreeMap::new(), lists: BTreeMap::new() }
+        Section { key, tag, values: BTreeMap::new(), lists: BTreeMap::new(), named: BTreeMap::new() }
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -131,6 +134,34 @@ impl Section {
             Some((Checked::Names(names), _)) => Some(names),
             _ => None,
         }
+    }
+
+    /// In hertz.
+    pub fn rate(&self, name: &str) -> Option<f64> {
+        match self.values.get(name) {
+            Some((Checked::Rate(value), _)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub fn deadband(&self, name: &str) -> Option<Deadband> {
+        match self.values.get(name) {
+            Some((Checked::Deadband(value), _)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The texts of a list; none if nobody has written one.
+    pub fn texts(&self, name: &str) -> &[String] {
+        match self.values.get(name) {
+            Some((Checked::List(texts), _)) => texts,
+            _ => &[],
+        }
+    }
+
+    /// The tables with names of the user's own under `name`.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = (&String, &Section)> {
+        self.named.get(name).into_iter().flatten()
     }
 
     /// Whether somebody has written a table or value of this name.
@@ -200,9 +231,27 @@ impl Walker<'_, '_> {
                 return;
             }
             (Kind::List(kind), Value::Array(_, values)) => {
+                let mut texts = Vec::with_capacity(values.len());
                 for (index, value) in values.iter().enumerate() {
-                    self.single(key, kind, value, &format!("{shown}[{index}]"));
+                    if let Some(Checked::Text(text)) = self.single(key, kind, value, &format!("{shown}[{index}]")) {
+                        texts.push(text);
+                    }
                 }
+                Some(Checked::List(texts))
+            }
+            (Kind::NamedTables(keys), Value::Dict(_, dict)) => {
+                let mut named = BTreeMap::new();
+                for (name, value) in dict {
+                    let shown = format!("{shown}.{}", key_part(name));
+                    let Value::Dict(tag, dict) = value else {
+                        self.report.add(value.tag(), &shown, shape(value).into(), Kind::Table(keys).allowed());
+                        continue;
+                    };
+                    let mut inner = Section::new(shown, *tag);
+                    self.table(keys, dict, &join(&path, "*"), "", &mut inner);
+                    named.insert(name.clone(), inner);
+                }
+                section.named.insert(within.clone(), named);
                 Some(Checked::Other)
             }
             (Kind::Names, Value::Dict(_, dict)) => {
@@ -325,7 +374,8 @@ fn elsewhere(name: &str) -> Option<String> {
 /// What stands under the key `shown`, which `kind` does not take: as it is, where that may be told.
 fn found(value: &Value, kind: &Kind, shown: &str) -> String {
     // Whoever writes a value where a table belongs may have meant one that is secret.
-    let is_table = matches!(kind, Kind::List(_) | Kind::Table(_) | Kind::Tables(_) | Kind::Names);
+    let is_table =
+        matches!(kind, Kind::List(_) | Kind::Table(_) | Kind::Tables(_) | Kind::Names | Kind::NamedTables(_));
     if keys::is_secret(shown) {
         format!("{} that is not shown, because it may be secret", shape(value))
     } else if is_table {
@@ -354,6 +404,7 @@ mod tests {
             match key.kind {
                 Kind::Table(inner) => every_key(inner, &path, visit),
                 Kind::Tables(inner) => every_key(inner, &format!("{path}[]"), visit),
+                Kind::NamedTables(inner) => every_key(inner, &join(&path, "*"), visit),
                 _ => {}
             }
         }

@@ -80,6 +80,10 @@ fn keys_of_values() -> (Vec<(String, Key)>, BTreeSet<String>) {
                     collect(inner, &format!("{path}[]."), values, others);
                     others.insert(path);
                 }
+                Kind::NamedTables(inner) => {
+                    collect(inner, &format!("{path}.*."), values, others);
+                    others.insert(path);
+                }
                 _ => values.push((path, *key)),
             }
         }
@@ -161,6 +165,7 @@ fn has_an_example_of_each_key_that_loads() {
         for (path, _) in keys_of_values().0 {
             let found = path.split('.').try_fold(document.as_item(), |item, part| match part.strip_suffix("[]") {
                 Some(list) => item.get(list)?.get(0),
+                None if part == "*" => item.as_table_like()?.iter().next().map(|(_, item)| item),
                 None => item.get(part),
             });
             shown.extend(found.map(|_| path));
