@@ -1,8 +1,8 @@
 //! The codec: CDR bytes to JSON text in one pass, led by a [`Schema`]. Knows nothing of ROS threads or MQTT.
 //!
 //! ```text
-//!  Schema ──► Plan: the JSON text between the values, ready-made; what to read between two pieces of it
-//!                │
+//!  Schema, Selection ──► Plan: the JSON text between the values, ready-made; what to read between two pieces of it,
+//!                │             and what to pass over
 //!  CDR bytes ──► Decoder ──► JsonBuffer, which takes no more than its limit
 //! ```
 //!
@@ -34,9 +34,11 @@
 //!   fraction or an exponent: `1.0`, `0.1`, `-0.0`, `1e+16`, `1.5e-7`. NaN and infinities are `null`.
 //! - Integers of all widths are numbers; so are a single `byte`, `uint8` and `char`.
 //! - `uint8[]` and `byte[]`, of fixed size too, are base64 text: standard alphabet with padding (RFC 4648, 4).
+//! - With `digits` a float has at most so many significant digits, rounded to the nearest, and looks as above.
 //! - Text is UTF-8; `"`, `\` and characters below U+0020 are escaped, nothing else. What is no UTF-8 or UTF-16 becomes
 //!   U+FFFD.
 
+mod array;
 mod cdr_writer;
 mod cursor;
 mod decoder;
@@ -45,15 +47,20 @@ mod error;
 mod json_buffer;
 mod number;
 mod plan;
+mod planner;
+mod rounded;
 mod schema;
+mod selection;
+mod span;
 mod text;
 
 pub use cdr_writer::CdrWriter;
 pub use decoder::{Decoder, string_data};
 pub use decoders::Decoders;
-pub use error::{DecodeError, Fault, Malformed, SchemaError};
+pub use error::{DecodeError, Fault, Malformed, SchemaError, TooLong};
 pub use json_buffer::{Full, JsonBuffer};
 pub use schema::{Count, Field, Kind, Schema};
+pub use selection::{Selection, SelectionError};
 
 #[cfg(test)]
 mod tests;

@@ -4,17 +4,18 @@ mod encode;
 mod generate;
 pub mod hostile;
 mod properties;
+mod selected;
 mod vectors;
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// 500,000 inputs of the fuzz target, the same ones in every run.
+/// 200,000 inputs of the fuzz target, the same ones in every run.
 #[test]
 fn hostile_bytes_do_no_harm() {
     let mut random = TestRng::deterministic_rng(RngAlgorithm::XorShift);
     let mut data = [0; 160];
-    for round in 0..500_000 {
+    for round in 0..200_000 {
         let data = &mut data[..round % 161];
         random.fill_bytes(data);
         // Small bytes make counts that fit into what follows.

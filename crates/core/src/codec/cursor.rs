@@ -1,6 +1,7 @@
 //! Reading of CDR: alignment, bounds, byte order. Nothing is read that has not been checked to be there.
 
 use super::error::{Fault, Stop};
+use super::span::Span;
 
 /// Size of the encapsulation header.
 pub(super) const HEADER: usize = 4;
@@ -66,6 +67,16 @@ impl<'a> Cursor<'a> {
     /// Takes `length` bytes.
     pub(super) fn bytes(&mut self, length: usize) -> Result<&'a [u8], Stop> {
         Ok(self.values::<1>(length)?.as_flattened())
+    }
+
+    /// Passes over `count` runs of fixed size.
+    pub(super) fn pass(&mut self, run: &Span, count: usize) -> Result<(), Stop> {
+        let length = if count == 1 { run.length(self.position) } else { run.repeated(self.position, count) };
+        if length > self.body.len() - self.position {
+            return Err(self.truncated(self.position, length));
+        }
+        self.position += length;
+        Ok(())
     }
 
     /// Takes the 32-bit length of a sequence or string.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use super::cursor::{Cursor, Endian, HEADER};
-use super::error::{DecodeError, Fault, SchemaError, Stop};
-use super::json_buffer::JsonBuffer;
+use super::array;
+use super::cursor::{Cursor, Endian};
+use super::error::{DecodeError, SchemaError, Stop};
+use super::json_buffer::{Full, JsonBuffer};
 use super::number::{self, Bool};
-use super::plan::{Item, Plan, Step};
-use super::schema::{Count, Schema};
+use super::plan::{Item, Lead, Plan, Skip, Work};
+use super::schema::Schema;
+use super::selection::{Selection, SelectionError};
 use super::text;
 
 /// Turns serialized messages of one type into JSON text.
@@ -17,6 +19,16 @@ use super::text;
 pub struct Decoder {
     pub(super) schema: Arc<Schema>,
     pub(super) plan: Arc<Plan>,
+    /// Significant digits of floating-point numbers.
+    pub(super) digits: Option<u8>,
+}
+
+/// How the values of a message are read and written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    pub(super) endian: Endian,
+    /// Significant digits of floating-point numbers; the shortest that read back without it.
+    pub(super) digits: Option<u8>,
 }
 
 impl Decoder {
@@ -25,8 +37,20 @@ impl Decoder {
     /// # Errors
     /// [`SchemaError`] for a schema that cannot be decoded within bounds; no ROS type that people write has one.
     pub fn new(schema: Arc<Schema>) -> Result<Self, SchemaError> {
-        let plan = Plan::new(&schema)?;
-        Ok(Decoder { schema, plan })
+        let plan = Plan::new(&schema, &Selection::default())?.unwrap_or_default();
+        Ok(Decoder { schema, plan, digits: None })
+    }
+
+    /// Prepares decoding of what `selection` wants of messages of the type that `schema` describes.
+    ///
+    /// # Errors
+    /// [`SelectionError`] if a path of the selection leads nowhere or all of them leave nothing, or as of
+    /// [`Decoder::new`].
+    pub fn select(schema: Arc<Schema>, selection: &Selection) -> Result<Self, SelectionError> {
+        selection.check(&schema)?;
+        let nothing = || SelectionError::NothingLeft { type_name: schema.name.clone() };
+        let plan = Plan::new(&schema, selection)?.ok_or_else(nothing)?;
+        Ok(Decoder { schema, plan, digits: selection.digits })
     }
 
     /// The type that this decodes.
@@ -37,15 +61,16 @@ impl Decoder {
     /// Appends the message in `cdr`, encapsulation header included, to `out` as one JSON object.
     ///
     /// Takes time and memory in proportion to the JSON text, which is never longer than the limit of `out`, whatever
-    /// `cdr` holds.
+    /// `cdr` holds. What is not selected is only passed over: values of fixed size in one step, others one by one.
     ///
     /// # Errors
     /// [`DecodeError::TooLarge`] as soon as it is known that the text does not fit into `out`;
-    /// [`DecodeError::Malformed`] if the bytes do not fit the type. Either way `out` may hold a part of the text.
+    /// [`DecodeError::TooLong`] for an array for which the selection drops the message;
+    /// [`DecodeError::Malformed`] if the bytes do not fit the type. In each case `out` may hold a part of the text.
     pub fn write_json(&self, cdr: &[u8], out: &mut JsonBuffer) -> Result<(), DecodeError> {
         let pass = |out: &mut JsonBuffer| {
             let (endian, mut cursor) = Cursor::open(cdr)?;
-            message(&self.plan, &mut cursor, endian, out)
+            message(&self.plan, &mut cursor, Style { endian, digits: self.digits }, out)
         };
         pass(out).map_err(|stop| stop.into_error(out.limit()))
     }
@@ -64,85 +89,99 @@ pub fn string_data(cdr: &[u8]) -> Result<&[u8], DecodeError> {
     pass().map_err(|stop: Stop| stop.into_error(usize::MAX))
 }
 
-fn message(plan: &Plan, cursor: &mut Cursor, endian: Endian, out: &mut JsonBuffer) -> Result<(), Stop> {
+fn message(plan: &Plan, cursor: &mut Cursor, style: Style, out: &mut JsonBuffer) -> Result<(), Stop> {
     for step in &plan.steps {
-        out.put(&step.lead)?;
-        let written = match step.count {
-            Count::One => value(&step.item, cursor, endian, out),
-            count => values(step, count, cursor, endian, out),
+        let done = match &step.work {
+            Work::Skip(what) => skip(what, cursor, style.endian),
+            Work::One(item) => {
+                step.lead.write(out)?;
+                value(item, cursor, style, out)
+            }
+            Work::Many(many) => array::values(many, &step.lead, cursor, style, out),
         };
-        written.map_err(|stop| stop.within(&step.path))?;
+        done.map_err(|stop| stop.within(&step.path))?;
     }
     Ok(out.put(&plan.tail)?)
 }
 
 #[inline]
-fn value(item: &Item, cursor: &mut Cursor, endian: Endian, out: &mut JsonBuffer) -> Result<(), Stop> {
+pub(super) fn value(item: &Item, cursor: &mut Cursor, style: Style, out: &mut JsonBuffer) -> Result<(), Stop> {
     match item {
-        Item::Bool => number::one::<Bool, 1>(cursor, endian, out),
-        Item::U8 => number::one::<u8, 1>(cursor, endian, out),
-        Item::I8 => number::one::<i8, 1>(cursor, endian, out),
-        Item::U16 => number::one::<u16, 2>(cursor, endian, out),
-        Item::I16 => number::one::<i16, 2>(cursor, endian, out),
-        Item::U32 => number::one::<u32, 4>(cursor, endian, out),
-        Item::I32 => number::one::<i32, 4>(cursor, endian, out),
-        Item::U64 => number::one::<u64, 8>(cursor, endian, out),
-        Item::I64 => number::one::<i64, 8>(cursor, endian, out),
-        Item::F32 => number::one::<f32, 4>(cursor, endian, out),
-        Item::F64 => number::one::<f64, 8>(cursor, endian, out),
-        Item::String(bound) => text::string(cursor, endian, *bound, out),
-        Item::WideString(bound) => text::wide_string(cursor, endian, *bound, out),
+        Item::Bool => number::one::<Bool, 1>(cursor, style, out),
+        Item::U8 => number::one::<u8, 1>(cursor, style, out),
+        Item::I8 => number::one::<i8, 1>(cursor, style, out),
+        Item::U16 => number::one::<u16, 2>(cursor, style, out),
+        Item::I16 => number::one::<i16, 2>(cursor, style, out),
+        Item::U32 => number::one::<u32, 4>(cursor, style, out),
+        Item::I32 => number::one::<i32, 4>(cursor, style, out),
+        Item::U64 => number::one::<u64, 8>(cursor, style, out),
+        Item::I64 => number::one::<i64, 8>(cursor, style, out),
+        Item::F32 => number::one::<f32, 4>(cursor, style, out),
+        Item::F64 => number::one::<f64, 8>(cursor, style, out),
+        Item::String(bound) => text::string(cursor, style.endian, *bound, out),
+        Item::WideString(bound) => text::wide_string(cursor, style.endian, *bound, out),
         Item::Nothing => cursor.bytes(1).map(drop),
-        Item::Message(plan) => message(plan, cursor, endian, out),
+        Item::Message(plan) => message(plan, cursor, style, out),
     }
 }
 
-/// Reads the values of an array or sequence and writes them as a JSON array, octets as base64 text.
-fn values(step: &Step, count: Count, cursor: &mut Cursor, endian: Endian, out: &mut JsonBuffer) -> Result<(), Stop> {
-    let count = length(count, step.item.min_size(), cursor, endian)?;
-    match &step.item {
-        Item::Bool => number::many::<Bool, 1>(cursor, endian, count, out),
-        Item::U8 => Ok(out.put_base64(cursor.bytes(count)?)?),
-        Item::I8 => number::many::<i8, 1>(cursor, endian, count, out),
-        Item::U16 => number::many::<u16, 2>(cursor, endian, count, out),
-        Item::I16 => number::many::<i16, 2>(cursor, endian, count, out),
-        Item::U32 => number::many::<u32, 4>(cursor, endian, count, out),
-        Item::I32 => number::many::<i32, 4>(cursor, endian, count, out),
-        Item::U64 => number::many::<u64, 8>(cursor, endian, count, out),
-        Item::I64 => number::many::<i64, 8>(cursor, endian, count, out),
-        Item::F32 => number::many::<f32, 4>(cursor, endian, count, out),
-        Item::F64 => number::many::<f64, 8>(cursor, endian, count, out),
-        item @ (Item::String(_) | Item::WideString(_) | Item::Nothing | Item::Message(_)) => {
-            out.ensure(count.saturating_mul(2))?;
-            out.put(b"[")?;
-            for index in 0..count {
-                if index > 0 {
-                    out.put(b",")?;
-                }
-                value(item, cursor, endian, out).map_err(|stop| stop.at(index))?;
-            }
-            Ok(out.put(b"]")?)
-        }
-    }
-}
-
-/// How many elements follow: known by the type, or read and checked against its bound. That many elements of at least
-/// `size` bytes can be in what is left.
-fn length(count: Count, size: usize, cursor: &mut Cursor, endian: Endian) -> Result<usize, Stop> {
-    match count {
-        Count::One => Ok(1),
-        Count::Array(count) => {
-            cursor.room(count, size, cursor.position())?;
-            Ok(count)
-        }
-        Count::Sequence { bound } => {
+/// Passes over `what`. Bounds of strings and code units are not looked at.
+pub(super) fn skip(what: &Skip, cursor: &mut Cursor, endian: Endian) -> Result<(), Stop> {
+    match what {
+        Skip::Run(run) => cursor.pass(run, 1),
+        Skip::Text(unit) => {
             let count = cursor.count(endian)?;
-            let announced = cursor.position() - 4;
-            if let Some(bound) = bound.filter(|&bound| count > bound) {
-                return Err(Stop::fault(HEADER + announced, Fault::OverBound { count, bound }));
-            }
-            cursor.room(count, size, announced)?;
-            Ok(count)
+            cursor.bytes(count.saturating_mul(*unit)).map(drop)
         }
+        Skip::Runs { bound, element } => {
+            let count = array::sequence(*bound, element.least, cursor, endian)?;
+            cursor.pass(element, count)
+        }
+        Skip::Each { count, element } => {
+            let count = array::length(*count, element.min_size(), cursor, endian)?;
+            skip_elements(element, 0..count, cursor, endian)
+        }
+        Skip::Message(plan) => {
+            for step in &plan.steps {
+                // A plan that passes over a message has no other steps.
+                if let Work::Skip(what) = &step.work {
+                    skip(what, cursor, endian).map_err(|stop| stop.within(&step.path))?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Passes over the elements with these indices.
+pub(super) fn skip_elements(
+    element: &Skip,
+    indices: std::ops::Range<usize>,
+    cursor: &mut Cursor,
+    endian: Endian,
+) -> Result<(), Stop> {
+    if let Skip::Run(run) = element {
+        return cursor.pass(run, indices.len()).map_err(|stop| stop.at(indices.start));
+    }
+    for index in indices {
+        skip(element, cursor, endian).map_err(|stop| stop.at(index))?;
+    }
+    Ok(())
+}
+
+impl Lead {
+    #[inline]
+    pub(super) fn write(&self, out: &mut JsonBuffer) -> Result<(), Full> {
+        self.write_part(self.text.len(), out)
+    }
+
+    /// Writes the first `length` bytes.
+    #[inline]
+    pub(super) fn write_part(&self, length: usize, out: &mut JsonBuffer) -> Result<(), Full> {
+        let text = &self.text[..length];
+        if self.follows_optional && out.as_bytes().ends_with(b"{") {
+            return out.put(text.strip_prefix(b",").unwrap_or(text));
+        }
+        out.put(text)
     }
 }

@@ -16,6 +16,21 @@ pub enum DecodeError {
     /// The bytes do not fit the type.
     #[error(transparent)]
     Malformed(Box<Malformed>),
+    /// An array is so long that the message is not wanted. Nothing is known about the rest of the message.
+    #[error(transparent)]
+    TooLong(Box<TooLong>),
+}
+
+/// The array for which a message is not wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("field {path} has {count} elements, `arrays` drops messages with more than {max}")]
+pub struct TooLong {
+    /// The field, as `ranges` or `markers[3].points`.
+    pub path: String,
+    /// Elements that are left after `fields` and `exclude`.
+    pub count: usize,
+    /// Most that are wanted.
+    pub max: usize,
 }
 
 /// Where the bytes stop to fit the type.
@@ -85,6 +100,7 @@ impl SchemaError {
 pub(super) enum Stop {
     Full,
     Malformed(Box<Malformed>),
+    TooLong(Box<TooLong>),
 }
 
 impl Stop {
@@ -96,10 +112,13 @@ impl Stop {
     /// Says that it happened within `field`.
     #[cold]
     pub(super) fn within(mut self, field: &str) -> Self {
-        if let Stop::Malformed(malformed) = &mut self {
-            let dot = if malformed.path.is_empty() || malformed.path.starts_with('[') { "" } else { "." };
-            malformed.path = format!("{field}{dot}{}", malformed.path);
-        }
+        let path = match &mut self {
+            Stop::Full => return self,
+            Stop::Malformed(malformed) => &mut malformed.path,
+            Stop::TooLong(too_long) => &mut too_long.path,
+        };
+        let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+        *path = format!("{field}{dot}{path}");
         self
     }
 
@@ -113,6 +132,7 @@ impl Stop {
         match self {
             Stop::Full => DecodeError::TooLarge { limit },
             Stop::Malformed(malformed) => DecodeError::Malformed(malformed),
+            Stop::TooLong(too_long) => DecodeError::TooLong(too_long),
         }
     }
 }

@@ -1,22 +1,23 @@
 //! A schema, prepared for decoding.
 //!
 //! Messages within messages are laid out flat, so that the JSON text between two values is one ready-made piece:
-//! for a stamped header `{"header":{"stamp":{"sec":`, `,"nanosec":`, `},"frame_id":` and `}}`.
+//! for a stamped header `{"header":{"stamp":{"sec":`, `,"nanosec":`, `},"frame_id":` and `}}`. What nobody wants has no text,
+//! and what of it has a fixed size and stands side by side is passed over in one step.
 
-use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
-use super::error::SchemaError;
 use super::json_buffer::JsonBuffer;
-use super::schema::{Count, Field, Kind, Schema};
+use super::schema::{Count, Field};
+use super::span::Span;
+use crate::config::ArrayLimit;
 
 /// Steps up to which a nested message is laid out flat. A longer one is kept apart and shared, so that a plan does not
 /// grow with the power of the nesting.
-const FLAT_LIMIT: usize = 64;
+pub(super) const FLAT_LIMIT: usize = 64;
 
 /// What to read and write for one message type.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// JSON text after the last step.
@@ -25,18 +26,38 @@ pub(super) struct Plan {
     pub(super) min_size: usize,
 }
 
-/// One value, or values of one field.
+/// One value, or values of one field; or what is passed over.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
     /// JSON text in front of it.
-    pub(super) lead: Box<[u8]>,
-    /// The field's path from the message that the plan is for.
+    pub(super) lead: Lead,
+    /// The field's path from the message that the plan is for; of several fields that are passed over, the first one's.
     pub(super) path: Box<str>,
-    pub(super) count: Count,
-    pub(super) item: Item,
+    pub(super) work: Work,
 }
 
-/// What a step reads.
+/// JSON text in front of a value.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lead {
+    pub(super) text: Box<[u8]>,
+    /// Where in the text the field's own part begins, which is left out with the field: its comma and its name.
+    pub(super) own: usize,
+    /// Whether the field before may be left out. Then the comma at the front is not written after an opening brace.
+    pub(super) follows_optional: bool,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    /// Passes over values without writing anything.
+    Skip(Skip),
+    /// Reads and writes one value.
+    One(Item),
+    /// Reads and writes an array or sequence.
+    Many(Box<Many>),
+}
+
+/// What is read.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
     Bool,
@@ -57,6 +78,64 @@ pub(super) enum Item {
     Message(Arc<Plan>),
 }
 
+/// An array or sequence that is written.
+#[derive(Debug, Clone)]
+pub(super) struct Many {
+    pub(super) count: Count,
+    pub(super) item: Item,
+    /// How an element is passed over.
+    pub(super) skip: Skip,
+    /// What is wanted of the elements; all of all without it.
+    pub(super) chosen: Option<Chosen>,
+    /// What becomes of it when it is long.
+    pub(super) limit: Option<ArrayLimit>,
+}
+
+/// Which elements are wanted, where not all are treated alike.
+#[derive(Debug, Clone)]
+pub(super) struct Chosen {
+    /// Elements by their index, ascending, with what is written of them; `None` for nothing.
+    pub(super) single: Vec<(usize, Option<Item>)>,
+    /// Whether all others are written.
+    pub(super) others: bool,
+}
+
+impl Chosen {
+    /// How many elements are written of an array of `count`.
+    pub(super) fn left(&self, count: usize) -> usize {
+        let single = self.single.iter().take_while(|(index, _)| *index < count);
+        let (mut written, mut passed) = (0, 0);
+        single.for_each(|(_, item)| *if item.is_some() { &mut written } else { &mut passed } += 1);
+        if self.others { count - passed } else { written }
+    }
+
+    /// Whether the element at `index` is written.
+    pub(super) fn has(&self, index: usize) -> bool {
+        let single = self.single.binary_search_by_key(&index, |(index, _)| *index);
+        single.map_or(self.others, |at| self.single[at].1.is_some())
+    }
+}
+
+/// What is passed over.
+#[derive(Debug, Clone)]
+pub(super) enum Skip {
+    /// A known number of bytes.
+    Run(Span),
+    /// A string of so many bytes for each that it counts.
+    Text(usize),
+    /// A sequence of elements of fixed size.
+    Runs {
+        bound: Option<usize>,
+        element: Span,
+    },
+    /// An array or sequence of elements that differ in size.
+    Each {
+        count: Count,
+        element: Box<Skip>,
+    },
+    Message(Arc<Plan>),
+}
+
 impl Item {
     /// Fewest bytes on the wire, never 0.
     pub(super) fn min_size(&self) -> usize {
@@ -70,126 +149,164 @@ impl Item {
     }
 }
 
-impl Step {
-    fn min_size(&self) -> usize {
-        match self.count {
-            Count::One => self.item.min_size(),
-            Count::Array(count) => count.saturating_mul(self.item.min_size()),
+impl Skip {
+    /// Fewest bytes on the wire, never 0.
+    pub(super) fn min_size(&self) -> usize {
+        match self {
+            Skip::Run(run) => run.least,
+            Skip::Text(_) | Skip::Runs { .. } => 4,
+            Skip::Each { count, element } => count.min_size(element.min_size()),
+            Skip::Message(plan) => plan.min_size,
+        }
+    }
+
+    /// `count` of these in a field.
+    pub(super) fn counted(self, count: Count) -> Self {
+        match (self, count) {
+            (skip, Count::One) => skip,
+            (Skip::Run(run), Count::Array(count)) => Skip::Run(run.times(count)),
+            (Skip::Run(element), Count::Sequence { bound }) => Skip::Runs { bound, element },
+            (element, count) => Skip::Each { count, element: Box::new(element) },
+        }
+    }
+}
+
+impl Count {
+    /// Fewest bytes of so many values of at least `size` bytes.
+    fn min_size(self, size: usize) -> usize {
+        match self {
+            Count::One => size,
+            Count::Array(count) => count.saturating_mul(size),
             Count::Sequence { .. } => 4,
         }
     }
 }
 
-impl Plan {
-    /// Prepares `schema`.
-    ///
-    /// # Errors
-    /// See [`SchemaError`].
-    pub(super) fn new(schema: &Arc<Schema>) -> Result<Arc<Self>, SchemaError> {
-        Ok(Planner::default().plan(schema, 1)?.0)
-    }
-}
-
-/// Plans each type once, however often it is used.
-#[derive(Default)]
-struct Planner {
-    /// By the address of the schema, with the depth of its nesting.
-    done: HashMap<*const Schema, (Arc<Plan>, usize)>,
-}
-
-impl Planner {
-    /// Returns the plan and how deep the type nests, itself included.
-    fn plan(&mut self, schema: &Arc<Schema>, depth: usize) -> Result<(Arc<Plan>, usize), SchemaError> {
-        let known = self.done.get(&Arc::as_ptr(schema)).cloned();
-        let height = known.as_ref().map_or(1, |(_, height)| *height);
-        if depth + height - 1 > SchemaError::MAX_DEPTH {
-            return Err(SchemaError::TooDeep { name: schema.name.clone() });
+impl Step {
+    fn min_size(&self) -> usize {
+        match &self.work {
+            Work::Skip(skip) => skip.min_size(),
+            Work::One(item) => item.min_size(),
+            Work::Many(many) => many.count.min_size(many.skip.min_size()),
         }
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let mut layout = Layout::default();
-        let mut height = 1;
-        for (index, field) in schema.fields.iter().enumerate() {
-            if field.count == Count::Array(0) {
-                return Err(SchemaError::EmptyArray { name: schema.name.clone(), field: field.name.clone() });
-            }
-            layout.key(if index == 0 { b'{' } else { b',' }, &field.name);
-            let (item, below) = self.item(&field.kind, depth)?;
-            height = height.max(below + 1);
-            layout.field(field, item);
-        }
-        if schema.fields.is_empty() {
-            layout.text.push(b'{');
-            layout.step("", Count::One, Item::Nothing);
-        }
-        layout.text.push(b'}');
-        let planned = (Arc::new(layout.finish()), height);
-        self.done.insert(Arc::as_ptr(schema), planned.clone());
-        Ok(planned)
     }
 
-    /// Returns what to read for `kind`, a field's in a message `depth` deep, and how deep that nests by itself.
-    fn item(&mut self, kind: &Kind, depth: usize) -> Result<(Item, usize), SchemaError> {
-        let item = match kind {
-            Kind::Bool => Item::Bool,
-            Kind::Byte | Kind::U8 => Item::U8,
-            Kind::I8 => Item::I8,
-            Kind::U16 => Item::U16,
-            Kind::I16 => Item::I16,
-            Kind::U32 => Item::U32,
-            Kind::I32 => Item::I32,
-            Kind::U64 => Item::U64,
-            Kind::I64 => Item::I64,
-            Kind::F32 => Item::F32,
-            Kind::F64 => Item::F64,
-            Kind::String { bound } => Item::String(*bound),
-            Kind::WString { bound } => Item::WideString(*bound),
-            Kind::Message(nested) => {
-                let (plan, height) = self.plan(nested, depth + 1)?;
-                return Ok((Item::Message(plan), height));
-            }
-        };
-        Ok((item, 0))
+    /// Whether it is known only from the message whether it writes anything.
+    fn is_optional(&self) -> bool {
+        use crate::config::ArrayOver::Omit;
+        matches!(&self.work, Work::Many(many) if many.limit.is_some_and(|limit| limit.over == Omit))
     }
 }
 
 /// A plan in the making.
 #[derive(Default)]
-struct Layout {
+pub(super) struct Layout {
     steps: Vec<Step>,
-    /// JSON text since the last step.
+    /// JSON text since the last step that writes.
     text: Vec<u8>,
+    /// Where in it the part of the field begins that comes next.
+    own: usize,
+    /// Whether the last step that writes may leave its field out.
+    follows_optional: bool,
+    /// Whether an object has been opened and holds a field.
+    has_fields: bool,
 }
 
 impl Layout {
-    fn key(&mut self, before: u8, name: &str) {
+    /// Names the field that is written next.
+    pub(super) fn key(&mut self, name: &str) {
+        if !self.has_fields {
+            self.text.push(b'{');
+        }
+        self.own = self.text.len();
+        if self.has_fields {
+            self.text.push(b',');
+        }
+        self.has_fields = true;
         let mut key = JsonBuffer::new(usize::MAX);
         key.put_text(name).expect("the buffer has no limit");
-        self.text.push(before);
         self.text.extend_from_slice(key.as_bytes());
         self.text.push(b':');
     }
 
-    fn field(&mut self, field: &Field, item: Item) {
-        let plan = match item {
-            Item::Message(plan) if field.count == Count::One && plan.steps.len() <= FLAT_LIMIT => plan,
-            item => return self.step(&field.name, field.count, item),
-        };
+    /// The one octet of a message without fields, which is written as an empty object if it `is_wanted`.
+    pub(super) fn nothing(&mut self, is_wanted: bool) {
+        if is_wanted {
+            self.has_fields = true;
+            self.text.push(b'{');
+            self.step("", Work::One(Item::Nothing));
+        } else {
+            self.skip("", Skip::Run(Span::value(1)));
+        }
+    }
+
+    /// Writes a message that is a field's only value.
+    pub(super) fn message(&mut self, field: &Field, plan: &Arc<Plan>) {
+        if plan.steps.len() > FLAT_LIMIT {
+            return self.step(&field.name, Work::One(Item::Message(Arc::clone(plan))));
+        }
         for step in &plan.steps {
-            self.text.extend_from_slice(&step.lead);
-            let dot = if step.path.is_empty() { "" } else { "." };
-            self.step(&format!("{}{dot}{}", field.name, step.path), step.count, step.item.clone());
+            self.own = self.text.len() + step.lead.own;
+            self.text.extend_from_slice(&step.lead.text);
+            self.step(&below(&field.name, &step.path), step.work.clone());
         }
         self.text.extend_from_slice(&plan.tail);
+        // Whatever stands before the tail, it is closed by it.
+        self.follows_optional = false;
     }
 
-    fn step(&mut self, path: &str, count: Count, item: Item) {
-        self.steps.push(Step { lead: mem::take(&mut self.text).into(), path: path.into(), count, item });
+    /// Passes over a field.
+    pub(super) fn skip_field(&mut self, field: &Field, element: Skip) {
+        match element.counted(field.count) {
+            Skip::Message(plan) if plan.steps.len() <= FLAT_LIMIT => {
+                for step in &plan.steps {
+                    self.step(&below(&field.name, &step.path), step.work.clone());
+                }
+            }
+            skip => self.skip(&field.name, skip),
+        }
     }
 
-    fn finish(self) -> Plan {
+    fn skip(&mut self, path: &str, skip: Skip) {
+        self.step(path, Work::Skip(skip));
+    }
+
+    pub(super) fn step(&mut self, path: &str, work: Work) {
+        let lead = match &work {
+            Work::Skip(skip) => {
+                // Two runs side by side are one.
+                let last = self.steps.last_mut().map(|last| &mut last.work);
+                if let (Skip::Run(run), Some(Work::Skip(Skip::Run(last)))) = (skip, last) {
+                    *last = last.then(run);
+                    return;
+                }
+                Lead::default()
+            }
+            Work::One(_) | Work::Many(_) => Lead {
+                text: mem::take(&mut self.text).into(),
+                own: mem::take(&mut self.own),
+                follows_optional: self.follows_optional,
+            },
+        };
+        let step = Step { lead, path: path.into(), work };
+        if !matches!(step.work, Work::Skip(_)) {
+            self.follows_optional = step.is_optional();
+        }
+        self.steps.push(step);
+    }
+
+    /// The plan, and whether anything is written.
+    pub(super) fn finish(mut self) -> (Plan, bool) {
+        if self.has_fields {
+            self.text.push(b'}');
+        }
         let min_size = self.steps.iter().fold(0usize, |sum, step| sum.saturating_add(step.min_size()));
-        Plan { steps: self.steps, tail: self.text.into(), min_size }
+        (Plan { steps: self.steps, tail: self.text.into(), min_size }, self.has_fields)
     }
+}
+
+/// The path of what is at `path` in `field`.
+fn below(field: &str, path: &str) -> String {
+    let dot = if path.is_empty() { "" } else { "." };
+    format!("{field}{dot}{path}")
 }

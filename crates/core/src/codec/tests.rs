@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 
+mod selection;
+
 fn field(name: &str, kind: Kind) -> Field {
     Field { name: name.into(), kind, count: Count::One }
 }

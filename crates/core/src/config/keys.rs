@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::credentials_directory::CREDENTIALS_DIRECTORY;
 use super::endpoint::check_endpoint;
+use super::field_path::check_field_path;
 use super::kind::{Key, Kind, Presence, check_text};
 use super::limits::PAYLOAD_LIMIT;
 use super::problem::is_key_material;
@@ -42,7 +43,6 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// Ages and deadlines: a clock can count a year ahead, and below 100 ms nothing would ever be young enough.
 const AGE: Kind = Kind::Duration(Duration::from_millis(100), YEAR);
-const TEXT: Kind = Kind::Text(check_text);
 /// A file that is only read; a credential of systemd's may stand there.
 const FILE: Kind = Kind::Text(check_file);
 const DIRECTORY: Kind = Kind::Text(check_path);
@@ -54,7 +54,8 @@ const TEMPLATE: Kind = Kind::Text(|_| Ok(()));
 const MESSAGE: Kind = Kind::Text(check_message);
 const QOS: Kind = Kind::Integer(0, 1);
 const NO_QOS_2: &str = "AWS IoT Core has no QoS 2";
-const TEXTS: Kind = Kind::List(&TEXT);
+/// Paths of fields.
+const PATHS: Kind = Kind::List(&Kind::Text(check_field_path));
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -160,8 +161,8 @@ const TOPIC: &[Key] = &[
     key("every", Kind::Integer(1, u32::MAX as u64)),
     key("window", AGE),
     key("aggregate", Kind::List(&Kind::Choice(&["mean", "min", "max", "last", "count"]))),
-    key("fields", TEXTS),
-    key("exclude", TEXTS),
+    key("fields", PATHS),
+    key("exclude", PATHS),
     key("arrays", Kind::Table(ARRAYS)),
     key("digits", Kind::Integer(1, 17)),
     key("on_change", Kind::Table(ON_CHANGE)),
@@ -188,7 +189,7 @@ const ARRAYS_OF_FIELD: &[Key] = &[key("max", ELEMENTS).required(), key("over", O
 const ELEMENTS: Kind = Kind::Integer(0, u32::MAX as u64);
 const OVER: Kind = Kind::Choice(&["truncate", "drop", "omit", "summary"]);
 
-const ON_CHANGE: &[Key] = &[key("fields", TEXTS), key("deadband", Kind::NumberOrPercent), key("at_least_every", AGE)];
+const ON_CHANGE: &[Key] = &[key("fields", PATHS), key("deadband", Kind::NumberOrPercent), key("at_least_every", AGE)];
 
 const BATCH: &[Key] =
     &[key("max", Kind::Integer(1, 100_000)).required(), key("linger", Kind::Duration(Duration::ZERO, HOUR)).or("0 s")];

@@ -13,7 +13,7 @@ pub fn likely<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'
 }
 
 /// What to say of a name that isn't among `known`: the likely one, or all of them.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     match likely(name, known.clone()) {
         Some(known) => format!("did you mean `{known}`?"),
         None => {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Scratch;
 use super::envelope::{Envelope, Stamps};
 use super::sequence::Sequence;
-use crate::codec::{self, DecodeError, Decoder, Decoders, Full, Malformed, Schema, SchemaError};
+use crate::codec::{self, DecodeError, Decoder, Decoders, Full, Malformed, Schema, Selection, SelectionError, TooLong};
 use crate::config::{self, STRING_TYPE};
 use crate::packing::Packing;
 use crate::tally::DropReason;
@@ -22,13 +22,16 @@ pub enum Refused {
     /// The serialized message does not fit its type.
     #[error("the message does not fit its type: {0}")]
     Malformed(Box<Malformed>),
+    /// An array of it is longer than `arrays` wants.
+    #[error(transparent)]
+    TooLong(Box<TooLong>),
 }
 
 impl Refused {
     /// What the message is counted under.
     pub fn reason(&self) -> DropReason {
         match self {
-            Refused::TooLarge { .. } => DropReason::TooLarge,
+            Refused::TooLarge { .. } | Refused::TooLong(_) => DropReason::TooLarge,
             Refused::Malformed(_) => DropReason::Malformed,
         }
     }
@@ -39,6 +42,7 @@ impl From<DecodeError> for Refused {
         match error {
             DecodeError::TooLarge { limit } => Refused::TooLarge { limit },
             DecodeError::Malformed(malformed) => Refused::Malformed(malformed),
+            DecodeError::TooLong(too_long) => Refused::TooLong(too_long),
         }
     }
 }
@@ -46,9 +50,9 @@ impl From<DecodeError> for Refused {
 /// Why no message of a type can become a payload.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Unshapable {
-    /// The payload needs the message decoded, and its type has no decoder.
+    /// The payload needs the message decoded, and its type has no decoder or not what is selected of it.
     #[error(transparent)]
-    Schema(#[from] SchemaError),
+    Selection(#[from] SelectionError),
     /// The topic's `payload` is `data`, its type is another than `std_msgs/msg/String`.
     #[error("payload \"data\" needs type {STRING_TYPE}, the topic's is {type_name}")]
     NoText { type_name: String },
@@ -90,11 +94,12 @@ impl Shaper {
         first: u64,
         decoders: &mut Decoders,
     ) -> Result<Self, Unshapable> {
+        let selection = Selection::of(topic)?;
         let form = match topic.payload {
-            config::Payload::Message => Form::Message(decoders.get(schema)?),
+            config::Payload::Message => Form::Message(decoders.select(schema, &selection)?),
             config::Payload::Envelope => {
                 let envelope = Envelope::new(thing, &topic.ros, &schema.name);
-                Form::Envelope(decoders.get(schema)?, envelope)
+                Form::Envelope(decoders.select(schema, &selection)?, envelope)
             }
             config::Payload::Data if schema.name == STRING_TYPE && topic.batch.is_some() => Form::Text,
             config::Payload::Data if schema.name == STRING_TYPE => Form::Data,

@@ -2,11 +2,17 @@
 //!
 //! `fuzz/fuzz_targets/decode.rs` feeds the same function, led by coverage.
 
+#[path = "paths.rs"]
+pub mod paths;
+
 use std::sync::Arc;
 
-use iot_bridge_core::codec::{Count, DecodeError, Decoder, Field, JsonBuffer, Kind, Schema, string_data};
+use iot_bridge_core::codec::{
+    Count, DecodeError, Decoder, Field, JsonBuffer, Kind, Schema, SelectionError, string_data,
+};
 
-/// Decodes `data` and checks that, whatever it holds, the answer is JSON within the limit or an error within the bytes.
+/// Decodes `data`, whole and in part, and checks that, whatever it holds, the answer is JSON within the limit or an error
+/// within the bytes.
 pub fn decode(data: &[u8]) {
     let mut recipe = Recipe(data);
     let limit = usize::from(recipe.byte()) * 64;
@@ -14,18 +20,43 @@ pub fn decode(data: &[u8]) {
     let cdr = recipe.0;
 
     let _ = string_data(cdr);
-    let decoder = Decoder::new(schema).expect("the recipe makes no type without a decoder");
+    let decoder = Decoder::new(Arc::clone(&schema)).expect("the recipe makes no type without a decoder");
+    let whole = run(&decoder, cdr, limit);
+    assert!(!matches!(whole, Err(DecodeError::TooLong(_))), "nothing is too long where nothing is said of it");
+
+    // All bytes decide what is selected, so that one more changes it.
+    let mut state = data
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let mut choose = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let mut selection = paths::selection(&schema, &mut choose);
+    selection.digits = (choose(2) == 0).then(|| choose(17) as u8 + 1);
+    match Decoder::select(schema, &selection) {
+        Ok(decoder) => {
+            let part = run(&decoder, cdr, limit);
+            assert!(whole.is_err() || !matches!(part, Err(DecodeError::Malformed(_))), "what is whole has its parts");
+        }
+        Err(error) => assert!(matches!(error, SelectionError::NothingLeft { .. }), "{error}"),
+    }
+}
+
+fn run(decoder: &Decoder, cdr: &[u8], limit: usize) -> Result<(), DecodeError> {
     let mut out = JsonBuffer::new(limit);
     let result = decoder.write_json(cdr, &mut out);
     assert!(out.as_bytes().len() <= limit);
-    match result {
+    match &result {
         Ok(()) => {
             serde_json::from_slice::<serde::de::IgnoredAny>(out.as_bytes()).expect("the text is JSON");
             str::from_utf8(out.as_bytes()).expect("the text is UTF-8");
         }
-        Err(DecodeError::TooLarge { limit: named }) => assert_eq!(named, limit),
+        Err(DecodeError::TooLarge { limit: named }) => assert_eq!(*named, limit),
         Err(DecodeError::Malformed(malformed)) => assert!(malformed.offset <= cdr.len()),
+        Err(DecodeError::TooLong(too_long)) => assert!(too_long.count > too_long.max),
     }
+    result
 }
 
 /// Bytes that decide; zeros when they have run out.
