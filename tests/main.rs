@@ -46,4 +46,5 @@ mod ros_turns;
 mod secrets;
 mod service;
 mod status;
+mod thinning;
 mod watchdog;

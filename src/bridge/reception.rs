@@ -15,7 +15,7 @@ use iot_bridge_core::config::PAYLOAD_LIMIT;
 use iot_bridge_core::config::{self, Settings};
 use iot_bridge_core::packing::{COMPRESSIBLE_LIMIT, Packing};
 use iot_bridge_core::queue::{Queue, Record, Route, Routes};
-use iot_bridge_core::shaping::{Scratch, Shaper};
+use iot_bridge_core::shaping::{Scratch, Shaper, Thinning, moment};
 use iot_bridge_core::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, counted};
 
 /// What the bridge does with what the ROS thread receives.
@@ -42,6 +42,7 @@ struct Shared {
 struct Topic {
     settings: config::Topic,
     health: Arc<TopicHealth>,
+    thinning: Thinning,
     /// Set once the type is known; an error when messages of this type can't be forwarded as configured.
     open: Option<Result<Open, String>>,
     /// The shape of the type, once it is known.
@@ -141,6 +142,9 @@ impl Reception {
     /// What is done with the messages of a topic changes; what ROS is asked for does not.
     pub fn change(&mut self, index: usize, settings: config::Topic, health: Arc<TopicHealth>) {
         let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) else { return };
+        if (topic.settings.every, topic.settings.rate) != (settings.every, settings.rate) {
+            topic.thinning = Thinning::of(&settings);
+        }
         (topic.settings, topic.health) = (settings, health);
         if let Some(schema) = topic.schema.clone() {
             topic.open(&self.thing, &schema, &mut self.shared, &self.queue);
@@ -190,6 +194,10 @@ impl Receiver for Reception {
             topic.drop(DropReason::Unsupported, &"it can't be forwarded as configured");
             return;
         };
+        if let Some(reason) = topic.thinning.holds_back(moment(sample.received_ns)) {
+            topic.health.counters.count_shaped(reason);
+            return;
+        }
         match open.shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
             Ok(payload) => {
                 let Some((route, payload)) = open.pack(payload, &mut topic.fit) else {
@@ -264,6 +272,7 @@ impl Receiver for Reception {
 impl Topic {
     fn new(settings: config::Topic, health: Arc<TopicHealth>, first_number: u64) -> Self {
         Topic {
+            thinning: Thinning::of(&settings),
             settings,
             health,
             open: None,

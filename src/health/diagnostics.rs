@@ -188,6 +188,7 @@ fn topic(topic: &Topic) -> Status {
         ("acknowledged", topic.acknowledged.to_string()),
         ("queued", topic.queued.to_string()),
         ("in flight", topic.in_flight.to_string()),
+        ("shaped", topic.shaped_in_all().to_string()),
         ("dropped", topic.dropped_in_all().to_string()),
         ("lost in DDS, at least", topic.lost_in_dds.to_string()),
         ("published bytes", topic.published.bytes.to_string()),

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use super::Reporter;
 use super::report::{Configuration, Place, Report, State, Topic};
 use families::Families;
-use iot_bridge_core::tally::DropReason;
+use iot_bridge_core::tally::{DropReason, ShapedReason};
 
 pub use server::serve;
 
@@ -64,6 +64,7 @@ struct Sum {
     redefined: u64,
     received: u64,
     recovered: u64,
+    shaped: [u64; ShapedReason::ALL.len()],
     dropped: [u64; DropReason::ALL.len()],
     queued: u64,
     in_flight: u64,
@@ -92,6 +93,9 @@ fn by_name<'a>(topics: &'a [Topic], set_aside: &[String]) -> BTreeMap<&'a str, S
         }
         sum.received += topic.received;
         sum.recovered += topic.recovered;
+        for (shaped, reason) in sum.shaped.iter_mut().zip(ShapedReason::ALL) {
+            *shaped += topic.shaped.get(reason.label()).copied().unwrap_or_default();
+        }
         for (dropped, reason) in sum.dropped.iter_mut().zip(DropReason::ALL) {
             *dropped += topic.dropped.get(reason.label()).copied().unwrap_or_default();
         }
@@ -120,6 +124,12 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.counters("iot_bridge_messages_received_total", "Messages taken from ROS.", each(|sum| sum.received))?;
     let help = "Messages that an earlier process left on the disk.";
     families.counters("iot_bridge_messages_recovered_total", help, each(|sum| sum.recovered))?;
+    let shaped = topics.iter().flat_map(|(name, sum)| {
+        let reasons = sum.shaped.iter().zip(ShapedReason::ALL);
+        reasons.map(|(count, reason)| ([("topic", *name), ("reason", reason.label())], *count))
+    });
+    let help = "Messages that do not travel because the configuration says so; nothing is lost by it.";
+    families.counters("iot_bridge_messages_shaped_total", help, shaped)?;
     let dropped = topics.iter().flat_map(|(name, sum)| {
         let reasons = sum.dropped.iter().zip(DropReason::ALL);
         reasons.map(|(count, reason)| ([("topic", *name), ("reason", reason.label())], *count))

@@ -220,8 +220,8 @@ pub struct Published {
     pub bytes: u64,
 }
 
-/// One `[[topics]]` entry. At every moment `received` and `recovered` are together the sum of everything in `dropped`,
-/// `in_reception`, `queued`, `in_flight` and `acknowledged`.
+/// One `[[topics]]` entry. At every moment `received` and `recovered` are together the sum of everything in `shaped` and
+/// `dropped`, `in_reception`, `queued`, `in_flight` and `acknowledged`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Topic {
     /// Name of the ROS topic.
@@ -237,9 +237,12 @@ pub struct Topic {
     pub received: u64,
     /// Records that an earlier process left on the disk.
     pub recovered: u64,
+    /// Messages that do not travel because the configuration says so, by reason. Nothing is lost by it.
+    #[serde(default)]
+    pub shaped: BTreeMap<String, u64>,
     /// Messages that ended before they were acknowledged, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Messages that are counted as received and not yet as anything else.
+    /// Messages that are counted as received and not yet as anything else: those of open windows.
     pub in_reception: u64,
     pub queued: u64,
     pub in_flight: u64,
@@ -264,6 +267,11 @@ impl Topic {
     /// Messages that ended before they were acknowledged, whatever the reason.
     pub fn dropped_in_all(&self) -> u64 {
         sum(self.dropped.values().copied())
+    }
+
+    /// Messages that do not travel because the configuration says so, whatever of it.
+    pub fn shaped_in_all(&self) -> u64 {
+        sum(self.shaped.values().copied())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{ConfigurationState, TopicHealth, Topics};
 use crate::ros::TopicState;
 use iot_bridge_core::config::{Aws, Priority, UNNAMED, fill_thing};
 use iot_bridge_core::queue;
-use iot_bridge_core::tally::{DropReason, Meter};
+use iot_bridge_core::tally::{DropReason, Meter, ShapedReason, TopicCounters};
 use iot_bridge_core::uplink::{self, UplinkState};
 
 /// Everything that a report is made of.
@@ -57,12 +57,11 @@ impl Reporter {
         let thing = uplink.provisioned.as_ref().filter(|_| self.thing == UNNAMED).unwrap_or(&self.thing).clone();
         let configured = configured.iter().map(|topic| (topic, state(topic.state())));
         let listed: Vec<_> = configured.chain(leaving.iter().map(|topic| (topic, State::Removed))).collect();
-        // Read before the accounts, so that they are never more than those count; what is dropped in between counts as in
+        // Read before the accounts, so that they are never more than those count; what ends in between counts as in
         // reception for this once, and the sum holds.
-        let dropped: Vec<_> =
-            listed.iter().map(|(topic, _)| DropReason::ALL.map(|reason| topic.counters.dropped(reason))).collect();
+        let ended: Vec<_> = listed.iter().map(|(topic, _)| Ended::read(&topic.counters)).collect();
         let accounts = self.queue.accounts(listed.iter().map(|(topic, _)| &*topic.counters));
-        let counted = dropped.into_iter().zip(accounts);
+        let counted = ended.into_iter().zip(accounts);
         let topics = listed.into_iter().zip(counted);
         let mut told = HashSet::new();
         let topics = topics.map(|((topic, state), counted)| Topic {
@@ -92,13 +91,12 @@ fn one_topic(
     topic: &TopicHealth,
     thing: &str,
     state: State,
-    (dropped, account): ([u64; DropReason::ALL.len()], queue::Account),
+    (ended, account): (Ended, queue::Account),
     now: Instant,
 ) -> Topic {
     let counters = &topic.counters;
-    let elsewhere = dropped.iter().sum::<u64>() + account.queued + account.in_flight + account.acknowledged;
-    let dropped: BTreeMap<_, _> =
-        DropReason::ALL.iter().zip(dropped).map(|(reason, count)| (reason.label().to_owned(), count)).collect();
+    let ended_in_all: u64 = ended.shaped.iter().chain(&ended.dropped).sum();
+    let elsewhere = ended_in_all + account.queued + account.in_flight + account.acknowledged;
     let rates = topic.rates(now);
     Topic {
         ros: topic.ros.clone(),
@@ -108,7 +106,8 @@ fn one_topic(
         received: account.received,
         recovered: account.recovered,
         in_reception: (account.received + account.recovered).saturating_sub(elsewhere),
-        dropped,
+        shaped: by_label(ShapedReason::ALL.map(ShapedReason::label), ended.shaped),
+        dropped: by_label(DropReason::ALL.map(DropReason::label), ended.dropped),
         queued: account.queued,
         in_flight: account.in_flight,
         acknowledged: account.acknowledged,
@@ -119,6 +118,25 @@ fn one_topic(
         lost_per_second: rates.lost,
         is_counted_before: false,
     }
+}
+
+/// What ended before it was acknowledged, in the order of the reasons.
+struct Ended {
+    shaped: [u64; ShapedReason::ALL.len()],
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+impl Ended {
+    fn read(counters: &TopicCounters) -> Self {
+        Ended {
+            shaped: ShapedReason::ALL.map(|reason| counters.shaped(reason)),
+            dropped: DropReason::ALL.map(|reason| counters.dropped(reason)),
+        }
+    }
+}
+
+fn by_label<const N: usize>(labels: [&str; N], counts: [u64; N]) -> BTreeMap<String, u64> {
+    labels.into_iter().map(str::to_owned).zip(counts).collect()
 }
 
 /// The same moment on both clocks.

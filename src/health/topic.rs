@@ -26,6 +26,7 @@ pub struct TopicHealth {
 struct Sample {
     at: Instant,
     received: u64,
+    shaped: u64,
     published_bytes: u64,
     lost: u64,
     lost_in_dds: u64,
@@ -111,8 +112,9 @@ impl TopicHealth {
         });
         let in_dds = after.lost_in_dds.saturating_sub(before.lost_in_dds);
         let all = dropped.iter().sum::<u64>();
-        // What is received and not dropped here is in the queue.
-        if all + in_dds == 0 || after.received.saturating_sub(before.received) > all {
+        let shaped = after.shaped.saturating_sub(before.shaped);
+        // What is received and neither shaped away nor dropped here is in the queue.
+        if all + in_dds == 0 || after.received.saturating_sub(before.received) > all + shaped {
             return None;
         }
         let words = ["every message is too large", "every message is malformed", "every message is unsupported"];
@@ -153,19 +155,21 @@ impl TopicHealth {
     pub fn log_account(&self) {
         let (counters, topic) = (&self.counters, &self.ros);
         let (received, acknowledged) = (counters.received(), counters.acknowledged());
-        let (dropped, recovered) = (counters.dropped_in_all(), counters.recovered());
+        let (shaped, dropped, recovered) = (counters.shaped_in_all(), counters.dropped_in_all(), counters.recovered());
         let (queued, lost_in_dds) = (counters.queued() + counters.in_flight(), counters.lost_in_dds());
         let found = if recovered > 0 { format!("{recovered} of an earlier process, ") } else { String::new() };
+        let held_back = if shaped > 0 { format!("{shaped} shaped away, ") } else { String::new() };
         tracing::info!(
             topic,
             received,
             recovered,
             acknowledged,
+            shaped,
             dropped,
             queued,
             lost_in_dds,
-            "Topic {topic}: {received} received, {found}{acknowledged} acknowledged, {dropped} dropped, {queued} left in \
-             the queue."
+            "Topic {topic}: {received} received, {found}{acknowledged} acknowledged, {held_back}{dropped} dropped, {queued} \
+             left in the queue."
         );
     }
 
@@ -174,6 +178,7 @@ impl TopicHealth {
         Sample {
             at,
             received: counters.received(),
+            shaped: counters.shaped_in_all(),
             published_bytes: counters.published_bytes(),
             lost: counters.dropped_in_all() + counters.lost_in_dds(),
             lost_in_dds: counters.lost_in_dds(),
@@ -185,6 +190,7 @@ impl TopicHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iot_bridge_core::tally::ShapedReason;
     use iot_bridge_core::topics::Registry;
 
     /// A rate is that of the last seconds, whatever was before; it falls to nothing when nothing comes.
@@ -220,6 +226,10 @@ mod tests {
             topic.counters.count_dropped(DropReason::TooLarge);
         }
         topic.counters.count_lost_in_dds(1);
+        assert_eq!(topic.loses_everything(now), Some("every message is too large"));
+        // What the configuration holds back does not get there either, and what it lets pass is lost.
+        topic.counters.count_received();
+        topic.counters.count_shaped(ShapedReason::Rate);
         assert_eq!(topic.loses_everything(now), Some("every message is too large"));
         topic.counters.count_lost_in_dds(10);
         assert_eq!(topic.loses_everything(now), Some("every message is lost in DDS"));

@@ -1,12 +1,19 @@
 //! Shaping: what becomes of a topic's messages before they are queued. Knows nothing of MQTT connections.
 //!
-//! A [`Shaper`] belongs to one ROS topic and one type. It turns the serialized message into the payload that the
-//! topic's configuration asks for, or says why there is none.
+//! [`Thinning`] belongs to one ROS topic and holds messages back that need not be decoded for that. A [`Shaper`] belongs to
+//! one ROS topic and one type. It turns the serialized message into the payload that the topic's configuration asks for, or
+//! says why there is none.
 
 mod envelope;
+mod every;
+mod moment;
+mod rate;
 mod scratch;
 mod sequence;
 mod shaper;
+mod thinning;
 
+pub use moment::moment;
 pub use scratch::Scratch;
 pub use shaper::{Refused, Shaper, Unshapable};
+pub use thinning::Thinning;

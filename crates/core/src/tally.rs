@@ -7,12 +7,14 @@ mod heartbeat;
 mod latency;
 mod meter;
 mod repeat;
+mod shaped;
 
 pub use counters::{DropReason, TopicCounters};
 pub use heartbeat::Heartbeat;
 pub use latency::LatencyFigures;
 pub use meter::Meter;
 pub use repeat::{ONCE_A_MINUTE, Repeat};
+pub use shaped::ShapedReason;
 
 /// A number and what it counts: `1 record`, `2 records`.
 pub fn counted(number: u64, one: &str, several: &str) -> String {

@@ -184,3 +184,25 @@ fn a_plan_grows_with_the_topics() {
     let (few, many) = (plan_with(200), plan_with(3200));
     assert!(many < 80 * few, "16 times as many topics take {many:?} instead of {few:?}");
 }
+
+/// Another `rate` or `every` is no other subscription; with any other change the counting goes on where it was.
+#[test]
+fn what_is_held_back_changes_without_a_new_subscription() {
+    let with = |more: &'static str| settings(&[("/fast".to_owned(), more)]);
+    let mut bridge = Bridge::start(&with("every = 100"));
+    bridge.receive("a/msg/B", 150);
+    assert_eq!(bridge.send().len(), 2);
+    for (more, sent) in [
+        ("every = 100\npayload = \"envelope\"", 1),
+        ("every = 100\nqos = 0", 2),
+        ("every = 50", 3),
+        ("rate = \"0.001 Hz\"", 1),
+        ("rate = \"0.001 Hz\"\nretain = true", 0),
+    ] {
+        let plan = bridge.configured.plan(&with(more).topics);
+        assert_eq!((plan.changed, plan.change.len(), plan.add.len() + plan.remove.len()), (1, 1, 0), "{more}");
+        bridge.reload(&with(more));
+        bridge.receive("a/msg/B", 150);
+        assert_eq!(bridge.send().len(), sent, "{more}");
+    }
+}

@@ -226,14 +226,12 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
             }
         }
     }
-    let dropped: Vec<String> = topic
-        .dropped
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(reason, count)| format!("{count} {reason}"))
-        .collect();
-    if !dropped.is_empty() {
-        writeln!(f, "  dropped: {}", dropped.join(", "))?;
+    for (what, by_reason) in [("shaped", &topic.shaped), ("dropped", &topic.dropped)] {
+        let reasons = by_reason.iter().filter(|(_, count)| **count > 0);
+        let reasons: Vec<String> = reasons.map(|(reason, count)| format!("{count} {reason}")).collect();
+        if !reasons.is_empty() {
+            writeln!(f, "  {what}: {}", reasons.join(", "))?;
+        }
     }
     if topic.lost_in_dds > 0 {
         writeln!(f, "  lost in DDS before they could be received: at least {}", topic.lost_in_dds)?;

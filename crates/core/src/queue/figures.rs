@@ -86,6 +86,8 @@ pub struct Account {
     pub received: u64,
     /// Left on the disk by an earlier process.
     pub recovered: u64,
+    /// Held back by the topic's configuration, for whatever reason.
+    pub shaped: u64,
     /// For whatever reason.
     pub dropped: u64,
     pub queued: u64,
@@ -94,15 +96,16 @@ pub struct Account {
 }
 
 impl Account {
-    /// To be called under the queue's lock: then all but `received` and the drops before admission stand still.
+    /// To be called under the queue's lock: then all but `received` and what ends before admission stand still.
     pub(super) fn read(counters: &TopicCounters) -> Self {
-        let dropped = counters.dropped_in_all();
+        let (shaped, dropped) = (counters.shaped_in_all(), counters.dropped_in_all());
         let (queued, in_flight) = (counters.queued(), counters.in_flight());
         let acknowledged = counters.acknowledged();
         // Read last, because a message is counted as received before anything else: so the sum is never short.
         Account {
             received: counters.received(),
             recovered: counters.recovered(),
+            shaped,
             dropped,
             queued,
             in_flight,
@@ -110,9 +113,10 @@ impl Account {
         }
     }
 
-    /// Messages counted as received that reception still has in hand: neither dropped nor admitted yet. None while the
-    /// ROS thread rests.
+    /// Messages counted as received that reception still has in hand: neither shaped away nor dropped nor admitted yet.
+    /// While the ROS thread rests, these are the messages of open windows.
     pub fn in_reception(&self) -> u64 {
-        (self.received + self.recovered).saturating_sub(self.dropped + self.queued + self.in_flight + self.acknowledged)
+        let elsewhere = self.shaped + self.dropped + self.queued + self.in_flight + self.acknowledged;
+        (self.received + self.recovered).saturating_sub(elsewhere)
     }
 }

@@ -196,7 +196,10 @@ fn a_discarded_record_is_counted_under_its_reason() {
     assert!(queue.discard(lease.id, DropReason::TooLarge, now));
     assert!(!queue.discard(lease.id, DropReason::TooLarge, now));
     let account = queue.account(&route.counters);
-    assert_eq!(account, Account { received: 1, recovered: 0, dropped: 1, queued: 0, in_flight: 0, acknowledged: 0 });
+    assert_eq!(
+        account,
+        Account { received: 1, recovered: 0, shaped: 0, dropped: 1, queued: 0, in_flight: 0, acknowledged: 0 }
+    );
 }
 
 /// `ready` wakes for a record admitted from another thread, whether it waits already or not yet, and for a rewind.
@@ -251,9 +254,9 @@ fn the_account_holds_at_any_moment() {
         }
     });
     while !leasing.is_finished() {
-        let Account { received, recovered: _, dropped, queued, in_flight, acknowledged } =
+        let Account { received, recovered: _, shaped, dropped, queued, in_flight, acknowledged } =
             queue.account(&route.counters);
-        let known = dropped + queued + in_flight + acknowledged;
+        let known = shaped + dropped + queued + in_flight + acknowledged;
         assert!(received == known || received == known + 1, "{received} received, {known} accounted for");
     }
     admitting.join().unwrap();

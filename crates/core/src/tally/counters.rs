@@ -1,9 +1,11 @@
 //! Counters of one topic.
 //!
-//! They always add up: received + recovered = dropped (by reason) + queued + in flight + acknowledged. `queued` and `in_flight`
-//! are written by the queue alone, under its lock; `Queue::account` reads them all at one moment.
+//! They always add up: received + recovered = shaped (by reason) + dropped (by reason) + queued + in flight + acknowledged.
+//! `queued` and `in_flight` are written by the queue alone, under its lock; `Queue::account` reads them all at one moment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ShapedReason;
 
 /// Why a message ended before its PUBACK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +65,7 @@ pub struct TopicCounters {
     received: AtomicU64,
     recovered: AtomicU64,
     acknowledged: AtomicU64,
+    shaped: [AtomicU64; ShapedReason::ALL.len()],
     dropped: [AtomicU64; DropReason::ALL.len()],
     lost_in_dds: AtomicU64,
     incompatible: AtomicU64,
@@ -81,6 +84,16 @@ impl TopicCounters {
     /// A record was acknowledged (QoS 1) or handed to the connection (QoS 0).
     pub fn count_acknowledged(&self) {
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A message does not travel, because of `reason`; nothing is lost.
+    pub fn count_shaped(&self, reason: ShapedReason) {
+        self.count_shaped_by(reason, 1);
+    }
+
+    /// `count` messages do not travel, because of `reason`; nothing is lost.
+    pub fn count_shaped_by(&self, reason: ShapedReason, count: u64) {
+        self.shaped[reason as usize].fetch_add(count, Ordering::Relaxed);
     }
 
     /// A message ended for `reason`. Returns how many have, this one included.
@@ -159,6 +172,15 @@ impl TopicCounters {
     /// All messages that ended before their PUBACK, whatever the reason.
     pub fn dropped_in_all(&self) -> u64 {
         DropReason::ALL.iter().map(|&reason| self.dropped(reason)).sum()
+    }
+
+    /// All messages that do not travel because the configuration says so, whatever of it.
+    pub fn shaped_in_all(&self) -> u64 {
+        ShapedReason::ALL.iter().map(|&reason| self.shaped(reason)).sum()
+    }
+
+    pub fn shaped(&self, reason: ShapedReason) -> u64 {
+        self.shaped[reason as usize].load(Ordering::Relaxed)
     }
 
     pub fn received(&self) -> u64 {
