@@ -5,8 +5,10 @@
 //!  figures of the queue    ├─► Reporter ─► Report ─► status socket, metrics, /diagnostics
 //!  state of the uplink ────┘
 //!  heartbeats ─► watch ─► systemd: watchdog and status line
+//!     └──► Balance: whether more is offered than may leave ─► Report, status line, log
 //! ```
 
+mod behind;
 mod clients;
 mod configuration;
 pub mod diagnostics;
@@ -21,6 +23,7 @@ mod topic;
 mod topics;
 mod watch;
 
+pub use behind::{Balance, BehindState, Judge};
 pub use configuration::{ConfigurationState, Refusal};
 pub use report::Report;
 pub use reporter::Reporter;
