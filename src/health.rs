@@ -3,9 +3,9 @@
 //! ```text
 //!  counters of each topic ─┐
 //!  figures of the queue    ├─► Reporter ─► Report ─► status socket, metrics, /diagnostics
-//!  state of the uplink ────┘
+//!  state of the uplink ────┤                 ▲
+//!                          └─► Balance ──────┘ whether more is offered than may leave; the log says it, too
 //!  heartbeats ─► watch ─► systemd: watchdog and status line
-//!     └──► Balance: whether more is offered than may leave ─► Report, status line, log
 //! ```
 
 mod behind;
