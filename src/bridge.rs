@@ -15,7 +15,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use crate::health::{self, ConfigurationState, Refusal, Reporter, Watched, metrics, status_socket, systemd};
+use crate::health::{
+    self, Balance, BehindState, ConfigurationState, Judge, Refusal, Reporter, Watched, metrics, status_socket, systemd,
+};
 use crate::ros::{self, Node, RosThread};
 use iot_bridge_core::config::Settings;
 use iot_bridge_core::queue::{KeeperThread, Queue};
@@ -46,6 +48,20 @@ const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// When ROS can't be started or its thread dies. A broker that can't be reached is no error.
 pub async fn run(
     settings: Settings,
+    reloads: mpsc::Receiver<Result<Settings, Refusal>>,
+    stop: impl Future<Output = &'static str>,
+) -> anyhow::Result<()> {
+    run_with(Judge::default(), settings, reloads, stop).await
+}
+
+/// As [`run`], with a judge of falling behind who may be a faster one: for tests, which can't wait for minutes.
+///
+/// # Errors
+/// Those of [`run`].
+#[doc(hidden)]
+pub async fn run_with(
+    judge: Judge,
+    settings: Settings,
     mut reloads: mpsc::Receiver<Result<Settings, Refusal>>,
     stop: impl Future<Output = &'static str>,
 ) -> anyhow::Result<()> {
@@ -72,11 +88,13 @@ pub async fn run(
     let reception = Reception::new(&settings, &registry.configured(), Arc::clone(&queue), Arc::clone(&ros_pulse));
     let ros = ros::spawn(node, settings.topics.iter().map(wanted).collect(), reception)?;
 
+    let behind = Arc::new(BehindState::default());
     let reporter = Arc::new(Reporter::new(
         &settings.aws,
         Arc::clone(&configuration),
         Arc::clone(&registry),
         Arc::clone(&queue),
+        Arc::clone(&behind),
         uplink_state.clone(),
         uplink.meter(),
     ));
@@ -84,6 +102,7 @@ pub async fn run(
         configuration: Arc::clone(&configuration),
         topics: Arc::clone(&registry),
         queue: Arc::clone(&queue),
+        balance: Balance::new(judge, &settings.aws, &settings.mqtt.quotas, behind),
         uplink: uplink_state.clone(),
         stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
     };

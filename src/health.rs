@@ -3,10 +3,12 @@
 //! ```text
 //!  counters of each topic ─┐
 //!  figures of the queue    ├─► Reporter ─► Report ─► status socket, metrics, /diagnostics
-//!  state of the uplink ────┘
+//!  state of the uplink ────┤                 ▲
+//!                          └─► Balance ──────┘ whether more is offered than may leave; the log says it, too
 //!  heartbeats ─► watch ─► systemd: watchdog and status line
 //! ```
 
+mod behind;
 mod clients;
 mod configuration;
 pub mod diagnostics;
@@ -21,6 +23,7 @@ mod topic;
 mod topics;
 mod watch;
 
+pub use behind::{Balance, BehindState, Judge};
 pub use configuration::{ConfigurationState, Refusal};
 pub use report::Report;
 pub use reporter::Reporter;

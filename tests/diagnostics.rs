@@ -11,13 +11,13 @@ use crate::support::stage::Stage;
 use serde_json::Value;
 
 /// An rclpy node that listens to /diagnostics.
-struct Listener {
+pub struct Listener {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Listener {
-    fn start() -> Listener {
+    pub fn start() -> Listener {
         let mut child = Command::new("python3")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/show_diagnostics.py"))
             .stdout(Stdio::piped())
@@ -33,7 +33,7 @@ impl Listener {
     }
 
     /// Waits until the status `name` is at `level`, and answers it.
-    fn status(&mut self, name: &str, level: u64) -> Value {
+    pub fn status(&mut self, name: &str, level: u64) -> Value {
         for _ in 0..60 {
             let array = self.next();
             let statuses = array["statuses"].as_array().unwrap();

@@ -24,6 +24,7 @@ mod support {
 }
 
 mod address;
+mod behind;
 mod commands;
 mod connect;
 mod definitions;

@@ -39,7 +39,7 @@ const PROMETHEUS: &str = "Accept: application/openmetrics-text;version=1.0.0,app
                           version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n";
 
 /// Sends `request` to `port`; answers head and body.
-fn http(port: u16, request: &str) -> (String, String) {
+pub fn http(port: u16, request: &str) -> (String, String) {
     http_with(port, request, "Host: localhost\r\n")
 }
 
@@ -182,6 +182,7 @@ async fn prometheus_reads_the_metrics() {
         ("gauge", "iot_bridge_connection_needs_somebody", &[], Some(0.0)),
         ("gauge", "iot_bridge_client_id_contested", &[], Some(0.0)),
         ("gauge", "iot_bridge_slowed", &[], Some(0.0)),
+        ("gauge", "iot_bridge_behind", &[], Some(0.0)),
     ] {
         let found = sum(&samples, name, labels);
         assert!(expected.map_or(found > 0.0, |expected| found == expected), "{name} {labels:?} is {found}");

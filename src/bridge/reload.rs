@@ -47,7 +47,7 @@ impl Configured {
         let registry = Arc::new(Topics::default());
         let mut taken = HashSet::new();
         let entry = |(index, topic): (usize, &config::Topic)| {
-            let health = Arc::new(registry.enter(&topic.ros, &topic.mqtt, |id| taken.contains(&id)));
+            let health = Arc::new(registry.enter(&topic.ros, &topic.mqtt, |id| taken.contains(&id)).sent_as(topic));
             taken.insert(health.topic.id);
             Entry { index, settings: topic.clone(), health }
         };
@@ -160,7 +160,7 @@ impl Configured {
                 Some(entry) if entry.settings == *topic => entry,
                 Some(Entry { index, settings, health }) => {
                     plan.changed += 1;
-                    let health = Arc::new(self.registry.change(&health, &topic.mqtt, is_taken));
+                    let health = Arc::new(self.registry.change(&health, &topic.mqtt, is_taken).sent_as(topic));
                     let stays = wanted(&settings) == wanted(topic);
                     let entry = Entry { index: if stays { index } else { next() }, settings: topic.clone(), health };
                     if stays {
@@ -173,7 +173,7 @@ impl Configured {
                 }
                 None => {
                     plan.added += 1;
-                    let health = Arc::new(self.registry.enter(&topic.ros, &topic.mqtt, is_taken));
+                    let health = Arc::new(self.registry.enter(&topic.ros, &topic.mqtt, is_taken).sent_as(topic));
                     let entry = Entry { index: next(), settings: topic.clone(), health };
                     plan.add.push(entry.clone());
                     entry

@@ -156,10 +156,14 @@ fn queue(report: &Report) -> Status {
     );
     let (level, message) = match trouble {
         Some(trouble) => (Level::Error, trouble),
+        None if let Some(behind) = &report.behind => (Level::Warn, behind.sentence()),
         None if is_full => (Level::Warn, message),
         None => (Level::Ok, message),
     };
     let mut values = vec![("bytes", queue.bytes().to_string()), ("bound in bytes", queue.bound.to_string())];
+    values.extend(
+        report.behind.iter().flat_map(|behind| &behind.advice).map(|advice| ("what would help", advice.clone())),
+    );
     values.extend(queue.oldest().map(|at| ("age of the oldest in seconds", report.at.saturating_sub(at).to_string())));
     Status { level, name: "queue".into(), message, values }
 }

@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 use super::Reporter;
 use super::report::{Configuration, Place, Report, State, Topic};
+use super::topic::is_sent_to;
 use families::Families;
 use iot_bridge_core::tally::{DropReason, ShapedReason};
 
@@ -81,7 +82,7 @@ fn by_name<'a>(topics: &'a [Topic], set_aside: &[String]) -> BTreeMap<&'a str, S
         let sum = sums.entry(&topic.ros).or_default();
         sum.entries += u64::from(topic.state != State::Removed);
         sum.in_trouble |= matches!(topic.state, State::Trouble { .. });
-        sum.set_aside |= set_aside.iter().any(|mqtt| is_sent_to(topic, mqtt));
+        sum.set_aside |= set_aside.iter().any(|mqtt| goes_to(topic, mqtt));
         if let State::Subscribed { publishers, incompatible, redefined, .. } = topic.state {
             sum.subscribed += 1;
             sum.publishers = sum.publishers.max(publishers as u64);
@@ -109,14 +110,13 @@ fn by_name<'a>(topics: &'a [Topic], set_aside: &[String]) -> BTreeMap<&'a str, S
     sums
 }
 
-/// Whether `topic` is published to `mqtt`: `{type}` stands in its MQTT topic as it does in the configuration, and
-/// what is compressed may have an MQTT topic below.
-fn is_sent_to(topic: &Topic, mqtt: &str) -> bool {
-    let filled = match &topic.state {
-        State::Subscribed { type_name, .. } => topic.mqtt.replace("{type}", type_name),
-        _ => topic.mqtt.clone(),
+/// Whether `topic` is published to `mqtt`.
+fn goes_to(topic: &Topic, mqtt: &str) -> bool {
+    let type_name = match &topic.state {
+        State::Subscribed { type_name, .. } => Some(type_name.as_str()),
+        _ => None,
     };
-    mqtt.strip_prefix(filled.as_str()).is_some_and(|below| matches!(below, "" | "/gzip" | "/zstd"))
+    is_sent_to(&topic.mqtt, type_name, mqtt)
 }
 
 fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Result {
@@ -239,6 +239,8 @@ fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     families.gauge("iot_bridge_client_id_contested", help, u64::from(connection.contested))?;
     let help = "1 while the broker takes fewer publishes than mqtt.quotas allow.";
     families.gauge("iot_bridge_slowed", help, u64::from(connection.slowed))?;
+    let help = "1 while more is offered than may leave, and what waits grows.";
+    families.gauge("iot_bridge_behind", help, u64::from(report.behind.is_some()))?;
     let help = "When the client certificate expires, in seconds since 1970; none before one could be read.";
     let expires = report.certificate_expires.map(|at| ([], at));
     families.seconds("iot_bridge_certificate_expiry_timestamp_seconds", help, expires)
@@ -267,9 +269,9 @@ mod tests {
             ("robots/r/{type}", "robots/r/a/msg/B/gzip", true),
             ("robots/r/{type}", "robots/r/a/msg/C", false),
         ] {
-            assert_eq!(is_sent_to(&topic(configured, subscribed()), refused), is_it, "{configured} {refused}");
+            assert_eq!(goes_to(&topic(configured, subscribed()), refused), is_it, "{configured} {refused}");
         }
-        assert!(!is_sent_to(&topic("robots/r/{type}", State::Unknown), "robots/r/a/msg/B"));
+        assert!(!goes_to(&topic("robots/r/{type}", State::Unknown), "robots/r/a/msg/B"));
     }
 
     /// A topic with nothing but publishers of another definition is not one that nobody publishes.

@@ -28,6 +28,9 @@ pub struct Report {
     /// When the client certificate expires; unknown until one has been read.
     pub certificate_expires: Option<u64>,
     pub queue: Queue,
+    /// That more is offered than may leave; nothing while the bridge keeps up.
+    #[serde(default)]
+    pub behind: Option<Behind>,
     pub published: Published,
     /// From the reception of a record to its PUBACK, waits in the queue included; QoS 0 has none.
     pub latency: LatencyFigures,
@@ -210,6 +213,41 @@ impl Place {
 pub struct Held {
     pub records: u64,
     pub bytes: u64,
+}
+
+/// That more is offered than may leave, so that what waits grows. The figures are those of the last time that it grew, of
+/// half a minute; `health::behind` says how they are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Behind {
+    /// Since when it grows.
+    pub since: u64,
+    /// What keeps it from leaving.
+    pub limit: Limit,
+    /// Publishes that would be made of what comes.
+    pub offered_publishes_per_second: f64,
+    /// By the quota; with [`Limit::Link`] those that left. Nothing, if the quota is unlimited.
+    pub allowed_publishes_per_second: Option<f64>,
+    /// Bytes of MQTT packets that would be made of what comes.
+    pub offered_bytes_per_second: f64,
+    /// By the quota; with [`Limit::Link`] those that left. Nothing, if the quota is unlimited.
+    pub allowed_bytes_per_second: Option<f64>,
+    /// ROS topics that offer the most, the largest first.
+    pub topics: Vec<String>,
+    /// For each of them the lines of configuration that would help, and what they would make of it: a sentence without its
+    /// full stop.
+    pub advice: Vec<String>,
+}
+
+/// What keeps records from leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// `mqtt.quotas.publishes_per_second`.
+    PublishesPerSecond,
+    /// `mqtt.quotas.bytes_per_second`.
+    BytesPerSecond,
+    /// The link, or the broker, takes less than the quotas allow.
+    Link,
 }
 
 /// What was handed to connections, repetitions after a lost connection included.

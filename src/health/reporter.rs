@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::report::{Connection, Disk, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
-use super::{ConfigurationState, TopicHealth, Topics};
+use super::{BehindState, ConfigurationState, TopicHealth, Topics};
 use crate::ros::TopicState;
 use iot_bridge_core::config::{Aws, Priority, UNNAMED, fill_thing};
 use iot_bridge_core::queue;
@@ -23,6 +23,7 @@ pub struct Reporter {
     configuration: Arc<ConfigurationState>,
     topics: Arc<Topics>,
     queue: Arc<queue::Queue>,
+    behind: Arc<BehindState>,
     uplink: watch::Receiver<UplinkState>,
     meter: Arc<Meter>,
 }
@@ -34,6 +35,7 @@ impl Reporter {
         configuration: Arc<ConfigurationState>,
         topics: Arc<Topics>,
         queue: Arc<queue::Queue>,
+        behind: Arc<BehindState>,
         uplink: watch::Receiver<UplinkState>,
         meter: Arc<Meter>,
     ) -> Self {
@@ -44,6 +46,7 @@ impl Reporter {
             configuration,
             topics,
             queue,
+            behind,
             uplink,
             meter,
         }
@@ -79,6 +82,7 @@ impl Reporter {
             configuration: self.configuration.read(),
             connection: connection(uplink, self.meter.refused(), now),
             queue: queue_report(&self.queue.figures()),
+            behind: self.behind.read(),
             published: Published { publishes: self.meter.publishes(), bytes: self.meter.bytes() },
             latency: self.meter.latency(),
             latency_last_minute: self.meter.latency_of_last_minute(now.instant),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::TopicHealth;
-use super::report::Configuration;
+use super::report::{Behind, Configuration};
 use crate::ros::{Silence, TopicState, another_definition};
 use iot_bridge_core::queue::Figures;
 use iot_bridge_core::tally::counted;
@@ -22,7 +22,7 @@ const MOST_BYTES: usize = 1000;
 pub fn status_line(
     uplink: &UplinkState,
     configuration: &Configuration,
-    queue: Figures,
+    (queue, behind): (Figures, Option<&Behind>),
     topics: &[Arc<TopicHealth>],
     now: Instant,
 ) -> String {
@@ -41,6 +41,9 @@ pub fn status_line(
         let _ = write!(line, " {remark}.");
     }
     let _ = write!(line, " {acknowledged} acknowledged, {waiting} queued, {dropped} dropped.");
+    if let Some(behind) = behind {
+        let _ = write!(line, " {}.", behind.sentence());
+    }
     if let Some(trouble) = queue.disk.as_ref().and_then(|disk| disk.trouble.as_ref()) {
         let _ = write!(line, " The queue's disk does not work: {trouble}.");
     }
@@ -168,8 +171,13 @@ mod tests {
             topic.set_state(TopicState::Trouble("no type".into()));
         }
         let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
-        let line =
-            status_line(&UplinkState::default(), &Configuration::default(), queue.clone(), &topics, Instant::now());
+        let line = status_line(
+            &UplinkState::default(),
+            &Configuration::default(),
+            (queue.clone(), None),
+            &topics,
+            Instant::now(),
+        );
         assert!(
             line.starts_with("Connecting. 0 acknowledged, 0 queued, 0 dropped. 0 of 20 topics subscribed."),
             "{line}"
@@ -177,7 +185,7 @@ mod tests {
         let four = status_line(
             &UplinkState::default(),
             &Configuration::default(),
-            queue.clone(),
+            (queue.clone(), None),
             &topics[..4],
             Instant::now(),
         );
@@ -190,7 +198,7 @@ mod tests {
         let topics = ["/odomm", "/scan", "/camera"].map(health);
         let line = |topics: &[Arc<TopicHealth>]| {
             let queue = Figures { lanes: Default::default(), bound: 0, disk: None };
-            status_line(&UplinkState::default(), &Configuration::default(), queue, topics, Instant::now())
+            status_line(&UplinkState::default(), &Configuration::default(), (queue, None), topics, Instant::now())
         };
         topics[0].set_silence(Some(Silence::Unpublished { nearest: Some("/odom".into()) }));
         topics[2].counters.count_received();

@@ -1,11 +1,13 @@
 //! How it stands with one configured topic, and with all of them.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ros::{Silence, TopicState};
+use iot_bridge_core::config;
 use iot_bridge_core::tally::DropReason;
 use iot_bridge_core::topics::Topic;
 
@@ -15,10 +17,35 @@ use iot_bridge_core::topics::Topic;
 pub struct TopicHealth {
     /// With its names, as far as the configuration fills them in, and what it counts.
     pub topic: Arc<Topic>,
+    /// How its messages travel.
+    pub sending: Sending,
     state: Mutex<TopicState>,
     /// Why nothing comes of it, if that is for long.
     silence: Mutex<Option<Silence>>,
     samples: Mutex<VecDeque<Sample>>,
+}
+
+/// How the configuration has the messages of a topic travel.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sending {
+    pub batch: Option<config::Batch>,
+    pub compression: Option<config::Encoding>,
+    /// The bytes of DDS, which do not batch.
+    pub is_cdr: bool,
+}
+
+impl Sending {
+    /// Most records that may wait for others to travel with.
+    pub fn lingering(self) -> u64 {
+        self.batch.filter(|batch| !batch.linger.is_zero()).map_or(0, |batch| batch.max.into())
+    }
+}
+
+/// Whether what is published to `mqtt`, as far as the configuration fills it in, goes to the MQTT topic `to`: `{type}` stands
+/// in it as it does in the configuration, and what is compressed may have an MQTT topic below.
+pub(super) fn is_sent_to(mqtt: &str, type_name: Option<&str>, to: &str) -> bool {
+    let filled = type_name.map_or(Cow::Borrowed(mqtt), |type_name| mqtt.replace("{type}", type_name).into());
+    to.strip_prefix(&*filled).is_some_and(|below| matches!(below, "" | "/gzip" | "/zstd"))
 }
 
 /// How much has passed at one moment.
@@ -66,6 +93,7 @@ impl TopicHealth {
     pub fn new(topic: Arc<Topic>) -> TopicHealth {
         let topic = TopicHealth {
             topic,
+            sending: Sending::default(),
             state: Mutex::new(TopicState::Unknown),
             silence: Mutex::default(),
             samples: Mutex::default(),
@@ -78,12 +106,20 @@ impl TopicHealth {
     pub fn succeeded_by(&self, topic: Arc<Topic>) -> TopicHealth {
         let successor = TopicHealth {
             topic,
+            sending: self.sending,
             state: Mutex::new(self.state()),
             silence: Mutex::new(self.silence()),
             samples: Mutex::default(),
         };
         successor.sample(Instant::now());
         successor
+    }
+
+    /// The same with its messages sent as `settings` say.
+    pub fn sent_as(self, settings: &config::Topic) -> TopicHealth {
+        let config::Topic { batch, compression, payload, .. } = settings;
+        let is_cdr = *payload == config::Payload::Cdr;
+        TopicHealth { sending: Sending { batch: *batch, compression: *compression, is_cdr }, ..self }
     }
 
     pub fn set_state(&self, state: TopicState) {

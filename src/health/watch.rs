@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{ConfigurationState, Topics, status_line, systemd};
+use super::{Balance, ConfigurationState, Topics, status_line, systemd};
 use iot_bridge_core::queue::Queue;
 use iot_bridge_core::tally::Heartbeat;
 use iot_bridge_core::uplink::UplinkState;
@@ -25,13 +25,14 @@ pub struct Watched {
     pub configuration: Arc<ConfigurationState>,
     pub topics: Arc<Topics>,
     pub queue: Arc<Queue>,
+    pub balance: Balance,
     pub uplink: watch::Receiver<UplinkState>,
     /// Each stage's name and pulse.
     pub stages: Vec<(&'static str, Arc<Heartbeat>)>,
 }
 
 /// Watches until it is dropped.
-pub async fn watch(watched: Watched) {
+pub async fn watch(mut watched: Watched) {
     let limit = systemd::watchdog();
     // systemd asks for a sign of life at half its limit (sd_watchdog_enabled(3)); a third leaves room for one delay.
     let mut ticks = interval(limit.map_or(LOOK, |limit| LOOK.min(limit / 3)));
@@ -49,7 +50,12 @@ pub async fn watch(watched: Watched) {
         let figures = watched.queue.figures();
         let (topics, now) = (watched.topics.configured(), Instant::now());
         topics.iter().chain(&watched.topics.leaving()).for_each(|topic| topic.sample(now));
-        let line = status_line(&uplink.borrow_and_update(), &watched.configuration.read(), figures, &topics, now);
+        let line = {
+            let uplink = uplink.borrow_and_update();
+            watched.balance.look(now, &uplink, &topics);
+            let behind = watched.balance.behind();
+            status_line(&uplink, &watched.configuration.read(), (figures, behind), &topics, now)
+        };
         if line != said {
             systemd::status(&line);
             said = line;

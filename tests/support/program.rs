@@ -43,16 +43,20 @@ impl Program {
 
     /// As [`start_with`](Self::start_with), without waiting.
     pub fn begin(config: &Path, environment: &[(&str, &str)]) -> Program {
+        let mut bridge = command();
+        bridge.args(["run", "--config"]).arg(config).envs(environment.iter().copied());
+        Self::spawn(bridge)
+    }
+
+    /// Starts `bridge`, which is another program that runs one, without waiting.
+    pub fn spawn(mut bridge: Command) -> Program {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("notify");
         let runtime_directory = directory.path().to_owned();
         let socket = UnixDatagram::bind(&path).expect("a socket");
-        let mut child = command()
-            .args(["run", "--config"])
-            .arg(config)
+        let mut child = bridge
             .env("NOTIFY_SOCKET", &path)
             .env("RUNTIME_DIRECTORY", &runtime_directory)
-            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("iot-bridge starts");

@@ -3,6 +3,7 @@
 //! Counters and the meter are written where something happens, without a lock, and read by `health`.
 
 mod counters;
+mod figures;
 mod heartbeat;
 mod latency;
 mod meter;
@@ -10,6 +11,7 @@ mod repeat;
 mod shaped;
 
 pub use counters::{DropReason, TopicCounters};
+pub use figures::{Bytes, Frequency, Span};
 pub use heartbeat::Heartbeat;
 pub use latency::LatencyFigures;
 pub use meter::Meter;

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::health::Report;
 use crate::health::report::{Phase, State, Topic};
 use crate::ros::another_definition;
-use iot_bridge_core::tally::{counted, sum};
+use iot_bridge_core::tally::{Bytes, Span, counted, sum};
 
 /// Shows a report as text of some lines, the last line feed included.
 pub(super) struct View<'a>(pub &'a Report);
@@ -27,6 +27,7 @@ impl Display for View<'_> {
         }
         certificate(report, f)?;
         queue(report, f)?;
+        behind(report, f)?;
         published(report, f)?;
         topics(report, f)
     }
@@ -115,6 +116,15 @@ fn queue(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, "{} in {} ({}), ", held.records, place.label(), Bytes(held.bytes as f64))?;
         }
         writeln!(f, "{} in flight ({})", lane.in_flight.records, Bytes(lane.in_flight.bytes as f64))?;
+    }
+    Ok(())
+}
+
+fn behind(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    let Some(behind) = &report.behind else { return Ok(()) };
+    writeln!(f, "Behind       for {}. {}", Span(report.at.saturating_sub(behind.since)), behind.sentence())?;
+    for advice in &behind.advice {
+        writeln!(f, "  {advice}")?;
     }
     Ok(())
 }
@@ -239,27 +249,6 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// Seconds, with the two largest units that they fill.
-struct Span(u64);
-
-impl Display for Span {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-        let largest = UNITS.iter().position(|(size, _)| self.0 >= *size).unwrap_or(UNITS.len() - 1);
-        let mut rest = self.0;
-        for (index, (size, unit)) in UNITS.iter().enumerate().skip(largest).take(2) {
-            let count = rest / size;
-            rest %= size;
-            if index == largest {
-                write!(f, "{count} {unit}")?;
-            } else if count > 0 {
-                write!(f, " {count} {unit}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The upper end of a bucket of latencies; without one it took longer than the longest that is told apart, a day.
 struct AtMost(Option<f64>);
 
@@ -274,34 +263,14 @@ impl Display for AtMost {
     }
 }
 
-/// Bytes in the unit that leaves one to four digits.
-struct Bytes(f64);
-
-impl Display for Bytes {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut size = self.0;
-        for unit in ["B", "KiB", "MiB", "GiB"] {
-            if size < 1024.0 {
-                return write!(f, "{size:.*} {unit}", usize::from(unit != "B" && size < 100.0));
-            }
-            size /= 1024.0;
-        }
-        write!(f, "{size:.1} TiB")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn spans_and_sizes_are_short() {
-        let spans = [0, 59, 60, 61, 3_600, 3_725, 90_000, 31_536_000].map(|seconds| Span(seconds).to_string());
-        assert_eq!(spans, ["0 s", "59 s", "1 min", "1 min 1 s", "1 h", "1 h 2 min", "1 d 1 h", "365 d"]);
+    fn latencies_are_short() {
         let latencies = [Some(0.005), Some(0.25), Some(2.5), Some(30.0), Some(600.0), Some(86_400.0), None];
         let latencies = latencies.map(|latency| AtMost(latency).to_string());
         assert_eq!(latencies, ["5 ms", "250 ms", "2.5 s", "30 s", "10 min", "1 d", "more than a day"]);
-        let sizes = [0.0, 1023.0, 1024.0, 153_600.0, 33_554_432.0, 5e13].map(|size| Bytes(size).to_string());
-        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "150 KiB", "32.0 MiB", "45.5 TiB"]);
     }
 }

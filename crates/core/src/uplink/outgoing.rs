@@ -15,7 +15,7 @@ use crate::topics::TopicId;
 /// Most bytes of a batch of a topic that is not alone: a fiftieth of a second of the 512 KiB that AWS IoT Core takes in one.
 /// Another topic waits behind two of them, one in hand and one sent. They are two of the steps of 5 KB that are billed: a
 /// longer batch would save next to nothing.
-const SHARED: usize = 10 << 10;
+pub const SHARED_BATCH: usize = 10 << 10;
 
 /// JSON becomes this many times smaller by compression, or more: batches that are compressed may be as much longer.
 const COMPRESSED: usize = 4;
@@ -193,8 +193,8 @@ impl Contention {
         let is_shared = other.is_some_and(|(_, at)| now.saturating_duration_since(*at) < RECENT);
         let bytes = match (is_shared, &route.packing.compression) {
             (false, _) => PAYLOAD_LIMIT,
-            (true, None) => SHARED,
-            (true, Some(_)) => SHARED * COMPRESSED,
+            (true, None) => SHARED_BATCH,
+            (true, Some(_)) => SHARED_BATCH * COMPRESSED,
         };
         Extent { records: if suspects.goes_singly(route) { 1 } else { usize::MAX }, bytes }
     }
