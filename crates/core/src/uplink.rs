@@ -53,6 +53,7 @@ use tokio::sync::watch;
 pub use claim::Step;
 pub use connection::DRAIN_TIMEOUT;
 pub use options::{broker, options};
+pub(crate) use outgoing::batch_bytes;
 pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 
