@@ -101,6 +101,15 @@ pub enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Measure the topics on the ROS graph, and tell what a month of them would cost on AWS IoT Core
+    ///
+    /// Finds every topic that others publish, listens for some seconds, and tells of each its type, publishers, QoS, rate,
+    /// bytes a second as ROS sends it, and the size of a message as JSON. Publishes and price are those of what the
+    /// configuration makes of it; of a topic that is not configured, those of an entry with nothing but `ros`. The price is
+    /// that of a month of 30 days, for messages; the connection is in the sum.
+    ///
+    /// Works beside the running bridge, and without a configuration. Ctrl-C ends the measuring early.
+    Topics(TopicsWish),
     /// Publish mock telemetry on ROS: a std_msgs/msg/String that holds JSON
     Mock {
         /// Messages a second
@@ -120,6 +129,30 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+/// What to tell of the topics on the ROS graph.
+#[derive(Debug, Args)]
+pub struct TopicsWish {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Listen for so many seconds
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Propose lines of configuration that bring the sum of a month below so many dollars, and tell what is lost by them
+    ///
+    /// Of the topics that the configuration forwards; of all, where it forwards none of them. The rule is a plain one: batches
+    /// that wait, then compression, then fewer fields, then lower rates, then leaving topics out, each from the dearest topic
+    /// on, until it is enough. Exits with 1 if the connection alone costs more.
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    pub budget: Option<f64>,
+    /// Take the prices from this file instead of the public ones of us-east-1 [default: /etc/iot-bridge/prices.toml, if it is
+    /// there]
+    #[arg(long, value_name = "PATH")]
+    pub prices: Option<PathBuf>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// What to do with the queue on disk.
@@ -179,6 +212,13 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+fn dollars(text: &str) -> Result<f64, String> {
+    match text.strip_prefix('$').unwrap_or(text).parse() {
+        Ok(dollars) if f64::is_finite(dollars) && dollars >= 0.0 => Ok(dollars),
+        _ => Err("a number of dollars a month, such as 12.50".to_owned()),
+    }
+}
+
 fn topic_name(text: &str) -> Result<String, String> {
     match config::default_topic("thing", text) {
         Ok(_) => Ok(text.to_owned()),
@@ -195,6 +235,14 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn budgets_are_dollars() {
+        assert_eq!((dollars("12.50"), dollars("$3"), dollars("0")), (Ok(12.5), Ok(3.0), Ok(0.0)));
+        for wrong in ["-1", "NaN", "inf", "3 EUR", ""] {
+            assert!(dollars(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

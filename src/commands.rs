@@ -1,5 +1,6 @@
 //! What each command of the command line does. Each answers the process's exit status.
 
+mod bar;
 mod check;
 mod distribution;
 mod mock;
@@ -7,6 +8,7 @@ mod preview;
 mod queue;
 mod run;
 pub mod status;
+mod topics;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use iot_bridge_core::terminal::{EXIT_CONFIG, print};
 pub fn execute(cli: Cli) -> ExitCode {
     let role = match cli.command {
         Command::Run(_) => Some(ros::Role::Service),
-        Command::Preview { .. } => Some(ros::Role::Lookout),
+        Command::Preview { .. } | Command::Topics(_) => Some(ros::Role::Lookout),
         _ => None,
     };
     if let Some(Err(error)) = role.map(ros::meet_the_graph) {
@@ -40,6 +42,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         }
         Command::Status { json, watch } => status::execute(json, watch),
         Command::Preview { topic, count, config } => preview::execute(config.config.as_deref(), &topic, count),
+        Command::Topics(wish) => topics::execute(&wish),
         Command::Mock { rate, topic } => mock::execute(rate, &topic),
         Command::Queue { command } => queue::execute(command),
         Command::Completions { shell } => completions(shell),

@@ -44,6 +44,7 @@
 //! | [`mqtt`] | core | one connection to a broker: packets, TLS, proxy, and what each failure means |
 //! | [`terminal`] | core | what the command lines of both programs share |
 //! | [`uplink`] | core | what the bridge does with such connections: window, quotas, back-off, topics that are refused |
+//! | [`price`] | core | what a month of telemetry costs, before it is sent; what brings it below a budget |
 //! | [`ros`] | bridge | rcl, the graph, subscriptions, the ROS thread; the only module with `unsafe` |
 //! | [`health`] | bridge | report, status line, metrics, diagnostics, watchdog, log |
 //! | [`bridge`] | bridge | the wiring: what starts, reloads and stops when; reception |
@@ -72,6 +73,7 @@
 //! [`provisioning`]: iot_bridge_core::provisioning
 //! [`mqtt`]: iot_bridge_core::mqtt
 //! [`uplink`]: iot_bridge_core::uplink
+//! [`price`]: iot_bridge_core::price
 //! [`terminal`]: iot_bridge_core::terminal
 //! [`Shaper`]: iot_bridge_core::shaping::Shaper
 //! [`Decoder`]: iot_bridge_core::codec::Decoder

@@ -3,7 +3,6 @@
 //! Everything here goes by what [`disk::survey`](iot_bridge_core::queue::disk::survey) finds, so that it sees what the bridge
 //! would see at its start. Only `purge` changes anything.
 
-mod bar;
 mod export;
 mod purge;
 mod show;
@@ -15,7 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 
-use self::bar::Bar;
+use super::bar::Bar;
 use super::{fail, refuse};
 use crate::cli::{QueueArgs, QueueCommand};
 use iot_bridge_core::config::{self, Problems};

@@ -8,6 +8,7 @@ use r2r_rcl::{
     rcutils_get_zero_initialized_string_array, rcutils_string_array_fini, rcutils_string_array_t,
     rmw_get_zero_initialized_names_and_types, rmw_get_zero_initialized_topic_endpoint_info_array,
     rmw_qos_durability_policy_e, rmw_qos_reliability_policy_e, rmw_topic_endpoint_info_array_fini,
+    rmw_topic_endpoint_info_t,
 };
 
 use super::context::Node;
@@ -41,6 +42,38 @@ pub(super) static ASKED_FOR_ALL: std::sync::atomic::AtomicUsize = std::sync::ato
 pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, RosError> {
     #[cfg(test)]
     ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    endpoints(node, topic, publisher)
+}
+
+fn publisher(info: &rmw_topic_endpoint_info_t) -> Publisher {
+    // SAFETY: the type's name is NUL-terminated.
+    let type_name = unsafe { CStr::from_ptr(info.topic_type) };
+    Publisher {
+        id: info.endpoint_gid,
+        type_name: legible(&type_name.to_string_lossy()),
+        definition: TypeHash::of_endpoint(info),
+        reliable: info.qos_profile.reliability != rmw_qos_reliability_policy_e::RMW_QOS_POLICY_RELIABILITY_BEST_EFFORT,
+        transient_local: info.qos_profile.durability
+            == rmw_qos_durability_policy_e::RMW_QOS_POLICY_DURABILITY_TRANSIENT_LOCAL,
+    }
+}
+
+/// The publishers of `topic`, each with the full name of its node.
+pub(super) fn publishers_of_nodes(node: &Node, topic: &CStr) -> Result<Vec<(Publisher, String)>, RosError> {
+    endpoints(node, topic, |info| {
+        // SAFETY: both names are NUL-terminated.
+        let [namespace, name] = [info.node_namespace, info.node_name]
+            .map(|text| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned());
+        (publisher(info), format!("{}/{name}", namespace.trim_end_matches('/')))
+    })
+}
+
+/// What `of` says of each publisher of `topic`.
+fn endpoints<T>(
+    node: &Node,
+    topic: &CStr,
+    of: impl FnMut(&rmw_topic_endpoint_info_t) -> T,
+) -> Result<Vec<T>, RosError> {
     // SAFETY: the array is zero-initialised, filled in by rcl, read within its size, and given back with the
     // allocator it was made with. Its texts are NUL-terminated and copied before that.
     unsafe {
@@ -53,18 +86,7 @@ pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, Ro
         let publishers = if found.size == 0 {
             Vec::new()
         } else {
-            std::slice::from_raw_parts(found.info_array, found.size)
-                .iter()
-                .map(|info| Publisher {
-                    id: info.endpoint_gid,
-                    type_name: legible(&CStr::from_ptr(info.topic_type).to_string_lossy()),
-                    definition: TypeHash::of_endpoint(info),
-                    reliable: info.qos_profile.reliability
-                        != rmw_qos_reliability_policy_e::RMW_QOS_POLICY_RELIABILITY_BEST_EFFORT,
-                    transient_local: info.qos_profile.durability
-                        == rmw_qos_durability_policy_e::RMW_QOS_POLICY_DURABILITY_TRANSIENT_LOCAL,
-                })
-                .collect()
+            std::slice::from_raw_parts(found.info_array, found.size).iter().map(of).collect()
         };
         check("Giving back a topic's publishers", rmw_topic_endpoint_info_array_fini(&mut found, &mut allocator))?;
         Ok(publishers)

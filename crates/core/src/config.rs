@@ -58,8 +58,11 @@ pub use credentials_directory::CREDENTIALS_DIRECTORY;
 pub use field_path::{FieldPath, PathPart};
 pub use keys::check_thing;
 pub use limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, PAYLOAD_LIMIT};
-pub use load::{DEFAULT_DIRECTORY, LoadError, Loaded, default_topic, is_there, load, load_directory, load_file};
-pub use mqtt_topic::{TopicFault, check_publish_topic};
+pub use load::{
+    DEFAULT_DIRECTORY, LoadError, Loaded, default_mqtt, default_topic, is_there, load, load_directory, load_file,
+};
+pub use mqtt_topic::{TopicFault, check_publish_topic, is_basic_ingest};
+pub use planned::is_supported;
 pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;

@@ -11,6 +11,7 @@ pub mod files;
 pub mod mqtt;
 pub mod packing;
 pub mod pem;
+pub mod price;
 pub mod provisioning;
 pub mod queue;
 pub mod shaping;

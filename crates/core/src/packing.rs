@@ -19,6 +19,9 @@ use crate::config::{self, Encoding};
 /// Most bytes of a payload that is compressed, before that: a bound of the time that it takes, and of memory.
 pub const COMPRESSIBLE_LIMIT: usize = 1 << 20;
 
+/// The name of the property that tells how a payload is compressed, as HTTP has it: MQTT has none of its own.
+pub const CONTENT_ENCODING: &str = "content-encoding";
+
 /// How the records of a topic are packed. By default each is a payload as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Packing {

@@ -53,7 +53,7 @@ use tokio::sync::watch;
 pub use claim::Step;
 pub use connection::DRAIN_TIMEOUT;
 pub use options::{broker, options};
-pub use outgoing::SHARED_BATCH;
+pub use outgoing::batch_bytes;
 pub use renewal::Renewal;
 pub use state::{Phase, UplinkState};
 

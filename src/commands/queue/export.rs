@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::bar::Bar;
+use super::super::bar::Bar;
 use super::{files, held, look};
 use iot_bridge_core::accounts;
 use iot_bridge_core::config::{Priority, Qos};

@@ -3,7 +3,7 @@
 use super::offer::{Flow, Offer};
 use crate::health::report::Limit;
 use iot_bridge_core::tally::{Bytes, Frequency};
-use iot_bridge_core::uplink::SHARED_BATCH;
+use iot_bridge_core::uplink::batch_bytes;
 
 /// Of what is allowed, so much is aimed at: the rest is for making up the backlog.
 const AIM: f64 = 0.9;
@@ -67,7 +67,7 @@ fn told(flow: Flow, limit: Limit) -> String {
 /// A batch, if it makes no more than half as many publishes.
 fn batch(offer: &Offer) -> Option<(String, String)> {
     let sending = offer.sending;
-    let longest = (SHARED_BATCH * if sending.compression.is_some() { 4 } else { 1 }) as f64;
+    let longest = batch_bytes(true, sending.compression.is_some()) as f64;
     let records = if offer.bytes_each > 0.0 { (longest / offer.bytes_each).min(BATCH) } else { BATCH };
     if sending.is_cdr || records < 2.0 * offer.per_publish {
         return None;

@@ -15,7 +15,7 @@ use super::origins::{Origin, Origins};
 use super::problem::{Problem, Problems};
 use super::ros_environment;
 use super::sample;
-use super::settings::{Settings, Topic};
+use super::settings::{Mqtt, Settings, Topic};
 use super::walk::{Report, walk};
 
 /// Where the configuration lies unless a path is given.
@@ -314,6 +314,19 @@ fn misshapen(document: &mut Document, origin: &Origin) -> Vec<Problem> {
 /// # Errors
 /// When `name` is not the name of a topic.
 pub fn default_topic(thing: &str, name: &str) -> Result<Topic, Problems> {
+    Ok(settings_of(thing, name)?.topics.remove(0))
+}
+
+/// What a configuration means that says nothing of the connection.
+///
+/// # Errors
+/// None: the least that works is valid.
+pub fn default_mqtt() -> Result<Mqtt, Problems> {
+    Ok(settings_of("thing", "/topic")?.mqtt)
+}
+
+/// The settings with nothing but a thing and a topic.
+fn settings_of(thing: &str, name: &str) -> Result<Settings, Problems> {
     let table = |pairs: &[(&str, &str)]| -> Dict {
         pairs.iter().map(|&(key, value)| (key.to_owned(), Value::from(value))).collect()
     };
@@ -322,6 +335,5 @@ pub fn default_topic(thing: &str, name: &str) -> Result<Topic, Problems> {
     let topics: Vec<Value> = vec![table(&[("ros", name)]).into()];
     let values = Dict::from([("aws".to_owned(), aws.into()), ("topics".to_owned(), topics.into())]);
     let document = Document { path: "the command line".into(), values, lines: Lines::new(), is_json: false };
-    let mut settings = merge(vec![document], Vec::new(), false)?.settings;
-    Ok(settings.topics.remove(0))
+    Ok(merge(vec![document], Vec::new(), false)?.settings)
 }

@@ -66,7 +66,7 @@ pub fn check_publish_topic(topic: &str) -> Result<(), TopicFault> {
 }
 
 /// Whether a publish to `topic` goes to a rule past the message broker, which therefore keeps nothing of it.
-pub(super) fn is_basic_ingest(topic: &str) -> bool {
+pub fn is_basic_ingest(topic: &str) -> bool {
     topic.starts_with(BASIC_INGEST)
 }
 

@@ -37,6 +37,11 @@ pub(super) fn refusal(path: &str, value: &Checked) -> Option<String> {
     Some(format!("not supported yet; {}", planned.instead))
 }
 
+/// Whether the program can do what the key at `path` asks for, such as `topics[].rate`.
+pub fn is_supported(path: &str) -> bool {
+    !is_whole(path)
+}
+
 /// Whether the table at `path`, or the list of tables at `path[]`, is refused whatever it says.
 pub(super) fn is_whole(path: &str) -> bool {
     refusal(path.strip_suffix("[]").unwrap_or(path), &Checked::Other).is_some()

@@ -189,7 +189,7 @@ pub struct Mqtt {
 }
 
 /// Version of MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Version {
     #[serde(rename = "3.1.1")]
     V3_1_1,

@@ -39,6 +39,7 @@ use tokio_rustls::client::TlsStream;
 pub use arrival::Arrival;
 pub use limits::Limits;
 pub use reason::Reason;
+pub use size::publish_size;
 pub use wire::ServerReason;
 
 use super::dial::{DialFailure, dial};
@@ -47,7 +48,6 @@ use super::{CONNECT_TIMEOUT, ticks};
 use crate::config::{Qos, Version};
 use aliases::{Aliases, Naming};
 use arrival::Arrivals;
-use size::publish_size;
 use wire::{Incoming, Malformed, Publish};
 
 /// Packets are encoded until so many bytes wait for the socket; what is behind them keeps its payload in the queue's

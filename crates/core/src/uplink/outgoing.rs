@@ -8,14 +8,14 @@ use bytes::Bytes;
 use super::suspects::{RecordId, Suspects};
 use crate::config::{Encoding, PAYLOAD_LIMIT};
 use crate::mqtt::client::Message;
-use crate::packing::Packed;
+use crate::packing::{CONTENT_ENCODING, Packed};
 use crate::queue::{Lease, LeaseId, Queue, Route};
 use crate::topics::TopicId;
 
 /// Most bytes of a batch of a topic that is not alone: a fiftieth of a second of the 512 KiB that AWS IoT Core takes in one.
 /// Another topic waits behind two of them, one in hand and one sent. They are two of the steps of 5 KB that are billed: a
 /// longer batch would save next to nothing.
-pub const SHARED_BATCH: usize = 10 << 10;
+const SHARED: usize = 10 << 10;
 
 /// JSON becomes this many times smaller by compression, or more: batches that are compressed may be as much longer.
 const COMPRESSED: usize = 4;
@@ -23,8 +23,14 @@ const COMPRESSED: usize = 4;
 /// A topic is not alone if another one had a publish within this time.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// The name of the property that tells how a payload is compressed, as HTTP has it: MQTT has none of its own.
-const CONTENT_ENCODING: &str = "content-encoding";
+/// Most bytes of a batch before compression. `is_shared`: other topics have publishes too.
+pub fn batch_bytes(is_shared: bool, is_compressed: bool) -> usize {
+    match (is_shared, is_compressed) {
+        (false, _) => PAYLOAD_LIMIT,
+        (true, false) => SHARED,
+        (true, true) => SHARED * COMPRESSED,
+    }
+}
 
 /// What is to be published next.
 #[derive(Debug)]
@@ -191,11 +197,7 @@ impl Contention {
     pub fn extent(&self, route: &Route, suspects: &Suspects, now: Instant) -> Extent {
         let other = [&self.last, &self.other].into_iter().flatten().find(|(other, _)| *other != route.topic.id);
         let is_shared = other.is_some_and(|(_, at)| now.saturating_duration_since(*at) < RECENT);
-        let bytes = match (is_shared, &route.packing.compression) {
-            (false, _) => PAYLOAD_LIMIT,
-            (true, None) => SHARED_BATCH,
-            (true, Some(_)) => SHARED_BATCH * COMPRESSED,
-        };
+        let bytes = batch_bytes(is_shared, route.packing.compression.is_some());
         Extent { records: if suspects.goes_singly(route) { 1 } else { usize::MAX }, bytes }
     }
 }

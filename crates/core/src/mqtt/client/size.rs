@@ -9,7 +9,7 @@ use crate::config::{Qos, Version};
 
 /// Bytes of the packet of `message` with a payload of `payload` bytes in the place of its own; `alias` says whether it has a
 /// topic alias beside its topic.
-pub(super) fn publish_size(version: Version, message: &Message<'_>, payload: usize, alias: bool) -> usize {
+pub fn publish_size(version: Version, message: &Message<'_>, payload: usize, alias: bool) -> usize {
     let packet_id = match message.qos {
         Qos::AtMostOnce => 0,
         Qos::AtLeastOnce => 2,

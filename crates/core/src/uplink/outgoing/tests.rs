@@ -177,9 +177,9 @@ fn company_makes_batches_shorter() {
     let bytes = |contention: &Contention, topic: usize, now| contention.extent(&routes[topic], &suspects, now).bytes;
     assert_eq!(bytes(&contention, 0, now), PAYLOAD_LIMIT);
     contention.sent(&routes[0], now);
-    assert_eq!([0, 1].map(|topic| bytes(&contention, topic, now)), [PAYLOAD_LIMIT, SHARED_BATCH]);
+    assert_eq!([0, 1].map(|topic| bytes(&contention, topic, now)), [PAYLOAD_LIMIT, SHARED]);
     contention.sent(&routes[1], now);
     contention.sent(&routes[1], now + RECENT / 2);
-    assert_eq!([0, 1].map(|topic| bytes(&contention, topic, now + RECENT / 2)), [SHARED_BATCH, SHARED_BATCH]);
-    assert_eq!([0, 1].map(|topic| bytes(&contention, topic, now + RECENT)), [SHARED_BATCH, PAYLOAD_LIMIT]);
+    assert_eq!([0, 1].map(|topic| bytes(&contention, topic, now + RECENT / 2)), [SHARED, SHARED]);
+    assert_eq!([0, 1].map(|topic| bytes(&contention, topic, now + RECENT)), [SHARED, PAYLOAD_LIMIT]);
 }

@@ -1,0 +1,254 @@
+//! What was heard, in figures: as `topics --json` prints it.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Configured;
+use super::advice::Advice;
+use super::listen::{Heard, HeardTopic};
+use iot_bridge_core::config::{self, Durability, PAYLOAD_LIMIT, Reliability};
+use iot_bridge_core::price::{Bill, Charge, Forecast, Observed, Prices, Subject, TooDear, propose};
+
+/// What was heard, and what it costs.
+pub struct Report {
+    /// The dearest first.
+    pub rows: Vec<Row>,
+    pub total: Total,
+    entries: Vec<Entry>,
+}
+
+/// A topic. Its figures are zero where nothing of it can be told.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub name: String,
+    /// Several if publishers differ, with a blank between them.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    pub publishers: usize,
+    /// What the publishers offer: `reliable`, `best-effort`, or `mixed` if they differ.
+    pub reliability: &'static str,
+    /// `volatile`, `transient-local` or `mixed`.
+    pub durability: &'static str,
+    /// Messages a second.
+    pub hz: f64,
+    /// As ROS sends them.
+    pub bytes_per_second: f64,
+    /// Of a message on average, as it is queued: shaped, not compressed. `null` where none was seen that can be sent.
+    pub json_bytes: Option<u64>,
+    /// Whether the configuration forwards it.
+    pub forwarded: bool,
+    pub publishes_per_second: f64,
+    /// Steps of 5 KB.
+    pub metered_per_month: f64,
+    pub dollars_per_month: f64,
+    /// Why nothing of it is sent, or can be told: a sentence without its full stop.
+    pub trouble: Option<String>,
+}
+
+/// All topics together.
+#[derive(Debug, Clone, Serialize)]
+pub struct Total {
+    pub hz: f64,
+    pub bytes_per_second: f64,
+    #[serde(flatten)]
+    pub sum: Sum,
+    /// By `mqtt.quotas`; `null` for no limit.
+    pub allowed_publishes_per_second: Option<u32>,
+    pub allowed_published_bytes_per_second: Option<u64>,
+    /// What of it is the connection's.
+    pub connection_dollars_per_month: f64,
+    /// Of the topics that the configuration forwards alone.
+    pub forwarded: Sum,
+    /// How long it was listened.
+    pub seconds: f64,
+    /// When the prices were noted, and where.
+    pub prices_date: String,
+    pub prices_source: String,
+}
+
+/// Some topics together.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Sum {
+    pub topics: usize,
+    pub publishes_per_second: f64,
+    /// Of whole MQTT packets.
+    pub published_bytes_per_second: f64,
+    pub metered_per_month: f64,
+    /// The connection included.
+    pub dollars_per_month: f64,
+}
+
+/// What an entry of the configuration makes of a topic, or what one with nothing but `ros` would.
+struct Entry {
+    topic: config::Topic,
+    observed: Observed,
+    forwarded: bool,
+    never_fits: bool,
+}
+
+impl Sum {
+    fn add(&mut self, charge: &Charge) {
+        self.publishes_per_second += charge.publishes.per_second;
+        self.published_bytes_per_second += charge.publishes.bytes_per_second;
+        self.metered_per_month += charge.metered_per_month;
+        self.dollars_per_month += charge.dollars_per_month;
+    }
+}
+
+impl Report {
+    pub fn new(heard: &Heard, configured: &Configured, prices: &Prices) -> Report {
+        let mut rows: Vec<Row> = heard.topics.iter().map(|topic| Row::measured(topic, heard)).collect();
+        let mut entries = Vec::new();
+        // Of each forecast, the row that it is of. What is forwarded is one connection, and shares its quotas.
+        let mut forecasts: [Vec<(usize, Forecast)>; 2] = Default::default();
+        for (at, (row, topic)) in rows.iter_mut().zip(&heard.topics).enumerate() {
+            match row.forecast(topic, configured) {
+                Ok(told) => {
+                    for (entry, forecast) in told {
+                        forecasts[usize::from(entry.forwarded)].push((at, forecast));
+                        entries.push(entry);
+                    }
+                }
+                Err(trouble) => row.trouble = Some(trouble),
+            }
+        }
+        let connection = prices.connection_month();
+        let mut total = Sum { topics: rows.len(), dollars_per_month: connection, ..Sum::default() };
+        let of_configuration = rows.iter().filter(|row| row.forwarded).count();
+        let mut forwarded = Sum { topics: of_configuration, dollars_per_month: connection, ..Sum::default() };
+        for (is_forwarded, forecasts) in [false, true].into_iter().zip(forecasts) {
+            let of_bill: Vec<&Forecast> = forecasts.iter().map(|(_, forecast)| forecast).collect();
+            let bill = Bill::of(&of_bill, &configured.mqtt, prices);
+            for ((at, _), charge) in forecasts.iter().zip(&bill.charges) {
+                rows[*at].add(charge);
+                total.add(charge);
+                if is_forwarded {
+                    forwarded.add(charge);
+                }
+            }
+        }
+        rows.sort_by(|one, other| {
+            let cost = other.dollars_per_month.total_cmp(&one.dollars_per_month);
+            let pace = other.bytes_per_second.total_cmp(&one.bytes_per_second);
+            cost.then(pace).then_with(|| one.name.cmp(&other.name))
+        });
+        let total = Total {
+            hz: rows.iter().map(|row| row.hz).sum(),
+            bytes_per_second: rows.iter().map(|row| row.bytes_per_second).sum(),
+            sum: total,
+            allowed_publishes_per_second: configured.mqtt.quotas.publishes_per_second,
+            allowed_published_bytes_per_second: configured.mqtt.quotas.bytes_per_second,
+            connection_dollars_per_month: connection,
+            forwarded,
+            seconds: (heard.to - heard.from) as f64 / 1e9,
+            prices_date: prices.date.clone(),
+            prices_source: prices.source.clone(),
+        };
+        Report { rows, total, entries }
+    }
+
+    /// Lines that bring the sum below `dollars`: of what the configuration forwards, or of all if that is nothing.
+    ///
+    /// # Errors
+    /// If an entry can't be told; and within, [`TooDear`].
+    pub fn advice(
+        &self,
+        configured: &Configured,
+        prices: &Prices,
+        dollars: f64,
+    ) -> anyhow::Result<Result<Advice, TooDear>> {
+        let some_are_forwarded = self.entries.iter().any(|entry| entry.forwarded);
+        let meant = self.entries.iter().filter(|entry| entry.forwarded || !some_are_forwarded && !entry.never_fits);
+        let subjects = meant.map(|entry| Subject::new(entry.topic.clone(), &configured.thing, &entry.observed));
+        let subjects: Vec<_> = subjects.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
+        let before = if some_are_forwarded { self.total.forwarded } else { self.total.sum };
+        let originals: Vec<config::Topic> = subjects.iter().map(|subject| subject.topic.clone()).collect();
+        let proposal = propose(subjects, &configured.thing, &configured.mqtt, prices, dollars);
+        proposal
+            .map(|proposal| Advice::new(&proposal, &originals, some_are_forwarded, configured, dollars, before))
+            .map_or_else(|too_dear| Ok(Err(too_dear)), |advice| advice.map(Ok))
+    }
+
+    /// As JSON.
+    pub fn json(&self, advice: Option<&Advice>) -> Value {
+        let mut json = json!({ "topics": self.rows, "total": self.total });
+        if let Some(advice) = advice {
+            json["proposal"] = json!(advice);
+        }
+        json
+    }
+}
+
+impl Row {
+    fn measured(topic: &HeardTopic, heard: &Heard) -> Row {
+        let HeardTopic { published, gauged } = topic;
+        let hz = gauged.pace.hz(gauged.from.unwrap_or(heard.from), heard.to);
+        Row {
+            name: published.name.clone(),
+            type_name: published.type_names.join(" "),
+            publishers: published.publishers,
+            reliability: match published.reliability {
+                Some(Reliability::Reliable) => "reliable",
+                Some(Reliability::BestEffort) => "best-effort",
+                Some(Reliability::Auto) | None => "mixed",
+            },
+            durability: match published.durability {
+                Some(Durability::Volatile) => "volatile",
+                Some(Durability::TransientLocal) => "transient-local",
+                Some(Durability::Auto) | None => "mixed",
+            },
+            hz,
+            bytes_per_second: hz * gauged.message_bytes(),
+            json_bytes: None,
+            forwarded: false,
+            publishes_per_second: 0.0,
+            metered_per_month: 0.0,
+            dollars_per_month: 0.0,
+            trouble: gauged.trouble.clone(),
+        }
+    }
+
+    /// What the entries of the topic make of it.
+    ///
+    /// # Errors
+    /// Why it can't be told: a sentence without its full stop.
+    fn forecast(&mut self, topic: &HeardTopic, configured: &Configured) -> Result<Vec<(Entry, Forecast)>, String> {
+        let own = configured.topics.iter().filter(|entry| entry.ros == self.name).cloned();
+        let mut entries: Vec<config::Topic> = own.collect();
+        self.forwarded = !entries.is_empty();
+        if entries.is_empty() {
+            entries.push(configured.usual(&self.name)?);
+        }
+        if let Some(trouble) = &self.trouble {
+            return Err(trouble.clone());
+        }
+        let Some(schema) = &topic.gauged.schema else { return Ok(Vec::new()) };
+        let mut told = Vec::new();
+        let (mut sent, mut sizes) = (0.0, 0);
+        for entry in entries {
+            let observed = Observed { schema: schema.clone(), hz: self.hz, messages: topic.gauged.kept() };
+            let forecast = Forecast::of(&entry, &configured.thing, &observed)?;
+            if let Some(bytes) = forecast.record_bytes {
+                (sent, sizes) = (sent + bytes, sizes + 1);
+            }
+            if forecast.never_fits {
+                self.trouble = Some(format!(
+                    "no message of it is small enough for AWS IoT Core, which takes {PAYLOAD_LIMIT} bytes (they have {} in \
+                     ROS): leave out what is large with `fields`, `exclude` or `arrays`, or forward a smaller topic, of \
+                     compressed images for example",
+                    indicatif::HumanBytes(topic.gauged.kept().last().map_or(0, |message| message.cdr.len() as u64))
+                ));
+            }
+            let never_fits = forecast.never_fits;
+            told.push((Entry { topic: entry, observed, forwarded: self.forwarded, never_fits }, forecast));
+        }
+        self.json_bytes = (sizes > 0).then(|| (sent / f64::from(sizes)).round() as u64);
+        Ok(told)
+    }
+
+    fn add(&mut self, charge: &Charge) {
+        self.publishes_per_second += charge.publishes.per_second;
+        self.metered_per_month += charge.metered_per_month;
+        self.dollars_per_month += charge.dollars_per_month;
+    }
+}
