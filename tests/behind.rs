@@ -4,6 +4,7 @@
 //! than a second instead of ten.
 
 use std::env;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::diagnostics::Listener;
 use crate::metrics::http;
 use crate::support::itself;
 use crate::support::port::Port;
-use crate::support::program::Program;
+use crate::support::program::{Program, command};
 use crate::support::robot::{Robot, Stream};
 use crate::support::stage::Stage;
 use iot_bridge::bridge;
@@ -32,6 +33,16 @@ fn bridge_that_judges_soon() {
     runtime.block_on(bridge::run_with(judge, settings, reloads, std::future::pending())).unwrap();
 }
 
+/// As [`Stage::configure`], with a quota of 5 publishes a second.
+fn configure(stage: &Stage, rest: &str) -> PathBuf {
+    let path = stage.configure(rest);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let unlimited = "publishes_per_second = \"unlimited\"";
+    assert!(text.contains(unlimited));
+    std::fs::write(&path, text.replace(unlimited, "publishes_per_second = 5")).unwrap();
+    path
+}
+
 /// Of publishers that offer more than the quotas let leave the log says so once, with the topics and the lines that would
 /// help; status line, `status`, its JSON, metrics and diagnostics say the same; and when they have stopped it is said once
 /// that it is over, though much still waits.
@@ -44,11 +55,7 @@ async fn falling_behind_is_said_and_taken_back() {
          payload = \"data\"\n[[topics]]\nros = \"/battery\"\n",
         port.number()
     );
-    let path = stage.configure(&rest);
-    let text = std::fs::read_to_string(&path).unwrap();
-    let unlimited = "publishes_per_second = \"unlimited\"";
-    assert!(text.contains(unlimited));
-    std::fs::write(&path, text.replace(unlimited, "publishes_per_second = 5")).unwrap();
+    let path = configure(&stage, &rest);
     let mut bridge = Command::new(itself::program());
     bridge.args(itself::arguments("behind::bridge_that_judges_soon")).arg("--ignored").env("CONFIG", &path);
     bridge.env_remove("RUST_LOG").stdout(Stdio::null());
@@ -95,4 +102,23 @@ async fn falling_behind_is_said_and_taken_back() {
     assert_eq!(program.log_lines("More is offered than may leave").len(), 1);
     assert_eq!(program.log_lines("The bridge keeps up again").len(), 1);
     drop(stream);
+}
+
+/// Rates that can't fit the quota are told by `check`, which is content otherwise, and once by the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn rates_that_can_not_fit_are_told_before() {
+    let stage = Stage::set().await;
+    let topics = "[[topics]]\nros = \"/odom\"\nrate = \"2 Hz\"\n[[topics]]\nros = \"/imu\"\nrate = \"4 Hz\"\n";
+    let path = configure(&stage, topics);
+    let checked = command().args(["check", "--json", "--config"]).arg(&path).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0));
+    let told: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let warning = told["warnings"][0].as_str().expect("a warning");
+    let expected = "The configured rates come to 6 publishes a second, and mqtt.quotas.publishes_per_second allows 5: \
+                    /imu 4, /odom 2; lower a `rate`, ";
+    assert!(told["ok"] == true && warning.starts_with(expected), "{told:#}");
+    let mut program = Program::start(&path);
+    let lines = program.log_lines(warning);
+    assert!(lines.len() == 1 && lines[0].contains("WARN"), "{lines:?}");
+    assert_eq!(program.terminate().code(), Some(0));
 }

@@ -366,6 +366,7 @@ fn warnings(loaded: &Loaded, found: Option<&Files>) -> Vec<String> {
     for config::Topic { ros, mqtt, .. } in topics.iter().filter(|topic| topic.mqtt.starts_with('/')) {
         warnings.push(format!("{ros} goes to {mqtt}, whose first slash makes a first level without a name"));
     }
+    warnings.extend(loaded.settings.rates_over_quota());
     warnings
 }
 

@@ -50,10 +50,13 @@ fn hide_memory() {
     }
 }
 
-/// The configuration, with the name of the thing where it is known.
+/// The configuration, with the name of the thing where it is known. Warns of what is valid and can't fit the quotas.
 fn load(config: Option<&Path>) -> Result<Settings, Problems> {
     let mut settings = config::load(config, std::env::vars_os())?.settings;
     provisioning::identify(&mut settings.aws);
+    if let Some(warning) = settings.rates_over_quota() {
+        tracing::warn!("{warning}.");
+    }
     Ok(settings)
 }
 

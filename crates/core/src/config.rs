@@ -41,6 +41,7 @@ mod origins;
 mod planned;
 mod problem;
 mod proxy;
+mod rates;
 mod ros_environment;
 mod ros_names;
 mod sample;
