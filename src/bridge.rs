@@ -24,7 +24,7 @@ use iot_bridge_core::queue::{KeeperThread, Queue};
 use iot_bridge_core::tally::{Heartbeat, counted};
 use iot_bridge_core::uplink::{Uplink, UplinkState};
 
-pub use reception::{Reception, open, wanted};
+pub use reception::{Opened, Reception, open, wanted};
 use recovery::Recovery;
 use reload::Configured;
 

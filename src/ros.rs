@@ -130,4 +130,10 @@ pub trait Receiver: Send {
     /// The thread came round once more, or from one topic to the next: it lives. At least twice a second, unless one
     /// call takes longer.
     fn turned(&mut self);
+    /// When [`turned`](Self::turned) has something to do, at the latest; `None` while nothing waits for a time.
+    fn wake_at(&self) -> Option<std::time::Instant> {
+        None
+    }
+    /// Everything that has arrived was handed on, and nothing comes any more.
+    fn ended(&mut self) {}
 }

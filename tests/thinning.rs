@@ -150,3 +150,103 @@ async fn what_is_held_back_is_counted_and_no_loss() {
     assert_eq!(program.log_lines(" ERROR ").len() + program.log_lines(" WARN ").len(), 0);
     assert_eq!(broker.record().violations(), []);
 }
+
+/// Of six values: those that differ from the last that was sent; the figures of a time that ends though nothing more comes;
+/// those of a time that is over when the configuration changes, and when the process stops.
+const VALUES: &str = r#"
+[[topics]]
+ros = "/value"
+mqtt = "changes"
+payload = "envelope"
+on_change = { fields = ["data"], deadband = 0.01 }
+[[topics]]
+ros = "/value"
+mqtt = "short"
+window = "300 ms"
+aggregate = ["mean", "min", "max"]
+[[topics]]
+ros = "/value"
+mqtt = "long"
+payload = "envelope"
+window = "1 h"
+aggregate = ["max", "last"]
+"#;
+
+const SENT: [f64; 6] = [1.0, 1.0, 1.005, 1.011, 1.0, 1.02];
+
+/// The broker gets what `on_change` and `window` say, also when messages stop in the middle of a window, at a reload and at
+/// the end; while a window is open the account holds with its messages in reception.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_and_windows_travel() {
+    let mut stage = Stage::set().await;
+    let mut broker = AwsBroker::start(&stage.authority, Limits::documented()).await;
+    stage.link = Link::open(broker.port).await;
+    let mut program = Program::start(&stage.configure(VALUES));
+    let mut robot = Robot::start();
+    let publisher = robot.raw_publisher_of("/value", "std_msgs/msg/Float64");
+    while publisher.get_inter_process_subscription_count().unwrap() < 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    program.await_report(|report| report.connection.phase.is_connected());
+    let publish = |value: f64| publisher.publish_raw(&[&[0, 1, 0, 0], &value.to_le_bytes()[..]].concat()).unwrap();
+    SENT.into_iter().for_each(publish);
+    let report = program.await_report(|report| {
+        for topic in &report.topics {
+            assert_eq!(topic.received, accounted(topic), "{topic:?}");
+        }
+        let [changes, short, long] = &report.topics[..] else { panic!("three topics") };
+        let is_done = |topic: &Topic| topic.received == 6 && topic.shaped_in_all() + topic.acknowledged == 6;
+        is_done(changes) && is_done(short) && long.received == 6
+    });
+    let figures = |topic: &Topic, reason: &str| (topic.shaped[reason], topic.acknowledged, topic.in_reception);
+    assert_eq!(figures(&report.topics[0], "unchanged"), (2, 4, 0));
+    assert_eq!(figures(&report.topics[2], "window"), (0, 0, 6));
+    let short = figures(&report.topics[1], "window");
+
+    stage.configure(&VALUES.replace("\"long\"", "\"long\"\nqos = 0"));
+    program.reload();
+    let report = program.await_report(|report| report.topics[2].acknowledged == 1);
+    assert_eq!(figures(&report.topics[2], "window"), (5, 1, 0));
+    publish(7.0);
+    program.await_report(|report| report.topics[2].in_reception == 1 && report.topics[0].acknowledged == 5);
+    assert_eq!(program.terminate().code(), Some(0));
+
+    let mut arrived: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    while let Ok((topic, payload)) = broker.messages.try_recv() {
+        arrived.entry(topic).or_default().push(serde_json::from_slice(&payload).unwrap());
+    }
+    let changes = &arrived["changes"];
+    let values: Vec<f64> = changes.iter().map(|change| change["msg"]["data"].as_f64().unwrap()).collect();
+    assert_eq!(values, [1.0, 1.011, 1.0, 1.02, 7.0]);
+    assert_no_gap(changes);
+
+    let time = |record: &Value, key: &str| record[key].as_i64().unwrap();
+    let windows = &arrived["short"];
+    assert!(windows.windows(2).all(|pair| time(&pair[0], "to") <= time(&pair[1], "from")), "{windows:?}");
+    let counts = windows.iter().map(|record| record["count"].as_u64().unwrap());
+    assert_eq!(counts.sum::<u64>(), 7);
+    // The last one was open when the process stopped.
+    let (_, by_time) = windows.split_last().unwrap();
+    assert!(by_time.iter().all(|record| time(record, "to") - time(record, "from") == 300_000_000), "{windows:?}");
+    assert_eq!(short, (6 - by_time.len() as u64, by_time.len() as u64, 0));
+    if let [record] = by_time {
+        let mean = record["mean"]["data"].as_f64().unwrap();
+        assert!((mean - SENT.iter().sum::<f64>() / 6.0).abs() < 1e-12, "{record}");
+        assert_eq!((record["min"]["data"].as_f64(), record["max"]["data"].as_f64()), (Some(1.0), Some(1.02)));
+    }
+
+    let long = &arrived["long"];
+    assert_no_gap(long);
+    let figures = |number: usize| {
+        let record = &long[number]["msg"];
+        let lasted = time(record, "to") - time(record, "from");
+        assert!((0..60_000_000_000).contains(&lasted), "{record}");
+        (record["count"].as_u64(), record["max"]["data"].as_f64(), record["last"]["data"].as_f64())
+    };
+    assert_eq!(
+        (long.len(), figures(0), figures(1)),
+        (2, (Some(6), Some(1.02), Some(1.02)), (Some(1), Some(7.0), Some(7.0)))
+    );
+    assert_eq!(program.log_lines(" ERROR ").len(), 0);
+    program.await_log("Topic /value: 7 received, 5 acknowledged, 2 shaped away, 0 dropped");
+}

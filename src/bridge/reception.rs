@@ -1,6 +1,6 @@
 //! From the ROS thread into the queue: each message is shaped and admitted where it arrives.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,18 @@ use iot_bridge_core::config::PAYLOAD_LIMIT;
 use iot_bridge_core::config::{self, Settings};
 use iot_bridge_core::packing::{COMPRESSIBLE_LIMIT, Packing};
 use iot_bridge_core::queue::{Queue, Record, Route, Routes};
-use iot_bridge_core::shaping::{Scratch, Shaper, Thinning, moment};
-use iot_bridge_core::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, counted};
+use iot_bridge_core::shaping::{Change, CountedAs, OnChange, Refused, Scratch, Shaper, Thinning, moment};
+use iot_bridge_core::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, ShapedReason, counted};
+
+/// How long after its end a window is closed, so that messages are in it which DDS had received and the thread had not taken.
+const SETTLES: Duration = Duration::from_millis(20);
 
 /// What the bridge does with what the ROS thread receives.
 pub struct Reception {
     /// By their indices on the ROS thread; `None` where none is wanted.
     topics: Vec<Option<Topic>>,
+    /// When the open windows end, and of which topics they are.
+    windows: BTreeSet<(Instant, usize)>,
     /// Above all numbers that the messages of topics have got that are wanted no more.
     numbered: u64,
     thing: String,
@@ -60,6 +65,7 @@ struct Topic {
 
 struct Open {
     shaper: Shaper,
+    on_change: Option<OnChange>,
     route: Arc<Route>,
     /// Of payloads that have to be compressed before they are queued.
     ahead: Option<Arc<Route>>,
@@ -90,6 +96,7 @@ impl Reception {
         let topics = settings.topics.iter().zip(health);
         Reception {
             topics: topics.map(|(topic, health)| Some(Topic::new(topic.clone(), Arc::clone(health), start))).collect(),
+            windows: BTreeSet::new(),
             numbered: start,
             thing: settings.aws.thing.clone(),
             queue,
@@ -107,6 +114,7 @@ impl Reception {
         // for it may have been there before.
         let mut numbers: HashMap<(String, String), u64> = HashMap::new();
         for &index in removed {
+            self.close_window(index);
             if let Some(topic) = self.topics.get_mut(index).and_then(Option::take) {
                 let next = topic.next_number();
                 let number = numbers.entry((topic.settings.ros, topic.settings.mqtt)).or_default();
@@ -132,10 +140,8 @@ impl Reception {
     /// The thing is called `name` from now on.
     pub fn name_thing(&mut self, name: String) {
         self.thing = name;
-        for topic in self.topics.iter_mut().flatten() {
-            if let Some(schema) = topic.schema.clone() {
-                topic.open(&self.thing, &schema, &mut self.shared, &self.queue);
-            }
+        for index in 0..self.topics.len() {
+            self.reopen(index);
         }
     }
 
@@ -145,11 +151,58 @@ impl Reception {
         if (topic.settings.every, topic.settings.rate) != (settings.every, settings.rate) {
             topic.thinning = Thinning::of(&settings);
         }
+        // What the window has is of the configuration before.
+        self.close_window(index);
+        let Some(topic) = self.topic(index) else { return };
         (topic.settings, topic.health) = (settings, health);
-        if let Some(schema) = topic.schema.clone() {
-            topic.open(&self.thing, &schema, &mut self.shared, &self.queue);
+        self.reopen(index);
+        if let Some(topic) = self.topic(index) {
+            topic.tell_state();
         }
-        topic.tell_state();
+    }
+
+    /// Opens a topic anew whose type is known, as it is configured now.
+    fn reopen(&mut self, index: usize) {
+        if let Some(schema) = self.topic(index).and_then(|topic| topic.schema.clone()) {
+            self.open(index, &schema);
+        }
+    }
+
+    fn open(&mut self, index: usize, schema: &Arc<Schema>) {
+        self.close_window(index);
+        if let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) {
+            topic.open(&self.thing, schema, &mut self.shared, &self.queue);
+        }
+    }
+
+    /// Takes a message, received at `at`, into its topic's window.
+    fn gather(&mut self, index: usize, sample: &Sample<'_>, at: Instant) {
+        if self.window_ends(index).is_some_and(|ends| ends <= at) {
+            self.close_window(index);
+        }
+        let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) else { return };
+        let Some(Ok(open)) = &mut topic.open else { return };
+        match open.shaper.take(sample.cdr, sample.source_ns, sample.received_ns, at) {
+            Ok(()) => self.windows.extend(open.shaper.window_ends().map(|ends| (ends, index))),
+            Err(refused) => topic.refuse(&refused, sample.cdr.len()),
+        }
+    }
+
+    /// When the open window of a topic ends.
+    fn window_ends(&self, index: usize) -> Option<Instant> {
+        match &self.topics.get(index)?.as_ref()?.open {
+            Some(Ok(open)) => open.shaper.window_ends(),
+            _ => None,
+        }
+    }
+
+    /// Sends what the open window of a topic has gathered, if there is one.
+    fn close_window(&mut self, index: usize) {
+        let Some(ends) = self.window_ends(index) else { return };
+        self.windows.remove(&(ends, index));
+        if let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) {
+            topic.close_window(&mut self.scratch, &self.queue);
+        }
     }
 }
 
@@ -164,8 +217,15 @@ pub fn wanted(topic: &config::Topic) -> Wanted {
     }
 }
 
-/// What shapes messages of the type that `schema` describes, numbered from `first` on, and the MQTT topic that they go
-/// to.
+/// What becomes of the messages of a topic whose type is known.
+pub struct Opened {
+    pub on_change: Option<OnChange>,
+    pub shaper: Shaper,
+    /// The MQTT topic that they go to.
+    pub mqtt: String,
+}
+
+/// What becomes of messages of the type that `schema` describes, numbered from `first` on.
 ///
 /// # Errors
 /// When messages of this type can't be forwarded as `topic` says: the sentence for a person.
@@ -175,16 +235,15 @@ pub fn open(
     schema: &Arc<Schema>,
     first: u64,
     decoders: &mut Decoders,
-) -> anyhow::Result<(Shaper, String)> {
+) -> anyhow::Result<Opened> {
     let mqtt = topic.mqtt_for(&schema.name).context("its MQTT topic is refused")?;
-    Ok((Shaper::new(topic, thing, Arc::clone(schema), first, decoders)?, mqtt))
+    let on_change = OnChange::of(topic, schema, decoders)?;
+    Ok(Opened { on_change, shaper: Shaper::new(topic, thing, Arc::clone(schema), first, decoders)?, mqtt })
 }
 
 impl Receiver for Reception {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
-        if let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) {
-            topic.open(&self.thing, schema, &mut self.shared, &self.queue);
-        }
+        self.open(index, schema);
     }
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
@@ -194,28 +253,28 @@ impl Receiver for Reception {
             topic.drop(DropReason::Unsupported, &"it can't be forwarded as configured");
             return;
         };
-        if let Some(reason) = topic.thinning.holds_back(moment(sample.received_ns)) {
+        let at = moment(sample.received_ns);
+        if let Some(reason) = topic.thinning.holds_back(at) {
             topic.health.counters.count_shaped(reason);
+            return;
+        }
+        if open.shaper.has_windows() {
+            return self.gather(index, sample, at);
+        }
+        if open.on_change.as_ref().is_some_and(|on_change| on_change.judge(sample.cdr, at) == Change::None) {
+            topic.health.counters.count_shaped(ShapedReason::Unchanged);
             return;
         }
         match open.shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
             Ok(payload) => {
-                let Some((route, payload)) = open.pack(payload, &mut topic.fit) else {
-                    topic.drop(DropReason::TooLarge, &"the payload is over 131072 bytes, compressed too");
-                    topic.is_too_large(sample.cdr.len());
-                    return;
-                };
-                topic.fits();
-                let now = Instant::now();
-                let expires = expiry(now, topic.settings.max_age);
-                self.queue.admit(Record { route, payload, received_ns: sample.received_ns, expires }, now);
-            }
-            Err(refused) => {
-                topic.drop(refused.reason(), &refused);
-                if refused.reason() == DropReason::TooLarge {
-                    topic.is_too_large(sample.cdr.len());
+                let is_admitted = topic.admit(payload, sample.received_ns, sample.cdr.len(), &self.queue);
+                if let Some(Ok(Open { on_change: Some(on_change), .. })) = &mut topic.open
+                    && is_admitted
+                {
+                    on_change.was_sent(sample.cdr, at);
                 }
             }
+            Err(refused) => topic.refuse(&refused, sample.cdr.len()),
         }
     }
 
@@ -266,6 +325,22 @@ impl Receiver for Reception {
 
     fn turned(&mut self) {
         self.heartbeat.beat();
+        if self.windows.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some(&(ends, index)) = self.windows.first().filter(|(ends, _)| *ends + SETTLES <= now) {
+            self.close_window(index);
+            self.windows.remove(&(ends, index));
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.windows.first().map(|(ends, _)| *ends + SETTLES)
+    }
+
+    fn ended(&mut self) {
+        (0..self.topics.len()).for_each(|index| self.close_window(index));
     }
 }
 
@@ -290,7 +365,8 @@ impl Topic {
     fn open(&mut self, thing: &str, schema: &Arc<Schema>, shared: &mut Shared, queue: &Queue) {
         let Shared { routes, decoders } = shared;
         self.first_number = self.next_number();
-        let opened = open(&self.settings, thing, schema, self.first_number, decoders).map(|(shaper, mqtt)| {
+        let opened = open(&self.settings, thing, schema, self.first_number, decoders).map(|opened| {
+            let Opened { on_change, shaper, mqtt } = opened;
             let packing = Packing::of(&self.settings, &mqtt);
             let mut route = |packing: Packing| {
                 routes.share(Route {
@@ -304,7 +380,7 @@ impl Topic {
             let (ahead, route) = (packing.ahead().map(&mut route), route(packing));
             // What waits of the topic is batched and compressed like what comes.
             queue.put_in_force(&route);
-            Open { shaper, ahead, route }
+            Open { shaper, on_change, ahead, route }
         });
         self.open = Some(opened.map_err(|why| {
             tracing::error!(topic = self.settings.ros, "Topic {} is not forwarded: {why:#}.", self.settings.ros);
@@ -312,6 +388,47 @@ impl Topic {
         }));
         self.schema = Some(Arc::clone(schema));
         (self.fit, self.never_fits) = (Fit::default(), None);
+    }
+
+    /// Admits what was made of a message that ROS sent as `bytes` bytes. Returns whether it is queued.
+    fn admit(&mut self, payload: Bytes, received_ns: i64, bytes: usize, queue: &Queue) -> bool {
+        let Some(Ok(open)) = &self.open else { return false };
+        let Some((route, payload)) = open.pack(payload, &mut self.fit) else {
+            self.drop(DropReason::TooLarge, &"the payload is over 131072 bytes, compressed too");
+            self.is_too_large(bytes);
+            return false;
+        };
+        self.fits();
+        let now = Instant::now();
+        let expires = expiry(now, self.settings.max_age);
+        queue.admit(Record { route, payload, received_ns, expires }, now)
+    }
+
+    /// Counts a message that became no payload, of which ROS sent `bytes` bytes.
+    fn refuse(&mut self, refused: &Refused, bytes: usize) {
+        match refused.counted_as() {
+            CountedAs::Shaped(reason) => self.health.counters.count_shaped(reason),
+            CountedAs::Dropped(reason) => {
+                self.drop(reason, refused);
+                if reason == DropReason::TooLarge {
+                    self.is_too_large(bytes);
+                }
+            }
+        }
+    }
+
+    /// Admits the record of the open window, if there is one.
+    fn close_window(&mut self, scratch: &mut Scratch, queue: &Queue) {
+        let Some(Ok(open)) = &mut self.open else { return };
+        let Some(closed) = open.shaper.close(Instant::now(), scratch) else { return };
+        self.health.counters.count_shaped_by(ShapedReason::Window, closed.messages.saturating_sub(1));
+        match closed.payload {
+            Ok(payload) => {
+                let bytes = payload.len();
+                self.admit(payload, closed.received_ns, bytes, queue);
+            }
+            Err(refused) => self.refuse(&refused, 0),
+        }
     }
 
     /// A message is too large to be sent; ROS sends it as `bytes` bytes.

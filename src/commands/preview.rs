@@ -22,7 +22,7 @@ use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
 use iot_bridge_core::packing::{Compression, Packing};
 use iot_bridge_core::provisioning;
 use iot_bridge_core::queue::sequence_by_clock;
-use iot_bridge_core::shaping::{Scratch, Shaper};
+use iot_bridge_core::shaping::{CountedAs, Scratch};
 use iot_bridge_core::tally::{DropReason, counted};
 
 /// After this long without a message somebody should hear why.
@@ -74,7 +74,7 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
     let (shown, mut lines) = mpsc::channel(BACKLOG);
     let wanted = topics.iter().map(bridge::wanted).collect();
     let names: Vec<String> = topics.iter().map(|topic| topic.ros.clone()).collect();
-    let topics = topics.into_iter().map(|settings| Previewed { settings, shaper: None }).collect();
+    let topics = topics.into_iter().map(|settings| Previewed { settings, opened: None }).collect();
     let publishers = Arc::new(AtomicUsize::new(0));
     let preview = Preview {
         thing: thing.to_owned(),
@@ -180,7 +180,7 @@ struct Preview {
 
 struct Previewed {
     settings: config::Topic,
-    shaper: Option<(Shaper, String)>,
+    opened: Option<bridge::Opened>,
 }
 
 impl Preview {
@@ -195,9 +195,9 @@ impl Preview {
 impl Receiver for Preview {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
         let topic = &mut self.topics[index];
-        topic.shaper = None;
+        topic.opened = None;
         match bridge::open(&topic.settings, &self.thing, schema, sequence_by_clock(), &mut Decoders::default()) {
-            Ok(opened) => topic.shaper = Some(opened),
+            Ok(opened) => topic.opened = Some(opened),
             Err(error) => {
                 let remark = format!("{} can't be forwarded: {error:#}.", topic.settings.ros);
                 self.say(Line::Remark(remark));
@@ -214,15 +214,16 @@ impl Receiver for Preview {
             }
         }
         let topic = &mut self.topics[index];
-        let Some((shaper, mqtt)) = &mut topic.shaper else { return };
+        let Some(bridge::Opened { shaper, mqtt, .. }) = &mut topic.opened else { return };
         let line = match shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
             Ok(record) => published(&topic.settings, mqtt, record),
-            Err(refused) => Line::Remark(format!(
-                "{} -> nothing: it would be dropped ({}): {}.",
-                topic.settings.ros,
-                refused.reason().label(),
-                refused
-            )),
+            Err(refused) => {
+                let counted_as = match refused.counted_as() {
+                    CountedAs::Dropped(reason) => format!("it would be dropped ({})", reason.label()),
+                    CountedAs::Shaped(reason) => format!("it is not wanted ({})", reason.label()),
+                };
+                Line::Remark(format!("{} -> nothing: {counted_as}: {refused}.", topic.settings.ros))
+            }
         };
         self.say(line);
     }

@@ -269,7 +269,7 @@ impl<R: Receiver> Reception<R> {
             // Where DDS tells of messages, no subscription is waited for.
             let waited_for = if self.arrivals.have_to_be_waited_for() { &self.topics[..] } else { &[] };
             let rested = waited_for.iter().filter_map(|topic| topic.rest.until(now));
-            let until = rested.chain([now + TURN, look_at, ask_at]).min().unwrap_or(now);
+            let until = rested.chain([now + TURN, look_at, ask_at]).chain(self.receiver.wake_at()).min().unwrap_or(now);
             let has_more = !self.left.is_empty() || !self.looking.is_empty() || !self.arrivals.are_none();
             let waited = self.wait_set.wait(
                 self.joined.node(),
@@ -318,6 +318,7 @@ impl<R: Receiver> Reception<R> {
         }
         let all: Vec<usize> = (0..self.topics.len()).collect();
         self.serve_last(&all, LAST_ROUND);
+        self.receiver.ended();
     }
 
     /// Looks at the graph: which topics have publishers to be asked for is known then.

@@ -27,7 +27,12 @@ impl Robot {
 
     /// A reliable publisher of bytes that claim to be a string.
     pub fn raw_publisher(&mut self, topic: &str) -> r2r::PublisherUntyped {
-        self.node.create_publisher_untyped(topic, "std_msgs/msg/String", QosProfile::default()).unwrap()
+        self.raw_publisher_of(topic, "std_msgs/msg/String")
+    }
+
+    /// A reliable publisher of bytes that claim to be a message of the type `type_name`.
+    pub fn raw_publisher_of(&mut self, topic: &str, type_name: &str) -> r2r::PublisherUntyped {
+        self.node.create_publisher_untyped(topic, type_name, QosProfile::default()).unwrap()
     }
 
     /// Names of the topics that discovery has found.

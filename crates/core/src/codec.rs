@@ -53,6 +53,7 @@ mod schema;
 mod selection;
 mod span;
 mod text;
+mod values;
 
 pub use cdr_writer::CdrWriter;
 pub use decoder::{Decoder, string_data};
@@ -61,6 +62,7 @@ pub use error::{DecodeError, Fault, Malformed, SchemaError, TooLong};
 pub use json_buffer::{Full, JsonBuffer};
 pub use schema::{Count, Field, Kind, Schema};
 pub use selection::{Selection, SelectionError};
+pub use values::{Value, put_value};
 
 #[cfg(test)]
 mod tests;

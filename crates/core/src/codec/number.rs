@@ -198,7 +198,7 @@ float!(f32, 4);
 float!(f64, 8);
 
 #[inline]
-fn put_float<F: rounded::Float>(value: F, digits: Option<u8>, out: &mut JsonBuffer) -> Result<(), Full> {
+pub(super) fn put_float<F: rounded::Float>(value: F, digits: Option<u8>, out: &mut JsonBuffer) -> Result<(), Full> {
     if !value.into().is_finite() {
         return out.put(b"null");
     }

@@ -43,6 +43,18 @@ pub enum SelectionError {
     NothingLeft { type_name: String },
 }
 
+impl SelectionError {
+    /// The same of paths that stand under `key` in the configuration, if it says that they stand under `other`.
+    pub fn under(mut self, other: &str, key: &'static str) -> Self {
+        if let SelectionError::NoMatch { key: known, .. } = &mut self
+            && *known == other
+        {
+            *known = key;
+        }
+        self
+    }
+}
+
 impl Selection {
     /// What the configuration of a topic wants of its messages.
     ///
@@ -61,6 +73,15 @@ impl Selection {
                 .collect::<Result<_, SelectionError>>()?,
             digits: topic.digits,
         })
+    }
+
+    /// The fields at `paths`, or all if there are none. `key` is where the paths stand in the configuration.
+    ///
+    /// # Errors
+    /// As of [`Selection::of`].
+    pub fn of_paths(key: &'static str, paths: &[String]) -> Result<Self, SelectionError> {
+        let fields = paths.iter().map(|path| parse(key, path)).collect::<Result<_, _>>()?;
+        Ok(Selection { fields, ..Selection::default() })
     }
 
     /// Whether each path leads somewhere in messages of the type that `schema` describes.

@@ -1,5 +1,7 @@
 //! From checked values to [`Settings`]: what concerns several keys at a time.
 
+mod thinning;
+
 use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
@@ -312,6 +314,7 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
         ros,
     };
     check_packing(&topic, section, report);
+    thinning::check(&topic, section, report);
     Some(topic)
 }
 

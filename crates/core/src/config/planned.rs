@@ -20,13 +20,10 @@ pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
     unless("topics[].ros", |value| !contains(value, '*'), "allowed is the name of one topic, without `*`"),
     whole("topics[].except"),
     unless("topics[].limit", |value| *value == Checked::Integer(1000), "leave it out"),
-    whole("topics[].window"),
-    whole("topics[].aggregate"),
     whole("topics[].fields"),
     whole("topics[].exclude"),
     whole("topics[].arrays"),
     whole("topics[].digits"),
-    whole("topics[].on_change"),
     whole("commands"),
     whole("services"),
 ];

@@ -1,6 +1,7 @@
 //! From a serialized message to a payload.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -8,10 +9,11 @@ use thiserror::Error;
 use super::Scratch;
 use super::envelope::{Envelope, Stamps};
 use super::sequence::Sequence;
+use super::window::Window;
 use crate::codec::{self, DecodeError, Decoder, Decoders, Full, Malformed, Schema, Selection, SelectionError, TooLong};
 use crate::config::{self, STRING_TYPE};
 use crate::packing::Packing;
-use crate::tally::DropReason;
+use crate::tally::{DropReason, ShapedReason};
 
 /// Why a message became no payload.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -22,17 +24,27 @@ pub enum Refused {
     /// The serialized message does not fit its type.
     #[error("the message does not fit its type: {0}")]
     Malformed(Box<Malformed>),
-    /// An array of it is longer than `arrays` wants.
+    /// An array of it is longer than `arrays` wants, with `over = "drop"`.
     #[error(transparent)]
     TooLong(Box<TooLong>),
 }
 
+/// What a message that became no payload is counted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountedAs {
+    /// It is lost.
+    Dropped(DropReason),
+    /// The configuration does not want it.
+    Shaped(ShapedReason),
+}
+
 impl Refused {
     /// What the message is counted under.
-    pub fn reason(&self) -> DropReason {
+    pub fn counted_as(&self) -> CountedAs {
         match self {
-            Refused::TooLarge { .. } | Refused::TooLong(_) => DropReason::TooLarge,
-            Refused::Malformed(_) => DropReason::Malformed,
+            Refused::TooLarge { .. } => CountedAs::Dropped(DropReason::TooLarge),
+            Refused::Malformed(_) => CountedAs::Dropped(DropReason::Malformed),
+            Refused::TooLong(_) => CountedAs::Shaped(ShapedReason::Arrays),
         }
     }
 }
@@ -56,6 +68,11 @@ pub enum Unshapable {
     /// The topic's `payload` is `data`, its type is another than `std_msgs/msg/String`.
     #[error("payload \"data\" needs type {STRING_TYPE}, the topic's is {type_name}")]
     NoText { type_name: String },
+    /// The topic has a `window`, and nothing that travels is a number.
+    #[error(
+        "`aggregate` finds no number in {type_name}, alone or in an array of fixed size; \"last\" and \"count\" need none"
+    )]
+    NoNumber { type_name: String },
 }
 
 /// Shapes the messages of one topic.
@@ -65,6 +82,19 @@ pub struct Shaper {
     /// Most bytes of a payload.
     limit: usize,
     sequence: Sequence,
+    /// `None` if each message makes a record.
+    window: Option<Window>,
+}
+
+/// The record of a window.
+#[derive(Debug)]
+pub struct Closed {
+    /// As of [`Shaper::shape`].
+    pub payload: Result<Bytes, Refused>,
+    /// Messages that it is made of, at least one.
+    pub messages: u64,
+    /// When the last of them was received, nanoseconds since 1970.
+    pub received_ns: i64,
 }
 
 /// A [`config::Payload`] with what it needs.
@@ -95,6 +125,8 @@ impl Shaper {
         decoders: &mut Decoders,
     ) -> Result<Self, Unshapable> {
         let selection = Selection::of(topic)?;
+        let limit = Packing::of(topic, &topic.mqtt).longest();
+        let window = Window::of(topic, &selection, &schema, limit, decoders)?;
         let form = match topic.payload {
             config::Payload::Message => Form::Message(decoders.select(schema, &selection)?),
             config::Payload::Envelope => {
@@ -106,8 +138,7 @@ impl Shaper {
             config::Payload::Data => return Err(Unshapable::NoText { type_name: schema.name.clone() }),
             config::Payload::Cdr => Form::Cdr,
         };
-        let limit = Packing::of(topic, &topic.mqtt).longest();
-        Ok(Shaper { form, limit, sequence: Sequence::from(first) })
+        Ok(Shaper { form, limit, sequence: Sequence::from(first), window })
     }
 
     /// The number that the next message gets.
@@ -115,17 +146,57 @@ impl Shaper {
         self.sequence.peek()
     }
 
+    /// Whether messages are gathered in windows: then they are for [`take`](Shaper::take).
+    pub fn has_windows(&self) -> bool {
+        self.window.is_some()
+    }
+
+    /// When the open window ends, and has to be [`close`](Shaper::close)d; `None` if there is none.
+    pub fn window_ends(&self) -> Option<Instant> {
+        self.window.as_ref()?.ends()
+    }
+
+    /// Takes the message `cdr`, received at `at`, into the open window or into a new one. A window that had ended by then has
+    /// been closed. The other arguments are those of [`shape`](Shaper::shape).
+    ///
+    /// # Errors
+    /// [`Refused`]: the message is none of the window's.
+    pub fn take(&mut self, cdr: &[u8], source_ns: i64, received_ns: i64, at: Instant) -> Result<(), Refused> {
+        self.window.as_mut().map_or(Ok(()), |window| window.take(cdr, source_ns, received_ns, at))
+    }
+
+    /// Ends the open window, at `now` if its time is not over yet, and makes its record, which takes a number of `seq`. `None`
+    /// if there is none.
+    pub fn close(&mut self, now: Instant, scratch: &mut Scratch) -> Option<Closed> {
+        let window = self.window.as_mut()?;
+        let ended = window.end(now)?;
+        let (limit, out) = (self.limit, scratch.cleared(self.limit));
+        let stamps = ended.stamps(self.sequence.next());
+        let written = match &self.form {
+            Form::Envelope(_, envelope) => {
+                envelope.open(stamps, out).and_then(|()| window.write(&ended, out)).and_then(|()| envelope.close(out))
+            }
+            _ => window.write(&ended, out),
+        };
+        window.clear();
+        let payload = match written {
+            Ok(()) => Ok(Bytes::copy_from_slice(out.as_bytes())),
+            Err(Full) => Err(Refused::TooLarge { limit }),
+        };
+        Some(Closed { payload, messages: ended.messages, received_ns: ended.received_ns })
+    }
+
     /// Makes the record for the serialized message `cdr`.
     ///
     /// `source_ns` is when it was published, `received_ns` when it was taken from DDS, nanoseconds since 1970. Every
     /// call takes one number of `seq`, so that the consumer of an envelope sees each message that was dropped, here or
-    /// later, as a gap.
+    /// later, as a gap; but a message that is shaped away takes none.
     ///
     /// `data` passes the bytes of the text on as they are, also where they are no UTF-8, but as a JSON string for a batch;
     /// `cdr` passes the message on unread.
     ///
     /// # Errors
-    /// [`Refused`]: the message is to be counted as dropped for [`Refused::reason`].
+    /// [`Refused`]: the message is to be counted as [`Refused::counted_as`] says.
     pub fn shape(
         &mut self,
         cdr: &[u8],
@@ -133,7 +204,15 @@ impl Shaper {
         received_ns: i64,
         scratch: &mut Scratch,
     ) -> Result<Bytes, Refused> {
-        let stamps = Stamps { seq: self.sequence.next(), source_ns, received_ns };
+        let stamps = Stamps { seq: self.sequence.peek(), source_ns, received_ns };
+        let shaped = self.write(cdr, stamps, scratch);
+        if !matches!(&shaped, Err(refused) if matches!(refused.counted_as(), CountedAs::Shaped(_))) {
+            self.sequence.next();
+        }
+        shaped
+    }
+
+    fn write(&self, cdr: &[u8], stamps: Stamps, scratch: &mut Scratch) -> Result<Bytes, Refused> {
         let limit = self.limit;
         let out = scratch.cleared(limit);
         let full = |_: Full| Refused::TooLarge { limit };
@@ -164,3 +243,5 @@ impl Shaper {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::topic as test_topic;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::keys;
 use super::super::kind::{Key, Kind, Presence};
 use super::super::planned::{self, NOT_SUPPORTED_YET};
-use super::{MINIMAL, Place, has};
+use super::{MINIMAL, Place};
 
 const PAGE: &str = include_str!("../../../../../docs/configuration.md");
 
@@ -91,6 +91,20 @@ fn keys_of_values() -> (Vec<(String, Key)>, BTreeSet<String>) {
     let (mut values, mut others) = (Vec::new(), BTreeSet::new());
     collect(keys::ROOT, "", &mut values, &mut others);
     (values, others)
+}
+
+/// Whether something stands under the key `path` in `item`, of a list in any element.
+pub(super) fn has(item: &toml_edit::Item, path: &str) -> bool {
+    let (part, rest) = path.split_once('.').unwrap_or((path, ""));
+    let has_rest = |item: &toml_edit::Item| rest.is_empty() || has(item, rest);
+    match part.strip_suffix("[]") {
+        Some(list) => {
+            let list = item.get(list).and_then(|list| list.as_array_of_tables());
+            list.is_some_and(|list| list.iter().any(|table| has_rest(&toml_edit::Item::Table(table.clone()))))
+        }
+        None if part == "*" => item.as_table_like().is_some_and(|table| table.iter().any(|(_, item)| has_rest(item))),
+        None => item.get(part).is_some_and(has_rest),
+    }
 }
 
 /// What the page has to say is allowed; nothing of a text, which has its own words.

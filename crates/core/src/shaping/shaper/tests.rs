@@ -8,7 +8,7 @@ use crate::config::{Batch, Durability, Encoding, Payload, Priority, Qos, Reliabi
 const SOURCE: i64 = 1_700_000_000_000_000_001;
 const RECEIVED: i64 = 1_700_000_000_000_500_002;
 
-fn topic(payload: Payload) -> config::Topic {
+pub fn topic(payload: Payload) -> config::Topic {
     config::Topic {
         ros: "/chat\"ter".into(),
         type_name: None,
@@ -157,7 +157,7 @@ fn cdr_is_the_message_as_received() {
 fn a_malformed_message_says_where() {
     for payload in [Payload::Message, Payload::Envelope, Payload::Data] {
         let refused = shape(&mut shaper(payload), &[0, 1, 0, 0, 9, 0, 0, 0, b'x']).unwrap_err();
-        assert_eq!(refused.reason(), DropReason::Malformed);
+        assert_eq!(refused.counted_as(), CountedAs::Dropped(DropReason::Malformed));
         assert!(refused.to_string().contains("field data, byte 8"), "{refused}");
     }
 }
@@ -178,7 +178,7 @@ fn the_limit_is_that_of_the_whole_payload() {
         assert_eq!(shape(&mut shaper, &string(&longest)).unwrap().len(), PAYLOAD_LIMIT);
         let too_long = vec![b'x'; PAYLOAD_LIMIT - around + 1];
         let refused = shape(&mut shaper, &string(&too_long)).unwrap_err();
-        assert_eq!(refused.reason(), DropReason::TooLarge, "{payload:?}");
+        assert_eq!(refused.counted_as(), CountedAs::Dropped(DropReason::TooLarge), "{payload:?}");
     }
 }
 
