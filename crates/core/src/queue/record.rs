@@ -10,9 +10,9 @@ use crate::config::{Encoding, Priority, Qos};
 use crate::packing::Packing;
 use crate::topics::{Topic, TopicId};
 
-/// Bytes that a record is counted with beside its payload: its place in a lane (a [`Record`] of 64 bytes, twice,
-/// because a growing `VecDeque` doubles), the shared part of its [`Bytes`] and what an allocator adds to each
-/// allocation.
+/// Bytes that a record is counted with beside its payload: its place in a lane (112 bytes, and half of that again,
+/// because a `VecDeque` doubles when it grows and so is three quarters full on average), the shared part of its
+/// [`Bytes`] and what an allocator adds to each allocation.
 pub const RECORD_OVERHEAD: u64 = 192;
 
 /// One publish, complete: from its admission to its PUBACK the queue is its only owner.

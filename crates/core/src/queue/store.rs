@@ -169,7 +169,7 @@ impl Store {
         self.unwritten_since.get_or_insert(now);
         record.route.counters.enter_queue();
         let writes = self.mode != Mode::Memory;
-        self.lanes[record.route.priority as usize].push(record, writes);
+        self.lanes[record.route.priority as usize].push(record, now, writes);
         true
     }
 
@@ -319,12 +319,7 @@ impl Store {
     /// which an [`Instant`] does not count, and were received when the time of day says so that is right now.
     pub fn shift(&mut self, by: Shift) {
         for lane in &mut self.lanes {
-            lane.flows.for_each_mut(|_, flow| {
-                for record in flow.records_mut() {
-                    record.expires = shifted(record.expires, -by.suspended).unwrap_or(record.expires);
-                    record.received_ns = record.received_ns.saturating_add(by.set);
-                }
-            });
+            lane.flows.for_each_mut(|_, flow| flow.shift(by));
             // What lingers does so until earlier.
             lane.tidy_round();
         }

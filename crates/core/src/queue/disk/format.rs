@@ -38,6 +38,7 @@ use bytes::{BufMut, Bytes};
 use super::clock::{Counted, Written};
 use crate::config::{Encoding, Priority, Qos};
 use crate::packing::{Batch, Compression, Content, Packing, When};
+use crate::queue::Route;
 
 /// Bytes of a segment's header.
 pub const HEADER_BYTES: usize = 64;
@@ -197,6 +198,16 @@ pub struct StoredRoute {
 }
 
 impl StoredRoute {
+    /// `route` as it stands on the disk. How long records wait for others is not there: those that are read back have
+    /// waited.
+    pub fn of(route: &Route) -> StoredRoute {
+        let mut packing = route.packing.clone();
+        if let Some(batch) = &mut packing.batch {
+            batch.linger = Duration::ZERO;
+        }
+        StoredRoute { ros: route.ros.clone(), mqtt: route.mqtt.clone(), qos: route.qos, retain: route.retain, packing }
+    }
+
     fn flags(&self) -> u8 {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let compression = self.packing.compression.as_ref();
@@ -223,7 +234,7 @@ fn packing(flags: u8, content: Content, max: u32, over: u32, mqtt: &str) -> Pack
         () => None,
     };
     let when = if has(FLAG_AHEAD) { When::Ahead } else { When::Over(over) };
-    let batch = Batch { max: max.max(1) as usize, linger: Duration::ZERO, max_age: Duration::ZERO };
+    let batch = Batch { max: max.max(1) as usize, linger: Duration::ZERO };
     Packing {
         content,
         batch: has(FLAG_BATCHES).then_some(batch),
@@ -424,8 +435,7 @@ mod tests {
     /// A route says after a restart as before whether its records travel together, and how they are compressed.
     #[test]
     fn a_route_keeps_its_packing() {
-        let (mark, batch) =
-            (Mark::new(99, STREAM, 7), Batch { max: 50, linger: Duration::ZERO, max_age: Duration::ZERO });
+        let (mark, batch) = (Mark::new(99, STREAM, 7), Batch { max: 50, linger: Duration::ZERO });
         for batch in [None, Some(batch), Some(Batch { max: 1, ..batch })] {
             let compressions = [Encoding::Gzip, Encoding::Zstd].into_iter().flat_map(|encoding| {
                 let whens = [When::Over(0), When::Over(1 << 20), When::Ahead].into_iter();

@@ -340,13 +340,7 @@ impl Log {
         if let Some(id) = self.ids.get(route) {
             return Ok(id);
         }
-        let stored = StoredRoute {
-            ros: route.ros.clone(),
-            mqtt: route.mqtt.clone(),
-            qos: route.qos,
-            retain: route.retain,
-            packing: route.packing.without_linger(),
-        };
+        let stored = StoredRoute::of(route);
         let written = Written { offset: 0, ..self.options.clock.written_now() };
         let header = Header { stream: Stream::Routes, first: 0, queue_id, written };
         let id = self.routes.id_of(&*self.files, header, &stored)?;

@@ -24,6 +24,7 @@ use std::time::Instant;
 use super::LeaseId;
 pub(super) use super::entry::{Entry, Place, State};
 use crate::config::PAYLOAD_LIMIT;
+use crate::queue::disk::clock::{Shift, shifted};
 use crate::queue::{RECORD_OVERHEAD, Record, Route};
 
 /// Records that are on the disk only.
@@ -95,12 +96,16 @@ impl Flow {
         }
     }
 
-    /// All records in memory, waiting and leased.
-    pub fn records_mut(&mut self) -> impl Iterator<Item = &mut Record> {
-        self.front.iter_mut().chain(&mut self.back).filter_map(|entry| match &mut entry.state {
-            State::Waiting(record) | State::Leased(_, record) => Some(record),
-            State::Done => None,
-        })
+    /// The clocks have moved against each other: see [`Store::shift`](super::Store::shift).
+    pub fn shift(&mut self, by: Shift) {
+        for entry in self.front.iter_mut().chain(&mut self.back) {
+            let earlier = |time: Instant| shifted(time, -by.suspended).unwrap_or(time);
+            entry.admitted = entry.admitted.map(earlier);
+            if let State::Waiting(record) | State::Leased(_, record) = &mut entry.state {
+                record.expires = earlier(record.expires);
+                record.received_ns = record.received_ns.saturating_add(by.set);
+            }
+        }
     }
 
     /// The route by which `record` is sent: the one that is in force, or else its own.
@@ -117,14 +122,8 @@ impl Flow {
 
     /// Until when its next record waits for others, to travel with them; `None` if it does not.
     pub fn waits_for_others(&self) -> Option<Instant> {
-        self.ripens().filter(|_| self.gap.is_none() && !self.fills_a_batch())
-    }
-
-    /// When its next record has waited long enough for others.
-    fn ripens(&self) -> Option<Instant> {
-        let record = self.peek()?;
-        let batch = record.route.packing.batch.filter(|batch| !batch.linger.is_zero())?;
-        batch.ripens(record.expires)
+        let ripens = self.front.get(self.next)?.ripens();
+        ripens.filter(|_| self.gap.is_none() && !self.fills_a_batch())
     }
 
     fn fills_a_batch(&self) -> bool {
@@ -144,14 +143,15 @@ impl Flow {
         self.waiting_bytes - self.back_bytes + self.leased_bytes
     }
 
-    pub fn push(&mut self, admission: u64, record: Record) {
+    /// Puts a record behind all others, which is admitted at `now` as `admission`.
+    pub fn push(&mut self, admission: u64, record: Record, now: Instant) {
         let (size, place) = (record.size(), Place::Memory);
         self.memory_only += 1;
         self.starts_waiting(size, place);
         if !Arc::ptr_eq(&self.route, &record.route) {
             self.route = record.route.clone();
         }
-        let entry = Entry { admission, place, state: State::Waiting(record) };
+        let entry = Entry { admission, admitted: Some(now), place, state: State::Waiting(record) };
         if self.gap.is_some() {
             self.back_bytes += size;
             self.back.push_back(entry);
@@ -498,7 +498,7 @@ impl Flow {
         gap.numbers.start = number + 1;
         gap.oldest_received_ns = Some(record.received_ns);
         self.starts_waiting(record.size(), place);
-        self.front.push_back(Entry { admission, place, state: State::Waiting(record) });
+        self.front.push_back(Entry { admission, admitted: None, place, state: State::Waiting(record) });
     }
 
     /// The record of the gap with `number` was read and has expired.

@@ -110,12 +110,12 @@ impl Lane {
         self.flows.values().all(|flow| flow.leased == 0 && flow.waiting() == 0 && flow.gap.is_none())
     }
 
-    /// Puts a record behind all others of its topic. `writes` says whether it may be for the disk.
-    pub fn push(&mut self, record: Record, writes: bool) {
+    /// Puts a record, admitted at `now`, behind all others of its topic. `writes` says whether it may be for the disk.
+    pub fn push(&mut self, record: Record, now: Instant, writes: bool) {
         let (key, admission) = (record.route.topic(), self.next_admission);
         self.next_admission += 1;
         let route = record.route.clone();
-        self.flows.of(&route).push(admission, record);
+        self.flows.of(&route).push(admission, record, now);
         if writes {
             self.unwritten.push_back((key, admission));
             if self.unwritten.len() >= self.tidy_at {

@@ -1,6 +1,7 @@
 //! Records that travel together, as the queue sees them: one lease.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -10,9 +11,10 @@ use super::*;
 use crate::config::QueueDurability::{Always, Spill};
 use crate::config::{Encoding, PAYLOAD_LIMIT};
 use crate::packing::{Batch, Compression, Content, Packing, When};
+use crate::queue::disk::format::StoredRoute;
 
 fn batches(max: usize, linger: Duration) -> Packing {
-    Packing { batch: Some(Batch { max, linger, max_age: HOUR }), ..Packing::default() }
+    Packing { batch: Some(Batch { max, linger }), ..Packing::default() }
 }
 
 fn packed(robot: &Robot, packing: Packing) -> Arc<Route> {
@@ -71,7 +73,7 @@ fn records_on_the_disk_know_how_they_are_packed() {
         std::iter::from_fn(|| robot.queue.lease(robot.now)).collect()
     };
     for (lease, packing) in leases.iter().step_by(10).zip(&packings) {
-        assert_eq!(lease.record.route.packing, packing.without_linger());
+        assert_eq!(lease.record.route.packing, StoredRoute::of(&packed(&robot, packing.clone())).packing);
     }
 }
 
@@ -137,8 +139,7 @@ fn a_batch_costs_its_bytes() {
 #[test]
 fn records_linger() {
     let (mut robot, linger) = (Robot::new(settings(Spill)), Duration::from_secs(5));
-    let year = Duration::from_secs(365 * 24 * 3600);
-    let batch = Batch { max: 3, linger, max_age: year };
+    let batch = Batch { max: 3, linger };
     let (lingers, other) =
         (packed(&robot, Packing { batch: Some(batch), ..Packing::default() }), robot.route("/other", Priority::Normal));
     let at_once = Packing { batch: Some(Batch { linger: Duration::ZERO, ..batch }), ..Packing::default() };
@@ -157,6 +158,29 @@ fn records_linger() {
     assert!(lease(&robot, 3).is_none());
     robot.queue.stop_lingering();
     assert_eq!(lease(&robot, 3).unwrap().1, [5]);
+}
+
+/// How long a record waits for others is counted from its admission, whatever its `max_age` is; time in suspend counts.
+#[test]
+fn linger_is_counted_from_the_admission() {
+    let (mut robot, linger) = (Robot::new(settings(Spill)), Duration::from_secs(5));
+    let route = packed(&robot, batches(50, linger));
+    for (number, max_age) in [(0, HOUR), (1, Duration::from_secs(30))] {
+        let payload = Bytes::copy_from_slice(&u64::to_le_bytes(number));
+        let record = Record { route: route.clone(), payload, received_ns: 0, expires: robot.now + max_age };
+        assert!(robot.queue.admit(record, robot.now));
+        let in_time = robot.now + linger;
+        robot.now = in_time - Duration::from_millis(1);
+        assert!(lease(&robot, 50).is_none(), "{number}");
+        robot.now = in_time;
+        let (id, numbers) = lease(&robot, 50).unwrap();
+        assert_eq!(numbers, [number]);
+        robot.queue.acknowledge(id);
+    }
+    assert!(robot.admit(&route, 2, 20) && lease(&robot, 50).is_none());
+    robot.clock.told().suspended_ns.store(5_000_000_000, Ordering::Relaxed);
+    robot.queue.tend(robot.now);
+    assert_eq!(lease(&robot, 50).unwrap().1, [2]);
 }
 
 /// A lease does not look at the topics whose records wait for others: it costs the same beside 1,600 of them as beside

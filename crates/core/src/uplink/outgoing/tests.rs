@@ -24,7 +24,7 @@ fn route(topic: usize, packing: Packing) -> Arc<Route> {
 }
 
 fn batches(max: usize) -> Packing {
-    Packing { batch: Some(Batch { max, linger: Duration::ZERO, max_age: HOUR }), ..Packing::default() }
+    Packing { batch: Some(Batch { max, linger: Duration::ZERO }), ..Packing::default() }
 }
 
 #[derive(Debug, Clone)]
