@@ -20,9 +20,10 @@ use std::time::Instant;
 use super::disk::clock::{Shift, shifted};
 use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
-use super::record::{Record, Route, TopicKey};
+use super::record::{Record, Route};
 use crate::config::{Overflow, Priority};
 use crate::tally::DropReason;
+use crate::topics::TopicId;
 #[cfg(any(test, feature = "fuzzing"))]
 use flow::Place;
 use flow::{Flow, Gap};
@@ -75,14 +76,14 @@ pub(super) struct Store {
     recorded: [Recorded; 3],
     looked_for_unused: Option<Instant>,
     /// Topics of which the keeper has not heard yet that they are.
-    forgotten: Vec<(Priority, TopicKey)>,
+    forgotten: Vec<(Priority, TopicId)>,
 }
 
 /// The records of one lease: of a topic, one after the other.
 #[derive(Debug, Clone, Copy)]
 struct Leased {
     lane: usize,
-    key: TopicKey,
+    topic: TopicId,
     /// Admissions of the first and the last; those of other leases are not between.
     first: u64,
     last: u64,
@@ -93,7 +94,7 @@ struct Leased {
 /// A number that is done.
 #[derive(Debug, Clone, Copy)]
 struct Unrecorded {
-    key: TopicKey,
+    topic: TopicId,
     /// It is the last of its lease.
     ends_lease: bool,
 }
@@ -180,8 +181,8 @@ impl Store {
         }
         let (id, mut expired) = (LeaseId(self.next_lease), Vec::new());
         let found = self.lanes.iter_mut().enumerate().find_map(|(lane, own)| {
-            let (key, first, record, route) = own.lease(id, now, wanted, &mut expired)?;
-            Some((Leased { lane, key, first, last: first, bytes: record.payload.len() as u64 }, record, route))
+            let (topic, first, record, route) = own.lease(id, now, wanted, &mut expired)?;
+            Some((Leased { lane, topic, first, last: first, bytes: record.payload.len() as u64 }, record, route))
         });
         for record in expired {
             self.forget_waiting(&record, DropReason::Expired);
@@ -204,12 +205,12 @@ impl Store {
         takes: impl FnMut(&Record, &Arc<Route>) -> bool,
     ) -> Vec<Record> {
         let Some(leased) = self.leased.get(&id).copied() else { return Vec::new() };
-        let is_last = |other: &Leased| other.key == leased.key && other.lane == leased.lane;
+        let is_last = |other: &Leased| other.topic == leased.topic && other.lane == leased.lane;
         if self.leased.range(id..).skip(1).any(|(_, other)| is_last(other)) {
             return Vec::new();
         }
         let mut expired = Vec::new();
-        let more = self.lanes[leased.lane].lease_more(leased.key, id, (now, leased.bytes), takes, &mut expired);
+        let more = self.lanes[leased.lane].lease_more(leased.topic, id, (now, leased.bytes), takes, &mut expired);
         for record in expired {
             self.forget_waiting(&record, DropReason::Expired);
         }
@@ -225,8 +226,8 @@ impl Store {
 
     /// `route` is in force for its topic: also what was admitted before goes by it, if it can.
     pub fn put_in_force(&mut self, route: &Arc<Route>) {
-        let key = route.topic();
-        for mut flow in self.lanes.iter_mut().filter_map(|lane| lane.flows.get_mut(key)) {
+        let topic = route.topic.id;
+        for mut flow in self.lanes.iter_mut().filter_map(|lane| lane.flows.get_mut(topic)) {
             flow.in_force = Some(route.clone());
             // Who leases is asked by the topics that the records go to from now on.
             flow.route = route.clone();
@@ -248,8 +249,8 @@ impl Store {
     }
 
     fn end_lease(&mut self, id: LeaseId) -> Vec<Record> {
-        let Some(Leased { lane, key, first, last, .. }) = self.leased.remove(&id) else { return Vec::new() };
-        let Some(mut flow) = self.lanes[lane].flows.get_mut(key) else { return Vec::new() };
+        let Some(Leased { lane, topic, first, last, .. }) = self.leased.remove(&id) else { return Vec::new() };
+        let Some(mut flow) = self.lanes[lane].flows.get_mut(topic) else { return Vec::new() };
         let ended = flow.finish(first..=last, id);
         drop(flow);
         let mut last_number = None;
@@ -257,7 +258,7 @@ impl Store {
             self.used -= record.size();
             record.route.counters.leave_flight();
             if let Some(number) = place.number() {
-                self.unrecorded[lane].insert(number, Unrecorded { key, ends_lease: false });
+                self.unrecorded[lane].insert(number, Unrecorded { topic, ends_lease: false });
                 last_number = Some(number);
             }
         }
@@ -276,12 +277,12 @@ impl Store {
     }
 
     /// Takes all leases of a topic back.
-    pub fn rewind_topic(&mut self, topic: TopicKey) -> usize {
-        self.leased.retain(|_, leased| leased.key != topic);
-        self.take_back(|key| key == topic)
+    pub fn rewind_topic(&mut self, topic: TopicId) -> usize {
+        self.leased.retain(|_, leased| leased.topic != topic);
+        self.take_back(|other| other == topic)
     }
 
-    fn take_back(&mut self, which: impl Fn(TopicKey) -> bool) -> usize {
+    fn take_back(&mut self, which: impl Fn(TopicId) -> bool) -> usize {
         let mut taken_back = 0;
         for lane in &mut self.lanes {
             lane.rewind(&which, |record| {

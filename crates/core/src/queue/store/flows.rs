@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::flow::Flow;
 use crate::queue::Route;
-use crate::queue::record::TopicKey;
+use crate::topics::TopicId;
 
 /// Figures of all topics of a lane together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Sums {
 /// The topics of a lane; reads are those of a map.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
-    flows: HashMap<TopicKey, Flow>,
+    flows: HashMap<TopicId, Flow>,
     totals: Totals,
 }
 
@@ -40,12 +40,12 @@ pub(super) struct Flows {
 struct Totals {
     sums: Sums,
     /// Topics of which something is on the disk only.
-    with_gap: BTreeSet<TopicKey>,
+    with_gap: BTreeSet<TopicId>,
 }
 
 /// A topic that may change. What it adds to the figures of all is put right when this is dropped.
 pub(super) struct Changing<'a> {
-    key: TopicKey,
+    topic: TopicId,
     flow: &'a mut Flow,
     totals: &'a mut Totals,
     before: Sums,
@@ -64,35 +64,35 @@ impl Flows {
 
     /// The topics of which something is on the disk only.
     pub fn with_gap(&self) -> impl Iterator<Item = &Flow> {
-        self.totals.with_gap.iter().filter_map(|key| self.flows.get(key))
+        self.totals.with_gap.iter().filter_map(|topic| self.flows.get(topic))
     }
 
     /// Passes over the topics of which something is on the disk only and that `wanted` does not accept.
     pub fn pass_over(&mut self, wanted: &dyn Fn(&Route) -> bool) {
-        for key in &self.totals.with_gap {
-            if let Some(flow) = self.flows.get_mut(key) {
+        for topic in &self.totals.with_gap {
+            if let Some(flow) = self.flows.get_mut(topic) {
                 flow.is_passed_over = !wanted(&flow.route);
             }
         }
     }
 
-    pub fn get_mut(&mut self, key: TopicKey) -> Option<Changing<'_>> {
-        let flow = self.flows.get_mut(&key)?;
+    pub fn get_mut(&mut self, topic: TopicId) -> Option<Changing<'_>> {
+        let flow = self.flows.get_mut(&topic)?;
         let before = Sums::of(flow);
-        Some(Changing { key, flow, totals: &mut self.totals, before })
+        Some(Changing { topic, flow, totals: &mut self.totals, before })
     }
 
     /// The topic of `route`, which is new if there is none.
     pub fn of(&mut self, route: &Arc<Route>) -> Changing<'_> {
-        let key = route.topic();
-        let flow = self.flows.entry(key).or_insert_with(|| Flow::new(route.clone()));
+        let topic = route.topic.id;
+        let flow = self.flows.entry(topic).or_insert_with(|| Flow::new(route.clone()));
         let before = Sums::of(flow);
-        Changing { key, flow, totals: &mut self.totals, before }
+        Changing { topic, flow, totals: &mut self.totals, before }
     }
 
     /// Forgets the topics that `keeps` does not keep, of which there is nothing, neither in memory nor on the disk.
-    pub fn retain(&mut self, mut keeps: impl FnMut(TopicKey, &Flow) -> bool) {
-        self.flows.retain(|key, flow| keeps(*key, flow));
+    pub fn retain(&mut self, mut keeps: impl FnMut(TopicId, &Flow) -> bool) {
+        self.flows.retain(|topic, flow| keeps(*topic, flow));
     }
 
     /// Gives memory free that more than `least` topics would take.
@@ -101,16 +101,16 @@ impl Flows {
     }
 
     /// Changes every topic.
-    pub fn for_each_mut(&mut self, mut change: impl FnMut(TopicKey, &mut Flow)) {
-        for (&key, flow) in &mut self.flows {
+    pub fn for_each_mut(&mut self, mut change: impl FnMut(TopicId, &mut Flow)) {
+        for (&topic, flow) in &mut self.flows {
             let before = Sums::of(flow);
-            change(key, &mut Changing { key, flow, totals: &mut self.totals, before });
+            change(topic, &mut Changing { topic, flow, totals: &mut self.totals, before });
         }
     }
 }
 
 impl Deref for Flows {
-    type Target = HashMap<TopicKey, Flow>;
+    type Target = HashMap<TopicId, Flow>;
 
     fn deref(&self) -> &Self::Target {
         &self.flows
@@ -135,9 +135,9 @@ impl Drop for Changing<'_> {
     fn drop(&mut self) {
         self.totals.sums.replace(self.before, Sums::of(self.flow));
         if self.flow.gap.is_some() {
-            self.totals.with_gap.insert(self.key);
+            self.totals.with_gap.insert(self.topic);
         } else {
-            self.totals.with_gap.remove(&self.key);
+            self.totals.with_gap.remove(&self.topic);
         }
     }
 }

@@ -12,8 +12,8 @@ use std::time::Instant;
 use super::LeaseId;
 use super::flow::Flow;
 use super::flows::Flows;
-use crate::queue::record::TopicKey;
 use crate::queue::{Record, Route};
+use crate::topics::TopicId;
 
 /// Bytes that a topic's turn is worth. AWS IoT Core takes 100 publishes and 512 KiB a second: a publish takes a hundredth
 /// of a second of the one quota, and about as much of the other with so many bytes.
@@ -28,15 +28,15 @@ fn cost(bytes: u64) -> i64 {
 pub(super) struct Lane {
     pub flows: Flows,
     /// Topics of which a record can be leased, the next one first.
-    round: VecDeque<TopicKey>,
+    round: VecDeque<TopicId>,
     /// Topics whose records wait for others to travel with, and until when, the first one first.
-    lingering: BTreeSet<(Instant, TopicKey)>,
+    lingering: BTreeSet<(Instant, TopicId)>,
     /// Whether records do so.
     lingers: bool,
     /// What is not on the disk yet, in the order of admission; some of it may be done already.
-    unwritten: VecDeque<(TopicKey, u64)>,
+    unwritten: VecDeque<(TopicId, u64)>,
     /// What is being written.
-    writing: Vec<(TopicKey, u64)>,
+    writing: Vec<(TopicId, u64)>,
     /// When `unwritten` is so long, what is done is taken out.
     tidy_at: usize,
     next_admission: u64,
@@ -66,8 +66,8 @@ impl Default for Lane {
 impl Lane {
     /// Whether a record of a topic that `wanted` accepts can be leased at `now`.
     pub fn has_next(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
-        let ripe = self.lingering.iter().take_while(|(when, _)| *when <= now).map(|(_, key)| key);
-        let ripe = ripe.filter_map(|key| self.flows.get(key));
+        let ripe = self.lingering.iter().take_while(|(when, _)| *when <= now).map(|(_, topic)| topic);
+        let ripe = ripe.filter_map(|topic| self.flows.get(topic));
         let in_round = self.in_round().filter(|flow| self.is_ready(flow, now));
         in_round.chain(ripe).any(|flow| wanted(&flow.route))
     }
@@ -75,30 +75,30 @@ impl Lane {
     /// When the first of the records ripens that wait for others, of topics that `wanted` accepts.
     pub fn ripens(&self, wanted: &dyn Fn(&Route) -> bool) -> Option<Instant> {
         let mut lingering = self.lingering.iter();
-        let first = lingering.find(|(_, key)| self.flows.get(key).is_some_and(|flow| wanted(&flow.route)))?;
+        let first = lingering.find(|(_, topic)| self.flows.get(topic).is_some_and(|flow| wanted(&flow.route)))?;
         Some(first.0)
     }
 
     /// From now on no record waits for others to travel with.
     pub fn stop_lingering(&mut self) {
         self.lingers = false;
-        for (_, key) in std::mem::take(&mut self.lingering) {
-            if let Some(mut flow) = self.flows.get_mut(key) {
+        for (_, topic) in std::mem::take(&mut self.lingering) {
+            if let Some(mut flow) = self.flows.get_mut(topic) {
                 flow.lingers_until = None;
             }
-            self.join_round(key);
+            self.join_round(topic);
         }
     }
 
     /// The topics of which a record can be leased.
     pub fn in_round(&self) -> impl Iterator<Item = &Flow> {
-        self.round.iter().filter_map(|key| self.flows.get(key))
+        self.round.iter().filter_map(|topic| self.flows.get(topic))
     }
 
     /// The topics that linger.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn lingering(&self) -> impl Iterator<Item = TopicKey> {
-        self.lingering.iter().map(|(_, key)| *key)
+    pub fn lingering(&self) -> impl Iterator<Item = TopicId> {
+        self.lingering.iter().map(|(_, topic)| *topic)
     }
 
     /// Whether the next record of `flow` may be leased at `now`: it waits for no others, or not any more.
@@ -112,17 +112,17 @@ impl Lane {
 
     /// Puts a record, admitted at `now`, behind all others of its topic. `writes` says whether it may be for the disk.
     pub fn push(&mut self, record: Record, now: Instant, writes: bool) {
-        let (key, admission) = (record.route.topic(), self.next_admission);
+        let (topic, admission) = (record.route.topic.id, self.next_admission);
         self.next_admission += 1;
         let route = record.route.clone();
         self.flows.of(&route).push(admission, record, now);
         if writes {
-            self.unwritten.push_back((key, admission));
+            self.unwritten.push_back((topic, admission));
             if self.unwritten.len() >= self.tidy_at {
                 self.tidy_unwritten();
             }
         }
-        self.join_round(key);
+        self.join_round(topic);
     }
 
     /// Takes the next record in turn of the topics that `wanted` accepts and that do not linger. Returns where it is, and
@@ -133,37 +133,38 @@ impl Lane {
         now: Instant,
         wanted: &dyn Fn(&Route) -> bool,
         dropped: &mut Vec<Record>,
-    ) -> Option<(TopicKey, u64, Record, Arc<Route>)> {
+    ) -> Option<(TopicId, u64, Record, Arc<Route>)> {
         // What is read from the disk is asked for by the same.
         self.flows.pass_over(wanted);
-        while let Some(&(when, key)) = self.lingering.first()
+        while let Some(&(when, topic)) = self.lingering.first()
             && when <= now
         {
             self.lingering.pop_first();
-            if let Some(mut flow) = self.flows.get_mut(key) {
+            if let Some(mut flow) = self.flows.get_mut(topic) {
                 (flow.lingers_until, flow.in_round) = (None, true);
-                self.round.push_back(key);
+                self.round.push_back(topic);
             }
         }
         // Topics without credit that have had their turn, and of how many.
         let mut fruitless = (0, 0);
         loop {
-            let position = self.round.iter().position(|key| self.flows.get(key).is_some_and(|f| wanted(&f.route)))?;
+            let position =
+                self.round.iter().position(|topic| self.flows.get(topic).is_some_and(|f| wanted(&f.route)))?;
             self.round.rotate_left(position);
             if fruitless.0 > 0 && fruitless.0 >= fruitless.1 {
                 self.skip_turns(wanted);
                 fruitless = (0, 0);
             }
-            let key = *self.round.front()?;
-            let mut flow = self.flows.get_mut(key)?;
+            let topic = *self.round.front()?;
+            let mut flow = self.flows.get_mut(topic)?;
             flow.drop_expired_head(now, dropped);
             drop(flow);
             // What has expired may have been what others waited for.
-            if !self.flows.get(&key).is_some_and(|flow| self.is_ready(flow, now)) {
+            if !self.flows.get(&topic).is_some_and(|flow| self.is_ready(flow, now)) {
                 self.leave_round();
                 continue;
             }
-            let mut flow = self.flows.get_mut(key)?;
+            let mut flow = self.flows.get_mut(topic)?;
             let bytes = flow.peek().map(|record| record.payload.len() as u64)?;
             if flow.credit <= 0 {
                 flow.credit += TURN as i64;
@@ -182,27 +183,27 @@ impl Lane {
             let (admission, record) = flow.lease(id)?;
             let route = flow.sends_by(&record).clone();
             drop(flow);
-            if !self.flows.get(&key).is_some_and(|flow| self.is_ready(flow, now)) {
+            if !self.flows.get(&topic).is_some_and(|flow| self.is_ready(flow, now)) {
                 self.leave_round();
             } else if is_spent {
                 self.round.rotate_left(1);
             }
-            return Some((key, admission, record, route));
+            return Some((topic, admission, record, route));
         }
     }
 
-    /// Takes more records of the topic `key`, to travel with one whose lease is `id` and that is the last leased of the
+    /// Takes more records of the topic `topic`, to travel with one whose lease is `id` and that is the last leased of the
     /// topic: those that follow it and of which, and of the route to send it by, `takes` is true. `bytes` are in the publish so far. Returns them, and the
     /// last one's admission. What has expired is `dropped`.
     pub fn lease_more(
         &mut self,
-        key: TopicKey,
+        topic: TopicId,
         id: LeaseId,
         (now, bytes): (Instant, u64),
         mut takes: impl FnMut(&Record, &Arc<Route>) -> bool,
         dropped: &mut Vec<Record>,
     ) -> Option<(Vec<Record>, u64)> {
-        let mut flow = self.flows.get_mut(key)?;
+        let mut flow = self.flows.get_mut(topic)?;
         let (mut records, mut last, mut more) = (Vec::new(), None, 0);
         loop {
             flow.drop_expired_head(now, dropped);
@@ -217,16 +218,16 @@ impl Lane {
         flow.credit -= cost(bytes + more) - cost(bytes);
         let was_in_round = flow.in_round;
         drop(flow);
-        if was_in_round && !self.flows.get(&key).is_some_and(|flow| self.is_ready(flow, now)) {
+        if was_in_round && !self.flows.get(&topic).is_some_and(|flow| self.is_ready(flow, now)) {
             // Where a lease leaves it.
-            if self.round.pop_front_if(|front| *front == key).is_none()
-                && self.round.pop_back_if(|back| *back == key).is_none()
+            if self.round.pop_front_if(|front| *front == topic).is_none()
+                && self.round.pop_back_if(|back| *back == topic).is_none()
             {
-                self.round.retain(|other| *other != key);
+                self.round.retain(|other| *other != topic);
             }
-            self.has_left_round(key);
+            self.has_left_round(topic);
         } else {
-            self.join_round(key);
+            self.join_round(topic);
         }
         Some((records, last?))
     }
@@ -235,8 +236,8 @@ impl Lane {
     fn skip_turns(&mut self, wanted: &dyn Fn(&Route) -> bool) {
         let missing = |flow: &Flow| flow.credit.min(0).unsigned_abs() / TURN;
         let turns = self.in_round().filter(|flow| wanted(&flow.route)).map(missing).min().unwrap_or(0);
-        for key in &self.round {
-            if let Some(mut flow) = self.flows.get_mut(*key).filter(|flow| wanted(&flow.route)) {
+        for topic in &self.round {
+            if let Some(mut flow) = self.flows.get_mut(*topic).filter(|flow| wanted(&flow.route)) {
                 flow.credit += (turns * TURN) as i64;
             }
         }
@@ -244,54 +245,54 @@ impl Lane {
 
     /// The topic whose turn it is has nothing more, or what is left waits for others.
     fn leave_round(&mut self) {
-        if let Some(key) = self.round.pop_front() {
-            self.has_left_round(key);
+        if let Some(topic) = self.round.pop_front() {
+            self.has_left_round(topic);
         }
     }
 
-    fn has_left_round(&mut self, key: TopicKey) {
-        let Some(mut flow) = self.flows.get_mut(key) else { return };
+    fn has_left_round(&mut self, topic: TopicId) {
+        let Some(mut flow) = self.flows.get_mut(topic) else { return };
         flow.leave_round();
         drop(flow);
-        self.join_round(key);
+        self.join_round(topic);
     }
 
     /// The topic takes part in the round if it has something that does not wait for others. If it does, it comes into the
     /// round when that time is over.
-    pub fn join_round(&mut self, key: TopicKey) {
+    pub fn join_round(&mut self, topic: TopicId) {
         let lingers = self.lingers;
-        let Some(mut flow) = self.flows.get_mut(key).filter(|flow| !flow.in_round) else { return };
+        let Some(mut flow) = self.flows.get_mut(topic).filter(|flow| !flow.in_round) else { return };
         let waits = flow.waits_for_others().filter(|_| lingers);
         if waits != flow.lingers_until {
             if let Some(before) = std::mem::replace(&mut flow.lingers_until, waits) {
-                self.lingering.remove(&(before, key));
+                self.lingering.remove(&(before, topic));
             }
-            self.lingering.extend(waits.map(|when| (when, key)));
+            self.lingering.extend(waits.map(|when| (when, topic)));
         }
         if waits.is_none() && flow.peek().is_some() {
             flow.in_round = true;
-            self.round.push_back(key);
+            self.round.push_back(topic);
         }
     }
 
     /// Puts topics where they belong that have lost records: out of the round, or of those that linger.
     pub fn tidy_round(&mut self) {
-        let mut others: Vec<_> = self.lingering.iter().map(|(_, key)| *key).collect();
-        self.round.retain(|key| {
-            let Some(mut flow) = self.flows.get_mut(*key) else { return false };
+        let mut others: Vec<_> = self.lingering.iter().map(|(_, topic)| *topic).collect();
+        self.round.retain(|topic| {
+            let Some(mut flow) = self.flows.get_mut(*topic) else { return false };
             flow.in_round = flow.peek().is_some() && !(self.lingers && flow.waits_for_others().is_some());
             if !flow.in_round {
-                others.push(*key);
+                others.push(*topic);
             }
             flow.in_round
         });
-        others.into_iter().for_each(|key| self.join_round(key));
+        others.into_iter().for_each(|topic| self.join_round(topic));
     }
 
     /// Takes out of the list of what is not on the disk what is done.
     fn tidy_unwritten(&mut self) {
-        self.unwritten.retain(|(key, admission)| {
-            self.flows.get(key).and_then(|flow| flow.entry(*admission)).is_some_and(|entry| entry.record().is_some())
+        self.unwritten.retain(|(topic, admission)| {
+            self.flows.get(topic).and_then(|flow| flow.entry(*admission)).is_some_and(|entry| entry.record().is_some())
         });
         self.tidy_at = (2 * self.unwritten.len()).max(LEAST_TIDY);
     }
@@ -300,13 +301,13 @@ impl Lane {
     pub fn begin_write(&mut self, first: u64, bytes: u64) -> Vec<Record> {
         let (mut records, mut taken) = (Vec::new(), 0);
         while taken < bytes
-            && let Some((key, admission)) = self.unwritten.pop_front()
+            && let Some((topic, admission)) = self.unwritten.pop_front()
         {
             let number = first + records.len() as u64;
-            if let Some(record) = self.flows.get_mut(key).and_then(|mut flow| flow.begin_write(admission, number)) {
+            if let Some(record) = self.flows.get_mut(topic).and_then(|mut flow| flow.begin_write(admission, number)) {
                 taken += record.size();
                 records.push(record);
-                self.writing.push((key, admission));
+                self.writing.push((topic, admission));
             }
         }
         records
@@ -320,8 +321,8 @@ impl Lane {
             let used = first + written as u64;
             self.flows.for_each_mut(|_, flow| flow.numbered = flow.numbered.min(used));
         }
-        for (index, (key, admission)) in writing.iter().enumerate() {
-            if let Some(mut flow) = self.flows.get_mut(*key) {
+        for (index, (topic, admission)) in writing.iter().enumerate() {
+            if let Some(mut flow) = self.flows.get_mut(*topic) {
                 flow.end_write(*admission, index < written);
             }
         }
@@ -335,7 +336,7 @@ impl Lane {
         let mut lost = Vec::new();
         self.flows.for_each_mut(|_, flow| lost.push((flow.route.clone(), flow.forget(from))));
         lost.retain(|(_, lost)| *lost > 0);
-        let entries = self.flows.iter().flat_map(|(key, flow)| flow.unwritten().map(|admission| (*key, admission)));
+        let entries = self.flows.iter().flat_map(|(topic, flow)| flow.unwritten().map(|admission| (*topic, admission)));
         let mut unwritten: Vec<_> = entries.collect();
         unwritten.sort_unstable_by_key(|(_, admission)| *admission);
         self.unwritten = unwritten.into();
@@ -343,14 +344,14 @@ impl Lane {
     }
 
     /// Takes all leases back of the topics that `which` names. Each record is shown to `taken_back`.
-    pub fn rewind(&mut self, which: impl Fn(TopicKey) -> bool, mut taken_back: impl FnMut(&Record)) {
-        let leased = self.flows.iter().filter(|(key, flow)| flow.leased > 0 && which(**key));
-        let keys: Vec<_> = leased.map(|(key, _)| *key).collect();
-        for key in keys {
-            if let Some(mut flow) = self.flows.get_mut(key) {
+    pub fn rewind(&mut self, which: impl Fn(TopicId) -> bool, mut taken_back: impl FnMut(&Record)) {
+        let leased = self.flows.iter().filter(|(topic, flow)| flow.leased > 0 && which(**topic));
+        let topics: Vec<_> = leased.map(|(topic, _)| *topic).collect();
+        for topic in topics {
+            if let Some(mut flow) = self.flows.get_mut(topic) {
                 flow.rewind(&mut taken_back);
             }
-            self.join_round(key);
+            self.join_round(topic);
         }
     }
 

@@ -49,8 +49,8 @@ impl Store {
         for index in (own_lane..self.lanes.len()).rev() {
             while self.lacks_room(newcomer) {
                 let flows = &mut self.lanes[index].flows;
-                let most = flows.iter().max_by_key(|(_, flow)| flow.may_give_way()).map(|(key, _)| *key);
-                let oldest = most.and_then(|key| flows.get_mut(key)).and_then(|mut flow| flow.give_way());
+                let most = flows.iter().max_by_key(|(_, flow)| flow.may_give_way()).map(|(topic, _)| *topic);
+                let oldest = most.and_then(|topic| flows.get_mut(topic)).and_then(|mut flow| flow.give_way());
                 let Some(oldest) = oldest else { break };
                 self.forget_waiting(&oldest, DropReason::Overflow);
             }
@@ -67,20 +67,20 @@ impl Store {
                 continue;
             }
             let flows = self.lanes[index].flows.iter();
-            let mut by_size: BinaryHeap<_> = flows.map(|(key, flow)| (flow.evictable(), *key)).collect();
+            let mut by_size: BinaryHeap<_> = flows.map(|(topic, flow)| (flow.evictable(), *topic)).collect();
             while self.used + self.reserved() > self.bound / 2
-                && let Some((evictable, key)) = by_size.pop()
+                && let Some((evictable, topic)) = by_size.pop()
             {
-                let Some(mut flow) = self.lanes[index].flows.get_mut(key) else { break };
+                let Some(mut flow) = self.lanes[index].flows.get_mut(topic) else { break };
                 let evicted = flow.evict(evictable / KEPT);
-                by_size.push((flow.evictable(), key));
+                by_size.push((flow.evictable(), topic));
                 drop(flow);
                 if evicted == 0 {
                     break;
                 }
                 self.used -= evicted;
                 // Nothing waits for others in front of a gap.
-                self.lanes[index].join_round(key);
+                self.lanes[index].join_round(topic);
             }
         }
     }

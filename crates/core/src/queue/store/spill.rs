@@ -9,9 +9,9 @@ use super::Store;
 use super::flow::Flow;
 use super::unused::Recorded;
 use crate::config::Priority;
-use crate::queue::Record;
-use crate::queue::record::{Route, TopicKey};
+use crate::queue::{Record, Route};
 use crate::tally::DropReason;
+use crate::topics::TopicId;
 
 /// When records are written to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Done {
     /// All numbers below.
     pub below: u64,
     /// Of these topics also more: all numbers below the one that stands with them.
-    pub topics: Vec<(TopicKey, u64)>,
+    pub topics: Vec<(TopicId, u64)>,
 }
 
 /// Records of a lane that the disk gives up.
@@ -88,10 +88,10 @@ impl Store {
     }
 
     /// Forgets what is done of `lane` unless `keep` says otherwise.
-    fn retain_unrecorded(&mut self, lane: Priority, keep: impl Fn(u64, TopicKey) -> bool) {
+    fn retain_unrecorded(&mut self, lane: Priority, keep: impl Fn(u64, TopicId) -> bool) {
         let leases = &mut self.unrecorded_leases;
         self.unrecorded[lane as usize].retain(|number, done| {
-            let keeps = keep(*number, done.key);
+            let keeps = keep(*number, done.topic);
             *leases -= usize::from(!keeps && done.ends_lease);
             keeps
         });
@@ -146,9 +146,9 @@ impl Store {
     pub fn end_read(&mut self, lane: Priority, (start, next): (u64, u64), records: Vec<(u64, Record)>, now: Instant) {
         let own = &mut self.lanes[lane as usize];
         for (number, record) in records {
-            let key = record.route.topic();
+            let topic = record.route.topic.id;
             // What is in memory too, or done, is not missed; nor is what has older ones that were not read.
-            let Some(mut flow) = own.flows.get_mut(key) else { continue };
+            let Some(mut flow) = own.flows.get_mut(topic) else { continue };
             if !flow.misses(number) || !flow.is_read_from(start) || flow.is_passed_over {
                 continue;
             }
@@ -164,7 +164,7 @@ impl Store {
             self.earliest_expiry = Some(self.earliest_expiry.map_or(expires, |earliest| earliest.min(expires)));
             flow.read_back(number, record);
             drop(flow);
-            own.join_round(key);
+            own.join_round(topic);
         }
         let own = &mut self.lanes[lane as usize];
         own.flows.for_each_mut(|_, flow| {
@@ -184,8 +184,8 @@ impl Store {
         let own = &mut self.lanes[lane as usize];
         // Without its gap one may wait for others again.
         own.tidy_round();
-        let keys: Vec<TopicKey> = own.flows.keys().copied().collect();
-        keys.into_iter().for_each(|key| own.join_round(key));
+        let topics: Vec<TopicId> = own.flows.keys().copied().collect();
+        topics.into_iter().for_each(|topic| own.join_round(topic));
         for (route, records, reason) in std::mem::take(&mut self.lost_while_reading) {
             self.lose_all(&route, records, reason);
         }
@@ -223,37 +223,37 @@ impl Store {
         let own = &self.lanes[lane as usize];
         let undone = |flow: &super::Flow| flow.first_undone().map_or(next, |number| number.min(next));
         let below = own.flows.values().map(undone).min().unwrap_or(next);
-        let topics = own.flows.iter().map(|(key, flow)| (*key, undone(flow)));
+        let topics = own.flows.iter().map(|(topic, flow)| (*topic, undone(flow)));
         Done { below, topics: topics.filter(|(_, done)| *done > below).collect() }
     }
 
     /// The disk knows as done what `done` says.
     pub fn recorded(&mut self, lane: Priority, done: &Done) {
-        let topics: HashMap<TopicKey, u64> = done.topics.iter().copied().collect();
+        let topics: HashMap<TopicId, u64> = done.topics.iter().copied().collect();
         self.arrivals += 1;
         let recorded = Recorded { below: done.below, topics };
-        self.retain_unrecorded(lane, |number, key| number >= recorded.of(key));
+        self.retain_unrecorded(lane, |number, topic| number >= recorded.of(topic));
         self.recorded[lane as usize] = recorded;
     }
 
     /// Numbers of `lane` that are leased.
     pub fn leased_numbers(&self, lane: Priority) -> BTreeSet<u64> {
         let leased = self.leased.values().filter(|leased| leased.lane == lane as usize);
-        let flows = leased.map(|leased| leased.key).collect::<BTreeSet<_>>();
-        let flows = flows.iter().filter_map(|key| self.lanes[lane as usize].flows.get(key));
+        let flows = leased.map(|leased| leased.topic).collect::<BTreeSet<_>>();
+        let flows = flows.iter().filter_map(|topic| self.lanes[lane as usize].flows.get(topic));
         let entries = flows.flat_map(|flow| flow.front.iter().take(flow.next));
         entries.filter(|entry| entry.record().is_some()).filter_map(|entry| entry.place.number()).collect()
     }
 
     /// Where the numbers of `lane` are that are on the disk only, by topic.
-    pub fn gaps(&self, lane: Priority) -> HashMap<TopicKey, Range<u64>> {
+    pub fn gaps(&self, lane: Priority) -> HashMap<TopicId, Range<u64>> {
         let flows = self.lanes[lane as usize].flows.iter();
-        flows.filter_map(|(key, flow)| Some((*key, flow.gap.as_ref()?.numbers.clone()))).collect()
+        flows.filter_map(|(topic, flow)| Some((*topic, flow.gap.as_ref()?.numbers.clone()))).collect()
     }
 
     /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Returns false, and does
     /// nothing, if one of them has been leased or read since.
-    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicKey, Range<u64>>) -> bool {
+    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicId, Range<u64>>) -> bool {
         let is_leased = self.leased_numbers(lane).range(gone.numbers.clone()).next().is_some();
         if is_leased || self.gaps(lane) != *gaps {
             return false;
@@ -262,7 +262,7 @@ impl Store {
         let own = &mut self.lanes[lane as usize];
         own.flows.for_each_mut(|_, flow| dropped.extend(flow.drop_numbers(&gone.numbers)));
         for (route, records) in gone.counts {
-            let records = own.flows.get_mut(route.topic()).map_or(0, |mut flow| flow.give_up(records));
+            let records = own.flows.get_mut(route.topic.id).map_or(0, |mut flow| flow.give_up(records));
             route.counters.leave_queue_by(records);
             if records > 0 {
                 self.lost_while_reading.push((route, records, gone.reason));
