@@ -69,6 +69,8 @@ pub struct Log {
     left_in_ledger: usize,
     /// Something has gone that may have been the last to name a route.
     may_shrink: bool,
+    /// The device did not give something at the start that may name any route: a later start may read it.
+    is_unreadable: bool,
     lock: Box<dyn Named>,
 }
 
@@ -136,6 +138,7 @@ impl Log {
             ids: RouteIds::default(),
             left_in_ledger: 0,
             may_shrink: surveyed_routes > LONG_AT_START,
+            is_unreadable: surveyed.lanes.iter().any(|lane| lane.is_unreadable),
             files,
             options,
             lock,

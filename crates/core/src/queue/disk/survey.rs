@@ -44,6 +44,8 @@ pub struct SurveyedLane {
     pub empty: Vec<String>,
     /// Of which the end is torn.
     pub torn: Vec<Segment>,
+    /// The device did not give something of a segment that stays: a later start may read it.
+    pub is_unreadable: bool,
     /// Records that are not done, by route.
     pub pending: BTreeMap<u32, Waiting>,
     /// The number that no record has had.
@@ -308,6 +310,7 @@ impl Look<'_> {
         let header = self.headers.0.remove(&(lane, first)).and_then(|header| match header {
             Ok(header) => Some(header),
             Err(error) => {
+                surveyed.is_unreadable = true;
                 self.find(file.clone(), Fault::Unreadable(error.to_string()));
                 None
             }
@@ -341,6 +344,7 @@ impl Look<'_> {
         let walked = match self.walk(&mut segment, length, before, surveyed) {
             Ok(walked) => walked,
             Err(error) => {
+                surveyed.is_unreadable = true;
                 self.find(file, Fault::Unreadable(error.to_string()));
                 return None;
             }
@@ -355,6 +359,7 @@ impl Look<'_> {
                 surveyed.set_aside.push((file, length));
                 return None;
             }
+            surveyed.is_unreadable = true;
         }
         if segment.numbers.is_empty() {
             // A file that was just begun when the power went has no header, or nothing but that.
