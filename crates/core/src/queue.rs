@@ -236,11 +236,14 @@ impl Queue {
         loop {
             let notified = self.shared.ready.notified();
             let ripens = {
-                let inner = self.shared.lock();
+                let mut inner = self.shared.lock();
                 if inner.store.has_next(Instant::now(), wanted) {
                     return;
                 }
-                inner.store.ripens(wanted)
+                let ripens = inner.store.ripens(wanted);
+                // What somebody wants now is read from the disk.
+                self.shared.wake_keeper(inner);
+                ripens
             };
             match ripens {
                 None => notified.await,

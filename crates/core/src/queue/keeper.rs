@@ -210,7 +210,7 @@ impl Keeper {
             let now = Instant::now();
             let (closing, before) = {
                 let inner = self.shared.lock();
-                (inner.closing, inner.store.figures().memory_only())
+                (inner.closing, inner.store.memory_only())
             };
             let openings = self.openings;
             let sleep = self.turn(now);
@@ -219,7 +219,7 @@ impl Keeper {
             if inner.closing {
                 let unwritten = inner.store.to_write_since(true).is_some();
                 // Nor does a disk that is full or does not work keep the process from ending.
-                let is_no_less = inner.store.figures().memory_only() >= before;
+                let is_no_less = inner.store.memory_only() >= before;
                 let stuck = closing && is_no_less && self.openings == openings;
                 if !unwritten || stuck {
                     break;

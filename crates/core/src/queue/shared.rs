@@ -104,6 +104,15 @@ impl Shared {
         self.work.wait_timeout(inner, duration).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes the keeper if it has work.
+    pub fn wake_keeper(&self, inner: MutexGuard<'_, Inner>) {
+        let has_work = inner.has_work();
+        drop(inner);
+        if has_work {
+            self.work.notify_one();
+        }
+    }
+
     /// Wakes the keeper for good.
     pub fn close(&self) {
         self.lock().closing = true;
@@ -121,7 +130,7 @@ impl Inner {
 
     /// Whether the keeper has to be woken.
     fn has_work(&self) -> bool {
-        let reads = || super::disk::LANES.into_iter().any(|lane| self.store.wants_read(lane).is_some());
+        let reads = || super::disk::LANES.into_iter().any(|lane| self.store.has_to_read(lane));
         match self.keeper {
             Sleep::Awake | Sleep::Deaf => false,
             Sleep::UntilTold => self.store.to_write_since(false).is_some() || self.store.waits_for_ledger() || reads(),

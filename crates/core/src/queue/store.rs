@@ -13,7 +13,7 @@ mod room;
 mod spill;
 mod unused;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -126,8 +126,8 @@ impl Store {
     }
 
     /// Whether a record of a topic that `wanted` accepts could be leased at `now`.
-    pub fn has_next(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
-        !self.waits_for_ledger() && self.lanes.iter().any(|lane| lane.has_next(now, wanted))
+    pub fn has_next(&mut self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
+        !self.waits_for_ledger() && self.lanes.iter_mut().any(|lane| lane.has_next(now, wanted))
     }
 
     /// When the first of the records ripens that wait for others, of topics that `wanted` accepts.
@@ -272,20 +272,20 @@ impl Store {
 
     /// Takes all leases back. Returns how many records that are.
     pub fn rewind(&mut self) -> usize {
-        self.leased.clear();
         self.take_back(|_| true)
     }
 
     /// Takes all leases of a topic back.
     pub fn rewind_topic(&mut self, topic: TopicId) -> usize {
-        self.leased.retain(|_, leased| leased.topic != topic);
         self.take_back(|other| other == topic)
     }
 
     fn take_back(&mut self, which: impl Fn(TopicId) -> bool) -> usize {
+        let leased = self.leased.extract_if(.., |_, leased| which(leased.topic));
+        let topics: BTreeSet<_> = leased.map(|(_, leased)| (leased.lane, leased.topic)).collect();
         let mut taken_back = 0;
-        for lane in &mut self.lanes {
-            lane.rewind(&which, |record| {
+        for (lane, topic) in topics {
+            self.lanes[lane].rewind(topic, |record| {
                 taken_back += 1;
                 record.route.counters.leave_flight();
                 record.route.counters.enter_queue();

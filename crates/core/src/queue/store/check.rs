@@ -28,9 +28,20 @@ impl Store {
         for lane in &self.lanes {
             let with_gap = lane.flows.values().filter(|flow| flow.gap.is_some());
             assert_eq!(lane.flows.with_gap().count(), with_gap.count());
-            let sums =
-                lane.flows.values().map(Sums::of).fold((0, 0), |sum, of| (sum.0 + of.memory_only, sum.1 + of.ahead));
-            assert_eq!((lane.flows.sums().memory_only, lane.flows.sums().ahead), sums, "figures of all topics");
+            let sum = lane.flows.values().map(Sums::of).fold(Sums::default(), |sum, of| Sums {
+                memory_only: sum.memory_only + of.memory_only,
+                ahead: sum.ahead + of.ahead,
+                wanted_ahead: sum.wanted_ahead + of.wanted_ahead,
+                may_give_way: sum.may_give_way + of.may_give_way,
+            });
+            assert_eq!(lane.flows.sums(), sum, "figures of all topics");
+            let most = lane.flows.values().map(Flow::may_give_way).max().unwrap_or(0);
+            let largest = lane.flows.largest().and_then(|topic| lane.flows.get(&topic)).map_or(0, Flow::may_give_way);
+            assert_eq!(largest, most, "the topic that gives way first");
+            let passed_over = lane.flows.values().filter(|flow| flow.gap.is_some() && flow.is_passed_over).count();
+            assert_eq!(lane.flows.passed_over().count(), passed_over);
+            let evictable: u64 = lane.flows.values().map(Flow::evictable).sum();
+            assert_eq!(lane.flows.evictable().map(|(_, flow)| flow.evictable()).sum::<u64>(), evictable);
             for flow in lane.flows.values() {
                 assert_eq!(flow.in_round, lane.in_round().any(|other| std::ptr::eq(other, flow)));
                 assert!(!flow.in_round || flow.lingers_until.is_none(), "a topic lingers in the round");
@@ -77,6 +88,9 @@ fn check_flow(flow: &Flow) {
     assert_eq!(sum(&|entry| matches!(entry.state, State::Leased(..))), (flow.leased, flow.leased_bytes), "leased");
     assert_eq!(sum(&|entry| !entry.place.is_durable()).0, flow.memory_only, "in memory only");
     assert_eq!(sum(&|entry| is_waiting(entry) && entry.place.is_durable()).1, flow.on_disk_bytes, "on the disk too");
+    let is_unwritten = |entry: &Entry| is_waiting(entry) && entry.place == Place::Memory;
+    assert_eq!(sum(&is_unwritten).1, flow.unwritten_bytes, "neither on the disk nor on its way there");
+    assert!(flow.gap.is_none() || !flow.front.iter().any(is_unwritten), "before a gap and not on the disk");
     let front: u64 = flow.front.iter().filter_map(Entry::record).map(Record::size).sum();
     assert_eq!(front, flow.front_bytes(), "bytes of the front");
     assert!(flow.gap.is_some() || flow.back.is_empty(), "a back without a gap");

@@ -52,6 +52,8 @@ pub(super) struct Flow {
     pub waiting_bytes: u64,
     /// Bytes of those that wait and are on the disk.
     pub on_disk_bytes: u64,
+    /// Bytes of those that wait and are neither on the disk nor being written.
+    pub unwritten_bytes: u64,
     /// Bytes of those that wait in the back.
     back_bytes: u64,
     /// The highest admission of what has ended under a number: nothing up to there goes into a gap.
@@ -83,6 +85,7 @@ impl Flow {
             back: VecDeque::new(),
             waiting_bytes: 0,
             on_disk_bytes: 0,
+            unwritten_bytes: 0,
             back_bytes: 0,
             ended: 0,
             leased: 0,
@@ -251,29 +254,26 @@ impl Flow {
 
     fn starts_waiting(&mut self, bytes: u64, place: Place) {
         self.waiting_bytes += bytes;
-        if matches!(place, Place::Disk(_)) {
-            self.on_disk_bytes += bytes;
+        match place {
+            Place::Disk(_) => self.on_disk_bytes += bytes,
+            Place::Memory => self.unwritten_bytes += bytes,
+            Place::Writing(_) => {}
         }
     }
 
     fn stops_waiting(&mut self, bytes: u64, place: Place) {
         self.waiting_bytes -= bytes;
-        if matches!(place, Place::Disk(_)) {
-            self.on_disk_bytes -= bytes;
+        match place {
+            Place::Disk(_) => self.on_disk_bytes -= bytes,
+            Place::Memory => self.unwritten_bytes -= bytes,
+            Place::Writing(_) => {}
         }
     }
 
-    /// Bytes that could give way: what waits, but of what is behind a gap only what is in memory alone. What is being
-    /// written may be on the disk next.
+    /// Bytes that could give way: what waits, but beside a gap only what is in memory alone, which is all behind it. What is
+    /// being written may be on the disk next.
     pub fn may_give_way(&self) -> u64 {
-        match self.gap {
-            None => self.waiting_bytes,
-            Some(_) => {
-                let written = self.back.iter().take_while(|entry| entry.place != Place::Memory);
-                let written: u64 = written.filter_map(|entry| Some(entry.waiting()?.size())).sum();
-                self.back_bytes - written
-            }
-        }
+        if self.gap.is_none() { self.waiting_bytes } else { self.unwritten_bytes }
     }
 
     /// Takes away the oldest record that may give way.
@@ -355,6 +355,7 @@ impl Flow {
         let entry = self.entry_mut(admission).filter(|entry| entry.place == Place::Memory)?;
         let record = entry.record()?.clone();
         entry.place = Place::Writing(number);
+        self.unwritten_bytes -= if entry.waiting().is_some() { record.size() } else { 0 };
         self.numbered = self.numbered.max(number + 1);
         Some(record)
     }
@@ -364,10 +365,12 @@ impl Flow {
         let Some(entry) = self.entry_mut(admission) else { return };
         let Place::Writing(number) = entry.place else { return };
         entry.place = if on_disk { Place::Disk(number) } else { Place::Memory };
-        if let (true, Some(record)) = (on_disk, entry.record()) {
-            let (size, is_waiting) = (record.size(), entry.waiting().is_some());
-            self.memory_only -= 1;
-            self.on_disk_bytes += if is_waiting { size } else { 0 };
+        let (is_left, waiting) = (entry.record().is_some(), entry.waiting().map_or(0, Record::size));
+        if on_disk {
+            self.memory_only -= u64::from(is_left);
+            self.on_disk_bytes += waiting;
+        } else {
+            self.unwritten_bytes += waiting;
         }
     }
 
@@ -379,10 +382,12 @@ impl Flow {
             if entry.place.number().is_none_or(|number| number < from) {
                 continue;
             }
-            if let (Some(record), true) = (entry.record(), entry.place.is_durable()) {
-                self.memory_only += 1;
-                self.on_disk_bytes -= if entry.waiting().is_some() { record.size() } else { 0 };
+            let (is_left, waiting) = (entry.record().is_some(), entry.waiting().map_or(0, Record::size));
+            if entry.place.is_durable() {
+                self.memory_only += u64::from(is_left);
+                self.on_disk_bytes -= waiting;
             }
+            self.unwritten_bytes += waiting;
             entry.place = Place::Memory;
         }
         match &mut self.gap {
@@ -403,6 +408,14 @@ impl Flow {
     /// The first of the front that may go into a gap.
     fn loose(&self) -> usize {
         self.next.max(self.front.partition_point(|entry| entry.admission <= self.ended))
+    }
+
+    /// Whether [`evict`](Flow::evict) could give anything free.
+    pub fn has_evictable(&self) -> bool {
+        match self.gap {
+            None => self.on_disk_bytes > 0,
+            Some(_) => self.back.front().is_some_and(|entry| entry.place.is_durable()),
+        }
     }
 
     /// Bytes that [`evict`](Flow::evict) could give free.

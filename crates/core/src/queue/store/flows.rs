@@ -1,4 +1,4 @@
-//! The topics of a lane, and what is asked of all of them at each admission and lease: kept as it changes, not added up.
+//! The topics of a lane, and what is asked of all of them at each admission and lease: kept as it changes, not looked for.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -15,17 +15,24 @@ pub(super) struct Sums {
     pub memory_only: u64,
     /// Bytes in memory that are sent before a gap is read.
     pub ahead: u64,
+    /// Those of them that somebody wants now.
+    pub wanted_ahead: u64,
+    /// Bytes that could give way to others.
+    pub may_give_way: u64,
 }
 
 impl Sums {
     pub fn of(flow: &Flow) -> Sums {
         let ahead = if flow.gap.is_some() { flow.front_bytes() } else { 0 };
-        Sums { memory_only: flow.memory_only, ahead }
+        let wanted_ahead = if flow.is_passed_over { 0 } else { ahead };
+        Sums { memory_only: flow.memory_only, ahead, wanted_ahead, may_give_way: flow.may_give_way() }
     }
 
     fn replace(&mut self, before: Sums, after: Sums) {
         self.memory_only = self.memory_only - before.memory_only + after.memory_only;
         self.ahead = self.ahead - before.ahead + after.ahead;
+        self.wanted_ahead = self.wanted_ahead - before.wanted_ahead + after.wanted_ahead;
+        self.may_give_way = self.may_give_way - before.may_give_way + after.may_give_way;
     }
 }
 
@@ -41,6 +48,39 @@ struct Totals {
     sums: Sums,
     /// Topics of which something is on the disk only.
     with_gap: BTreeSet<TopicId>,
+    /// Those of them that nobody wants now.
+    passed_over: BTreeSet<TopicId>,
+    /// Topics of which something may be given free, because the disk has it too.
+    evictable: BTreeSet<TopicId>,
+    /// Topics of which something could give way, and how many bytes: the most last.
+    by_size: BTreeSet<(u64, TopicId)>,
+}
+
+impl Totals {
+    /// `flow` was as `before` says.
+    fn note(&mut self, topic: TopicId, before: Sums, flow: &Flow) {
+        let after = Sums::of(flow);
+        self.sums.replace(before, after);
+        if before.may_give_way != after.may_give_way {
+            self.by_size.remove(&(before.may_give_way, topic));
+            if after.may_give_way > 0 {
+                self.by_size.insert((after.may_give_way, topic));
+            }
+        }
+        let has_gap = flow.gap.is_some();
+        put(&mut self.with_gap, topic, has_gap);
+        put(&mut self.passed_over, topic, has_gap && flow.is_passed_over);
+        put(&mut self.evictable, topic, flow.has_evictable());
+    }
+}
+
+/// Sees to it that `topic` is in `set`, or is not.
+fn put(set: &mut BTreeSet<TopicId>, topic: TopicId, is_in: bool) {
+    if is_in {
+        set.insert(topic);
+    } else if !set.is_empty() {
+        set.remove(&topic);
+    }
 }
 
 /// A topic that may change. What it adds to the figures of all is put right when this is dropped.
@@ -67,13 +107,24 @@ impl Flows {
         self.totals.with_gap.iter().filter_map(|topic| self.flows.get(topic))
     }
 
-    /// Passes over the topics of which something is on the disk only and that `wanted` does not accept.
-    pub fn pass_over(&mut self, wanted: &dyn Fn(&Route) -> bool) {
-        for topic in &self.totals.with_gap {
-            if let Some(flow) = self.flows.get_mut(topic) {
-                flow.is_passed_over = !wanted(&flow.route);
-            }
-        }
+    /// Whether something is on the disk only that somebody wants now.
+    pub fn has_wanted_gaps(&self) -> bool {
+        self.totals.with_gap.len() > self.totals.passed_over.len()
+    }
+
+    /// The topics of which something is on the disk only and that nobody wants now.
+    pub fn passed_over(&self) -> impl Iterator<Item = TopicId> {
+        self.totals.passed_over.iter().copied()
+    }
+
+    /// The topics of which something may be given free, because the disk has it too.
+    pub fn evictable(&self) -> impl Iterator<Item = (TopicId, &Flow)> {
+        self.totals.evictable.iter().filter_map(|topic| Some((*topic, self.flows.get(topic)?)))
+    }
+
+    /// The topic that could give the most way to others.
+    pub fn largest(&self) -> Option<TopicId> {
+        self.totals.by_size.last().map(|(_, topic)| *topic)
     }
 
     pub fn get_mut(&mut self, topic: TopicId) -> Option<Changing<'_>> {
@@ -133,11 +184,6 @@ impl DerefMut for Changing<'_> {
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        self.totals.sums.replace(self.before, Sums::of(self.flow));
-        if self.flow.gap.is_some() {
-            self.totals.with_gap.insert(self.topic);
-        } else {
-            self.totals.with_gap.remove(&self.topic);
-        }
+        self.totals.note(self.topic, self.before, self.flow);
     }
 }

@@ -65,11 +65,40 @@ impl Default for Lane {
 
 impl Lane {
     /// Whether a record of a topic that `wanted` accepts can be leased at `now`.
-    pub fn has_next(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
+    pub fn has_next(&mut self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
+        self.want_again(wanted);
         let ripe = self.lingering.iter().take_while(|(when, _)| *when <= now).map(|(_, topic)| topic);
         let ripe = ripe.filter_map(|topic| self.flows.get(topic));
         let in_round = self.in_round().filter(|flow| self.is_ready(flow, now));
-        in_round.chain(ripe).any(|flow| wanted(&flow.route))
+        let has_next = in_round.chain(ripe).any(|flow| wanted(&flow.route));
+        if !has_next {
+            self.pass_over(self.round.len(), wanted);
+        }
+        has_next
+    }
+
+    /// Topics that were passed over and that `wanted` accepts now are passed over no more.
+    fn want_again(&mut self, wanted: &dyn Fn(&Route) -> bool) {
+        let is_wanted = |topic: &TopicId| self.flows.get(topic).is_some_and(|flow| wanted(&flow.route));
+        let again: Vec<_> = self.flows.passed_over().filter(is_wanted).collect();
+        for topic in again {
+            if let Some(mut flow) = self.flows.get_mut(topic) {
+                flow.is_passed_over = false;
+            }
+        }
+    }
+
+    /// Of the next `topics` of the round those that `wanted` does not accept are passed over: what they have on the disk
+    /// stays there. The others are not asked for, so that a lease costs the same beside any number of them.
+    fn pass_over(&mut self, topics: usize, wanted: &dyn Fn(&Route) -> bool) {
+        for topic in self.round.iter().take(topics) {
+            let has_gap = |flow: &Flow| flow.gap.is_some() && !flow.is_passed_over;
+            if self.flows.get(topic).is_some_and(|flow| has_gap(flow) && !wanted(&flow.route))
+                && let Some(mut flow) = self.flows.get_mut(*topic)
+            {
+                flow.is_passed_over = true;
+            }
+        }
     }
 
     /// When the first of the records ripens that wait for others, of topics that `wanted` accepts.
@@ -134,8 +163,7 @@ impl Lane {
         wanted: &dyn Fn(&Route) -> bool,
         dropped: &mut Vec<Record>,
     ) -> Option<(TopicId, u64, Record, Arc<Route>)> {
-        // What is read from the disk is asked for by the same.
-        self.flows.pass_over(wanted);
+        self.want_again(wanted);
         while let Some(&(when, topic)) = self.lingering.first()
             && when <= now
         {
@@ -148,9 +176,10 @@ impl Lane {
         // Topics without credit that have had their turn, and of how many.
         let mut fruitless = (0, 0);
         loop {
-            let position =
-                self.round.iter().position(|topic| self.flows.get(topic).is_some_and(|f| wanted(&f.route)))?;
-            self.round.rotate_left(position);
+            let is_wanted = |topic: &TopicId| self.flows.get(topic).is_some_and(|flow| wanted(&flow.route));
+            let position = self.round.iter().position(is_wanted);
+            self.pass_over(position.unwrap_or(self.round.len()), wanted);
+            self.round.rotate_left(position?);
             if fruitless.0 > 0 && fruitless.0 >= fruitless.1 {
                 self.skip_turns(wanted);
                 fruitless = (0, 0);
@@ -275,6 +304,19 @@ impl Lane {
         }
     }
 
+    /// As [`tidy_round`](Lane::tidy_round), if `topic` alone has lost records.
+    pub fn tidy_place(&mut self, topic: TopicId) {
+        if let Some(mut flow) = self.flows.get_mut(topic).filter(|flow| flow.in_round) {
+            flow.in_round = flow.peek().is_some() && !(self.lingers && flow.waits_for_others().is_some());
+            let stays = flow.in_round;
+            drop(flow);
+            if !stays && let Some(place) = self.round.iter().position(|other| *other == topic) {
+                self.round.remove(place);
+            }
+        }
+        self.join_round(topic);
+    }
+
     /// Puts topics where they belong that have lost records: out of the round, or of those that linger.
     pub fn tidy_round(&mut self) {
         let mut others: Vec<_> = self.lingering.iter().map(|(_, topic)| *topic).collect();
@@ -343,16 +385,12 @@ impl Lane {
         lost
     }
 
-    /// Takes all leases back of the topics that `which` names. Each record is shown to `taken_back`.
-    pub fn rewind(&mut self, which: impl Fn(TopicId) -> bool, mut taken_back: impl FnMut(&Record)) {
-        let leased = self.flows.iter().filter(|(topic, flow)| flow.leased > 0 && which(**topic));
-        let topics: Vec<_> = leased.map(|(topic, _)| *topic).collect();
-        for topic in topics {
-            if let Some(mut flow) = self.flows.get_mut(topic) {
-                flow.rewind(&mut taken_back);
-            }
-            self.join_round(topic);
+    /// Takes all leases of `topic` back. Each record is shown to `taken_back`.
+    pub fn rewind(&mut self, topic: TopicId, taken_back: impl FnMut(&Record)) {
+        if let Some(mut flow) = self.flows.get_mut(topic) {
+            flow.rewind(taken_back);
         }
+        self.join_round(topic);
     }
 
     /// Sum of a figure of all topics.

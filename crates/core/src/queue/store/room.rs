@@ -3,7 +3,6 @@
 use std::collections::BinaryHeap;
 
 use super::Store;
-use super::flow::Flow;
 use crate::config::Overflow;
 use crate::queue::Record;
 use crate::tally::DropReason;
@@ -42,19 +41,19 @@ impl Store {
             return false;
         }
         let own_lane = newcomer.route.priority as usize;
-        let may_go: u64 = self.lanes[own_lane..].iter().map(|lane| lane.sum(Flow::may_give_way)).sum();
+        let may_go: u64 = self.lanes[own_lane..].iter().map(|lane| lane.flows.sums().may_give_way).sum();
         if self.used + self.reserved() - may_go + newcomer.size() > self.bound {
             return false;
         }
         for index in (own_lane..self.lanes.len()).rev() {
             while self.lacks_room(newcomer) {
-                let flows = &mut self.lanes[index].flows;
-                let most = flows.iter().max_by_key(|(_, flow)| flow.may_give_way()).map(|(topic, _)| *topic);
-                let oldest = most.and_then(|topic| flows.get_mut(topic)).and_then(|mut flow| flow.give_way());
+                let lane = &mut self.lanes[index];
+                let Some(topic) = lane.flows.largest() else { break };
+                let oldest = lane.flows.get_mut(topic).and_then(|mut flow| flow.give_way());
+                lane.tidy_place(topic);
                 let Some(oldest) = oldest else { break };
                 self.forget_waiting(&oldest, DropReason::Overflow);
             }
-            self.lanes[index].tidy_round();
         }
         true
     }
@@ -66,8 +65,8 @@ impl Store {
             if self.used + self.reserved() <= self.bound / 2 {
                 continue;
             }
-            let flows = self.lanes[index].flows.iter();
-            let mut by_size: BinaryHeap<_> = flows.map(|(topic, flow)| (flow.evictable(), *topic)).collect();
+            let topics = self.lanes[index].flows.evictable();
+            let mut by_size: BinaryHeap<_> = topics.map(|(topic, flow)| (flow.evictable(), topic)).collect();
             while self.used + self.reserved() > self.bound / 2
                 && let Some((evictable, topic)) = by_size.pop()
             {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Store;
-use super::flow::Flow;
 use super::unused::Recorded;
 use crate::config::Priority;
 use crate::queue::{Record, Route};
@@ -66,7 +65,7 @@ impl Store {
     }
 
     /// Records that are in memory only.
-    fn memory_only(&self) -> u64 {
+    pub fn memory_only(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.flows.sums().memory_only).sum()
     }
 
@@ -113,19 +112,20 @@ impl Store {
         self.evict();
     }
 
+    /// Whether something is to be read of `lane`: not for each record by itself.
+    pub fn has_to_read(&self, lane: Priority) -> bool {
+        let flows = &self.lanes[lane as usize].flows;
+        flows.has_wanted_gaps() && flows.sums().wanted_ahead <= self.ahead() / 4
+    }
+
     /// What is to be read of `lane` next: the numbers, and about how many bytes.
     pub fn wants_read(&self, lane: Priority) -> Option<(Range<u64>, u64)> {
+        if !self.has_to_read(lane) {
+            return None;
+        }
         let own = &self.lanes[lane as usize];
-        if !own.flows.has_gaps() {
-            return None;
-        }
-        let target = self.ahead() / 2;
         // What nobody wants is put back before anything is read.
-        let held = own.flows.with_gap().filter(|flow| !flow.is_passed_over).map(Flow::front_bytes).sum::<u64>();
-        // Not for each record by itself.
-        if held > target / 2 {
-            return None;
-        }
+        let (target, held) = (self.ahead() / 2, own.flows.sums().wanted_ahead);
         let gaps = own.flows.with_gap().filter(|flow| !flow.is_passed_over).filter_map(|flow| flow.gap.as_ref());
         let numbers = gaps.map(|gap| gap.numbers.clone());
         let numbers = numbers.reduce(|all, gap| all.start.min(gap.start)..all.end.max(gap.end))?;
@@ -135,11 +135,14 @@ impl Store {
     /// Gives the memory free of what was read of `lane` and nobody wants now.
     pub fn unread(&mut self, lane: Priority) {
         let own = &mut self.lanes[lane as usize];
-        if !own.flows.with_gap().any(|flow| flow.is_passed_over) {
-            return;
+        let passed_over: Vec<_> = own.flows.passed_over().collect();
+        for topic in passed_over {
+            let freed = own.flows.get_mut(topic).map_or(0, |mut flow| flow.unread());
+            if freed > 0 {
+                self.used -= freed;
+                own.tidy_place(topic);
+            }
         }
-        own.flows.for_each_mut(|_, flow| self.used -= if flow.is_passed_over { flow.unread() } else { 0 });
-        own.tidy_round();
     }
 
     /// Puts in what was read of `lane` from the number `start` on; `next` is where to go on.
