@@ -6,11 +6,11 @@
 #[cfg_attr(not(test), allow(dead_code, reason = "the tests use all of it"))]
 mod check;
 mod entry;
-mod flow;
-mod flows;
 mod lane;
 mod room;
 mod spill;
+mod topic_queue;
+mod topic_queues;
 mod unused;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,10 +24,10 @@ use super::record::{Record, Route};
 use crate::config::{Overflow, Priority};
 use crate::tally::DropReason;
 use crate::topics::TopicId;
-#[cfg(any(test, feature = "fuzzing"))]
-use flow::Place;
-use flow::{Flow, Gap};
 use lane::Lane;
+#[cfg(any(test, feature = "fuzzing"))]
+use topic_queue::Place;
+use topic_queue::{Gap, TopicQueue};
 use unused::Recorded;
 
 pub use spill::Mode;
@@ -227,10 +227,10 @@ impl Store {
     /// `route` is in force for its topic: also what was admitted before goes by it, if it can.
     pub fn put_in_force(&mut self, route: &Arc<Route>) {
         let topic = route.topic.id;
-        for mut flow in self.lanes.iter_mut().filter_map(|lane| lane.flows.get_mut(topic)) {
-            flow.in_force = Some(route.clone());
+        for mut queue in self.lanes.iter_mut().filter_map(|lane| lane.queues.get_mut(topic)) {
+            queue.in_force = Some(route.clone());
             // Who leases is asked by the topics that the records go to from now on.
-            flow.route = route.clone();
+            queue.route = route.clone();
         }
     }
 
@@ -250,9 +250,9 @@ impl Store {
 
     fn end_lease(&mut self, id: LeaseId) -> Vec<Record> {
         let Some(Leased { lane, topic, first, last, .. }) = self.leased.remove(&id) else { return Vec::new() };
-        let Some(mut flow) = self.lanes[lane].flows.get_mut(topic) else { return Vec::new() };
-        let ended = flow.finish(first..=last, id);
-        drop(flow);
+        let Some(mut queue) = self.lanes[lane].queues.get_mut(topic) else { return Vec::new() };
+        let ended = queue.finish(first..=last, id);
+        drop(queue);
         let mut last_number = None;
         for (record, place) in &ended {
             self.used -= record.size();
@@ -304,9 +304,9 @@ impl Store {
         }
         let (mut earliest, mut expired) = (None::<Instant>, Vec::new());
         for lane in &mut self.lanes {
-            lane.flows.for_each_mut(|_, flow| {
-                flow.drop_expired(now, &mut expired);
-                earliest = earliest.into_iter().chain(flow.earliest_expiry()).min();
+            lane.queues.for_each_mut(|_, queue| {
+                queue.drop_expired(now, &mut expired);
+                earliest = earliest.into_iter().chain(queue.earliest_expiry()).min();
             });
             lane.tidy_round();
         }
@@ -320,7 +320,7 @@ impl Store {
     /// which an [`Instant`] does not count, and were received when the time of day says so that is right now.
     pub fn shift(&mut self, by: Shift) {
         for lane in &mut self.lanes {
-            lane.flows.for_each_mut(|_, flow| flow.shift(by));
+            lane.queues.for_each_mut(|_, queue| queue.shift(by));
             // What lingers does so until earlier.
             lane.tidy_round();
         }
@@ -335,17 +335,17 @@ impl Store {
     pub fn figures(&self) -> Figures {
         let lanes = std::array::from_fn(|index| {
             let lane: &Lane = &self.lanes[index];
-            let oldest = lane.flows.values().filter_map(|flow: &Flow| {
-                let in_memory = flow.front.iter().find_map(|entry| entry.record()).map(|record| record.received_ns);
-                in_memory.or(flow.gap.as_ref().and_then(|gap| gap.oldest_received_ns))
+            let oldest = lane.queues.values().filter_map(|queue: &TopicQueue| {
+                let in_memory = queue.front.iter().find_map(|entry| entry.record()).map(|record| record.received_ns);
+                in_memory.or(queue.gap.as_ref().and_then(|gap| gap.oldest_received_ns))
             });
             LaneFigures {
-                queued: lane.sum(Flow::waiting),
-                queued_bytes: lane.sum(|flow| flow.waiting_bytes),
-                queued_on_disk: lane.sum(|flow| flow.gap.as_ref().map_or(0, |gap: &Gap| gap.records)),
-                memory_only: lane.sum(|flow| flow.memory_only),
-                in_flight: lane.sum(|flow| flow.leased),
-                in_flight_bytes: lane.sum(|flow| flow.leased_bytes),
+                queued: lane.sum(TopicQueue::waiting),
+                queued_bytes: lane.sum(|queue| queue.waiting_bytes),
+                queued_on_disk: lane.sum(|queue| queue.gap.as_ref().map_or(0, |gap: &Gap| gap.records)),
+                memory_only: lane.sum(|queue| queue.memory_only),
+                in_flight: lane.sum(|queue| queue.leased),
+                in_flight_bytes: lane.sum(|queue| queue.leased_bytes),
                 oldest_received_ns: oldest.min(),
             }
         });

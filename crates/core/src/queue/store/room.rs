@@ -30,8 +30,8 @@ impl Store {
 
     /// Bytes that are kept free for what is to be read from the disk.
     pub(super) fn reserved(&self) -> u64 {
-        let with_gap = self.lanes.iter().filter(|lane| lane.flows.has_gaps());
-        with_gap.map(|lane| self.ahead().saturating_sub(lane.flows.sums().ahead)).sum()
+        let with_gap = self.lanes.iter().filter(|lane| lane.queues.has_gaps());
+        with_gap.map(|lane| self.ahead().saturating_sub(lane.queues.sums().ahead)).sum()
     }
 
     /// Makes room for `newcomer` as the overflow policy says: of the lowest lane, the topic that takes the most gives
@@ -41,15 +41,15 @@ impl Store {
             return false;
         }
         let own_lane = newcomer.route.priority as usize;
-        let may_go: u64 = self.lanes[own_lane..].iter().map(|lane| lane.flows.sums().may_give_way).sum();
+        let may_go: u64 = self.lanes[own_lane..].iter().map(|lane| lane.queues.sums().may_give_way).sum();
         if self.used + self.reserved() - may_go + newcomer.size() > self.bound {
             return false;
         }
         for index in (own_lane..self.lanes.len()).rev() {
             while self.lacks_room(newcomer) {
                 let lane = &mut self.lanes[index];
-                let Some(topic) = lane.flows.largest() else { break };
-                let oldest = lane.flows.get_mut(topic).and_then(|mut flow| flow.give_way());
+                let Some(topic) = lane.queues.largest() else { break };
+                let oldest = lane.queues.get_mut(topic).and_then(|mut queue| queue.give_way());
                 lane.tidy_place(topic);
                 let Some(oldest) = oldest else { break };
                 self.forget_waiting(&oldest, DropReason::Overflow);
@@ -65,15 +65,15 @@ impl Store {
             if self.used + self.reserved() <= self.bound / 2 {
                 continue;
             }
-            let topics = self.lanes[index].flows.evictable();
-            let mut by_size: BinaryHeap<_> = topics.map(|(topic, flow)| (flow.evictable(), topic)).collect();
+            let topics = self.lanes[index].queues.evictable();
+            let mut by_size: BinaryHeap<_> = topics.map(|(topic, queue)| (queue.evictable(), topic)).collect();
             while self.used + self.reserved() > self.bound / 2
                 && let Some((evictable, topic)) = by_size.pop()
             {
-                let Some(mut flow) = self.lanes[index].flows.get_mut(topic) else { break };
-                let evicted = flow.evict(evictable / KEPT);
-                by_size.push((flow.evictable(), topic));
-                drop(flow);
+                let Some(mut queue) = self.lanes[index].queues.get_mut(topic) else { break };
+                let evicted = queue.evict(evictable / KEPT);
+                by_size.push((queue.evictable(), topic));
+                drop(queue);
                 if evicted == 0 {
                     break;
                 }

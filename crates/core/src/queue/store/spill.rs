@@ -66,7 +66,7 @@ impl Store {
 
     /// Records that are in memory only.
     pub fn memory_only(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.flows.sums().memory_only).sum()
+        self.lanes.iter().map(|lane| lane.queues.sums().memory_only).sum()
     }
 
     /// Whether nothing may be leased before the ledger is written. A disk that fails holds nothing up: then more may
@@ -114,8 +114,8 @@ impl Store {
 
     /// Whether something is to be read of `lane`: not for each record by itself.
     pub fn has_to_read(&self, lane: Priority) -> bool {
-        let flows = &self.lanes[lane as usize].flows;
-        flows.has_wanted_gaps() && flows.sums().wanted_ahead <= self.ahead() / 4
+        let queues = &self.lanes[lane as usize].queues;
+        queues.has_wanted_gaps() && queues.sums().wanted_ahead <= self.ahead() / 4
     }
 
     /// What is to be read of `lane` next: the numbers, and about how many bytes.
@@ -125,8 +125,8 @@ impl Store {
         }
         let own = &self.lanes[lane as usize];
         // What nobody wants is put back before anything is read.
-        let (target, held) = (self.ahead() / 2, own.flows.sums().wanted_ahead);
-        let gaps = own.flows.with_gap().filter(|flow| !flow.is_passed_over).filter_map(|flow| flow.gap.as_ref());
+        let (target, held) = (self.ahead() / 2, own.queues.sums().wanted_ahead);
+        let gaps = own.queues.with_gap().filter(|queue| !queue.is_passed_over).filter_map(|queue| queue.gap.as_ref());
         let numbers = gaps.map(|gap| gap.numbers.clone());
         let numbers = numbers.reduce(|all, gap| all.start.min(gap.start)..all.end.max(gap.end))?;
         Some((numbers, target - held))
@@ -135,9 +135,9 @@ impl Store {
     /// Gives the memory free of what was read of `lane` and nobody wants now.
     pub fn unread(&mut self, lane: Priority) {
         let own = &mut self.lanes[lane as usize];
-        let passed_over: Vec<_> = own.flows.passed_over().collect();
+        let passed_over: Vec<_> = own.queues.passed_over().collect();
         for topic in passed_over {
-            let freed = own.flows.get_mut(topic).map_or(0, |mut flow| flow.unread());
+            let freed = own.queues.get_mut(topic).map_or(0, |mut queue| queue.unread());
             if freed > 0 {
                 self.used -= freed;
                 own.tidy_place(topic);
@@ -151,12 +151,12 @@ impl Store {
         for (number, record) in records {
             let topic = record.route.topic.id;
             // What is in memory too, or done, is not missed; nor is what has older ones that were not read.
-            let Some(mut flow) = own.flows.get_mut(topic) else { continue };
-            if !flow.misses(number) || !flow.is_read_from(start) || flow.is_passed_over {
+            let Some(mut queue) = own.queues.get_mut(topic) else { continue };
+            if !queue.misses(number) || !queue.is_read_from(start) || queue.is_passed_over {
                 continue;
             }
             if record.expires <= now {
-                flow.read_expired(number);
+                queue.read_expired(number);
                 record.route.counters.leave_queue();
                 let route = record.route.clone();
                 self.lost_while_reading.push((route, 1, DropReason::Expired));
@@ -165,17 +165,17 @@ impl Store {
             self.used += record.size();
             let expires = record.expires;
             self.earliest_expiry = Some(self.earliest_expiry.map_or(expires, |earliest| earliest.min(expires)));
-            flow.read_back(number, record);
-            drop(flow);
+            queue.read_back(number, record);
+            drop(queue);
             own.join_round(topic);
         }
         let own = &mut self.lanes[lane as usize];
-        own.flows.for_each_mut(|_, flow| {
-            let is_read = !flow.is_passed_over && flow.is_read_from(start);
-            let lost = if is_read { flow.read_up_to(next) } else { 0 };
+        own.queues.for_each_mut(|_, queue| {
+            let is_read = !queue.is_passed_over && queue.is_read_from(start);
+            let lost = if is_read { queue.read_up_to(next) } else { 0 };
             if lost > 0 {
-                flow.route.counters.leave_queue_by(lost);
-                self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
+                queue.route.counters.leave_queue_by(lost);
+                self.lost_while_reading.push((queue.route.clone(), lost, DropReason::Damaged));
             }
         });
         self.after_gaps_changed(lane);
@@ -187,7 +187,7 @@ impl Store {
         let own = &mut self.lanes[lane as usize];
         // Without its gap one may wait for others again.
         own.tidy_round();
-        let topics: Vec<TopicId> = own.flows.keys().copied().collect();
+        let topics: Vec<TopicId> = own.queues.keys().copied().collect();
         topics.into_iter().for_each(|topic| own.join_round(topic));
         for (route, records, reason) in std::mem::take(&mut self.lost_while_reading) {
             self.lose_all(&route, records, reason);
@@ -201,7 +201,7 @@ impl Store {
         let own = &mut self.lanes[lane as usize];
         for (route, count, first) in records {
             route.counters.recover(count);
-            own.flows.of(&route).recover(first..next, count, oldest);
+            own.queues.of(&route).recover(first..next, count, oldest);
         }
         own.tidy_round();
     }
@@ -224,9 +224,9 @@ impl Store {
     /// What of `lane` is done, if the next number is `next`.
     pub fn done(&self, lane: Priority, next: u64) -> Done {
         let own = &self.lanes[lane as usize];
-        let undone = |flow: &super::Flow| flow.first_undone().map_or(next, |number| number.min(next));
-        let below = own.flows.values().map(undone).min().unwrap_or(next);
-        let topics = own.flows.iter().map(|(topic, flow)| (*topic, undone(flow)));
+        let undone = |queue: &super::TopicQueue| queue.first_undone().map_or(next, |number| number.min(next));
+        let below = own.queues.values().map(undone).min().unwrap_or(next);
+        let topics = own.queues.iter().map(|(topic, queue)| (*topic, undone(queue)));
         Done { below, topics: topics.filter(|(_, done)| *done > below).collect() }
     }
 
@@ -242,16 +242,16 @@ impl Store {
     /// Numbers of `lane` that are leased.
     pub fn leased_numbers(&self, lane: Priority) -> BTreeSet<u64> {
         let leased = self.leased.values().filter(|leased| leased.lane == lane as usize);
-        let flows = leased.map(|leased| leased.topic).collect::<BTreeSet<_>>();
-        let flows = flows.iter().filter_map(|topic| self.lanes[lane as usize].flows.get(topic));
-        let entries = flows.flat_map(|flow| flow.front.iter().take(flow.next));
+        let queues = leased.map(|leased| leased.topic).collect::<BTreeSet<_>>();
+        let queues = queues.iter().filter_map(|topic| self.lanes[lane as usize].queues.get(topic));
+        let entries = queues.flat_map(|queue| queue.front.iter().take(queue.next));
         entries.filter(|entry| entry.record().is_some()).filter_map(|entry| entry.place.number()).collect()
     }
 
     /// Where the numbers of `lane` are that are on the disk only, by topic.
     pub fn gaps(&self, lane: Priority) -> HashMap<TopicId, Range<u64>> {
-        let flows = self.lanes[lane as usize].flows.iter();
-        flows.filter_map(|(topic, flow)| Some((*topic, flow.gap.as_ref()?.numbers.clone()))).collect()
+        let queues = self.lanes[lane as usize].queues.iter();
+        queues.filter_map(|(topic, queue)| Some((*topic, queue.gap.as_ref()?.numbers.clone()))).collect()
     }
 
     /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Returns false, and does
@@ -263,22 +263,22 @@ impl Store {
         }
         let mut dropped = Vec::new();
         let own = &mut self.lanes[lane as usize];
-        own.flows.for_each_mut(|_, flow| dropped.extend(flow.drop_numbers(&gone.numbers)));
+        own.queues.for_each_mut(|_, queue| dropped.extend(queue.drop_numbers(&gone.numbers)));
         for (route, records) in gone.counts {
-            let records = own.flows.get_mut(route.topic.id).map_or(0, |mut flow| flow.give_up(records));
+            let records = own.queues.get_mut(route.topic.id).map_or(0, |mut queue| queue.give_up(records));
             route.counters.leave_queue_by(records);
             if records > 0 {
                 self.lost_while_reading.push((route, records, gone.reason));
             }
         }
-        own.flows.for_each_mut(|_, flow| {
-            let starts_there = flow.gap.as_ref().is_some_and(|gap| gone.numbers.contains(&gap.numbers.start));
-            let is_empty = flow.gap.as_ref().is_some_and(|gap| gap.records == 0);
+        own.queues.for_each_mut(|_, queue| {
+            let starts_there = queue.gap.as_ref().is_some_and(|gap| gone.numbers.contains(&gap.numbers.start));
+            let is_empty = queue.gap.as_ref().is_some_and(|gap| gap.records == 0);
             if starts_there || is_empty {
-                let lost = flow.read_up_to(if starts_there { gone.numbers.end } else { 0 });
+                let lost = queue.read_up_to(if starts_there { gone.numbers.end } else { 0 });
                 if lost > 0 {
-                    flow.route.counters.leave_queue_by(lost);
-                    self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
+                    queue.route.counters.leave_queue_by(lost);
+                    self.lost_while_reading.push((queue.route.clone(), lost, DropReason::Damaged));
                 }
             }
         });

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::flow::Flow;
 use super::lane::Lane;
+use super::topic_queue::TopicQueue;
 use super::{Mode, Store};
 use crate::config::Priority;
 use crate::queue::disk::LANES;
@@ -38,7 +38,7 @@ impl Recorded {
     }
 }
 
-impl Flow {
+impl TopicQueue {
     /// Whether nobody would miss it in `lane`. The ledger knows as done what is `recorded` of its topic.
     fn is_unused(&self, lane: Priority, recorded: impl FnOnce() -> u64) -> bool {
         let is_empty = self.front.is_empty() && self.back.is_empty() && self.gap.is_none() && !self.in_round;
@@ -55,15 +55,15 @@ impl Flow {
 
 impl Lane {
     fn forget_unused(&mut self, own: Priority, recorded: &Recorded, mut forgotten: impl FnMut(TopicId)) {
-        self.flows.retain(|topic, flow| {
-            let is_unused = flow.is_unused(own, || recorded.of(topic));
+        self.queues.retain(|topic, queue| {
+            let is_unused = queue.is_unused(own, || recorded.of(topic));
             if is_unused {
                 forgotten(topic);
             }
             !is_unused
         });
-        if self.flows.capacity() > 4 * self.flows.len().max(LEAST) {
-            self.flows.shrink_to(2 * self.flows.len());
+        if self.queues.capacity() > 4 * self.queues.len().max(LEAST) {
+            self.queues.shrink_to(2 * self.queues.len());
         }
     }
 }
@@ -88,13 +88,13 @@ impl Store {
     /// The topics that were forgotten since the last call, by lane, and are not there again.
     pub fn take_forgotten(&mut self) -> Vec<(Priority, TopicId)> {
         let mut forgotten = std::mem::take(&mut self.forgotten);
-        forgotten.retain(|(lane, topic)| !self.lanes[*lane as usize].flows.contains_key(topic));
+        forgotten.retain(|(lane, topic)| !self.lanes[*lane as usize].queues.contains_key(topic));
         forgotten
     }
 
     /// How many topics are known, of all lanes.
     #[cfg(test)]
     pub fn topics(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.flows.len()).sum()
+        self.lanes.iter().map(|lane| lane.queues.len()).sum()
     }
 }

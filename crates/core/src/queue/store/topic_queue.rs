@@ -39,7 +39,7 @@ pub(super) struct Gap {
 }
 
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct TopicQueue {
     pub route: Arc<Route>,
     /// The route that is in force, by which also go the records that were admitted before, if they can.
     pub in_force: Option<Arc<Route>>,
@@ -74,9 +74,9 @@ pub(super) struct Flow {
     pub numbered: u64,
 }
 
-impl Flow {
-    pub fn new(route: Arc<Route>) -> Flow {
-        Flow {
+impl TopicQueue {
+    pub fn new(route: Arc<Route>) -> TopicQueue {
+        TopicQueue {
             route,
             in_force: None,
             front: VecDeque::new(),
@@ -299,7 +299,7 @@ impl Flow {
         dropped.extend(self.extract(|record, place| place == Place::Memory && record.expires <= now));
     }
 
-    /// When the first of the records expires that [`drop_expired`](Flow::drop_expired) would take away then.
+    /// When the first of the records expires that [`drop_expired`](TopicQueue::drop_expired) would take away then.
     pub fn earliest_expiry(&self) -> Option<Instant> {
         let head = self.peek().map(|record| record.expires);
         let entries = self.front.iter().skip(self.next).chain(&self.back);
@@ -410,7 +410,7 @@ impl Flow {
         self.next.max(self.front.partition_point(|entry| entry.admission <= self.ended))
     }
 
-    /// Whether [`evict`](Flow::evict) could give anything free.
+    /// Whether [`evict`](TopicQueue::evict) could give anything free.
     pub fn has_evictable(&self) -> bool {
         match self.gap {
             None => self.on_disk_bytes > 0,
@@ -418,7 +418,7 @@ impl Flow {
         }
     }
 
-    /// Bytes that [`evict`](Flow::evict) could give free.
+    /// Bytes that [`evict`](TopicQueue::evict) could give free.
     pub fn evictable(&self) -> u64 {
         match self.gap {
             None => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::flow::Flow;
+use super::topic_queue::TopicQueue;
 use crate::queue::Route;
 use crate::topics::TopicId;
 
@@ -22,10 +22,10 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    pub fn of(flow: &Flow) -> Sums {
-        let ahead = if flow.gap.is_some() { flow.front_bytes() } else { 0 };
-        let wanted_ahead = if flow.is_passed_over { 0 } else { ahead };
-        Sums { memory_only: flow.memory_only, ahead, wanted_ahead, may_give_way: flow.may_give_way() }
+    pub fn of(queue: &TopicQueue) -> Sums {
+        let ahead = if queue.gap.is_some() { queue.front_bytes() } else { 0 };
+        let wanted_ahead = if queue.is_passed_over { 0 } else { ahead };
+        Sums { memory_only: queue.memory_only, ahead, wanted_ahead, may_give_way: queue.may_give_way() }
     }
 
     fn replace(&mut self, before: Sums, after: Sums) {
@@ -38,8 +38,8 @@ impl Sums {
 
 /// The topics of a lane; reads are those of a map.
 #[derive(Debug, Default)]
-pub(super) struct Flows {
-    flows: HashMap<TopicId, Flow>,
+pub(super) struct TopicQueues {
+    queues: HashMap<TopicId, TopicQueue>,
     totals: Totals,
 }
 
@@ -57,9 +57,9 @@ struct Totals {
 }
 
 impl Totals {
-    /// `flow` was as `before` says.
-    fn note(&mut self, topic: TopicId, before: Sums, flow: &Flow) {
-        let after = Sums::of(flow);
+    /// `queue` was as `before` says.
+    fn note(&mut self, topic: TopicId, before: Sums, queue: &TopicQueue) {
+        let after = Sums::of(queue);
         self.sums.replace(before, after);
         if before.may_give_way != after.may_give_way {
             self.by_size.remove(&(before.may_give_way, topic));
@@ -67,10 +67,10 @@ impl Totals {
                 self.by_size.insert((after.may_give_way, topic));
             }
         }
-        let has_gap = flow.gap.is_some();
+        let has_gap = queue.gap.is_some();
         put(&mut self.with_gap, topic, has_gap);
-        put(&mut self.passed_over, topic, has_gap && flow.is_passed_over);
-        put(&mut self.evictable, topic, flow.has_evictable());
+        put(&mut self.passed_over, topic, has_gap && queue.is_passed_over);
+        put(&mut self.evictable, topic, queue.has_evictable());
     }
 }
 
@@ -86,12 +86,12 @@ fn put(set: &mut BTreeSet<TopicId>, topic: TopicId, is_in: bool) {
 /// A topic that may change. What it adds to the figures of all is put right when this is dropped.
 pub(super) struct Changing<'a> {
     topic: TopicId,
-    flow: &'a mut Flow,
+    queue: &'a mut TopicQueue,
     totals: &'a mut Totals,
     before: Sums,
 }
 
-impl Flows {
+impl TopicQueues {
     /// The figures of all topics.
     pub fn sums(&self) -> Sums {
         self.totals.sums
@@ -103,8 +103,8 @@ impl Flows {
     }
 
     /// The topics of which something is on the disk only.
-    pub fn with_gap(&self) -> impl Iterator<Item = &Flow> {
-        self.totals.with_gap.iter().filter_map(|topic| self.flows.get(topic))
+    pub fn with_gap(&self) -> impl Iterator<Item = &TopicQueue> {
+        self.totals.with_gap.iter().filter_map(|topic| self.queues.get(topic))
     }
 
     /// Whether something is on the disk only that somebody wants now.
@@ -118,8 +118,8 @@ impl Flows {
     }
 
     /// The topics of which something may be given free, because the disk has it too.
-    pub fn evictable(&self) -> impl Iterator<Item = (TopicId, &Flow)> {
-        self.totals.evictable.iter().filter_map(|topic| Some((*topic, self.flows.get(topic)?)))
+    pub fn evictable(&self) -> impl Iterator<Item = (TopicId, &TopicQueue)> {
+        self.totals.evictable.iter().filter_map(|topic| Some((*topic, self.queues.get(topic)?)))
     }
 
     /// The topic that could give the most way to others.
@@ -128,62 +128,62 @@ impl Flows {
     }
 
     pub fn get_mut(&mut self, topic: TopicId) -> Option<Changing<'_>> {
-        let flow = self.flows.get_mut(&topic)?;
-        let before = Sums::of(flow);
-        Some(Changing { topic, flow, totals: &mut self.totals, before })
+        let queue = self.queues.get_mut(&topic)?;
+        let before = Sums::of(queue);
+        Some(Changing { topic, queue, totals: &mut self.totals, before })
     }
 
     /// The topic of `route`, which is new if there is none.
     pub fn of(&mut self, route: &Arc<Route>) -> Changing<'_> {
         let topic = route.topic.id;
-        let flow = self.flows.entry(topic).or_insert_with(|| Flow::new(route.clone()));
-        let before = Sums::of(flow);
-        Changing { topic, flow, totals: &mut self.totals, before }
+        let queue = self.queues.entry(topic).or_insert_with(|| TopicQueue::new(route.clone()));
+        let before = Sums::of(queue);
+        Changing { topic, queue, totals: &mut self.totals, before }
     }
 
     /// Forgets the topics that `keeps` does not keep, of which there is nothing, neither in memory nor on the disk.
-    pub fn retain(&mut self, mut keeps: impl FnMut(TopicId, &Flow) -> bool) {
-        self.flows.retain(|topic, flow| keeps(*topic, flow));
+    pub fn retain(&mut self, mut keeps: impl FnMut(TopicId, &TopicQueue) -> bool) {
+        self.queues.retain(|topic, queue| keeps(*topic, queue));
     }
 
     /// Gives memory free that more than `least` topics would take.
     pub fn shrink_to(&mut self, least: usize) {
-        self.flows.shrink_to(least);
+        self.queues.shrink_to(least);
     }
 
     /// Changes every topic.
-    pub fn for_each_mut(&mut self, mut change: impl FnMut(TopicId, &mut Flow)) {
-        for (&topic, flow) in &mut self.flows {
-            let before = Sums::of(flow);
-            change(topic, &mut Changing { topic, flow, totals: &mut self.totals, before });
+    pub fn for_each_mut(&mut self, mut change: impl FnMut(TopicId, &mut TopicQueue)) {
+        for (&topic, queue) in &mut self.queues {
+            let before = Sums::of(queue);
+            change(topic, &mut Changing { topic, queue, totals: &mut self.totals, before });
         }
     }
 }
 
-impl Deref for Flows {
-    type Target = HashMap<TopicId, Flow>;
+impl Deref for TopicQueues {
+    type Target = HashMap<TopicId, TopicQueue>;
 
     fn deref(&self) -> &Self::Target {
-        &self.flows
+        &self.queues
     }
 }
 
 impl Deref for Changing<'_> {
-    type Target = Flow;
+    type Target = TopicQueue;
 
-    fn deref(&self) -> &Flow {
-        self.flow
+    fn deref(&self) -> &TopicQueue {
+        self.queue
     }
 }
 
 impl DerefMut for Changing<'_> {
-    fn deref_mut(&mut self) -> &mut Flow {
-        self.flow
+    fn deref_mut(&mut self) -> &mut TopicQueue {
+        self.queue
     }
 }
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        self.totals.note(self.topic, self.before, self.flow);
+        self.totals.note(self.topic, self.before, self.queue);
     }
 }
