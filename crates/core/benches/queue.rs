@@ -59,7 +59,7 @@ fn beside_many_topics(criterion: &mut Criterion) {
             ..config::Queue::in_memory(4 << 20, Overflow::DropOldest)
         };
         let find = |ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt);
-        let (queue, keeper) = Queue::open(&settings, 100, Arc::new(find), &mut go_on).expect("a queue");
+        let (queue, disk_thread) = Queue::open(&settings, 100, Arc::new(find), &mut go_on).expect("a queue");
         // Until every topic has records that are on the disk only.
         let mut next = routes.iter().cycle();
         for _ in 0..100_000 {
@@ -79,7 +79,7 @@ fn beside_many_topics(criterion: &mut Criterion) {
                 queue.rewind_topic(&lease.record.route)
             });
         });
-        keeper.expect("a disk").close();
+        disk_thread.expect("a disk").close();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The records themselves: three lanes of topics, and the leases. Single-threaded and without a clock of its own.
 //!
-//! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the keeper.
+//! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the disk
+//! worker.
 
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(test), allow(dead_code, reason = "the tests use all of it"))]
@@ -75,7 +76,7 @@ pub(super) struct Store {
     /// What the ledger says, by lane.
     recorded: [Recorded; 3],
     looked_for_unused: Option<Instant>,
-    /// Topics of which the keeper has not heard yet that they are.
+    /// Topics of which the disk worker has not heard yet that they are.
     forgotten: Vec<(Priority, TopicId)>,
 }
 
@@ -316,8 +317,9 @@ impl Store {
         }
     }
 
-    /// The clocks have moved against each other: records expire earlier by the time for which the machine was suspended,
-    /// which an [`Instant`] does not count, and were received when the time of day says so that is right now.
+    /// The clocks have moved against each other: records expire earlier by the time for which the machine was
+    /// suspended, which an [`Instant`] does not count, and were received when the time of day says so that is right
+    /// now.
     pub fn shift(&mut self, by: Shift) {
         for lane in &mut self.lanes {
             lane.queues.for_each_mut(|_, queue| queue.shift(by));

@@ -23,10 +23,10 @@
 //!   number of the segment. Numbers rise within a segment.
 //! - A *route* is what the records of a topic have in common. It is written before the first record that needs it in
 //!   each segment, and once in the file `routes`, so that damage to either costs nothing. Ids are never used again for
-//!   another route: the file `routes` may lose those that nothing names any more, but keeps the highest. Its *flags* are:
-//!   1 QoS 1, 2 retain, 4 records are JSON values that travel in arrays, 8 payloads are compressed with gzip, 16 with
-//!   zstd, 32 they are compressed already, 64 what is compressed goes to a topic of its own. Its *content* is 0 for JSON,
-//!   1 for text, 2 for CDR.
+//!   another route: the file `routes` may lose those that nothing names any more, but keeps the highest. Its *flags*
+//!   are: 1 QoS 1, 2 retain, 4 records are JSON values that travel in arrays, 8 payloads are compressed with gzip, 16
+//!   with zstd, 32 they are compressed already, 64 what is compressed goes to a topic of its own. Its *content* is 0
+//!   for JSON, 1 for text, 2 for CDR.
 //! - *received* and *expires* are nanoseconds since 1970. The *clock offset* is what has to be taken from *expires* for
 //!   the time of the kernel's *clock* in the boot that *boot id* names: 0 is `CLOCK_MONOTONIC`, 1 `CLOCK_BOOTTIME`. A
 //!   *boot id* of zeros names no boot: then only the time of day says how old a record is.
@@ -61,8 +61,8 @@ pub const RECORD_OVERHEAD_ON_DISK: usize = FRAME_BYTES + RECORD_BYTES;
 /// Longest body that is believed: more than any payload that AWS IoT Core takes, small enough for any robot's memory.
 pub const LONGEST_BODY: usize = 1 << 20;
 
-/// Neither a record nor anything else that is counted comes to this number, in a hundred thousand years of a million a second:
-/// what says it does was not written by the queue.
+/// Neither a record nor anything else that is counted comes to this number, in a hundred thousand years of a million a
+/// second: what says it does was not written by the queue.
 pub const NO_NUMBER: u64 = 1 << 63;
 
 /// The only version so far. Another one is not read, but set aside.

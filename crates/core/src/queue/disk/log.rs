@@ -153,8 +153,8 @@ impl Log {
         Ok((log, recovered, surveyed.findings))
     }
 
-    /// An error of the kind [`NotFound`](io::ErrorKind::NotFound) if what is open is not what is in the directory: it was
-    /// removed, or another one is in its place.
+    /// An error of the kind [`NotFound`](io::ErrorKind::NotFound) if what is open is not what is in the directory: it
+    /// was removed, or another one is in its place.
     pub fn check_names(&self) -> io::Result<()> {
         self.lock.check_name()?;
         self.ledger.check_name()?;

@@ -126,9 +126,9 @@ pub struct Progress {
 /// Looks at everything in the directory.
 ///
 /// # Errors
-/// If the directory itself can't be read, or a file of the queue's may not be: that is mended from outside, and what would
-/// be written meanwhile would make the file look done. [`Stopped`], if `progress` says so. Whatever else is wrong with a
-/// file is a finding.
+/// If the directory itself can't be read, or a file of the queue's may not be: that is mended from outside, and what
+/// would be written meanwhile would make the file look done. [`Stopped`], if `progress` says so. Whatever else is wrong
+/// with a file is a finding.
 pub fn survey(files: &dyn Files, progress: Watch<'_>) -> io::Result<Survey> {
     let mut findings = Vec::new();
     foreigners(files, &mut findings)?;

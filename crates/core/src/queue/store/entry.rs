@@ -49,7 +49,8 @@ impl Place {
 }
 
 impl Entry {
-    /// When it has waited long enough for others; `None` if it waits for none. What was read back from the disk has waited.
+    /// When it has waited long enough for others; `None` if it waits for none. What was read back from the disk has
+    /// waited.
     ///
     /// For example, a record that was admitted at 12:00:00 waits until 12:00:05 with a `linger` of 5 s.
     pub fn ripens(&self) -> Option<Instant> {

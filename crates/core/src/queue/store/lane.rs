@@ -1,9 +1,9 @@
 //! One lane: the topics in it, which take turns.
 //!
 //! The round is by what a publish costs (deficit round robin, Shreedhar and Varghese 1995, with the debt instead of the
-//! credit carried on). Each turn is worth a publish of [`TURN`] bytes. A smaller one costs as much, because publishes are
-//! scarce too; after a larger one, or a batch, a topic lets as many turns pass as it had bytes. So neither a flood of
-//! small records nor huge ones delay another topic by more than a publish of each.
+//! credit carried on). Each turn is worth a publish of [`TURN`] bytes. A smaller one costs as much, because publishes
+//! are scarce too; after a larger one, or a batch, a topic lets as many turns pass as it had bytes. So neither a flood
+//! of small records nor huge ones delay another topic by more than a publish of each.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::topic_queues::TopicQueues;
 use crate::queue::{Record, Route};
 use crate::topics::TopicId;
 
-/// Bytes that a topic's turn is worth. AWS IoT Core takes 100 publishes and 512 KiB a second: a publish takes a hundredth
-/// of a second of the one quota, and about as much of the other with so many bytes.
+/// Bytes that a topic's turn is worth. AWS IoT Core takes 100 publishes and 512 KiB a second: a publish takes a
+/// hundredth of a second of the one quota, and about as much of the other with so many bytes.
 const TURN: u64 = 5 << 10;
 
 /// What a publish of `bytes` costs.
@@ -88,8 +88,8 @@ impl Lane {
         }
     }
 
-    /// Of the next `topics` of the round those that `wanted` does not accept are passed over: what they have on the disk
-    /// stays there. The others are not asked for, so that a lease costs the same beside any number of them.
+    /// Of the next `topics` of the round those that `wanted` does not accept are passed over: what they have on the
+    /// disk stays there. The others are not asked for, so that a lease costs the same beside any number of them.
     fn pass_over(&mut self, topics: usize, wanted: &dyn Fn(&Route) -> bool) {
         for topic in self.round.iter().take(topics) {
             let has_gap = |queue: &TopicQueue| queue.gap.is_some() && !queue.is_passed_over;
@@ -154,8 +154,8 @@ impl Lane {
         self.join_round(topic);
     }
 
-    /// Takes the next record in turn of the topics that `wanted` accepts and that do not linger. Returns where it is, and
-    /// the route to send it by. What has expired on the way to it is `dropped`.
+    /// Takes the next record in turn of the topics that `wanted` accepts and that do not linger. Returns where it is,
+    /// and the route to send it by. What has expired on the way to it is `dropped`.
     pub fn lease(
         &mut self,
         id: LeaseId,
@@ -221,9 +221,9 @@ impl Lane {
         }
     }
 
-    /// Takes more records of the topic `topic`, to travel with one whose lease is `id` and that is the last leased of the
-    /// topic: those that follow it and of which, and of the route to send it by, `takes` is true. `bytes` are in the publish so far. Returns them, and the
-    /// last one's admission. What has expired is `dropped`.
+    /// Takes more records of the topic `topic`, to travel with one whose lease is `id` and that is the last leased of
+    /// the topic: those that follow it and of which, and of the route to send it by, `takes` is true. `bytes` are in
+    /// the publish so far. Returns them, and the last one's admission. What has expired is `dropped`.
     pub fn lease_more(
         &mut self,
         topic: TopicId,
@@ -286,8 +286,8 @@ impl Lane {
         self.join_round(topic);
     }
 
-    /// The topic takes part in the round if it has something that does not wait for others. If it does, it comes into the
-    /// round when that time is over.
+    /// The topic takes part in the round if it has something that does not wait for others. If it does, it comes into
+    /// the round when that time is over.
     pub fn join_round(&mut self, topic: TopicId) {
         let lingers = self.lingers;
         let Some(mut queue) = self.queues.get_mut(topic).filter(|queue| !queue.in_round) else { return };

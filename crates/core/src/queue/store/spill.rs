@@ -1,4 +1,4 @@
-//! The keeper's side of the store: which records go to the disk and come back from there.
+//! The disk worker's side of the store: which records go to the disk and come back from there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -19,8 +19,8 @@ pub enum Mode {
     Memory,
     /// While there is no link, or not enough memory.
     Spill,
-    /// Always, unless they are acknowledged before their turn comes. No more than `window` publishes, of one record or a
-    /// batch, are in flight or done without the disk knowing it.
+    /// Always, unless they are acknowledged before their turn comes. No more than `window` publishes, of one record or
+    /// a batch, are in flight or done without the disk knowing it.
     Always { window: usize },
 }
 
@@ -194,8 +194,8 @@ impl Store {
         }
     }
 
-    /// Records of an earlier process wait on the disk: so many of each topic, with numbers from the one that stands with
-    /// them to `next`. Only once, and before anything of `lane` is on the disk or
+    /// Records of an earlier process wait on the disk: so many of each topic, with numbers from the one that stands
+    /// with them to `next`. Only once, and before anything of `lane` is on the disk or
     /// leased.
     pub fn recover(&mut self, lane: Priority, next: u64, records: Vec<(Arc<Route>, u64, u64)>, oldest: Option<i64>) {
         let own = &mut self.lanes[lane as usize];

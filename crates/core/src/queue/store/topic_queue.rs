@@ -12,9 +12,9 @@
 //!
 //! The gap is a range of numbers, and every record of the topic in that range is read back from the disk when its turn
 //! comes. So no record in that range may have ended already: it would be sent twice. For example, records 5 to 9 are on
-//! the disk and in memory, and 5 to 7 are leased. The broker acknowledges 7 first. Then the connection is lost, and 5 and
-//! 6 wait again. They stay in memory, because a gap of 5 to 9 would bring 7 back; a gap of 8 and 9 is fine. For the same
-//! reason a record that is on the disk expires only when it is at the head.
+//! the disk and in memory, and 5 to 7 are leased. The broker acknowledges 7 first. Then the connection is lost, and 5
+//! and 6 wait again. They stay in memory, because a gap of 5 to 9 would bring 7 back; a gap of 8 and 9 is fine. For the
+//! same reason a record that is on the disk expires only when it is at the head.
 
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
@@ -113,7 +113,8 @@ impl TopicQueue {
 
     /// The route by which `record` is sent: the one that is in force, or else its own.
     ///
-    /// For example, 8,000 records wait when `batch = { max = 50 }` comes with a reload. They go in batches of 50 from then on.
+    /// For example, 8,000 records wait when `batch = { max = 50 }` comes with a reload. They go in batches of 50 from
+    /// then on.
     pub fn sends_by<'a>(&'a self, record: &'a Record) -> &'a Arc<Route> {
         self.in_force.as_ref().filter(|newer| record.may_go_by(newer)).unwrap_or(&record.route)
     }
@@ -270,8 +271,8 @@ impl TopicQueue {
         }
     }
 
-    /// Bytes that could give way: what waits, but beside a gap only what is in memory alone, which is all behind it. What is
-    /// being written may be on the disk next.
+    /// Bytes that could give way: what waits, but beside a gap only what is in memory alone, which is all behind it.
+    /// What is being written may be on the disk next.
     pub fn may_give_way(&self) -> u64 {
         if self.gap.is_none() { self.waiting_bytes } else { self.unwritten_bytes }
     }
@@ -374,8 +375,8 @@ impl TopicQueue {
         }
     }
 
-    /// What has the number `from` or a higher one is not on the disk any more. Returns how much was only there; of a gap
-    /// that begins before, that is seen when it is read.
+    /// What has the number `from` or a higher one is not on the disk any more. Returns how much was only there; of a
+    /// gap that begins before, that is seen when it is read.
     pub fn forget(&mut self, from: u64) -> u64 {
         self.numbered = self.numbered.min(from);
         for entry in self.front.iter_mut().chain(&mut self.back) {

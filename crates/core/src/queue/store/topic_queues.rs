@@ -1,4 +1,5 @@
-//! The topics of a lane, and what is asked of all of them at each admission and lease: kept as it changes, not looked for.
+//! The topics of a lane, and what is asked of all of them at each admission and lease: kept as it changes, not looked
+//! for.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};

@@ -2,8 +2,8 @@
 //!
 //! The lane needs a topic as long as it has records of it, and as long as the ledger does not know that all of them are
 //! done: of a topic that is not there it would say nothing, and the next process would send again what it finds. Beyond
-//! that whoever makes records of it wants it kept, for its place in the round. Records of a topic whose priority has changed
-//! come to another lane: the one where they came before forgets it once it is empty.
+//! that whoever makes records of it wants it kept, for its place in the round. Records of a topic whose priority has
+//! changed come to another lane: the one where they came before forgets it once it is empty.
 
 use std::collections::HashMap;
 use std::sync::Arc;

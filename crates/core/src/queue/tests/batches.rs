@@ -134,8 +134,8 @@ fn a_batch_costs_its_bytes() {
     }
 }
 
-/// A record that waits for others is lent when it has waited long enough, when a batch is full, or when nothing waits any
-/// more; other topics go past it, one that makes batches without waiting among them.
+/// A record that waits for others is lent when it has waited long enough, when a batch is full, or when nothing waits
+/// any more; other topics go past it, one that makes batches without waiting among them.
 #[test]
 fn records_linger() {
     let (mut robot, linger) = (Robot::new(settings(Spill)), Duration::from_secs(5));
@@ -251,7 +251,7 @@ fn what_lingers_is_found_when_it_is_ripe() {
                         acknowledged += numbers.len() as u64;
                     }
                 }
-                _ => _ = robot.keeper.turn(robot.now),
+                _ => _ = robot.worker.turn(robot.now),
             }
             let mut inner = robot.queue.shared.lock();
             inner.store.check();
@@ -269,9 +269,9 @@ fn what_lingers_is_found_when_it_is_ripe() {
     }
 }
 
-/// A route that comes into force is that of what waits as well, from memory and from the disk: records that were admitted
-/// without batches go in batches. What can't be an element of an array, is too long in one or has been compressed goes as
-/// before.
+/// A route that comes into force is that of what waits as well, from memory and from the disk: records that were
+/// admitted without batches go in batches. What can't be an element of an array, is too long in one or has been
+/// compressed goes as before.
 #[test]
 fn what_waits_goes_by_the_route_in_force() {
     let mut robot = Robot::new(settings(Spill));

@@ -31,11 +31,12 @@ fn sizes(robot: &Robot) -> Sizes {
     let in_lanes = robot.queue.shared.lock().store.topics();
     let routes = robot.files.read(ROUTES).map_or(0, |bytes| bytes.len());
     assert!(routes < 4096, "the routes have {routes} bytes");
-    Sizes { registered, slots, in_lanes, of_log: robot.keeper.registers() }
+    Sizes { registered, slots, in_lanes, of_log: robot.worker.registers() }
 }
 
-/// A round: two thousand topics that there were not before, and some that there were, have some records each, of another
-/// type now and then. A half of them is taken while the other half waits on the disk; then that is taken as well.
+/// A round: two thousand topics that there were not before, and some that there were, have some records each, of
+/// another type now and then. A half of them is taken while the other half waits on the disk; then that is taken as
+/// well.
 fn round(robot: &mut Robot, round: u64) {
     let mut admitted = BTreeMap::new();
     let mut routes = Vec::new();
@@ -99,8 +100,8 @@ fn churn(durability: config::QueueDurability, rounds: u64) -> Sizes {
     first
 }
 
-/// Two thousand topics come and go, again and again, with records each and types that differ now and then: what is known
-/// of topics, in memory and on the disk, is after each round what it was after the first one: nothing.
+/// Two thousand topics come and go, again and again, with records each and types that differ now and then: what is
+/// known of topics, in memory and on the disk, is after each round what it was after the first one: nothing.
 #[test]
 fn topics_that_come_and_go_leave_nothing() {
     for durability in [Spill, Always] {
@@ -112,8 +113,8 @@ fn topics_that_come_and_go_leave_nothing() {
     }
 }
 
-/// As above on a real file system, for as many minutes as `IOT_BRIDGE_TEST_MINUTES` says; to be run by hand. Says what memory
-/// the process has.
+/// As above on a real file system, for as many minutes as `IOT_BRIDGE_TEST_MINUTES` says; to be run by hand. Says what
+/// memory the process has.
 #[test]
 #[ignore = "for as long as one likes"]
 fn topics_that_come_and_go_for_long_leave_nothing() {
@@ -137,8 +138,8 @@ fn topics_that_come_and_go_for_long_leave_nothing() {
     }
 }
 
-/// A topic whose priority has changed, and with it the lane to which its records come, is forgotten in the old lane once all
-/// of it is sent there, and in the new one when nobody makes records of it any more.
+/// A topic whose priority has changed, and with it the lane to which its records come, is forgotten in the old lane
+/// once all of it is sent there, and in the new one when nobody makes records of it any more.
 #[test]
 fn a_topic_in_two_lanes_is_forgotten_in_both() {
     for durability in [Spill, Always] {
@@ -162,8 +163,9 @@ fn a_topic_in_two_lanes_is_forgotten_in_both() {
     }
 }
 
-/// What was acknowledged of topics that are gone does not come again, though records of another, which is set aside, keep
-/// it on the disk: a topic is not forgotten before the ledger knows that it is done, and the ledger goes on knowing it.
+/// What was acknowledged of topics that are gone does not come again, though records of another, which is set aside,
+/// keep it on the disk: a topic is not forgotten before the ledger knows that it is done, and the ledger goes on
+/// knowing it.
 #[test]
 fn a_topic_that_is_gone_does_not_come_again() {
     for durability in [Spill, Always] {
@@ -184,7 +186,7 @@ fn a_topic_that_is_gone_does_not_come_again() {
         rest(&mut robot);
         assert_eq!(robot.queue.shared.lock().store.topics(), 1);
         // The segment with what waits names all of them.
-        assert_eq!(robot.keeper.registers(), [1, 1, 1, 81]);
+        assert_eq!(robot.worker.registers(), [1, 1, 1, 81]);
         // Others come, with the routes' names and without, and the ledger is written again.
         for number in 70..90 {
             assert!(robot.admit(&robot.route(&format!("/{number}"), Priority::Normal), 1000 + number, 20));
@@ -257,8 +259,8 @@ fn a_table_that_can_not_be_rewritten_keeps_no_queue_closed() {
     }
 }
 
-/// What the device does not give at a start may name any route. So the table stays as long as it is, and the start that can
-/// read it finds the topic of each record, also where the segment's own copy of the route is damaged.
+/// What the device does not give at a start may name any route. So the table stays as long as it is, and the start that
+/// can read it finds the topic of each record, also where the segment's own copy of the route is damaged.
 #[test]
 fn what_can_not_be_read_keeps_its_routes() {
     let before = long_table(5000);

@@ -37,7 +37,7 @@ fn boot(robot: &Robot, ahead_ns: i64) -> Robot {
     Robot::start(files.clone(), Arc::new(files), robot.settings.clone(), 100, (now, boot, clock))
 }
 
-/// The numbers of all records that come, after the keeper has looked for expired segments as well.
+/// The numbers of all records that come, after the disk worker has looked for expired segments as well.
 fn drained(mut robot: Robot) -> (Vec<u64>, u64) {
     robot.work();
     let numbers = robot.drain();

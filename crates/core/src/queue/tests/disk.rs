@@ -158,7 +158,7 @@ fn what_is_acknowledged_stays_so_but_for_a_window() {
             let lease = window.remove(0);
             acknowledged.push(number_of(&lease));
             robot.queue.acknowledge(lease.id);
-            robot.keeper.turn(robot.now);
+            robot.worker.turn(robot.now);
         }
     }
     let mut robot = robot.kill();
@@ -320,9 +320,9 @@ fn a_start_that_is_stopped_leaves_the_disk_as_it_was() {
         let (now, _, clock) = robot.times(true);
         let registry = Registry::default();
         let topics = Arc::new(move |ros: &str, mqtt: &str| registry.topic(ros, mqtt));
-        let (queue, mut keeper) = Queue::on(Arc::new(files.clone()), &robot.settings, 100, topics, clock);
+        let (queue, mut worker) = Queue::on(Arc::new(files.clone()), &robot.settings, 100, topics, clock);
         let mut seen = 0;
-        let opened = keeper.open(now, &mut |_| {
+        let opened = worker.open(now, &mut |_| {
             seen += 1;
             if seen == segments { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -384,8 +384,8 @@ fn a_flood_on_the_disk_delays_only_itself() {
     robot.check_accounts();
 }
 
-/// A disk that does not answer holds nothing up: records are admitted, sent and acknowledged meanwhile, it is known to be
-/// slow, and once it answers, all that is left is written.
+/// A disk that does not answer holds nothing up: records are admitted, sent and acknowledged meanwhile, it is known to
+/// be slow, and once it answers, all that is left is written.
 #[test]
 fn a_disk_that_hangs_holds_nothing_up() {
     for durability in [Spill, Always] {
@@ -403,7 +403,7 @@ fn a_disk_that_hangs_holds_nothing_up() {
         let seen = Meddler::new(Arc::new(files.clone()), Box::new(meddle));
         let now = Instant::now();
         let times = (now, 1, Clock::of_boot(1, now));
-        let Robot { queue, mut keeper, .. } =
+        let Robot { queue, mut worker, .. } =
             Robot::start(files.clone(), Arc::new(seen), settings(durability), 100, times);
         let route = Robot::on(SimulatedFiles::new(), settings(durability)).route("/odom", Priority::Normal);
         let admit = |number: u64| {
@@ -414,7 +414,7 @@ fn a_disk_that_hangs_holds_nothing_up() {
         let shut = gate.lock().unwrap();
         reaches.try_iter().for_each(drop);
         admit(0);
-        let thread = std::thread::spawn(move || keeper.run());
+        let thread = std::thread::spawn(move || worker.run());
         reaches.recv().unwrap();
         (1..2000).for_each(admit);
         for number in 0..50 {

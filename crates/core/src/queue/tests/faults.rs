@@ -44,7 +44,7 @@ impl Script {
         }
     }
 
-    /// Lets the keeper work. Nothing if the story ends here.
+    /// Lets the disk worker work. Nothing if the story ends here.
     fn work(&mut self) -> Option<()> {
         self.robot.work();
         self.check();

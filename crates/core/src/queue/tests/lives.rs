@@ -51,7 +51,7 @@ struct Topic {
     last: Option<u64>,
 }
 
-/// What the uplink and reception do, and what they know. Both they and the keeper's disk come to it.
+/// What the uplink and reception do, and what they know. Both they and the disk worker's disk come to it.
 struct World {
     rng: StdRng,
     /// Nothing while a process starts.
@@ -76,7 +76,7 @@ impl World {
         self.queue.as_ref().unwrap()
     }
 
-    /// Something that another thread than the keeper does.
+    /// Something that another thread than the disk worker does.
     fn step(&mut self) {
         match self.rng.gen_range(0..100) {
             0..40 => self.admit(),
@@ -376,7 +376,7 @@ impl Story {
             self.robot.now = world.now;
             world.trace.push(format!("turn after {pause} ms"));
         }
-        self.robot.keeper.turn(self.robot.now);
+        self.robot.worker.turn(self.robot.now);
     }
 
     fn check(&self) {
@@ -490,10 +490,10 @@ fn run_all(seeds: std::ops::Range<u64>) {
     }
 }
 
-/// Whatever happens in whatever order, also while the keeper works on the disk, and however a process ends: each record
-/// comes at least once and in the order of its topic, none is invented, none that was durable is lost, none comes again
-/// that was acknowledged, but for a window after a process has ended; the counters of each topic add up, memory and
-/// disk keep to their bounds, and nothing waits for ever. In four parts, for as many cores.
+/// Whatever happens in whatever order, also while the disk worker works on the disk, and however a process ends: each
+/// record comes at least once and in the order of its topic, none is invented, none that was durable is lost, none
+/// comes again that was acknowledged, but for a window after a process has ended; the counters of each topic add up,
+/// memory and disk keep to their bounds, and nothing waits for ever. In four parts, for as many cores.
 #[test]
 fn a_queue_keeps_its_promises_through_its_lives_1() {
     run_all(0..2500);

@@ -64,8 +64,8 @@ fn with_backlogs(topics: u64) -> Robot {
     robot
 }
 
-/// A lease does not ask for each topic of which something is on the disk: it costs the same beside 1,600 of them as beside
-/// 100.
+/// A lease does not ask for each topic of which something is on the disk: it costs the same beside 1,600 of them as
+/// beside 100.
 #[test]
 fn a_backlog_of_others_costs_a_lease_nothing() {
     for topics in [100, 1600] {
@@ -84,8 +84,8 @@ fn a_backlog_of_others_costs_a_lease_nothing() {
     }
 }
 
-/// What nobody wants now is not read from the disk, or is put back, however much of it is before what is wanted; when it is
-/// wanted again, all of it comes, in its order.
+/// What nobody wants now is not read from the disk, or is put back, however much of it is before what is wanted; when
+/// it is wanted again, all of it comes, in its order.
 #[test]
 fn what_nobody_wants_holds_nobody_up() {
     // Who asks first whether there is something is heard as who leases is.

@@ -31,8 +31,8 @@ impl Log {
         self.left_in_ledger = entries.map(left).sum();
     }
 
-    /// Takes the routes out of the file with all of them that nothing on the disk names any more, if those are most. While
-    /// something on the disk can't be read, all of them stay: it may name any.
+    /// Takes the routes out of the file with all of them that nothing on the disk names any more, if those are most.
+    /// While something on the disk can't be read, all of them stay: it may name any.
     pub fn tidy_routes(&mut self) -> io::Result<()> {
         if !self.may_shrink || self.is_unreadable || self.has_retired() {
             return Ok(());
