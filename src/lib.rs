@@ -19,7 +19,7 @@
 //! 3. The payload becomes a [`Record`] with its [`Route`]: MQTT topic, QoS, priority. [`Queue::admit`] takes it or
 //!    drops what has to give way. From now on the queue owns it, in memory and, by its disk worker, on the disk.
 //! 4. [`Uplink`] leases the record, alone or in a batch, as the quotas let it leave. [`packing`] makes the payload of
-//!    the publish. Its PUBACK ends the lease: [`Queue::acknowledge`]. A lost connection rewinds all leases.
+//!    the publish. Its PUBACK ends the lease: [`Queue::acknowledge`]. A lost connection requeues all leases.
 //! 5. Each step counts in the topic's [`TopicCounters`]. [`health::Reporter`] makes one [`health::Report`] of them,
 //!    which `iot-bridge status`, metrics and `/diagnostics` tell in three ways.
 //!

@@ -76,7 +76,7 @@ fn beside_many_topics(criterion: &mut Criterion) {
                     }
                     std::thread::yield_now();
                 };
-                queue.rewind_topic(&lease.record.route)
+                queue.requeue_topic(&lease.record.route)
             });
         });
         disk_thread.expect("a disk").close();

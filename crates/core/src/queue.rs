@@ -4,7 +4,7 @@
 //!            admit                         lease                       acknowledge
 //!  ROS thread ────► lane high   ▒▒▒▒ ────────────► leased (the window) ────────────► counted, gone
 //!                   lane normal ▒▒▒▒▒▒▒▒ ▏            │
-//!                   lane low    ▒▒       ▏     ◄──────┘ rewind: back to the head, in order
+//!                   lane low    ▒▒       ▏     ◄──────┘ requeue: at the head, in order
 //!                      │   │             ▏
 //!                      │   └disk worker ◄┴──► segments on the disk
 //!                      └► dropped and counted: overflow, expired
@@ -13,15 +13,15 @@
 //! The rules:
 //!
 //! - A record belongs to the queue from [`Queue::admit`] to [`Queue::acknowledge`]. A lease lends a copy (the payload
-//!   is shared, not copied); [`Queue::rewind`] takes all leases back, so whoever leases may fail at any moment.
+//!   is shared, not copied); [`Queue::requeue`] takes all leases back, so whoever leases may fail at any moment.
 //! - Leases are given from the highest lane first. The topics of a lane take turns; within a topic the order is that of
-//!   admission, and a rewind restores it. A lease is a publish: a record, or a batch of such as follow each other.
+//!   admission, and a requeue restores it. A lease is a publish: a record, or a batch of such as follow each other.
 //! - Records in memory, waiting and leased, together never take more than the configured bytes, each counted as its
 //!   payload and [`RECORD_OVERHEAD`]. When a record does not fit, [`config::Overflow`] says what gives way; a leased
 //!   record never does, and none of a higher priority than the newcomer. If giving way would not make enough room, only
 //!   the newcomer is dropped. What the disk has too is not dropped, but forgotten, and read again when its turn comes.
 //! - A record past its `expires` is not leased any more. In memory it is dropped when it comes to the head of its lane
-//!   (seen at each admission and lease) and at the latest by [`Queue::tend`], which the uplink calls several times a
+//!   (seen at each admission and lease) and at the latest by [`Queue::maintain`], which the uplink calls several times a
 //!   second and which looks at every record, but only if one can have expired. What is on the disk too goes in its turn
 //!   only. What is only there is dropped when it is read, or with its segment once all of that has expired.
 //! - What is dropped is counted in its topic's counters under the same lock that changes the queue; [`Queue::account`]
@@ -209,13 +209,13 @@ impl Queue {
 
     /// Takes all leases back: what was lent and not acknowledged waits again at the head of its lane, in its order.
     /// Returns how many records that are.
-    pub fn rewind(&self) -> usize {
-        self.shared.change(Instant::now(), Store::rewind)
+    pub fn requeue(&self) -> usize {
+        self.shared.change(Instant::now(), Store::requeue)
     }
 
-    /// As [`Queue::rewind`], for the leases of one topic only.
-    pub fn rewind_topic(&self, route: &Route) -> usize {
-        self.shared.change(Instant::now(), |store| store.rewind_topic(route.topic.id))
+    /// As [`Queue::requeue`], for the leases of one topic only.
+    pub fn requeue_topic(&self, route: &Route) -> usize {
+        self.shared.change(Instant::now(), |store| store.requeue_topic(route.topic.id))
     }
 
     /// From now on no record waits for others to travel with: what is queued is wanted at once.
@@ -256,9 +256,9 @@ impl Queue {
 
     /// Drops what has expired and logs losses that have ended, and a disk that is slow. To be called about once a
     /// second, or more often.
-    pub fn tend(&self, now: Instant) {
+    pub fn maintain(&self, now: Instant) {
         self.shared.change(now, |store| {
-            store.sweep(now);
+            store.expire(now);
             store.forget_unused(now);
         });
         let (notices, slow) = {

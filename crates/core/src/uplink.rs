@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              ┌────────────── back-off ◄──────────────┐
-//!              ▼                                       │ any fault: rewind the queue
+//!              ▼                                       │ any fault: requeue the queue
 //!  read files, connect (TLS, CONNECT) ──► serve: lease ► publish ► PUBACK ► acknowledge
 //!                                                      │
 //!                                   told to stop ──────┴──► drain, DISCONNECT

@@ -122,7 +122,7 @@ fn scripted(durability: QueueDurability) -> Robot {
             assert!(robot.queue.acknowledge(lease.id));
         }
         robot.work();
-        robot.queue.rewind();
+        robot.queue.requeue();
         robot.queue.set_link(false);
         robot.work();
         robot = if life < 2 { robot.kill() } else { robot };

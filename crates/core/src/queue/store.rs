@@ -158,7 +158,7 @@ impl Store {
             return false;
         }
         if self.lacks_room(&record) {
-            self.sweep(now);
+            self.expire(now);
             self.evict();
         }
         if self.lacks_room(&record) && !self.make_room(&record) {
@@ -272,12 +272,12 @@ impl Store {
     }
 
     /// Takes all leases back. Returns how many records that are.
-    pub fn rewind(&mut self) -> usize {
+    pub fn requeue(&mut self) -> usize {
         self.take_back(|_| true)
     }
 
     /// Takes all leases of a topic back.
-    pub fn rewind_topic(&mut self, topic: TopicId) -> usize {
+    pub fn requeue_topic(&mut self, topic: TopicId) -> usize {
         self.take_back(|other| other == topic)
     }
 
@@ -286,7 +286,7 @@ impl Store {
         let topics: BTreeSet<_> = leased.map(|(_, leased)| (leased.lane, leased.topic)).collect();
         let mut taken_back = 0;
         for (lane, topic) in topics {
-            self.lanes[lane].rewind(topic, |record| {
+            self.lanes[lane].requeue(topic, |record| {
                 taken_back += 1;
                 record.route.counters.leave_flight();
                 record.route.counters.enter_queue();
@@ -299,7 +299,7 @@ impl Store {
     }
 
     /// Drops every record that waits in memory and has expired. Looks at them only if one can have.
-    pub fn sweep(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant) {
         if self.earliest_expiry.is_none_or(|earliest| earliest > now) {
             return;
         }

@@ -311,7 +311,7 @@ impl Outbox {
             if let Some(Verdict::SetAside { topic, wait }) = suspects.has_no_other(&outgoing.route, now) {
                 journal::log_set_aside(&fill_thing(&topic, &self.thing), wait);
             }
-            queue.rewind_topic(&outgoing.route);
+            queue.requeue_topic(&outgoing.route);
         }
     }
 
@@ -469,7 +469,7 @@ impl Outbox {
         self.returning.retain(|route| {
             let in_flight = window.in_flight().any(|publish| publish.route.is_same_topic(route));
             if !in_flight {
-                queue.rewind_topic(route);
+                queue.requeue_topic(route);
             }
             in_flight
         });

@@ -114,7 +114,7 @@ impl Recovery {
             }
             is_explained = explained;
         }
-        queue.rewind();
+        queue.requeue();
         rules.connection_ended(now);
         let End::Fault(fault) = end else {
             self.backoff.reset();

@@ -391,9 +391,9 @@ impl Lane {
     }
 
     /// Takes all leases of `topic` back. Each record is shown to `taken_back`.
-    pub fn rewind(&mut self, topic: TopicId, taken_back: impl FnMut(&Record)) {
+    pub fn requeue(&mut self, topic: TopicId, taken_back: impl FnMut(&Record)) {
         if let Some(mut queue) = self.queues.get_mut(topic) {
-            queue.rewind(taken_back);
+            queue.requeue(taken_back);
         }
         self.join_round(topic);
     }

@@ -208,7 +208,7 @@ impl TopicQueue {
     }
 
     /// Takes all leases back. Each record is shown to `taken_back`.
-    pub fn rewind(&mut self, mut taken_back: impl FnMut(&Record)) {
+    pub fn requeue(&mut self, mut taken_back: impl FnMut(&Record)) {
         // What was finished out of order does not come again.
         self.front.retain(|entry| !matches!(entry.state, State::Done));
         for index in 0..self.front.len().min(self.next) {

@@ -69,7 +69,7 @@ fn records_on_the_disk_know_how_they_are_packed() {
         assert_eq!(numbers, expected);
     }
     let leases: Vec<Lease> = {
-        robot.queue.rewind();
+        robot.queue.requeue();
         std::iter::from_fn(|| robot.queue.lease(robot.now)).collect()
     };
     for (lease, packing) in leases.iter().step_by(10).zip(&packings) {
@@ -89,11 +89,11 @@ fn a_batch_ends_as_one() {
     assert_eq!((robot.queue.figures().in_flight(), robot.queue.figures().queued()), (20, 0));
     assert!(robot.queue.acknowledge(leases[0].0) && robot.queue.acknowledge(leases[2].0));
     assert!(!robot.queue.acknowledge(leases[0].0));
-    assert_eq!(robot.queue.rewind(), 10);
+    assert_eq!(robot.queue.requeue(), 10);
     let account = robot.queue.account(&route.counters);
     assert_eq!((account.acknowledged, account.queued, account.in_flight), (10, 10, 0));
     assert_eq!(lease(&robot, 50).unwrap().1, [5, 6, 7, 8, 9, 15, 16, 17, 18, 19]);
-    robot.queue.rewind();
+    robot.queue.requeue();
     robot.work();
     let robot = robot.cut_power(1);
     assert_eq!(robot.queue.figures().queued(), 15, "10 to 14 were done beyond what is not");
@@ -179,7 +179,7 @@ fn linger_is_counted_from_the_admission() {
     }
     assert!(robot.admit(&route, 2, 20) && lease(&robot, 50).is_none());
     robot.clock.told().suspended_ns.store(5_000_000_000, Ordering::Relaxed);
-    robot.queue.tend(robot.now);
+    robot.queue.maintain(robot.now);
     assert_eq!(lease(&robot, 50).unwrap().1, [2]);
 }
 
@@ -242,7 +242,7 @@ fn what_lingers_is_found_when_it_is_ripe() {
                     leases.extend(lease);
                 }
                 8 if rng.gen_bool(0.3) => {
-                    robot.queue.rewind();
+                    robot.queue.requeue();
                     leases.clear();
                 }
                 8 => {
@@ -261,7 +261,7 @@ fn what_lingers_is_found_when_it_is_ripe() {
             let anything = inner.store.figures().lanes.iter().any(|lane| lane.queued > 0);
             assert!(is_ready || ripens.is_some() || !anything, "seed {seed}: nobody would be woken");
         }
-        robot.queue.rewind();
+        robot.queue.requeue();
         robot.queue.stop_lingering();
         acknowledged += robot.drain().len() as u64;
         let dropped: u64 = routes.iter().map(|route| route.counters.dropped_in_all()).sum();
@@ -283,7 +283,7 @@ fn what_waits_goes_by_the_route_in_force() {
     let plain = packed(&robot, Packing::default());
     (5..8).for_each(|number| assert!(robot.admit(&plain, number, 200)));
     assert_eq!(lease(&robot, 50).map(|(_, numbers)| numbers), Some(vec![0]), "nothing is in force yet");
-    robot.queue.rewind();
+    robot.queue.requeue();
     let newer = packed(&robot, batches(50, Duration::from_secs(60)));
     robot.queue.put_in_force(&newer);
     let (id, numbers) = lease(&robot, 50).unwrap();
@@ -314,7 +314,7 @@ fn what_waits_goes_by_the_route_in_force() {
         assert_eq!(robot.queue.lease_more(first.id, &first.record.route, robot.now, |_| true).len(), 0);
         assert_eq!(lease(&robot, 2).map(|(_, numbers)| numbers), Some(vec![1]));
         robot.queue.acknowledge(first.id);
-        robot.queue.rewind();
+        robot.queue.requeue();
         robot.queue.acknowledge(robot.queue.lease(robot.now).unwrap().id);
     }
     assert!(robot.queue.is_empty());

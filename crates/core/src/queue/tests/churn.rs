@@ -69,7 +69,7 @@ fn round(robot: &mut Robot, round: u64) {
     robot.let_go();
     drop(routes);
     robot.work();
-    robot.queue.tend(robot.now);
+    robot.queue.maintain(robot.now);
     for number in robot.drain() {
         *admitted.get_mut(&number).unwrap() -= 1;
     }
@@ -81,7 +81,7 @@ fn round(robot: &mut Robot, round: u64) {
 fn rest(robot: &mut Robot) {
     for _ in 0..3 {
         robot.work();
-        robot.queue.tend(robot.now);
+        robot.queue.maintain(robot.now);
     }
     robot.queue.shared.lock().store.check();
 }
@@ -181,7 +181,7 @@ fn a_topic_that_is_gone_does_not_come_again() {
         while let Some(lease) = robot.queue.lease_where(robot.now, &wanted) {
             assert!(robot.queue.acknowledge(lease.id));
         }
-        robot.queue.tend(robot.now);
+        robot.queue.maintain(robot.now);
         assert_eq!(robot.queue.shared.lock().store.topics(), 81, "forgotten before the ledger knows it");
         rest(&mut robot);
         assert_eq!(robot.queue.shared.lock().store.topics(), 1);

@@ -24,7 +24,7 @@ fn what_is_being_written_is_in_memory_only() {
     assert_eq!(memory_only(), 10);
     assert!(robot.queue.acknowledge(leases[0].id));
     assert_eq!(memory_only(), 9);
-    robot.queue.rewind();
+    robot.queue.requeue();
     assert_eq!(memory_only(), 9);
     robot.queue.shared.lock().store.end_write(Priority::Normal, 0, 6, robot.now);
     assert_eq!(memory_only(), 4);
@@ -187,9 +187,9 @@ fn what_is_done_soon_is_not_written() {
     assert_eq!(robot.files.operations(), before);
 }
 
-/// A rewind sends again in order, also what was read from the disk meanwhile.
+/// A requeue sends again in order, also what was read from the disk meanwhile.
 #[test]
-fn a_rewind_restores_the_order() {
+fn a_requeue_restores_the_order() {
     let mut robot = Robot::new(settings(Spill));
     let route = robot.route("/odom", Priority::Normal);
     (0..30_000).for_each(|number| {
@@ -209,7 +209,7 @@ fn a_rewind_restores_the_order() {
         }
         let left: Vec<_> =
             leases.iter().enumerate().filter(|(index, _)| index % 3 != 0).map(|(_, l)| number_of(l)).collect();
-        robot.queue.rewind();
+        robot.queue.requeue();
         let again: Vec<_> = left.iter().map_while(|_| robot.queue.lease(robot.now)).collect();
         assert_eq!(again.iter().map(number_of).collect::<Vec<_>>(), left);
         for lease in again {
@@ -422,13 +422,13 @@ fn a_disk_that_hangs_holds_nothing_up() {
             assert_eq!(number_of(&lease), number);
             assert!(queue.acknowledge(lease.id));
         }
-        queue.tend(Instant::now() + SLOW);
+        queue.maintain(Instant::now() + SLOW);
         assert!(queue.shared.lock().disk_is_slow);
         assert_eq!(queue.figures().memory_only(), 1950);
         drop(shut);
         queue.shared.close();
         thread.join().unwrap();
-        queue.tend(Instant::now());
+        queue.maintain(Instant::now());
         assert!(!queue.shared.lock().disk_is_slow);
         let mut next = Robot::on(files.after_power_cut(1), settings(durability));
         assert!(next.drain().into_iter().filter(|number| *number >= 50).eq(50..2000), "{durability:?}");

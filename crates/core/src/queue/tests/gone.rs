@@ -79,7 +79,7 @@ fn a_new_disk_takes_what_is_in_memory() {
         comes_back(&mut robot);
         assert_eq!(robot.files.lock(LOCK).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
         admit(&robot, 15, 5);
-        robot.queue.rewind();
+        robot.queue.requeue();
         robot.work();
         let sequence_start = robot.queue.sequence_start();
         let mut robot = robot.cut_power(5);
@@ -200,7 +200,7 @@ fn a_file_that_is_removed_costs_nothing_in_memory() {
                 check(&robot);
             }
             assert_eq!((trouble(&robot), robot.queue.figures().memory_only()), (None, 0), "{victim}");
-            robot.queue.rewind();
+            robot.queue.requeue();
             let mut robot = robot.cut_power(7);
             let mut arrived = robot.drain();
             arrived.extend(&acknowledged);
@@ -244,7 +244,7 @@ fn the_last_files_of_a_backlog_are_removed() {
 #[test]
 fn a_stop_finds_the_new_disk() {
     let (mut robot, acknowledged) = begun(Spill);
-    robot.queue.rewind();
+    robot.queue.requeue();
     robot.files.mount_empty();
     robot.stop();
     let mut arrived = robot.kill().drain();
@@ -276,7 +276,7 @@ fn a_topic_counts_in_one_place() {
     assert!(trouble(&robot).is_some());
     robot.files.mount(away);
     robot.work();
-    robot.queue.tend(robot.now);
+    robot.queue.maintain(robot.now);
     assert_eq!(trouble(&robot), None);
     let again = robot.route("/late", Priority::Normal);
     assert!(Arc::ptr_eq(&again.counters, &counters));

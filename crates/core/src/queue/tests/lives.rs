@@ -47,7 +47,7 @@ struct Admitted {
 struct Topic {
     route: Option<Arc<Route>>,
     admitted: BTreeMap<u64, Admitted>,
-    /// The last that was leased since the last rewind.
+    /// The last that was leased since the last requeue.
     last: Option<u64>,
 }
 
@@ -83,7 +83,7 @@ impl World {
             40..62 => self.lease(),
             62..82 => self.acknowledge(),
             82..84 => self.discard(),
-            84..88 => self.rewind(),
+            84..88 => self.requeue(),
             88..92 => {
                 let up = self.rng.gen_bool(0.6);
                 self.trace.push(format!("link {up}"));
@@ -103,8 +103,8 @@ impl World {
                 // Reception has opened a topic anew: of the route so far only the queue has something.
                 let topic = self.rng.gen_range(0..TOPICS.len());
                 self.topics[topic].route = self.topics[topic].route.take().map(|route| again(&route, route.qos));
-                self.trace.push(format!("tend, {} anew", TOPICS[topic].0));
-                self.queue().tend(self.now);
+                self.trace.push(format!("maintain, {} anew", TOPICS[topic].0));
+                self.queue().maintain(self.now);
             }
         }
     }
@@ -227,10 +227,10 @@ impl World {
         self.leases.remove(index)
     }
 
-    fn rewind(&mut self) {
-        self.trace.push("rewind".to_owned());
+    fn requeue(&mut self) {
+        self.trace.push("requeue".to_owned());
         let leased = self.leases.iter().map(|(_, _, numbers)| numbers.len()).sum::<usize>();
-        assert_eq!(self.queue().rewind(), leased);
+        assert_eq!(self.queue().requeue(), leased);
         self.leases.clear();
         self.topics.iter_mut().for_each(|topic| topic.last = None);
     }
@@ -438,7 +438,7 @@ impl Story {
             world.trace.push("arrive".to_owned());
             world.queue().set_link(true);
             world.unwanted.clear();
-            world.rewind();
+            world.requeue();
         }
         for _ in 0..10_000 {
             self.turn();
