@@ -122,32 +122,32 @@ pub(super) fn log_set_aside(topic: &str, wait: Duration) {
 }
 
 /// Logs that `topic` has to wait because the broker refuses it, with the broker's reason.
-pub(super) fn log_refused(topic: &str, said: &ServerReason, wait: Duration) {
+pub(super) fn log_refused(topic: &str, answer: &ServerReason, wait: Duration) {
     tracing::error!(
         topic,
-        reason = said.reason.0,
-        "The broker refuses publishes to {topic} ({said}). They wait and are tried again in {} s, the others go on.",
+        reason = answer.reason.0,
+        "The broker refuses publishes to {topic} ({answer}). They wait and are tried again in {} s, the others go on.",
         wait.as_secs()
     );
 }
 
 /// Logs that what is published to `topic` is dropped because the broker will never take it, as `more` were since this was
 /// last said.
-pub(super) fn log_never_taken(topic: &str, said: &ServerReason, more: u64) {
+pub(super) fn log_never_taken(topic: &str, answer: &ServerReason, more: u64) {
     tracing::error!(
         topic,
-        reason = said.reason.0,
+        reason = answer.reason.0,
         more,
-        "A publish to {topic} is dropped: the broker does not take it ({said}). {more} more were since this was last said."
+        "A publish to {topic} is dropped: the broker does not take it ({answer}). {more} more were since this was last said."
     );
 }
 
 /// Logs that the broker does not take a batch of `records`.
-pub(super) fn log_batch_refused(topic: &str, records: usize, said: &ServerReason) {
+pub(super) fn log_batch_refused(topic: &str, records: usize, answer: &ServerReason) {
     tracing::warn!(
         topic,
-        reason = said.reason.0,
-        "The broker does not take a batch of {records} messages on {topic} ({said}). They are sent one by one."
+        reason = answer.reason.0,
+        "The broker does not take a batch of {records} messages on {topic} ({answer}). They are sent one by one."
     );
 }
 

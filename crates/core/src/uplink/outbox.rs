@@ -336,21 +336,21 @@ impl Outbox {
         queue: &Queue,
         now: Instant,
     ) -> Result<(), Failure> {
-        let (publish, said) = match event {
+        let (publish, answer) = match event {
             Event::Sent { packet_id } => (self.window.sent(packet_id, now), None),
-            Event::Acknowledged { packet_id, said } => (self.window.acknowledge(packet_id, now), Some(said)),
+            Event::Acknowledged { packet_id, answer } => (self.window.acknowledge(packet_id, now), Some(answer)),
             // The bridge has nobody who handles what is published to it, and subscribes to nothing.
             Event::Tick | Event::Subscribed { .. } | Event::Arrived | Event::Missed { .. } => return Ok(()),
         };
         let Some(publish) = publish else { return Ok(()) };
         rules.pacer.arrived(publish.size, now);
-        match said {
+        match answer {
             None => self.written(&publish, rules, queue, now),
-            Some(said) if !said.reason.is_failure() => self.acknowledged(&publish, rules, queue, now),
-            Some(said) if said.reason == Reason::PACKET_ID_IN_USE => return Err(Failure::Disconnected(said)),
-            Some(said) => {
+            Some(answer) if !answer.reason.is_failure() => self.acknowledged(&publish, rules, queue, now),
+            Some(answer) if answer.reason == Reason::PACKET_ID_IN_USE => return Err(Failure::Disconnected(answer)),
+            Some(answer) => {
                 client.was_refused(&fill_thing(publish.topic(), &self.thing));
-                self.refused(&publish, &said, rules, queue, now);
+                self.refused(&publish, &answer, rules, queue, now);
             }
         }
         self.give_back(queue);
@@ -390,10 +390,10 @@ impl Outbox {
     }
 
     /// The broker says in words that it does not take a publish.
-    fn refused(&mut self, publish: &Publish, said: &ServerReason, rules: &mut Rules, queue: &Queue, now: Instant) {
+    fn refused(&mut self, publish: &Publish, answer: &ServerReason, rules: &mut Rules, queue: &Queue, now: Instant) {
         let (topic, records) = (publish.topic(), publish.received_ns.len());
-        self.meter.count_refused(said.reason.0);
-        match said.reason {
+        self.meter.count_refused(answer.reason.0);
+        match answer.reason {
             Reason::QUOTA_EXCEEDED => {
                 if rules.pacer.throttle.refused(now) {
                     journal::log_slowed();
@@ -404,24 +404,24 @@ impl Outbox {
                 rules.suspects.go_singly(&publish.route, records, now);
                 let topic = fill_thing(topic, &self.thing);
                 if rules.no_batches.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE).is_some() {
-                    journal::log_batch_refused(&topic, records, said);
+                    journal::log_batch_refused(&topic, records, answer);
                 }
             }
             Reason::PACKET_TOO_LARGE => {
-                return self.drop_refused(publish, said, DropReason::TooLarge, rules, queue, now);
+                return self.drop_refused(publish, answer, DropReason::TooLarge, rules, queue, now);
             }
             // The topic, or the payload, is and stays wrong.
             Reason::TOPIC_NAME_INVALID | Reason::PAYLOAD_FORMAT_INVALID => {
-                return self.drop_refused(publish, said, DropReason::Refused, rules, queue, now);
+                return self.drop_refused(publish, answer, DropReason::Refused, rules, queue, now);
             }
             reason => {
                 let forbidden = reason == Reason::NOT_AUTHORIZED;
                 match rules.suspects.refused(&publish.route, publish.as_in_flight(), forbidden, now) {
                     Some(Verdict::SetAside { topic, wait }) => {
-                        journal::log_refused(&fill_thing(&topic, &self.thing), said, wait)
+                        journal::log_refused(&fill_thing(&topic, &self.thing), answer, wait)
                     }
                     Some(Verdict::Poison) => {
-                        return self.drop_refused(publish, said, DropReason::Refused, rules, queue, now);
+                        return self.drop_refused(publish, answer, DropReason::Refused, rules, queue, now);
                     }
                     None => {}
                 }
@@ -450,7 +450,7 @@ impl Outbox {
     fn drop_refused(
         &self,
         publish: &Publish,
-        said: &ServerReason,
+        answer: &ServerReason,
         reason: DropReason,
         rules: &mut Rules,
         queue: &Queue,
@@ -458,7 +458,7 @@ impl Outbox {
     ) {
         let topic = fill_thing(publish.topic(), &self.thing);
         if let Some(more) = rules.never_taken.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE) {
-            journal::log_never_taken(&topic, said, more);
+            journal::log_never_taken(&topic, answer, more);
         }
         publish.lease.inspect(|lease| _ = queue.discard(*lease, reason, now));
     }

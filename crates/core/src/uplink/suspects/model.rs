@@ -219,7 +219,7 @@ impl Bridge {
     fn acknowledged(&mut self, packet_id: u16, now: Instant) {
         let connection = self.connection.as_mut().expect("it stands");
         let Connection { wire, outbox, .. } = connection;
-        let event = Event::Acknowledged { packet_id, said: Reason::SUCCESS.into() };
+        let event = Event::Acknowledged { packet_id, answer: Reason::SUCCESS.into() };
         outbox.note(event, wire, &mut self.rules, &self.queue, now).unwrap();
     }
 
