@@ -182,7 +182,7 @@ impl Queue {
     }
 
     /// Lends further records under the lease `id`, so that they travel with its record, as a batch: those of its topic
-    /// that follow, as long as they may be in one publish with it and `takes` says that there is room. Nothing, if
+    /// that follow, as long as they may be in one publish with it and `takes` says that there is room. Returns none if
     /// there is no such lease (any more), or a later one of the topic.
     pub fn lease_more(
         &self,

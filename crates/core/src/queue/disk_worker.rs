@@ -63,7 +63,7 @@ pub(super) struct DiskWorker {
     policy: Policy,
     /// Where the files are, for sentences.
     directory: PathBuf,
-    /// Nothing until the directory could be taken over.
+    /// `None` until the directory could be taken over.
     log: Option<Log>,
     /// How often that was.
     openings: u64,

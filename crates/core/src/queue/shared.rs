@@ -25,7 +25,7 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub store: Store,
     pub losses: Losses,
-    /// Nothing without a disk.
+    /// `None` without a disk.
     pub disk: Option<DiskFigures>,
     pub worker: Sleep,
     /// Since when the disk worker waits for the disk.
@@ -46,7 +46,7 @@ pub(super) enum Sleep {
     UntilTold,
     /// It waits for more to write at a time.
     UntilGroup,
-    /// The disk does not work; nothing but the end wakes it.
+    /// The disk does not work: only the end wakes it.
     Deaf,
 }
 

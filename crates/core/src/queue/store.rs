@@ -59,7 +59,7 @@ pub(super) struct Store {
     next_lease: u64,
     arrivals: u64,
     finished: u64,
-    /// No record that waits in memory expires before this; nothing, if none waits.
+    /// No record that waits in memory expires before this; `None` if none waits.
     earliest_expiry: Option<Instant>,
     /// What was dropped since `take_losses`, indexed by reason.
     losses: [Option<Loss>; DropReason::ALL.len()],

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::journal;
+use super::connection_log;
 use super::outgoing::Contention;
 use super::pacer::Pacer;
 use super::suspects::{FORGOTTEN, Suspects};
@@ -45,7 +45,7 @@ impl Rules {
             self.without_aliases = true;
         }
         if fault.kind == FaultKind::QuotaExceeded && self.pacer.throttle.refused(now) {
-            journal::log_slowed();
+            connection_log::log_slowed();
         }
     }
 

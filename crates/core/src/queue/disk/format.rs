@@ -325,32 +325,32 @@ fn checksum(frame: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&frame[..8]), &frame[FRAME_BYTES..])
 }
 
-/// How the bytes at some place of a segment look.
+/// What is at some place of a segment.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Look<'a> {
+pub enum Parsed<'a> {
     /// A whole frame, and how many bytes it takes.
     Whole(Body<'a>, usize),
     /// The beginning of what may be a frame of this many bytes.
-    Beginning(usize),
+    Incomplete(usize),
     /// No frame.
     Nothing,
 }
 
-/// Looks at `bytes` as the beginning of a frame with `mark`.
-pub fn look(bytes: &[u8], mark: Mark) -> Look<'_> {
+/// Parses the frame with `mark` at the beginning of `bytes`.
+pub fn parse(bytes: &[u8], mark: Mark) -> Parsed<'_> {
     let Some((head, rest)) = bytes.split_first_chunk::<FRAME_BYTES>() else {
         let known = bytes.len().min(4);
-        return if bytes[..known] == mark.bytes()[..known] { Look::Beginning(FRAME_BYTES) } else { Look::Nothing };
+        return if bytes[..known] == mark.bytes()[..known] { Parsed::Incomplete(FRAME_BYTES) } else { Parsed::Nothing };
     };
     let length = u32_at(head, 4) as usize;
     if !head.starts_with(mark.bytes()) || !(LEAST_BODY..=LONGEST_BODY).contains(&length) {
-        return Look::Nothing;
+        return Parsed::Nothing;
     }
-    let Some(body) = rest.get(..length) else { return Look::Beginning(FRAME_BYTES + length) };
+    let Some(body) = rest.get(..length) else { return Parsed::Incomplete(FRAME_BYTES + length) };
     if checksum(&bytes[..FRAME_BYTES + length]) != u32_at(head, 8) {
-        return Look::Nothing;
+        return Parsed::Nothing;
     }
-    decode_body(body).map_or(Look::Nothing, |body| Look::Whole(body, FRAME_BYTES + length))
+    decode_body(body).map_or(Parsed::Nothing, |body| Parsed::Whole(body, FRAME_BYTES + length))
 }
 
 fn decode_body(body: &[u8]) -> Option<Body<'_>> {
@@ -426,8 +426,8 @@ mod tests {
         let route_bytes = bytes.len();
         put_record(&mut bytes, mark, &record(b"payload"));
         assert_eq!(bytes.len() - route_bytes, record_bytes(7));
-        assert_eq!(look(&bytes, mark), Look::Whole(Body::Route { id: 3, route }, route_bytes));
-        let Look::Whole(Body::Record(read), _) = look(&bytes[route_bytes..], mark) else { panic!("no record") };
+        assert_eq!(parse(&bytes, mark), Parsed::Whole(Body::Route { id: 3, route }, route_bytes));
+        let Parsed::Whole(Body::Record(read), _) = parse(&bytes[route_bytes..], mark) else { panic!("no record") };
         assert_eq!((read.route, read.number, read.received_ns, read.expires_ns), (3, 4, -5, 6));
         assert_eq!(read.payload, b"payload");
     }
@@ -448,7 +448,7 @@ mod tests {
                 let route = StoredRoute { ros, mqtt, qos, retain: false, packing };
                 let mut bytes = Vec::new();
                 put_route(&mut bytes, mark, 3, &route);
-                assert_eq!(look(&bytes, mark), Look::Whole(Body::Route { id: 3, route }, bytes.len()));
+                assert_eq!(parse(&bytes, mark), Parsed::Whole(Body::Route { id: 3, route }, bytes.len()));
             }
         }
     }
@@ -462,13 +462,13 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(!matches!(look(&damaged, mark), Look::Whole(..)), "bit {bit}");
+            assert!(!matches!(parse(&damaged, mark), Parsed::Whole(..)), "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert!(matches!(look(&bytes[..length], mark), Look::Beginning(_)), "length {length}");
+            assert!(matches!(parse(&bytes[..length], mark), Parsed::Incomplete(_)), "length {length}");
         }
-        assert_eq!(look(&bytes, Mark::new(99, STREAM, 8)), Look::Nothing);
-        assert_eq!(look(&[0; 100], mark), Look::Nothing);
+        assert_eq!(parse(&bytes, Mark::new(99, STREAM, 8)), Parsed::Nothing);
+        assert_eq!(parse(&[0; 100], mark), Parsed::Nothing);
     }
 
     /// A header says what is wrong with it.

@@ -191,7 +191,7 @@ fn read_slot(file: &dyn File, place: u64, length: u64) -> Vec<u8> {
 }
 
 impl Ledger {
-    /// Opens the ledger to go on from `entry`, which is durable once this answers.
+    /// Opens the ledger to go on from `entry`, which is durable once this returns.
     pub fn open(files: &dyn Files, entry: Entry) -> io::Result<Ledger> {
         let file = match files.create(LEDGER) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files.open_to_write(LEDGER)?,

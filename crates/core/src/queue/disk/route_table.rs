@@ -28,7 +28,7 @@ pub struct RouteTable {
     by_id: HashMap<u32, StoredRoute>,
     ids: HashMap<StoredRoute, u32>,
     next_id: u32,
-    /// Open for appending, with its length; nothing before the first new route, and after an error.
+    /// Open for appending, with its length; `None` before the first new route, and after an error.
     file: Option<(Box<dyn File>, u64)>,
     /// What the file has at most.
     bytes: u64,
@@ -84,7 +84,7 @@ impl RouteTable {
         Ok(whole)
     }
 
-    /// The id of `route`. A new route is durable in the file with all routes before this answers.
+    /// The id of `route`. A new route is durable in the file with all routes before this returns.
     pub fn id_of(&mut self, files: &dyn Files, header: Header, route: &StoredRoute) -> io::Result<u32> {
         if let Some(&id) = self.ids.get(route) {
             return Ok(id);

@@ -177,12 +177,12 @@ pub fn survey(files: &dyn Files, progress: Watch<'_>) -> io::Result<Survey> {
         }
     }
     let of = listed.iter().flatten().map(|(_, length)| length).sum();
-    let mut look = Look { files, entry, ledger_is_whole, headers, routes, findings, read: 0, of, progress };
+    let mut surveyor = Surveyor { files, entry, ledger_is_whole, headers, routes, findings, read: 0, of, progress };
     let mut lanes: [SurveyedLane; 3] = Default::default();
     for (index, lane) in LANES.into_iter().enumerate() {
-        lanes[index] = look.lane(lane, &listed[index])?;
+        lanes[index] = surveyor.lane(lane, &listed[index])?;
     }
-    let Look { entry, routes, mut findings, .. } = look;
+    let Surveyor { entry, routes, mut findings, .. } = surveyor;
     for lane in &mut lanes {
         leave_out_unknown_routes(lane, &routes, &mut findings);
     }
@@ -236,7 +236,7 @@ fn read_header(files: &dyn Files, lane: Priority, first: u64) -> io::Result<Resu
     Ok(Header::decode(&bytes, Stream::Lane(lane), first))
 }
 
-struct Look<'a> {
+struct Surveyor<'a> {
     files: &'a dyn Files,
     entry: Entry,
     ledger_is_whole: bool,
@@ -248,7 +248,7 @@ struct Look<'a> {
     progress: Watch<'a>,
 }
 
-impl Look<'_> {
+impl Surveyor<'_> {
     /// Looks at the segments of `lane`: first numbers and lengths, in their order.
     fn lane(&mut self, lane: Priority, list: &[(u64, u64)]) -> io::Result<SurveyedLane> {
         let ledger = self.entry.lanes[lane as usize].clone();

@@ -35,7 +35,7 @@ impl Store {
     }
 
     /// Makes room for `newcomer` as the overflow policy says: of the lowest lane, the topic that takes the most gives
-    /// its oldest. Drops nothing, and answers false, if that is not possible.
+    /// its oldest. Drops nothing, and returns false, if that is not possible.
     pub(super) fn make_room(&mut self, newcomer: &Record) -> bool {
         if self.overflow == Overflow::DropNewest {
             return false;

@@ -54,7 +54,7 @@ impl Store {
         self.arrivals += 1;
     }
 
-    /// Since when something should be written and is not; nothing, if nothing should.
+    /// Since when something should be written and is not; `None` if nothing should.
     pub fn to_write_since(&self, closing: bool) -> Option<Instant> {
         let writes = match self.mode {
             Mode::Memory => false,

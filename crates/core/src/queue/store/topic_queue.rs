@@ -350,7 +350,7 @@ impl TopicQueue {
         None
     }
 
-    /// The record admitted as `admission` is being written under `number`. Returns it; nothing if it is done or has
+    /// The record admitted as `admission` is being written under `number`. Returns it; `None` if it is done or has
     /// been written before.
     pub fn begin_write(&mut self, admission: u64, number: u64) -> Option<Record> {
         let entry = self.entry_mut(admission).filter(|entry| entry.place == Place::Memory)?;
