@@ -20,7 +20,7 @@ use crate::health::{
 };
 use crate::ros::{self, Node, RosThread};
 use iot_bridge_core::config::Settings;
-use iot_bridge_core::queue::{KeeperThread, Queue};
+use iot_bridge_core::queue::{DiskThread, Queue};
 use iot_bridge_core::tally::{Heartbeat, counted};
 use iot_bridge_core::uplink::{Uplink, UplinkState};
 
@@ -70,7 +70,7 @@ pub async fn run_with(
     let mut configured = Configured::new(settings.clone());
     let registry = configured.registry();
     let mut recovery = Recovery::start(&settings, Arc::clone(&registry));
-    let (queue, keeper) = tokio::select! {
+    let (queue, disk_thread) = tokio::select! {
         opened = recovery.end() => opened?,
         reason = &mut stop => {
             systemd::stopping();
@@ -149,7 +149,7 @@ pub async fn run_with(
                 systemd::ready();
             }
             () = death_of(&ros) => break Err(anyhow!("the ROS thread died")),
-            () = death_of_keeper(keeper.as_ref()) => break Err(anyhow!("the queue's thread died")),
+            () = death_of_disk_thread(disk_thread.as_ref()) => break Err(anyhow!("the queue's thread died")),
             ended = &mut uplink => {
                 uplink_ended = Some(ended);
                 break Err(anyhow!("the uplink ended by itself"));
@@ -170,7 +170,7 @@ pub async fn run_with(
             None => uplink.await,
         }
     };
-    let uplink_ended = drain(uplink_ended, &queue, keeper).await;
+    let uplink_ended = drain(uplink_ended, &queue, disk_thread).await;
     watching.abort();
     drop(telling);
     log_left(&queue);
@@ -188,18 +188,18 @@ pub async fn run_with(
 async fn drain<T>(
     uplink: impl Future<Output = Result<T, JoinError>>,
     queue: &Queue,
-    keeper: Option<KeeperThread>,
+    disk_thread: Option<DiskThread>,
 ) -> Result<T, JoinError> {
     let ended = uplink.await;
-    if let Some(keeper) = keeper {
-        close_queue(queue, keeper).await;
+    if let Some(disk_thread) = disk_thread {
+        close_queue(queue, disk_thread).await;
     }
     ended
 }
 
 /// Has what is left in the queue written to the disk, as far as that is possible in a bounded time.
-async fn close_queue(queue: &Queue, keeper: KeeperThread) {
-    let closing = tokio::task::spawn_blocking(|| keeper.close());
+async fn close_queue(queue: &Queue, disk_thread: DiskThread) {
+    let closing = tokio::task::spawn_blocking(|| disk_thread.close());
     if timeout(DISK_STOP_TIMEOUT, closing).await.is_err() {
         let records = queue.figures().memory_only();
         let lost = counted(records, "record is", "records are");
@@ -237,9 +237,9 @@ async fn death_of(ros: &RosThread<Reception>) {
 }
 
 /// Ends when the thread of the queue's disk, if there is one, has ended by itself.
-async fn death_of_keeper(keeper: Option<&KeeperThread>) {
+async fn death_of_disk_thread(disk_thread: Option<&DiskThread>) {
     let mut look = tokio::time::interval(THREAD_LOOK);
-    while keeper.is_none_or(|keeper| !keeper.is_finished()) {
+    while disk_thread.is_none_or(|disk_thread| !disk_thread.is_finished()) {
         look.tick().await;
     }
 }
@@ -268,7 +268,7 @@ mod tests {
         };
         let find = |ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt);
         let open = || Queue::open(&settings, 100, Arc::new(find), &mut go_on).unwrap();
-        let (queue, keeper) = open();
+        let (queue, disk_thread) = open();
         queue.set_link(true);
         let route = Arc::new(Route {
             topic: Registry::default().topic("/odom", "odom"),
@@ -285,7 +285,7 @@ mod tests {
         }
         queue.lease(now).unwrap();
         let uplink: JoinHandle<()> = tokio::spawn(async { panic!("an uplink that dies, for a test") });
-        assert!(drain(uplink, &queue, keeper).await.unwrap_err().is_panic());
+        assert!(drain(uplink, &queue, disk_thread).await.unwrap_err().is_panic());
         assert_eq!(open().0.figures().queued(), 10);
     }
 }

@@ -5,7 +5,7 @@
 //! ```text
 //!  DDS ── ros ──► codec ──► shaping ──► queue ──► packing ──► uplink ──► AWS IoT Core
 //!         └── the ROS thread, in bridge::Reception ─┘  │          └─ the main thread: tokio ─┘
-//!                                       the keeper ◄──┴──► segments on the disk
+//!                                  the disk worker ◄──┴──► segments on the disk
 //!
 //!       health reads what tally has counted, and tells systemd, people and programs
 //! ```
@@ -16,17 +16,17 @@
 //!    [`ros::Sample`] to its receiver, which is [`bridge::Reception`].
 //! 2. Reception counts it as received, and the topic's [`Shaper`] makes a payload of it. For JSON that takes the
 //!    [`Decoder`] of the message type. A message that is too large or malformed ends here, as a counted drop.
-//! 3. The payload becomes a [`Record`] with its [`Route`]: MQTT topic, QoS, priority. [`Queue::admit`] takes it or drops
-//!    what has to give way. From now on the queue owns it, in memory and, by the keeper thread, on disk.
-//! 4. [`Uplink`] leases the record, alone or in a batch, as the quotas let it leave. [`packing`] makes the payload of the
-//!    publish. Its PUBACK ends the lease: [`Queue::acknowledge`]. A lost connection rewinds all leases.
-//! 5. Each step counts in the topic's [`TopicCounters`]. [`health::Reporter`] makes one [`health::Report`] of them, which
-//!    `iot-bridge status`, metrics and `/diagnostics` tell in three ways.
+//! 3. The payload becomes a [`Record`] with its [`Route`]: MQTT topic, QoS, priority. [`Queue::admit`] takes it or
+//!    drops what has to give way. From now on the queue owns it, in memory and, by its disk worker, on the disk.
+//! 4. [`Uplink`] leases the record, alone or in a batch, as the quotas let it leave. [`packing`] makes the payload of
+//!    the publish. Its PUBACK ends the lease: [`Queue::acknowledge`]. A lost connection requeues all leases.
+//! 5. Each step counts in the topic's [`TopicCounters`]. [`health::Reporter`] makes one [`health::Report`] of them,
+//!    which `iot-bridge status`, metrics and `/diagnostics` tell in three ways.
 //!
 //! # What each module owns
 //!
-//! In their order: none imports one that stands below it in this table, which `scripts/lib/module-order` holds. The core
-//! is [`iot_bridge_core`] in `crates/core`: what needs no ROS.
+//! In their order: none imports one that stands below it in this table, which `scripts/lib/module-order` holds. The
+//! core is [`iot_bridge_core`] in `crates/core`: what needs no ROS.
 //!
 //! | module | crate | owns |
 //! | --- | --- | --- |
@@ -55,8 +55,8 @@
 //! # Where to begin
 //!
 //! - **To read it as a program**: `main` calls [`commands::execute`]; the command `run` calls [`bridge::run`].
-//! - **To understand one stage**: the documentation of its module is its design, with its rules. [`queue`] and [`uplink`]
-//!   hold what is promised.
+//! - **To understand one stage**: the documentation of its module is its design, with its rules. [`queue`] and
+//!   [`uplink`] hold what is promised.
 //! - **From something that you have seen**, a key, a metric, a sentence of the log: the table in `CONTRIBUTING.md`.
 //! - **Why it is so, what was measured, which test proves what**: `docs/architecture.md`.
 //!

@@ -323,7 +323,7 @@ fn fill(directory: &Path, records: u64, disk: u64) {
         durability: QueueDurability::Spill,
         ..QueueSettings::in_memory(32 << 20, Overflow::DropOldest)
     };
-    let (queue, keeper) =
+    let (queue, worker) =
         Queue::open(&settings, 100, Arc::new(|ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt)), &mut go_on)
             .unwrap();
     let route = Arc::new(Route {
@@ -346,5 +346,5 @@ fn fill(directory: &Path, records: u64, disk: u64) {
         }
         assert!(queue.admit(record, now));
     }
-    keeper.unwrap().close();
+    worker.unwrap().close();
 }

@@ -11,7 +11,7 @@ use crate::support::program::command;
 use bytes::Bytes;
 use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
 use iot_bridge_core::queue::disk::survey::go_on;
-use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge_core::queue::{DiskThread, Queue, Record, Route};
 use iot_bridge_core::topics::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Of the process, as in the bridge.
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
 
-fn open(directory: &Path) -> (Queue, KeeperThread) {
+fn open(directory: &Path) -> (Queue, DiskThread) {
     let settings = config::Queue {
         disk: 64 << 20,
         directory: directory.to_owned(),
@@ -29,8 +29,8 @@ fn open(directory: &Path) -> (Queue, KeeperThread) {
         ..config::Queue::in_memory(4 << 20, Overflow::DropOldest)
     };
     let topics = Arc::new(|ros: &str, mqtt: &str| REGISTRY.topic(ros, mqtt));
-    let (queue, keeper) = Queue::open(&settings, 100, topics, &mut go_on).unwrap();
-    (queue, keeper.unwrap())
+    let (queue, worker) = Queue::open(&settings, 100, topics, &mut go_on).unwrap();
+    (queue, worker.unwrap())
 }
 
 fn admit(queue: &Queue, ros: &str, priority: Priority, received_ns: i64, payload: &[u8]) {
@@ -50,13 +50,13 @@ fn admit(queue: &Queue, ros: &str, priority: Priority, received_ns: i64, payload
 fn stopped() -> (TempDir, PathBuf) {
     let above = tempfile::tempdir().unwrap();
     let directory = above.path().join("queue");
-    let (queue, keeper) = open(&directory);
+    let (queue, worker) = open(&directory);
     for number in 0..3 {
         admit(&queue, "/odom", Priority::Normal, 1_700_000_000_000_000_000 + number, br#"{"x":1}"#);
     }
     admit(&queue, "/scan", Priority::Normal, 7, &[0xff, 0x00]);
     admit(&queue, "/alarm", Priority::High, 8, b"hot");
-    keeper.close();
+    worker.close();
     (above, directory)
 }
 
@@ -191,10 +191,10 @@ fn purge_deletes_the_queues_own_files_when_told() {
     assert!(ceiling(&directory) >= numbers);
 
     // The bridge goes on with it: nothing comes back, nothing is missed, and new records are kept.
-    let (queue_again, keeper) = open(&directory);
+    let (queue_again, worker) = open(&directory);
     assert!(queue_again.is_empty());
     admit(&queue_again, "/odom", Priority::Normal, 9, b"new");
-    keeper.close();
+    worker.close();
     let shown = queue(&["show", "--json"], &directory);
     let report: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(report["records"], 1, "{report}");
@@ -207,7 +207,7 @@ fn purge_deletes_the_queues_own_files_when_told() {
 fn a_queue_in_use_is_left_alone() {
     let above = tempfile::tempdir().unwrap();
     let directory = above.path().join("queue");
-    let (_queue, keeper) = open(&directory);
+    let (_queue, worker) = open(&directory);
     let before = contents(&directory);
     for arguments in [&["show"][..], &["export"], &["purge", "--yes"]] {
         let output = queue(arguments, &directory);
@@ -218,7 +218,7 @@ fn a_queue_in_use_is_left_alone() {
         }
         assert_eq!(contents(&directory), before, "{arguments:?}");
     }
-    keeper.close();
+    worker.close();
 }
 
 /// A directory that is not there is said to be so, and not made; a reader that goes early is no error.

@@ -14,12 +14,12 @@ use super::close_queue;
 use crate::health::{Topics, systemd};
 use iot_bridge_core::config::Settings;
 use iot_bridge_core::queue::disk::survey::Progress;
-use iot_bridge_core::queue::{KeeperThread, Queue};
+use iot_bridge_core::queue::{DiskThread, Queue};
 
 /// Longest wait for the disk when the bridge is to stop during that. It looks after each segment, of at most 16 MiB.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Opened = std::io::Result<(Queue, Option<KeeperThread>)>;
+type Opened = std::io::Result<(Queue, Option<DiskThread>)>;
 
 /// The opening of the queue.
 pub(super) struct Recovery {
@@ -49,9 +49,9 @@ impl Recovery {
     ///
     /// # Errors
     /// When there can be no thread for the disk.
-    pub async fn end(&mut self) -> anyhow::Result<(Arc<Queue>, Option<KeeperThread>)> {
-        let (queue, keeper) = (&mut self.opening).await.context("opening the queue")??;
-        Ok((Arc::new(queue), keeper))
+    pub async fn end(&mut self) -> anyhow::Result<(Arc<Queue>, Option<DiskThread>)> {
+        let (queue, disk_thread) = (&mut self.opening).await.context("opening the queue")??;
+        Ok((Arc::new(queue), disk_thread))
     }
 
     /// Ends it early, within a bounded time. What is on the disk stays as it is.
@@ -59,7 +59,7 @@ impl Recovery {
         self.stop.store(true, Ordering::Relaxed);
         match timeout(STOP_TIMEOUT, self.opening).await {
             // It was just done.
-            Ok(Ok(Ok((queue, Some(keeper))))) => close_queue(&queue, keeper).await,
+            Ok(Ok(Ok((queue, Some(disk_thread))))) => close_queue(&queue, disk_thread).await,
             Ok(_) => tracing::info!("The queue on the disk was not read to its end; the next start reads it."),
             Err(_) => tracing::warn!("The queue's disk does not answer; what is on it is read by the next start."),
         }

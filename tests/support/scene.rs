@@ -243,7 +243,7 @@ pub fn packed(route: &Route, packing: Packing) -> Arc<Route> {
 
 /// Batches of at most `max` records that wait for no others.
 pub fn batches(max: usize) -> Packing {
-    Packing { batch: Some(Batch { max, linger: Duration::ZERO, max_age: HOUR }), ..Packing::default() }
+    Packing { batch: Some(Batch { max, linger: Duration::ZERO }), ..Packing::default() }
 }
 
 /// The numbers in a payload: of one record, or of a batch.

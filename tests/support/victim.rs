@@ -12,7 +12,7 @@ use iot_bridge_core::config::{
     Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability, Quotas, Reconnect, Version,
 };
 use iot_bridge_core::queue::disk::survey::go_on;
-use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge_core::queue::{DiskThread, Queue, Record, Route};
 use iot_bridge_core::tally::{DropReason, Heartbeat};
 use iot_bridge_core::topics::Registry;
 use iot_bridge_core::uplink::Uplink;
@@ -122,7 +122,7 @@ pub fn obey() -> bool {
     let orders: Orders = serde_json::from_str(orders.to_str().unwrap()).unwrap();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (queue, keeper) = open(&orders.directory, orders.durability, orders.sync);
+    let (queue, worker) = open(&orders.directory, orders.durability, orders.sync);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let uplink = orders.broker.as_ref().map(|(port, certificates)| {
         let uplink = Uplink::new(aws(*port, certificates), mqtt(), queue.clone(), Arc::<Heartbeat>::default());
@@ -141,7 +141,7 @@ pub fn obey() -> bool {
     if let Some(uplink) = uplink {
         runtime.block_on(uplink).unwrap();
     }
-    keeper.close();
+    worker.close();
     true
 }
 
@@ -183,7 +183,7 @@ fn report(report: &Report) {
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
 
 /// Opens the queue in `directory`.
-pub fn open(directory: &Path, durability: QueueDurability, sync: Duration) -> (Arc<Queue>, KeeperThread) {
+pub fn open(directory: &Path, durability: QueueDurability, sync: Duration) -> (Arc<Queue>, DiskThread) {
     let settings = QueueSettings {
         disk: 32 << 20,
         directory: directory.to_owned(),
@@ -192,8 +192,8 @@ pub fn open(directory: &Path, durability: QueueDurability, sync: Duration) -> (A
         ..QueueSettings::in_memory(8 << 20, Overflow::DropOldest)
     };
     let find = |ros: &str, mqtt: &str| REGISTRY.topic(ros, mqtt);
-    let (queue, keeper) = Queue::open(&settings, WINDOW, Arc::new(find), &mut go_on).unwrap();
-    (Arc::new(queue), keeper.unwrap())
+    let (queue, worker) = Queue::open(&settings, WINDOW, Arc::new(find), &mut go_on).unwrap();
+    (Arc::new(queue), worker.unwrap())
 }
 
 /// The number in a record's payload, which has to be whole.

@@ -1,4 +1,5 @@
-//! What a record costs in the queue: admission, lease and acknowledgement, with a payload of 200 bytes.
+//! What a record costs in the queue: admission, lease and acknowledgement, with a payload of 200 bytes. Also beside
+//! thousands of topics: there it should cost what it does beside ten.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -6,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use iot_bridge_core::config::{self, Overflow, Priority, Qos};
+use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
+use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::queue::{Queue, Record, Route};
 use iot_bridge_core::topics::Registry;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn route() -> Arc<Route> {
+fn route(ros: &str) -> Arc<Route> {
     Arc::new(Route {
-        topic: Registry::default().topic("/odom", "robots/robot1/odom"),
+        topic: Registry::default().topic(ros, "robots/robot1/odom"),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
@@ -30,10 +32,61 @@ fn queue() -> Queue {
     Queue::in_memory(&config::Queue::in_memory(32 << 20, Overflow::DropOldest))
 }
 
+/// So many topics.
+fn routes(topics: usize) -> Vec<Arc<Route>> {
+    (0..topics).map(|topic| route(&format!("/topic{topic}"))).collect()
+}
+
+fn beside_many_topics(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("topics");
+    group.throughput(Throughput::Elements(1));
+    let now = Instant::now();
+    for topics in [10, 3000] {
+        let (full, routes) = (queue(), routes(topics));
+        let mut next = routes.iter().cycle();
+        let mut admit = || full.admit(record(next.next().expect("a cycle"), now), now);
+        (0..100_000).for_each(|_| _ = admit());
+        group.bench_function(format!("one record into a full queue of {topics} topics (drop-oldest)"), |bencher| {
+            bencher.iter(|| black_box(admit()));
+        });
+    }
+    for topics in [10, 3000] {
+        let (directory, routes) = (tempfile::tempdir().expect("a directory"), routes(topics));
+        let settings = config::Queue {
+            disk: 64 << 20,
+            durability: QueueDurability::Spill,
+            directory: directory.path().join("queue"),
+            ..config::Queue::in_memory(4 << 20, Overflow::DropOldest)
+        };
+        let find = |ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt);
+        let (queue, disk_thread) = Queue::open(&settings, 100, Arc::new(find), &mut go_on).expect("a queue");
+        // Until every topic has records that are on the disk only.
+        let mut next = routes.iter().cycle();
+        for _ in 0..100_000 {
+            queue.admit(record(next.next().expect("a cycle"), now), now);
+        }
+        while queue.figures().lanes[1].queued_on_disk < 50_000 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        group.bench_function(format!("one lease beside the backlogs of {topics} topics on the disk"), |bencher| {
+            bencher.iter(|| {
+                let lease = loop {
+                    if let Some(lease) = queue.lease(now) {
+                        break lease;
+                    }
+                    std::thread::yield_now();
+                };
+                queue.requeue_topic(&lease.record.route)
+            });
+        });
+        disk_thread.expect("a disk").close();
+    }
+}
+
 fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue");
     group.throughput(Throughput::Elements(1));
-    let (route, now) = (route(), Instant::now());
+    let (route, now) = (route("/odom"), Instant::now());
 
     let empty = queue();
     group.bench_function("one record through an empty queue", |bencher| {
@@ -67,5 +120,5 @@ fn benches(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(queue_benches, benches);
+criterion_group!(queue_benches, benches, beside_many_topics);
 criterion_main!(queue_benches);

@@ -9,7 +9,7 @@
 
 mod compress;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -49,12 +49,8 @@ pub enum Content {
 pub struct Batch {
     /// Records in a publish, at least 1.
     pub max: usize,
-    /// How long a record waits for others.
+    /// How long a record waits for others, from its admission on.
     pub linger: Duration,
-    /// `max_age` of the topic. A record knows when it expires, but not when it was admitted: that is `max_age` before.
-    /// For example, a record that expires at 13:00 with a `max_age` of 1 h was admitted at 12:00, and with a `linger` of
-    /// 5 s it waits for others until 12:00:05.
-    pub max_age: Duration,
 }
 
 /// What is compressed, and how.
@@ -83,13 +79,6 @@ pub struct Packed {
     pub encoding: Option<Encoding>,
 }
 
-impl Batch {
-    /// From when on a record that expires at `expires` waits for no others.
-    pub fn ripens(&self, expires: Instant) -> Option<Instant> {
-        expires.checked_sub(self.max_age)?.checked_add(self.linger)
-    }
-}
-
 impl Compression {
     /// What goes to the topic `mqtt` is compressed; with `suffix` it goes to a topic of its own then.
     pub fn new(encoding: Encoding, when: When, suffix: bool, mqtt: &str) -> Self {
@@ -100,11 +89,7 @@ impl Compression {
 impl Packing {
     /// What the configuration says of `topic`, whose messages go to `mqtt`.
     pub fn of(topic: &config::Topic, mqtt: &str) -> Packing {
-        let batch = topic.batch.map(|config::Batch { max, linger }| Batch {
-            max: max as usize,
-            linger,
-            max_age: topic.max_age,
-        });
+        let batch = topic.batch.map(|config::Batch { max, linger }| Batch { max: max as usize, linger });
         let over = u32::try_from(topic.compress_over).unwrap_or(u32::MAX);
         let compression = topic
             .compression
@@ -132,12 +117,6 @@ impl Packing {
         let compression = self.compression.clone()?;
         let compression = Some(Compression { when: When::Ahead, ..compression });
         Some(Packing { content: self.content, batch: None, compression })
-    }
-
-    /// As it is for records that have waited long enough.
-    pub fn without_linger(&self) -> Packing {
-        let ripe = |batch: Batch| Batch { linger: Duration::ZERO, max_age: Duration::ZERO, ..batch };
-        Packing { content: self.content, batch: self.batch.map(ripe), compression: self.compression.clone() }
     }
 
     /// Whether records of the one and of the other packing may be in one publish.
@@ -237,7 +216,7 @@ mod tests {
     use super::*;
 
     fn batching(max: usize, compression: Option<Compression>) -> Packing {
-        let batch = Batch { max, linger: Duration::ZERO, max_age: Duration::ZERO };
+        let batch = Batch { max, linger: Duration::ZERO };
         Packing { content: Content::Json, batch: Some(batch), compression }
     }
 

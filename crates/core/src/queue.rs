@@ -4,38 +4,39 @@
 //!            admit                         lease                       acknowledge
 //!  ROS thread ────► lane high   ▒▒▒▒ ────────────► leased (the window) ────────────► counted, gone
 //!                   lane normal ▒▒▒▒▒▒▒▒ ▏            │
-//!                   lane low    ▒▒       ▏     ◄──────┘ rewind: back to the head, in order
+//!                   lane low    ▒▒       ▏     ◄──────┘ requeue: at the head, in order
 //!                      │   │             ▏
-//!                      │   └── keeper ◄──┴──► segments on the disk
+//!                      │   └disk worker ◄┴──► segments on the disk
 //!                      └► dropped and counted: overflow, expired
 //! ```
 //!
 //! The rules:
 //!
 //! - A record belongs to the queue from [`Queue::admit`] to [`Queue::acknowledge`]. A lease lends a copy (the payload
-//!   is shared, not copied); [`Queue::rewind`] takes all leases back, so whoever leases may fail at any moment.
+//!   is shared, not copied); [`Queue::requeue`] takes all leases back, so whoever leases may fail at any moment.
 //! - Leases are given from the highest lane first. The topics of a lane take turns; within a topic the order is that of
-//!   admission, and a rewind restores it. A lease is a publish: a record, or a batch of such as follow each other.
+//!   admission, and a requeue restores it. A lease is a publish: a record, or a batch of such as follow each other.
 //! - Records in memory, waiting and leased, together never take more than the configured bytes, each counted as its
 //!   payload and [`RECORD_OVERHEAD`]. When a record does not fit, [`config::Overflow`] says what gives way; a leased
 //!   record never does, and none of a higher priority than the newcomer. If giving way would not make enough room, only
 //!   the newcomer is dropped. What the disk has too is not dropped, but forgotten, and read again when its turn comes.
 //! - A record past its `expires` is not leased any more. In memory it is dropped when it comes to the head of its lane
-//!   (seen at each admission and lease) and at the latest by [`Queue::tend`], which the uplink calls several times a
+//!   (seen at each admission and lease) and at the latest by [`Queue::maintain`], which the uplink calls several times a
 //!   second and which looks at every record, but only if one can have expired. What is on the disk too goes in its turn
 //!   only. What is only there is dropped when it is read, or with its segment once all of that has expired.
 //! - What is dropped is counted in its topic's counters under the same lock that changes the queue; [`Queue::account`]
 //!   sees both at one moment. Losses are logged when they begin and when they have ended.
 //!
 //! Every operation is short and none waits for anything but the lock; the ROS thread may admit at any time. Only the
-//! keeper, a thread of its own, waits for the disk. What it writes, when, and what holds after a power cut stands in
+//! disk worker, a thread of its own, waits for the disk. What it writes, when, and what holds after a power cut stands
+//! in
 //! [`disk`].
 
 pub mod disk;
+mod disk_worker;
 mod figures;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod hostile;
-mod keeper;
 mod losses;
 mod record;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -67,7 +68,7 @@ use disk::clock::Clock;
 use disk::format::StoredRoute;
 use disk::log::Options;
 use disk::survey::Watch;
-use keeper::{Keeper, Policy};
+use disk_worker::{DiskWorker, Policy};
 use shared::Shared;
 use store::{Mode, Store};
 
@@ -84,9 +85,9 @@ pub struct Queue {
     shared: Arc<Shared>,
 }
 
-/// The thread that works on the disk. Without [`KeeperThread::close`] it is left to itself, as by a power cut.
+/// The thread that works on the disk. Without [`DiskThread::close`] it is left to itself, as by a power cut.
 #[derive(Debug)]
-pub struct KeeperThread {
+pub struct DiskThread {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
 }
@@ -105,34 +106,34 @@ impl Queue {
     /// publishes that may be in flight. A disk that can't be used is said, and does not keep the queue from working.
     ///
     /// # Errors
-    /// If there can be no thread. [`Stopped`](disk::survey::Stopped), if `progress` says so: then the queue on the disk is
-    /// as it was.
+    /// If there can be no thread. [`Stopped`](disk::survey::Stopped), if `progress` says so: then the queue on the disk
+    /// is as it was.
     pub fn open(
         settings: &config::Queue,
         window: usize,
         topics: Arc<FindTopic>,
         progress: Watch<'_>,
-    ) -> io::Result<(Self, Option<KeeperThread>)> {
+    ) -> io::Result<(Self, Option<DiskThread>)> {
         if settings.disk == 0 || settings.durability == config::QueueDurability::Memory {
             return Ok((Queue::in_memory(settings), None));
         }
         let files = Arc::new(OsFiles::new(settings.directory.clone()));
         let now = Instant::now();
-        let (queue, mut keeper) = Queue::on(files, settings, window, topics, Clock::of_this_boot());
-        keeper.open(now, progress).map_err(io::Error::other)?;
-        let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || keeper.run())?;
-        let keeper = KeeperThread { shared: queue.shared.clone(), thread };
-        Ok((queue, Some(keeper)))
+        let (queue, mut worker) = Queue::on(files, settings, window, topics, Clock::of_this_boot());
+        worker.open(now, progress).map_err(io::Error::other)?;
+        let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || worker.run())?;
+        let thread = DiskThread { shared: queue.shared.clone(), thread };
+        Ok((queue, Some(thread)))
     }
 
-    /// A queue on `files`, and its keeper, which has not opened them yet.
+    /// A queue on `files`, and its disk worker, which has not opened them yet.
     fn on(
         files: Arc<dyn Files>,
         settings: &config::Queue,
         window: usize,
         topics: Arc<FindTopic>,
         clock: Clock,
-    ) -> (Self, Keeper) {
+    ) -> (Self, DiskWorker) {
         let (mode, sync) = match settings.durability {
             config::QueueDurability::Memory => (Mode::Memory, SPILL_SYNC),
             config::QueueDurability::Spill => (Mode::Spill, SPILL_SYNC),
@@ -147,8 +148,8 @@ impl Queue {
         };
         let options = Options { bound: settings.disk, clock, adopt: Arc::new(adopt) };
         let policy = Policy { overflow: settings.overflow, sync };
-        let keeper = Keeper::new(shared.clone(), files, options, policy, settings.directory.clone());
-        (Queue { shared }, keeper)
+        let worker = DiskWorker::new(shared.clone(), files, options, policy, settings.directory.clone());
+        (Queue { shared }, worker)
     }
 
     /// The number from which the messages of a topic are counted: above all that earlier processes have counted, even
@@ -162,9 +163,9 @@ impl Queue {
         self.shared.change(now, |store| store.admit(record, now))
     }
 
-    /// `route` comes into force for its topic. Records that wait, in memory or on the disk, are sent by it too, batched and
-    /// compressed as it says, if QoS and retain flag are the same and they are of the same kind: text that was queued for
-    /// itself can't be an element of an array, and what was compressed before it was queued stays so.
+    /// `route` comes into force for its topic. Records that wait, in memory or on the disk, are sent by it too, batched
+    /// and compressed as it says, if QoS and retain flag are the same and they are of the same kind: text that was
+    /// queued for itself can't be an element of an array, and what was compressed before it was queued stays so.
     pub fn put_in_force(&self, route: &Arc<Route>) {
         self.shared.change(Instant::now(), |store| store.put_in_force(route));
     }
@@ -174,14 +175,15 @@ impl Queue {
         self.lease_where(now, &|_| true)
     }
 
-    /// As [`Queue::lease`], but passes over the topics that `wanted` does not accept. Their records wait, in their order.
+    /// As [`Queue::lease`], but passes over the topics that `wanted` does not accept. Their records wait, in their
+    /// order.
     pub fn lease_where(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
         self.shared.change(now, |store| store.lease(now, wanted))
     }
 
     /// Lends further records under the lease `id`, so that they travel with its record, as a batch: those of its topic
-    /// that follow, as long as they may be in one publish with it and `takes` says that there is room. Nothing, if there
-    /// is no such lease (any more), or a later one of the topic.
+    /// that follow, as long as they may be in one publish with it and `takes` says that there is room. Returns none if
+    /// there is no such lease (any more), or a later one of the topic.
     pub fn lease_more(
         &self,
         id: LeaseId,
@@ -207,13 +209,13 @@ impl Queue {
 
     /// Takes all leases back: what was lent and not acknowledged waits again at the head of its lane, in its order.
     /// Returns how many records that are.
-    pub fn rewind(&self) -> usize {
-        self.shared.change(Instant::now(), Store::rewind)
+    pub fn requeue(&self) -> usize {
+        self.shared.change(Instant::now(), Store::requeue)
     }
 
-    /// As [`Queue::rewind`], for the leases of one topic only.
-    pub fn rewind_topic(&self, route: &Route) -> usize {
-        self.shared.change(Instant::now(), |store| store.rewind_topic(route.topic.id))
+    /// As [`Queue::requeue`], for the leases of one topic only.
+    pub fn requeue_topic(&self, route: &Route) -> usize {
+        self.shared.change(Instant::now(), |store| store.requeue_topic(route.topic.id))
     }
 
     /// From now on no record waits for others to travel with: what is queued is wanted at once.
@@ -236,11 +238,14 @@ impl Queue {
         loop {
             let notified = self.shared.ready.notified();
             let ripens = {
-                let inner = self.shared.lock();
+                let mut inner = self.shared.lock();
                 if inner.store.has_next(Instant::now(), wanted) {
                     return;
                 }
-                inner.store.ripens(wanted)
+                let ripens = inner.store.ripens(wanted);
+                // What somebody wants now is read from the disk.
+                self.shared.wake_worker(inner);
+                ripens
             };
             match ripens {
                 None => notified.await,
@@ -251,9 +256,9 @@ impl Queue {
 
     /// Drops what has expired and logs losses that have ended, and a disk that is slow. To be called about once a
     /// second, or more often.
-    pub fn tend(&self, now: Instant) {
+    pub fn maintain(&self, now: Instant) {
         self.shared.change(now, |store| {
-            store.sweep(now);
+            store.expire(now);
             store.forget_unused(now);
         });
         let (notices, slow) = {
@@ -302,7 +307,7 @@ impl Queue {
     }
 }
 
-impl KeeperThread {
+impl DiskThread {
     /// Whether the thread has ended, which it does not do by itself unless it panics.
     pub fn is_finished(&self) -> bool {
         self.thread.is_finished()

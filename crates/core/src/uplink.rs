@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              ┌────────────── back-off ◄──────────────┐
-//!              ▼                                       │ any fault: rewind the queue
+//!              ▼                                       │ any fault: requeue all
 //!  read files, connect (TLS, CONNECT) ──► serve: lease ► publish ► PUBACK ► acknowledge
 //!                                                      │
 //!                                   told to stop ──────┴──► drain, DISCONNECT
@@ -25,9 +25,9 @@ pub mod backoff;
 mod certificate;
 mod claim;
 mod connection;
+mod connection_log;
 mod early_close;
 mod expiry;
-mod journal;
 mod options;
 mod outbox;
 mod outgoing;
@@ -66,7 +66,7 @@ use backoff::InvalidBackoff;
 use certificate::CertificateWatch;
 use claim::{Claim, Settled};
 use connection::{Connection, End, Lasting};
-use journal::During;
+use connection_log::During;
 use outbox::Outbox;
 use recovery::Recovery;
 use rules::Rules;
@@ -250,13 +250,13 @@ impl Uplink {
         // With a will that it does not take, AWS IoT Core would take no connection either.
         let fits = |key, topic: &mut String| {
             *topic = fill_thing(topic, &self.aws.thing).into_owned();
-            check_publish_topic(topic).map_err(|fault| journal::log_unfit_will(key, topic, &fault)).is_ok()
+            check_publish_topic(topic).map_err(|fault| connection_log::log_unfit_will(key, topic, &fault)).is_ok()
         };
         self.mqtt.last_will.take_if(|will| !fits("mqtt.last_will", &mut will.topic));
         self.mqtt.presence.take_if(|presence| !fits("mqtt.presence", &mut presence.topic));
         let other = name.clone().filter(|name| *name != self.aws.thing);
         if let Some(other) = &other {
-            journal::log_other_thing(&self.aws.thing, other);
+            connection_log::log_other_thing(&self.aws.thing, other);
         }
         if is_new {
             self.lasting.recovery.has_new_certificate();
@@ -281,7 +281,7 @@ impl Uplink {
             state.failed_attempts = 0;
         });
         if lasting.recovery.connected() {
-            journal::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
+            connection_log::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
         }
         let ended = connection.serve(lasting, shutdown).await;
         lasting.upkeep.queue.set_link(false);

@@ -137,7 +137,7 @@ async fn a_lone_message_is_an_array_of_one() {
 async fn messages_linger_to_travel_together() {
     let (mut scene, mut broker) = before(Limits::documented()).await;
     const LINGER: Duration = Duration::from_millis(1500);
-    let batch = Batch { max: 10, linger: LINGER, max_age: Duration::from_secs(3600) };
+    let batch = Batch { max: 10, linger: LINGER };
     scene.routes[0] = packed(&scene.routes[0], Packing { batch: Some(batch), ..Packing::default() });
     let (lingers, other) = (&scene.routes[..1], &scene.routes[1..2]);
     let mut running = scene.run();

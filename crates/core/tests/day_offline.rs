@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use iot_bridge_core::config::{Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability};
 use iot_bridge_core::queue::disk::survey::go_on;
-use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge_core::queue::{DiskThread, Queue, Record, Route};
 use iot_bridge_core::tally::DropReason;
 use iot_bridge_core::topics::Registry;
 
@@ -52,7 +52,7 @@ fn an_outage_longer_than_the_disk_keeps_to_its_bounds() {
 
 struct Outage {
     queue: Queue,
-    keeper: KeeperThread,
+    worker: DiskThread,
     route: Arc<Route>,
     settings: QueueSettings,
     directory: tempfile::TempDir,
@@ -78,14 +78,14 @@ impl Outage {
             packing: Default::default(),
         });
         let before = resident();
-        let (queue, keeper) = Queue::open(
+        let (queue, worker) = Queue::open(
             &settings,
             WINDOW,
             Arc::new(|ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt)),
             &mut go_on,
         )
         .unwrap();
-        Outage { queue, keeper: keeper.unwrap(), route, settings, directory, before }
+        Outage { queue, worker: worker.unwrap(), route, settings, directory, before }
     }
 
     /// Admits as many records as fast as the disk takes them.
@@ -139,7 +139,7 @@ impl Outage {
         let counters = &self.route.counters;
         assert_eq!((next, counters.acknowledged()), (left.end, left.end - left.start));
         assert_eq!(counters.acknowledged() + counters.dropped_in_all(), counters.received());
-        self.keeper.close();
+        self.worker.close();
         let left = du(self.directory.path());
         assert!(left <= 64 << 10, "{left} bytes are left on the disk of an empty queue");
     }

@@ -93,7 +93,7 @@ impl Ledger {
 
     /// Takes everything from the disk, and checks it. Returns how much that was.
     fn take_all(&mut self, directory: &Path) -> usize {
-        let (queue, keeper) = victim::open(directory, QueueDurability::Always, Duration::ZERO);
+        let (queue, worker) = victim::open(directory, QueueDurability::Always, Duration::ZERO);
         let (mut found, mut latest) = (BTreeSet::new(), [None; TOPICS as usize]);
         let deadline = Instant::now() + Duration::from_secs(60);
         while !queue.is_empty() {
@@ -108,7 +108,7 @@ impl Ledger {
             found.insert(number);
             assert!(queue.acknowledge(lease.id));
         }
-        keeper.close();
+        worker.close();
         let lost: Vec<_> = self.durable.difference(&found).collect();
         assert!(lost.is_empty(), "{} of {} durable records are lost: {lost:?}", lost.len(), self.durable.len());
         let invented: Vec<_> = found.difference(&self.admitted).collect();

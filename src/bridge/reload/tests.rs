@@ -88,7 +88,7 @@ impl Bridge {
     /// Topics that are shown, that somebody has, and indices on the ROS thread.
     fn sizes(&mut self) -> [usize; 3] {
         self.now += Duration::from_secs(2);
-        self.queue.tend(self.now);
+        self.queue.maintain(self.now);
         self.configured.registry().leaving();
         let [shown, known, slots] = self.configured.registry().size();
         assert!(slots <= 3 * PER_ROUND, "{slots} slots");

@@ -1,5 +1,5 @@
 //! The same with redb, an embedded database, used as a queue would use it: a table from number to record, a transaction
-//! for each group as the queue's keeper makes them, its cache no larger than the queue's memory.
+//! for each group as the queue's disk worker makes them, its cache no larger than the queue's memory.
 
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -17,10 +17,10 @@ const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 /// What a record takes beside its payload: route, received and expires, as in the queue's own frames.
 const HEAD: usize = 20;
 
-/// Records of a group as large as the keeper's: a mebibyte, in which each counts 192 bytes beside its payload.
+/// Records of a group as large as the disk worker's: a mebibyte, in which each counts 192 bytes beside its payload.
 const GROUP: u64 = (1 << 20) / (PAYLOAD as u64 + 192);
 
-/// The keeper's time between two groups.
+/// The disk worker's time between two groups.
 const SYNC: Duration = Duration::from_millis(100);
 
 fn path(directory: &Path) -> PathBuf {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
 use iot_bridge_core::queue::disk::survey::go_on;
-use iot_bridge_core::queue::{KeeperThread, Queue, Record, Route};
+use iot_bridge_core::queue::{DiskThread, Queue, Record, Route};
 use iot_bridge_core::topics::Registry;
 use tempfile::TempDir;
 
@@ -37,11 +37,11 @@ fn settings(directory: &Path, durability: QueueDurability) -> config::Queue {
     }
 }
 
-fn open(directory: &Path, durability: QueueDurability) -> (Queue, KeeperThread) {
+fn open(directory: &Path, durability: QueueDurability) -> (Queue, DiskThread) {
     let topics = Arc::new(|ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt));
     let opened = Queue::open(&settings(directory, durability), WINDOW, topics, &mut go_on);
-    let (queue, keeper) = opened.expect("a thread");
-    (queue, keeper.expect("a disk"))
+    let (queue, disk_thread) = opened.expect("a thread");
+    (queue, disk_thread.expect("a disk"))
 }
 
 fn route() -> Arc<Route> {
@@ -106,7 +106,7 @@ pub fn admitted_to_memory() -> Cost {
 
 /// Records that are admitted and sent while the link is up; the disk should not notice.
 pub fn passed_by(directory: &TempDir) -> Cost {
-    let (queue, keeper) = open(directory.path(), QueueDurability::Spill);
+    let (queue, disk_thread) = open(directory.path(), QueueDurability::Spill);
     queue.set_link(true);
     let route = route();
     let cost = measured(RECORDS, || {
@@ -115,34 +115,34 @@ pub fn passed_by(directory: &TempDir) -> Cost {
             send(&queue, STRIDE);
         }
     });
-    keeper.close();
+    disk_thread.close();
     cost
 }
 
 /// Records that go to the disk as fast as it takes them.
 pub fn written(directory: &TempDir, durability: QueueDurability) -> Cost {
-    let (queue, keeper) = open(directory.path(), durability);
+    let (queue, disk_thread) = open(directory.path(), durability);
     let cost = measured(RECORDS, || admit_all(&queue, RECORDS, None));
-    keeper.close();
+    disk_thread.close();
     cost
 }
 
 /// With `always`, ten seconds at a rate.
 pub fn written_at(directory: &TempDir, rate: u64) -> Cost {
-    let (queue, keeper) = open(directory.path(), QueueDurability::Always);
+    let (queue, disk_thread) = open(directory.path(), QueueDurability::Always);
     let cost = measured(10 * rate, || admit_all(&queue, 10 * rate, Some(rate)));
-    keeper.close();
+    disk_thread.close();
     cost
 }
 
 /// An outage, and its end: all records to the disk and back, sent and done.
 pub fn through(directory: &TempDir) -> Cost {
-    let (queue, keeper) = open(directory.path(), QueueDurability::Spill);
+    let (queue, disk_thread) = open(directory.path(), QueueDurability::Spill);
     measured(RECORDS, || {
         admit_all(&queue, RECORDS, None);
         queue.set_link(true);
         send(&queue, RECORDS);
-        keeper.close();
+        disk_thread.close();
     })
 }
 
@@ -160,17 +160,17 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<u64> {
 
 /// What a start takes after a kill.
 pub fn recovered(directory: &TempDir) -> Cost {
-    let (queue, keeper) = open(directory.path(), QueueDurability::Spill);
+    let (queue, disk_thread) = open(directory.path(), QueueDurability::Spill);
     admit_all(&queue, RECORDS, None);
     // As a kill would leave it: never closed.
     let killed = directory.path().join("killed");
     let files = copy(&directory.path().join("queue"), &killed.join("queue")).expect("a copy");
-    keeper.close();
+    disk_thread.close();
     drop(queue);
     let meter = Meter::start();
-    let (queue, keeper) = open(&killed, QueueDurability::Spill);
+    let (queue, disk_thread) = open(&killed, QueueDurability::Spill);
     assert_eq!(queue.figures().queued(), RECORDS);
     let cost = meter.stop(RECORDS);
-    keeper.close();
+    disk_thread.close();
     Cost { written: files, ..cost }
 }

@@ -103,7 +103,7 @@ pub enum Event {
     /// Of the publishes submitted, the next has been handed to the connection. QoS 0 has no packet identifier.
     Sent { packet_id: Option<u16> },
     /// A PUBACK.
-    Acknowledged { packet_id: u16, said: ServerReason },
+    Acknowledged { packet_id: u16, answer: ServerReason },
     /// A SUBACK.
     Subscribed { packet_id: u16, granted: bool },
     /// A quarter of a second has passed.
@@ -457,11 +457,11 @@ impl Client {
                 self.aliases = Aliases::new(limits.topic_aliases);
             }
             (Incoming::RefusedV4(code), false) => return Err(Failure::RefusedV4(code)),
-            (Incoming::Refused(said), false) => return Err(Failure::Refused(said)),
-            (Incoming::Disconnect(said), _) => return Err(Failure::Disconnected(said)),
-            (Incoming::PubAck { packet_id, said }, true) => {
+            (Incoming::Refused(answer), false) => return Err(Failure::Refused(answer)),
+            (Incoming::Disconnect(answer), _) => return Err(Failure::Disconnected(answer)),
+            (Incoming::PubAck { packet_id, answer }, true) => {
                 self.in_use.remove(&packet_id);
-                self.events.push_back(Event::Acknowledged { packet_id, said });
+                self.events.push_back(Event::Acknowledged { packet_id, answer });
             }
             (Incoming::SubAck { packet_id, granted }, true) => {
                 self.in_use.remove(&packet_id);

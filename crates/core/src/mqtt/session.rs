@@ -81,9 +81,9 @@ impl Session {
         };
         self.client.publish(&message);
         self.until("a publish", |event| match event {
-            Event::Acknowledged { said, .. } if said.reason.is_failure() => Some(Err(Fault::new(
+            Event::Acknowledged { answer, .. } if answer.reason.is_failure() => Some(Err(Fault::new(
                 FaultKind::NotAuthorized,
-                format!("the broker refuses a publish to {topic}: {}", said.reason),
+                format!("the broker refuses a publish to {topic}: {}", answer.reason),
             ))),
             Event::Acknowledged { .. } => Some(Ok(())),
             Event::Sent { packet_id: None } => Some(Ok(())),

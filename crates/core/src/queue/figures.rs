@@ -10,7 +10,7 @@ pub struct Figures {
     pub lanes: [LaneFigures; 3],
     /// The configured bound of all bytes in memory together.
     pub bound: u64,
-    /// Nothing without a disk.
+    /// `None` without a disk.
     pub disk: Option<DiskFigures>,
 }
 

@@ -122,7 +122,7 @@ fn scripted(durability: QueueDurability) -> Robot {
             assert!(robot.queue.acknowledge(lease.id));
         }
         robot.work();
-        robot.queue.rewind();
+        robot.queue.requeue();
         robot.queue.set_link(false);
         robot.work();
         robot = if life < 2 { robot.kill() } else { robot };
@@ -211,7 +211,7 @@ fn drain(robot: &mut Robot) -> Vec<Delivered> {
             assert!(robot.queue.acknowledge(lease.id));
         }
         check_store(&robot.queue);
-        robot.keeper.turn(robot.now);
+        robot.worker.turn(robot.now);
         check_store(&robot.queue);
         if arrived.len() == before && !robot.queue.shared.lock().store.has_next(robot.now, &|_| true) {
             break;

@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use crate::config::{Encoding, Priority, Qos};
 use crate::packing::Packing;
-use crate::topics::{Topic, TopicId};
+use crate::topics::Topic;
 
-/// Bytes that a record is counted with beside its payload: its place in a lane (a [`Record`] of 64 bytes, twice,
-/// because a growing `VecDeque` doubles), the shared part of its [`Bytes`] and what an allocator adds to each
-/// allocation.
+/// Bytes that a record is counted with beside its payload: its place in a lane (112 bytes, and half of that again,
+/// because a `VecDeque` doubles when it grows and so is three quarters full on average), the shared part of its
+/// [`Bytes`] and what an allocator adds to each allocation.
 pub const RECORD_OVERHEAD: u64 = 192;
 
 /// One publish, complete: from its admission to its PUBACK the queue is its only owner.
@@ -62,15 +62,7 @@ impl Deref for Route {
     }
 }
 
-/// By what the lanes keep what belongs to a topic.
-pub type TopicKey = TopicId;
-
 impl Route {
-    /// What tells topics apart.
-    pub(super) fn topic(&self) -> TopicKey {
-        self.topic.id
-    }
-
     /// Whether records of this and of `other` stay in order.
     pub fn is_same_topic(&self, other: &Route) -> bool {
         self.topic.id == other.topic.id

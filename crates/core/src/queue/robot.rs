@@ -1,11 +1,11 @@
-//! A queue on a simulated disk whose keeper works when the test says so, and that survives its own end.
+//! A queue on a simulated disk whose disk worker works when the test says so, and that survives its own end.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::disk::clock::Clock;
 use super::disk::survey::go_on;
-use super::keeper::Keeper;
+use super::disk_worker::DiskWorker;
 use super::{Lease, Queue, Record, Route};
 use crate::config::{self, Overflow, Priority, Qos, QueueDurability};
 use crate::files::Files;
@@ -18,7 +18,7 @@ pub(super) struct Robot {
     pub files: SimulatedFiles,
     pub settings: config::Queue,
     pub queue: Queue,
-    pub keeper: Keeper,
+    pub worker: DiskWorker,
     pub now: Instant,
     registry: Registry,
     /// Those that there were; they begin anew with each process.
@@ -60,9 +60,9 @@ impl Robot {
         let (registry, topics) = (Registry::default(), Arc::<Mutex<Vec<Arc<Topic>>>>::default());
         let found = (registry.clone(), topics.clone());
         let find = move |ros: &str, mqtt: &str| note(&found.1, found.0.topic(ros, mqtt));
-        let (queue, mut keeper) = Queue::on(seen, &settings, window, Arc::new(find), clock.clone());
-        keeper.open(now, &mut go_on).unwrap();
-        Robot { files, settings, queue, keeper, now, registry, topics, boot, clock }
+        let (queue, mut worker) = Queue::on(seen, &settings, window, Arc::new(find), clock.clone());
+        worker.open(now, &mut go_on).unwrap();
+        Robot { files, settings, queue, worker, now, registry, topics, boot, clock }
     }
 
     /// The time, the boot and its clock, for the next process of the same boot, or of the next one.
@@ -96,22 +96,22 @@ impl Robot {
     /// The process is stopped as it should be.
     pub fn stop(&mut self) {
         self.queue.shared.close();
-        self.keeper.run();
+        self.worker.run();
     }
 
-    /// Lets the keeper do what is due until nothing is.
+    /// Lets the disk worker do what is due until nothing is.
     pub fn work(&mut self) {
         for _ in 0..1000 {
-            // Beyond every wait of the keeper's.
+            // Beyond every wait of the disk worker's.
             self.now += Duration::from_secs(11);
             let before = self.files.operations();
-            self.keeper.turn(self.now);
+            self.worker.turn(self.now);
             let is_in_trouble = self.queue.figures().disk.is_some_and(|disk| disk.trouble.is_some());
             if self.files.operations() == before || is_in_trouble {
                 return;
             }
         }
-        panic!("the keeper never rests");
+        panic!("the disk worker never rests");
     }
 
     pub fn route(&self, ros: &str, priority: Priority) -> Arc<Route> {

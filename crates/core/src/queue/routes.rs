@@ -9,7 +9,8 @@ use crate::topics::TopicId;
 /// Shorter lists are not worth looking through.
 const LEAST_TIDY: usize = 64;
 
-/// The routes that are in use, so that equal ones are one: a topic whose publishers alternate between two types has two.
+/// The routes that are in use, so that equal ones are one: a topic whose publishers alternate between two types has
+/// two.
 #[derive(Debug, Default)]
 pub struct Routes {
     by_topic: HashMap<TopicId, Vec<Weak<Route>>>,

@@ -25,10 +25,10 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub store: Store,
     pub losses: Losses,
-    /// Nothing without a disk.
+    /// `None` without a disk.
     pub disk: Option<DiskFigures>,
-    pub keeper: Sleep,
-    /// Since when the keeper waits for the disk.
+    pub worker: Sleep,
+    /// Since when the disk worker waits for the disk.
     pub disk_busy_since: Option<Instant>,
     pub disk_is_slow: bool,
     /// The queue is about to end: everything goes to the disk.
@@ -38,7 +38,7 @@ pub(super) struct Inner {
     clocks: Reading,
 }
 
-/// What the keeper does.
+/// What the disk worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sleep {
     Awake,
@@ -46,7 +46,7 @@ pub(super) enum Sleep {
     UntilTold,
     /// It waits for more to write at a time.
     UntilGroup,
-    /// The disk does not work; nothing but the end wakes it.
+    /// The disk does not work: only the end wakes it.
     Deaf,
 }
 
@@ -57,7 +57,7 @@ impl Shared {
             store,
             losses: Losses::default(),
             disk: None,
-            keeper: Sleep::Awake,
+            worker: Sleep::Awake,
             disk_busy_since: None,
             disk_is_slow: false,
             closing: false,
@@ -68,8 +68,8 @@ impl Shared {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Who panics inside a call of the store may leave it half changed. That thread is then dead, upon which the bridge
-        // stops; until it has, the others go on, so that what is whole of the queue is written to the disk.
+        // Who panics inside a call of the store may leave it half changed. That thread is then dead, upon which the
+        // bridge stops; until it has, the others go on, so that what is whole of the queue is written to the disk.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,7 +95,7 @@ impl Shared {
         answer
     }
 
-    /// The keeper's sleep.
+    /// The disk worker's sleep.
     pub fn wait_for_work<'a>(
         &self,
         inner: MutexGuard<'a, Inner>,
@@ -104,7 +104,16 @@ impl Shared {
         self.work.wait_timeout(inner, duration).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the keeper for good.
+    /// Wakes the disk worker if it has work.
+    pub fn wake_worker(&self, inner: MutexGuard<'_, Inner>) {
+        let has_work = inner.has_work();
+        drop(inner);
+        if has_work {
+            self.work.notify_one();
+        }
+    }
+
+    /// Wakes the disk worker for good.
     pub fn close(&self) {
         self.lock().closing = true;
         self.work.notify_one();
@@ -119,10 +128,10 @@ impl Inner {
         }
     }
 
-    /// Whether the keeper has to be woken.
+    /// Whether the disk worker has to be woken.
     fn has_work(&self) -> bool {
-        let reads = || super::disk::LANES.into_iter().any(|lane| self.store.wants_read(lane).is_some());
-        match self.keeper {
+        let reads = || super::disk::LANES.into_iter().any(|lane| self.store.has_to_read(lane));
+        match self.worker {
             Sleep::Awake | Sleep::Deaf => false,
             Sleep::UntilTold => self.store.to_write_since(false).is_some() || self.store.waits_for_ledger() || reads(),
             Sleep::UntilGroup => self.store.is_pressed() || self.store.waits_for_ledger() || reads(),

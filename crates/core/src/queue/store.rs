@@ -1,32 +1,34 @@
 //! The records themselves: three lanes of topics, and the leases. Single-threaded and without a clock of its own.
 //!
-//! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the keeper.
+//! Knows which records are on the disk, but not how they get there: that is [`spill`]'s side of it, for the disk
+//! worker.
 
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(test), allow(dead_code, reason = "the tests use all of it"))]
 mod check;
 mod entry;
-mod flow;
-mod flows;
 mod lane;
 mod room;
 mod spill;
+mod topic_queue;
+mod topic_queues;
 mod unused;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::disk::clock::{Shift, shifted};
 use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
-use super::record::{Record, Route, TopicKey};
+use super::record::{Record, Route};
 use crate::config::{Overflow, Priority};
 use crate::tally::DropReason;
-#[cfg(any(test, feature = "fuzzing"))]
-use flow::Place;
-use flow::{Flow, Gap};
+use crate::topics::TopicId;
 use lane::Lane;
+#[cfg(any(test, feature = "fuzzing"))]
+use topic_queue::Place;
+use topic_queue::{Gap, TopicQueue};
 use unused::Recorded;
 
 pub use spill::Mode;
@@ -57,7 +59,7 @@ pub(super) struct Store {
     next_lease: u64,
     arrivals: u64,
     finished: u64,
-    /// No record that waits in memory expires before this; nothing, if none waits.
+    /// No record that waits in memory expires before this; `None` if none waits.
     earliest_expiry: Option<Instant>,
     /// What was dropped since `take_losses`, indexed by reason.
     losses: [Option<Loss>; DropReason::ALL.len()],
@@ -74,15 +76,15 @@ pub(super) struct Store {
     /// What the ledger says, by lane.
     recorded: [Recorded; 3],
     looked_for_unused: Option<Instant>,
-    /// Topics of which the keeper has not heard yet that they are.
-    forgotten: Vec<(Priority, TopicKey)>,
+    /// Topics of which the disk worker has not heard yet that they are.
+    forgotten: Vec<(Priority, TopicId)>,
 }
 
 /// The records of one lease: of a topic, one after the other.
 #[derive(Debug, Clone, Copy)]
 struct Leased {
     lane: usize,
-    key: TopicKey,
+    topic: TopicId,
     /// Admissions of the first and the last; those of other leases are not between.
     first: u64,
     last: u64,
@@ -93,7 +95,7 @@ struct Leased {
 /// A number that is done.
 #[derive(Debug, Clone, Copy)]
 struct Unrecorded {
-    key: TopicKey,
+    topic: TopicId,
     /// It is the last of its lease.
     ends_lease: bool,
 }
@@ -125,8 +127,8 @@ impl Store {
     }
 
     /// Whether a record of a topic that `wanted` accepts could be leased at `now`.
-    pub fn has_next(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
-        !self.waits_for_ledger() && self.lanes.iter().any(|lane| lane.has_next(now, wanted))
+    pub fn has_next(&mut self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
+        !self.waits_for_ledger() && self.lanes.iter_mut().any(|lane| lane.has_next(now, wanted))
     }
 
     /// When the first of the records ripens that wait for others, of topics that `wanted` accepts.
@@ -156,7 +158,7 @@ impl Store {
             return false;
         }
         if self.lacks_room(&record) {
-            self.sweep(now);
+            self.expire(now);
             self.evict();
         }
         if self.lacks_room(&record) && !self.make_room(&record) {
@@ -169,7 +171,7 @@ impl Store {
         self.unwritten_since.get_or_insert(now);
         record.route.counters.enter_queue();
         let writes = self.mode != Mode::Memory;
-        self.lanes[record.route.priority as usize].push(record, writes);
+        self.lanes[record.route.priority as usize].push(record, now, writes);
         true
     }
 
@@ -180,8 +182,8 @@ impl Store {
         }
         let (id, mut expired) = (LeaseId(self.next_lease), Vec::new());
         let found = self.lanes.iter_mut().enumerate().find_map(|(lane, own)| {
-            let (key, first, record, route) = own.lease(id, now, wanted, &mut expired)?;
-            Some((Leased { lane, key, first, last: first, bytes: record.payload.len() as u64 }, record, route))
+            let (topic, first, record, route) = own.lease(id, now, wanted, &mut expired)?;
+            Some((Leased { lane, topic, first, last: first, bytes: record.payload.len() as u64 }, record, route))
         });
         for record in expired {
             self.forget_waiting(&record, DropReason::Expired);
@@ -204,12 +206,12 @@ impl Store {
         takes: impl FnMut(&Record, &Arc<Route>) -> bool,
     ) -> Vec<Record> {
         let Some(leased) = self.leased.get(&id).copied() else { return Vec::new() };
-        let is_last = |other: &Leased| other.key == leased.key && other.lane == leased.lane;
+        let is_last = |other: &Leased| other.topic == leased.topic && other.lane == leased.lane;
         if self.leased.range(id..).skip(1).any(|(_, other)| is_last(other)) {
             return Vec::new();
         }
         let mut expired = Vec::new();
-        let more = self.lanes[leased.lane].lease_more(leased.key, id, (now, leased.bytes), takes, &mut expired);
+        let more = self.lanes[leased.lane].lease_more(leased.topic, id, (now, leased.bytes), takes, &mut expired);
         for record in expired {
             self.forget_waiting(&record, DropReason::Expired);
         }
@@ -225,11 +227,11 @@ impl Store {
 
     /// `route` is in force for its topic: also what was admitted before goes by it, if it can.
     pub fn put_in_force(&mut self, route: &Arc<Route>) {
-        let key = route.topic();
-        for mut flow in self.lanes.iter_mut().filter_map(|lane| lane.flows.get_mut(key)) {
-            flow.in_force = Some(route.clone());
+        let topic = route.topic.id;
+        for mut queue in self.lanes.iter_mut().filter_map(|lane| lane.queues.get_mut(topic)) {
+            queue.in_force = Some(route.clone());
             // Who leases is asked by the topics that the records go to from now on.
-            flow.route = route.clone();
+            queue.route = route.clone();
         }
     }
 
@@ -248,16 +250,16 @@ impl Store {
     }
 
     fn end_lease(&mut self, id: LeaseId) -> Vec<Record> {
-        let Some(Leased { lane, key, first, last, .. }) = self.leased.remove(&id) else { return Vec::new() };
-        let Some(mut flow) = self.lanes[lane].flows.get_mut(key) else { return Vec::new() };
-        let ended = flow.finish(first..=last, id);
-        drop(flow);
+        let Some(Leased { lane, topic, first, last, .. }) = self.leased.remove(&id) else { return Vec::new() };
+        let Some(mut queue) = self.lanes[lane].queues.get_mut(topic) else { return Vec::new() };
+        let ended = queue.finish(first..=last, id);
+        drop(queue);
         let mut last_number = None;
         for (record, place) in &ended {
             self.used -= record.size();
             record.route.counters.leave_flight();
             if let Some(number) = place.number() {
-                self.unrecorded[lane].insert(number, Unrecorded { key, ends_lease: false });
+                self.unrecorded[lane].insert(number, Unrecorded { topic, ends_lease: false });
                 last_number = Some(number);
             }
         }
@@ -270,21 +272,21 @@ impl Store {
     }
 
     /// Takes all leases back. Returns how many records that are.
-    pub fn rewind(&mut self) -> usize {
-        self.leased.clear();
+    pub fn requeue(&mut self) -> usize {
         self.take_back(|_| true)
     }
 
     /// Takes all leases of a topic back.
-    pub fn rewind_topic(&mut self, topic: TopicKey) -> usize {
-        self.leased.retain(|_, leased| leased.key != topic);
-        self.take_back(|key| key == topic)
+    pub fn requeue_topic(&mut self, topic: TopicId) -> usize {
+        self.take_back(|other| other == topic)
     }
 
-    fn take_back(&mut self, which: impl Fn(TopicKey) -> bool) -> usize {
+    fn take_back(&mut self, which: impl Fn(TopicId) -> bool) -> usize {
+        let leased = self.leased.extract_if(.., |_, leased| which(leased.topic));
+        let topics: BTreeSet<_> = leased.map(|(_, leased)| (leased.lane, leased.topic)).collect();
         let mut taken_back = 0;
-        for lane in &mut self.lanes {
-            lane.rewind(&which, |record| {
+        for (lane, topic) in topics {
+            self.lanes[lane].requeue(topic, |record| {
                 taken_back += 1;
                 record.route.counters.leave_flight();
                 record.route.counters.enter_queue();
@@ -297,15 +299,15 @@ impl Store {
     }
 
     /// Drops every record that waits in memory and has expired. Looks at them only if one can have.
-    pub fn sweep(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant) {
         if self.earliest_expiry.is_none_or(|earliest| earliest > now) {
             return;
         }
         let (mut earliest, mut expired) = (None::<Instant>, Vec::new());
         for lane in &mut self.lanes {
-            lane.flows.for_each_mut(|_, flow| {
-                flow.drop_expired(now, &mut expired);
-                earliest = earliest.into_iter().chain(flow.earliest_expiry()).min();
+            lane.queues.for_each_mut(|_, queue| {
+                queue.drop_expired(now, &mut expired);
+                earliest = earliest.into_iter().chain(queue.earliest_expiry()).min();
             });
             lane.tidy_round();
         }
@@ -315,16 +317,12 @@ impl Store {
         }
     }
 
-    /// The clocks have moved against each other: records expire earlier by the time for which the machine was suspended,
-    /// which an [`Instant`] does not count, and were received when the time of day says so that is right now.
+    /// The clocks have moved against each other: records expire earlier by the time for which the machine was
+    /// suspended, which an [`Instant`] does not count, and were received when the time of day says so that is right
+    /// now.
     pub fn shift(&mut self, by: Shift) {
         for lane in &mut self.lanes {
-            lane.flows.for_each_mut(|_, flow| {
-                for record in flow.records_mut() {
-                    record.expires = shifted(record.expires, -by.suspended).unwrap_or(record.expires);
-                    record.received_ns = record.received_ns.saturating_add(by.set);
-                }
-            });
+            lane.queues.for_each_mut(|_, queue| queue.shift(by));
             // What lingers does so until earlier.
             lane.tidy_round();
         }
@@ -339,17 +337,17 @@ impl Store {
     pub fn figures(&self) -> Figures {
         let lanes = std::array::from_fn(|index| {
             let lane: &Lane = &self.lanes[index];
-            let oldest = lane.flows.values().filter_map(|flow: &Flow| {
-                let in_memory = flow.front.iter().find_map(|entry| entry.record()).map(|record| record.received_ns);
-                in_memory.or(flow.gap.as_ref().and_then(|gap| gap.oldest_received_ns))
+            let oldest = lane.queues.values().filter_map(|queue: &TopicQueue| {
+                let in_memory = queue.front.iter().find_map(|entry| entry.record()).map(|record| record.received_ns);
+                in_memory.or(queue.gap.as_ref().and_then(|gap| gap.oldest_received_ns))
             });
             LaneFigures {
-                queued: lane.sum(Flow::waiting),
-                queued_bytes: lane.sum(|flow| flow.waiting_bytes),
-                queued_on_disk: lane.sum(|flow| flow.gap.as_ref().map_or(0, |gap: &Gap| gap.records)),
-                memory_only: lane.sum(|flow| flow.memory_only),
-                in_flight: lane.sum(|flow| flow.leased),
-                in_flight_bytes: lane.sum(|flow| flow.leased_bytes),
+                queued: lane.sum(TopicQueue::waiting),
+                queued_bytes: lane.sum(|queue| queue.waiting_bytes),
+                queued_on_disk: lane.sum(|queue| queue.gap.as_ref().map_or(0, |gap: &Gap| gap.records)),
+                memory_only: lane.sum(|queue| queue.memory_only),
+                in_flight: lane.sum(|queue| queue.leased),
+                in_flight_bytes: lane.sum(|queue| queue.leased_bytes),
                 oldest_received_ns: oldest.min(),
             }
         });

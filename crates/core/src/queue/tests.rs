@@ -101,25 +101,25 @@ fn topics_of_a_lane_take_turns() {
     assert!(before < 100 * 10_000, "{before} bytes went before 100 small records");
 }
 
-/// After a rewind the records that were not acknowledged come again, in their order and before younger ones.
+/// After a requeue the records that were not acknowledged come again, in their order and before younger ones.
 #[test]
-fn rewind_restores_the_order() {
+fn requeue_restores_the_order() {
     let (queue, now, route) = (queue(10, Overflow::DropOldest), Instant::now(), route(Priority::Normal));
     (1..=5).for_each(|name| assert!(admit(&queue, &route, name, now)));
     let leases: Vec<_> = (0..4).filter_map(|_| queue.lease(now)).collect();
     assert!(queue.acknowledge(leases[2].id));
     admit(&queue, &route, 6, now);
-    assert_eq!(queue.rewind(), 3);
+    assert_eq!(queue.requeue(), 3);
     assert_eq!(names(&lease_all(&queue, now)), [1, 2, 4, 5, 6]);
 }
 
-/// A PUBACK that comes after the rewind acknowledges nothing: the record is sent again under a lease of its own.
+/// A PUBACK that comes after the requeue acknowledges nothing: the record is sent again under a lease of its own.
 #[test]
 fn a_lease_taken_back_cannot_be_acknowledged() {
     let (queue, now, route) = (queue(10, Overflow::DropOldest), Instant::now(), route(Priority::Normal));
     admit(&queue, &route, 1, now);
     let stale = queue.lease(now).unwrap();
-    queue.rewind();
+    queue.requeue();
     assert!(!queue.acknowledge(stale.id));
     let fresh = queue.lease(now).unwrap();
     assert!(!queue.acknowledge(stale.id));
@@ -143,7 +143,7 @@ fn drop_oldest_spares_higher_lanes_and_leases() {
     let leased: Vec<_> = (0..2).filter_map(|_| queue.lease(now)).collect();
     assert_eq!(names(&leased), [4, 1]);
     assert!(admit(&queue, &normal, 7, now), "2 gives way, 1 is leased");
-    queue.rewind();
+    queue.requeue();
     assert_eq!(names(&lease_all(&queue, now)), [4, 1, 5, 7]);
 }
 
@@ -169,7 +169,7 @@ fn drop_newest_refuses_the_newcomer() {
     assert_eq!(names(&lease_all(&queue, now)), [1, 2]);
 }
 
-/// An expired record is never leased; `tend` drops those that wait behind younger deadlines too.
+/// An expired record is never leased; `maintain` drops those that wait behind younger deadlines too.
 #[test]
 fn expired_records_are_dropped_and_counted() {
     let (queue, now, route) = (queue(10, Overflow::DropOldest), Instant::now(), route(Priority::Normal));
@@ -178,11 +178,11 @@ fn expired_records_are_dropped_and_counted() {
         assert!(queue.admit(record, now));
     }
     let later = now + Duration::from_secs(5);
-    queue.tend(later);
+    queue.maintain(later);
     assert_eq!(route.counters.dropped(DropReason::Expired), 2);
     assert_eq!(names(&lease_all(&queue, later)), [2]);
-    queue.rewind();
-    assert!(queue.lease(now + Duration::from_secs(50)).is_none(), "a record rewound too late is not sent again");
+    queue.requeue();
+    assert!(queue.lease(now + Duration::from_secs(50)).is_none(), "a record requeued too late is not sent again");
     assert_eq!(route.counters.dropped(DropReason::Expired), 3);
     assert!(queue.is_empty());
 }
@@ -202,7 +202,7 @@ fn a_discarded_record_is_counted_under_its_reason() {
     );
 }
 
-/// `ready` wakes for a record admitted from another thread, whether it waits already or not yet, and for a rewind.
+/// `ready` wakes for a record admitted from another thread, whether it waits already or not yet, and for a requeue.
 #[tokio::test]
 async fn ready_misses_no_wake_up() {
     let (queue, now, route) = (Arc::new(queue(10, Overflow::DropOldest)), Instant::now(), route(Priority::Normal));
@@ -221,8 +221,8 @@ async fn ready_misses_no_wake_up() {
                 async move { queue.ready().await }
             });
             tokio::task::yield_now().await;
-            queue.rewind();
-            tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("no wake-up after a rewind").unwrap();
+            queue.requeue();
+            tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("no wake-up after a requeue").unwrap();
             queue.acknowledge(queue.lease(now).unwrap().id);
         } else {
             queue.acknowledge(lease.id);
@@ -246,7 +246,7 @@ fn the_account_holds_at_any_moment() {
             while route.counters.received() < 100_000 || !queue.is_empty() {
                 let leases: Vec<_> = (0..10).filter_map(|_| queue.lease(now)).collect();
                 leases.iter().rev().skip(1).for_each(|lease| assert!(queue.acknowledge(lease.id)));
-                queue.rewind();
+                queue.requeue();
                 if let Some(last) = queue.lease(now) {
                     queue.acknowledge(last.id);
                 }

@@ -326,8 +326,8 @@ impl<'a> Exchange<'a> {
                 Err(_) => {}
             }
             match self.next(request).await? {
-                Event::Acknowledged { said, .. } if said.reason.is_failure() => {
-                    return Err(self.refused(&format!("the request on {request} ({})", said.reason)));
+                Event::Acknowledged { answer, .. } if answer.reason.is_failure() => {
+                    return Err(self.refused(&format!("the request on {request} ({})", answer.reason)));
                 }
                 _ => {}
             }

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use super::certificate::CertificateWatch;
+use super::connection_log;
 use super::early_close::Course;
-use super::journal;
 use super::outbox::Outbox;
 use super::recovery::Recovery;
 use super::rules::Rules;
@@ -185,7 +185,7 @@ impl Lasting {
     /// A connection stands since `since`: takes note of that, and tells what needs somebody.
     fn note_progress(&mut self, options: &Options, outbox: &Outbox, since: Instant, now: Instant) {
         if self.recovery.stands(now.saturating_duration_since(since), &mut self.rules) {
-            journal::log_connected(&options.broker.host, options.broker.port, &options.client_id);
+            connection_log::log_connected(&options.broker.host, options.broker.port, &options.client_id);
         }
         self.rules.expire(now);
         self.certificate.tick(now);
@@ -209,7 +209,7 @@ impl Lasting {
         let set_aside: Vec<_> = set_aside.iter().chain(outgrown).map(filled).collect();
         let (contested, slowed) = (self.recovery.is_contested(), self.rules.pacer.throttle.is_slow(now));
         if self.state.borrow().slowed && !slowed {
-            journal::log_slowed_no_more();
+            connection_log::log_slowed_no_more();
         }
         self.state.send_if_modified(|state| {
             let changed = state.set_aside != set_aside || state.contested != contested || state.slowed != slowed;
@@ -222,7 +222,7 @@ impl Lasting {
     fn note_limits(&self, limits: &Limits) {
         let lacks = limits.lacks();
         if self.state.borrow().broker_lacks != lacks {
-            journal::log_limits(&lacks);
+            connection_log::log_limits(&lacks);
             self.state.send_modify(|state| state.broker_lacks = lacks);
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn remark(expires: SystemTime, now: SystemTime) -> Option<String> {
 /// Keeps the log to one line a day, and knows when the file was read.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryWatch {
-    said: Option<Instant>,
+    warned: Option<Instant>,
     read: Option<Instant>,
 }
 
@@ -51,9 +51,9 @@ impl ExpiryWatch {
 
     /// Logs that the certificate expires, if it does so soon and that was not logged for a day.
     pub fn warn(&mut self, expires: SystemTime, now: SystemTime, clock: Instant) {
-        let recently = self.said.is_some_and(|said| clock.saturating_duration_since(said) < DAY);
+        let recently = self.warned.is_some_and(|warned| clock.saturating_duration_since(warned) < DAY);
         if let (Some(days), Some(remark), false) = (days_left(expires, now), remark(expires, now), recently) {
-            self.said = Some(clock);
+            self.warned = Some(clock);
             tracing::warn!(
                 days,
                 "{remark}. Replace its file, then `systemctl reload iot-bridge`; else it is taken at the next connection."
@@ -88,14 +88,14 @@ mod tests {
         let (mut lines, mut looks) = (0, 0);
         for minute in 0..3 * 24 * 60 {
             let clock = start + Duration::from_secs(60 * minute);
-            let before = watch.said;
+            let before = watch.warned;
             watch.warn(now + 3 * DAY, now, clock);
-            lines += u32::from(watch.said != before);
+            lines += u32::from(watch.warned != before);
             looks += u32::from(watch.read_again(clock));
         }
         assert_eq!((lines, looks), (3, 72));
-        watch.said = None;
+        watch.warned = None;
         watch.warn(now + 31 * DAY, now, start);
-        assert_eq!(watch.said, None);
+        assert_eq!(watch.warned, None);
     }
 }

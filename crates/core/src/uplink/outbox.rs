@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::connection_log;
 use super::early_close::Course;
-use super::journal;
 use super::outgoing::OutgoingPublish;
 use super::pacer::Wait;
 use super::presence::Presence;
@@ -131,11 +131,13 @@ impl Outbox {
         let is_suspected = matches!(&*in_flight, [alone] if suspects.is_suspected(alone.topic));
         let verdict = suspects.closed(close, &in_flight, now);
         match &verdict {
-            Some(Verdict::SetAside { topic, wait }) => journal::log_set_aside(&fill_thing(topic, &self.thing), *wait),
+            Some(Verdict::SetAside { topic, wait }) => {
+                connection_log::log_set_aside(&fill_thing(topic, &self.thing), *wait)
+            }
             Some(Verdict::Poison) => {
                 for publish in self.window.in_flight() {
                     if let Some(lease) = publish.lease {
-                        journal::log_poison(&publish.route, publish.size);
+                        connection_log::log_poison(&publish.route, publish.size);
                         queue.discard(lease, DropReason::Poison, now);
                     }
                 }
@@ -200,7 +202,7 @@ impl Outbox {
             let now = clock();
             if let Err((topic, fault)) = self.fits_thing(outgoing.message(now).topic) {
                 if let Some(more) = never_taken.entry(topic.clone()).or_default().due(now, ONCE_A_MINUTE) {
-                    journal::log_unfit(&topic, &fault, more);
+                    connection_log::log_unfit(&topic, &fault, more);
                 }
                 outgoing.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::Unsupported, now));
                 continue;
@@ -254,7 +256,7 @@ impl Outbox {
             return;
         }
         let topic = fill_thing(outgoing.message(now).topic, &self.thing).into_owned();
-        journal::log_outgrown(&topic, size, limits.packet.unwrap_or_default());
+        connection_log::log_outgrown(&topic, size, limits.packet.unwrap_or_default());
         self.outgrown.push((outgoing.route.topic.id, Arc::downgrade(&outgoing.route.topic)));
         self.send_back(&outgoing.route);
         self.give_back(queue);
@@ -309,9 +311,9 @@ impl Outbox {
                 return Some(outgoing);
             }
             if let Some(Verdict::SetAside { topic, wait }) = suspects.has_no_other(&outgoing.route, now) {
-                journal::log_set_aside(&fill_thing(&topic, &self.thing), wait);
+                connection_log::log_set_aside(&fill_thing(&topic, &self.thing), wait);
             }
-            queue.rewind_topic(&outgoing.route);
+            queue.requeue_topic(&outgoing.route);
         }
     }
 
@@ -336,21 +338,21 @@ impl Outbox {
         queue: &Queue,
         now: Instant,
     ) -> Result<(), Failure> {
-        let (publish, said) = match event {
+        let (publish, answer) = match event {
             Event::Sent { packet_id } => (self.window.sent(packet_id, now), None),
-            Event::Acknowledged { packet_id, said } => (self.window.acknowledge(packet_id, now), Some(said)),
+            Event::Acknowledged { packet_id, answer } => (self.window.acknowledge(packet_id, now), Some(answer)),
             // The bridge has nobody who handles what is published to it, and subscribes to nothing.
             Event::Tick | Event::Subscribed { .. } | Event::Arrived | Event::Missed { .. } => return Ok(()),
         };
         let Some(publish) = publish else { return Ok(()) };
         rules.pacer.arrived(publish.size, now);
-        match said {
+        match answer {
             None => self.written(&publish, rules, queue, now),
-            Some(said) if !said.reason.is_failure() => self.acknowledged(&publish, rules, queue, now),
-            Some(said) if said.reason == Reason::PACKET_ID_IN_USE => return Err(Failure::Disconnected(said)),
-            Some(said) => {
+            Some(answer) if !answer.reason.is_failure() => self.acknowledged(&publish, rules, queue, now),
+            Some(answer) if answer.reason == Reason::PACKET_ID_IN_USE => return Err(Failure::Disconnected(answer)),
+            Some(answer) => {
                 client.was_refused(&fill_thing(publish.topic(), &self.thing));
-                self.refused(&publish, &said, rules, queue, now);
+                self.refused(&publish, &answer, rules, queue, now);
             }
         }
         self.give_back(queue);
@@ -363,11 +365,11 @@ impl Outbox {
         rules.pacer.throttle.taken(now);
         publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
         if rules.suspects.acknowledged(publish.topic(), publish.record, now) {
-            journal::log_taken_again(&fill_thing(publish.topic(), &self.thing));
+            connection_log::log_taken_again(&fill_thing(publish.topic(), &self.thing));
         }
         let beside = rules.suspects.acknowledged_beside(&publish.route, publish.topic(), now);
         if let Some(Verdict::SetAside { topic, wait }) = beside {
-            journal::log_set_aside(&fill_thing(&topic, &self.thing), wait);
+            connection_log::log_set_aside(&fill_thing(&topic, &self.thing), wait);
             self.send_back(&publish.route);
         }
     }
@@ -390,13 +392,13 @@ impl Outbox {
     }
 
     /// The broker says in words that it does not take a publish.
-    fn refused(&mut self, publish: &Publish, said: &ServerReason, rules: &mut Rules, queue: &Queue, now: Instant) {
+    fn refused(&mut self, publish: &Publish, answer: &ServerReason, rules: &mut Rules, queue: &Queue, now: Instant) {
         let (topic, records) = (publish.topic(), publish.received_ns.len());
-        self.meter.count_refused(said.reason.0);
-        match said.reason {
+        self.meter.count_refused(answer.reason.0);
+        match answer.reason {
             Reason::QUOTA_EXCEEDED => {
                 if rules.pacer.throttle.refused(now) {
-                    journal::log_slowed();
+                    connection_log::log_slowed();
                 }
             }
             // Shorter ones, or all but one of its records, may be taken.
@@ -404,24 +406,24 @@ impl Outbox {
                 rules.suspects.go_singly(&publish.route, records, now);
                 let topic = fill_thing(topic, &self.thing);
                 if rules.no_batches.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE).is_some() {
-                    journal::log_batch_refused(&topic, records, said);
+                    connection_log::log_batch_refused(&topic, records, answer);
                 }
             }
             Reason::PACKET_TOO_LARGE => {
-                return self.drop_refused(publish, said, DropReason::TooLarge, rules, queue, now);
+                return self.drop_refused(publish, answer, DropReason::TooLarge, rules, queue, now);
             }
             // The topic, or the payload, is and stays wrong.
             Reason::TOPIC_NAME_INVALID | Reason::PAYLOAD_FORMAT_INVALID => {
-                return self.drop_refused(publish, said, DropReason::Refused, rules, queue, now);
+                return self.drop_refused(publish, answer, DropReason::Refused, rules, queue, now);
             }
             reason => {
                 let forbidden = reason == Reason::NOT_AUTHORIZED;
                 match rules.suspects.refused(&publish.route, publish.as_in_flight(), forbidden, now) {
                     Some(Verdict::SetAside { topic, wait }) => {
-                        journal::log_refused(&fill_thing(&topic, &self.thing), said, wait)
+                        connection_log::log_refused(&fill_thing(&topic, &self.thing), answer, wait)
                     }
                     Some(Verdict::Poison) => {
-                        return self.drop_refused(publish, said, DropReason::Refused, rules, queue, now);
+                        return self.drop_refused(publish, answer, DropReason::Refused, rules, queue, now);
                     }
                     None => {}
                 }
@@ -450,7 +452,7 @@ impl Outbox {
     fn drop_refused(
         &self,
         publish: &Publish,
-        said: &ServerReason,
+        answer: &ServerReason,
         reason: DropReason,
         rules: &mut Rules,
         queue: &Queue,
@@ -458,7 +460,7 @@ impl Outbox {
     ) {
         let topic = fill_thing(publish.topic(), &self.thing);
         if let Some(more) = rules.never_taken.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE) {
-            journal::log_never_taken(&topic, said, more);
+            connection_log::log_never_taken(&topic, answer, more);
         }
         publish.lease.inspect(|lease| _ = queue.discard(*lease, reason, now));
     }
@@ -469,7 +471,7 @@ impl Outbox {
         self.returning.retain(|route| {
             let in_flight = window.in_flight().any(|publish| publish.route.is_same_topic(route));
             if !in_flight {
-                queue.rewind_topic(route);
+                queue.requeue_topic(route);
             }
             in_flight
         });
@@ -482,7 +484,7 @@ impl Outbox {
         self.doubtful.retain(|topic, last| {
             let in_doubt = now.saturating_duration_since(*last) < QOS_0_DOUBT;
             if !in_doubt && suspects.survived(topic, now) {
-                journal::log_taken_again(&fill_thing(topic, &self.thing));
+                connection_log::log_taken_again(&fill_thing(topic, &self.thing));
             }
             in_doubt
         });

@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 
 use super::backoff::{Backoff, InvalidBackoff};
 use super::connection::{End, Ended};
+use super::connection_log::{self, ConnectionLog, During};
 use super::early_close::{Course, EarlyCloses};
-use super::journal::{self, ConnectionLog, During};
 use super::rules::Rules;
 use super::suspects::Close;
 use crate::config::Reconnect;
@@ -22,7 +22,7 @@ use crate::queue::Queue;
 pub(super) struct Recovery {
     backoff: Backoff,
     early_closes: EarlyCloses,
-    journal: ConnectionLog,
+    log: ConnectionLog,
     stable_after: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Recovery {
         Ok(Recovery {
             backoff: Backoff::with_random(reconnect, random)?,
             early_closes: EarlyCloses::new(reconnect.max),
-            journal: ConnectionLog::default(),
+            log: ConnectionLog::default(),
             stable_after: reconnect.stable_after,
         })
     }
@@ -74,7 +74,7 @@ impl Recovery {
 
     /// The broker has accepted a connection. Returns whether that is worth a line in the log.
     pub fn connected(&mut self) -> bool {
-        self.journal.connected()
+        self.log.connected()
     }
 
     /// A connection has stood for `lasted`. Returns whether that is worth a line in the log, because it was not when it was
@@ -85,7 +85,7 @@ impl Recovery {
             rules.suspects.stable();
         }
         self.early_closes.stands(lasted);
-        is_stable && self.journal.stable()
+        is_stable && self.log.stable()
     }
 
     /// A connection of `client_id` has ended. What it had taken from `queue` goes back there, but for what the broker will
@@ -114,13 +114,13 @@ impl Recovery {
             }
             is_explained = explained;
         }
-        queue.rewind();
+        queue.requeue();
         rules.connection_ended(now);
         let End::Fault(fault) = end else {
             self.backoff.reset();
             return None;
         };
-        self.journal.ended(lasted >= self.stable_after);
+        self.log.ended(lasted >= self.stable_after);
         let fault = match is_explained {
             true => fault,
             false => self.early_closes.connection_ended(course, fault, client_id),
@@ -132,8 +132,8 @@ impl Recovery {
 
     /// Logs `fault`, if that is news.
     pub fn log(&mut self, fault: &Fault, during: During, now: Instant) {
-        if let Some(times) = self.journal.fault(fault.kind, now) {
-            journal::log_fault(fault, during, times);
+        if let Some(times) = self.log.fault(fault.kind, now) {
+            connection_log::log_fault(fault, during, times);
         }
     }
 }

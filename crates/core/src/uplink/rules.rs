@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::journal;
+use super::connection_log;
 use super::outgoing::Contention;
 use super::pacer::Pacer;
 use super::suspects::{FORGOTTEN, Suspects};
@@ -39,13 +39,13 @@ impl Rules {
 
     /// A connection has ended with `failure`, which means `fault`.
     pub fn failed(&mut self, failure: &Failure, fault: &Fault, now: Instant) {
-        if let Failure::Disconnected(said) = failure
-            && said.reason == Reason::TOPIC_ALIAS_INVALID
+        if let Failure::Disconnected(answer) = failure
+            && answer.reason == Reason::TOPIC_ALIAS_INVALID
         {
             self.without_aliases = true;
         }
         if fault.kind == FaultKind::QuotaExceeded && self.pacer.throttle.refused(now) {
-            journal::log_slowed();
+            connection_log::log_slowed();
         }
     }
 
@@ -58,7 +58,7 @@ impl Rules {
     /// Forgets topics of which nothing was heard for long. To be called now and then.
     pub fn expire(&mut self, now: Instant) {
         self.suspects.expire(now);
-        let said = [&mut self.never_taken, &mut self.no_batches];
-        said.into_iter().for_each(|said| said.retain(|_, repeat| !repeat.is_over(now, FORGOTTEN)));
+        let repeats = [&mut self.never_taken, &mut self.no_batches];
+        repeats.into_iter().for_each(|repeats| repeats.retain(|_, repeat| !repeat.is_over(now, FORGOTTEN)));
     }
 }

@@ -19,7 +19,7 @@ impl Upkeep {
     /// Beats, and has the queue expire what is too old.
     pub fn tick(&self) {
         self.heartbeat.beat();
-        self.queue.tend(Instant::now());
+        self.queue.maintain(Instant::now());
     }
 
     /// Runs `work` to its end, with upkeep meanwhile. Returns `None` if told to stop before.

@@ -14,8 +14,8 @@ pub fn read(bytes: &[u8]) {
     for version in [Version::V3_1_1, Version::V5] {
         let at_once = read_in_pieces(version, bytes, bytes.len().max(1));
         assert_eq!(at_once, read_in_pieces(version, bytes, 1), "{version:?}");
-        for said in at_once.0.iter().filter_map(said) {
-            assert!(!said.to_string().contains(char::is_control), "{said:?}");
+        for answer in at_once.0.iter().filter_map(answer) {
+            assert!(!answer.to_string().contains(char::is_control), "{answer:?}");
         }
         assert!(at_once.1.is_none_or(|fault| !fault.contains(char::is_control)));
     }
@@ -43,9 +43,9 @@ fn read_in_pieces(version: Version, bytes: &[u8], piece: usize) -> Outcome {
 }
 
 /// What of a packet is shown to people.
-fn said(packet: &Incoming) -> Option<&ServerReason> {
+fn answer(packet: &Incoming) -> Option<&ServerReason> {
     match packet {
-        Incoming::Refused(said) | Incoming::Disconnect(said) | Incoming::PubAck { said, .. } => Some(said),
+        Incoming::Refused(answer) | Incoming::Disconnect(answer) | Incoming::PubAck { answer, .. } => Some(answer),
         _ => None,
     }
 }

@@ -64,10 +64,10 @@ impl Default for Limits {
 impl TryFrom<ConnAckProperties> for Limits {
     type Error = Malformed;
 
-    fn try_from(said: ConnAckProperties) -> Result<Self, Malformed> {
+    fn try_from(answer: ConnAckProperties) -> Result<Self, Malformed> {
         // Protocol errors (MQTT 5.0, sections 3.2.2.3.3 and 3.2.2.3.6).
         for (name, value) in
-            [("Receive Maximum", said.receive_max.map(u32::from)), ("Maximum Packet Size", said.max_packet_size)]
+            [("Receive Maximum", answer.receive_max.map(u32::from)), ("Maximum Packet Size", answer.max_packet_size)]
         {
             if value == Some(0) {
                 return Err(Malformed(format!("its CONNACK has a {name} of 0")));
@@ -75,12 +75,12 @@ impl TryFrom<ConnAckProperties> for Limits {
         }
         let silent = Limits::default();
         Ok(Limits {
-            receive_maximum: said.receive_max.unwrap_or(silent.receive_maximum),
-            packet: said.max_packet_size.and_then(|bytes| bytes.try_into().ok()),
-            topic_aliases: said.topic_alias_max.unwrap_or(silent.topic_aliases),
-            keep_alive: said.server_keep_alive.map(|seconds| Duration::from_secs(seconds.into())),
-            qos: if said.max_qos == Some(0) { Qos::AtMostOnce } else { Qos::AtLeastOnce },
-            retain: said.retain_available != Some(0),
+            receive_maximum: answer.receive_max.unwrap_or(silent.receive_maximum),
+            packet: answer.max_packet_size.and_then(|bytes| bytes.try_into().ok()),
+            topic_aliases: answer.topic_alias_max.unwrap_or(silent.topic_aliases),
+            keep_alive: answer.server_keep_alive.map(|seconds| Duration::from_secs(seconds.into())),
+            qos: if answer.max_qos == Some(0) { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            retain: answer.retain_available != Some(0),
         })
     }
 }

@@ -165,7 +165,7 @@ async fn a_slow_handler_stops_no_puback() {
                 Event::Arrived => arrived += 1,
                 Event::Missed { .. } => missed += 1,
                 event => {
-                    assert_eq!(event, Event::Acknowledged { packet_id: 1, said: Reason::SUCCESS.into() });
+                    assert_eq!(event, Event::Acknowledged { packet_id: 1, answer: Reason::SUCCESS.into() });
                     break;
                 }
             }

@@ -29,7 +29,7 @@ pub(super) enum Incoming {
     Refused(ServerReason),
     PubAck {
         packet_id: u16,
-        said: ServerReason,
+        answer: ServerReason,
     },
     SubAck {
         packet_id: u16,
@@ -246,7 +246,7 @@ fn puback(mut body: Bytes) -> Result<Incoming, Malformed> {
     let reason = take(&mut body).map_or(Reason::SUCCESS, Reason);
     let properties = if body.is_empty() { None } else { v5::PubAckProperties::read(&mut body)? };
     let words = properties.and_then(|properties| properties.reason_string);
-    Ok(Incoming::PubAck { packet_id, said: ServerReason { reason, words, server: None } })
+    Ok(Incoming::PubAck { packet_id, answer: ServerReason { reason, words, server: None } })
 }
 
 fn disconnect(mut body: Bytes) -> Result<ServerReason, Malformed> {

@@ -43,8 +43,8 @@ pub fn classify(failure: &Failure, peer: Peer<'_>) -> Fault {
     let (kind, sentence) = match failure {
         Failure::Dial(failure) => return dial_fault(failure, peer),
         Failure::RefusedV4(code) => return refused_v4(*code, peer),
-        Failure::Refused(said) => return reasons::refused(said, peer),
-        Failure::Disconnected(said) => return reasons::disconnected(said, peer),
+        Failure::Refused(answer) => return reasons::refused(answer, peer),
+        Failure::Disconnected(answer) => return reasons::disconnected(answer, peer),
         Failure::TooLate => (
             FaultKind::TimedOut,
             format!("{host}:{port} has not accepted a connection within {} s", CONNECT_TIMEOUT.as_secs()),

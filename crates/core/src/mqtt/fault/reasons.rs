@@ -3,10 +3,10 @@
 use super::{Fault, FaultKind, Peer};
 use crate::mqtt::client::{Reason, ServerReason};
 
-/// What it means that the broker's CONNACK refuses with `said`.
-pub(super) fn refused(said: &ServerReason, peer: Peer<'_>) -> Fault {
+/// What it means that the broker's CONNACK refuses with `answer`.
+pub(super) fn refused(answer: &ServerReason, peer: Peer<'_>) -> Fault {
     let client_id = &peer.options.client_id;
-    let reason = said.reason;
+    let reason = answer.reason;
     let (kind, sentence) = match reason {
         Reason::BAD_USER_NAME_OR_PASSWORD | Reason::NOT_AUTHORIZED | Reason::BAD_AUTHENTICATION_METHOD => {
             (FaultKind::NotAuthorized, format!("the broker does not authorize {client_id} to connect ({reason})"))
@@ -21,7 +21,7 @@ pub(super) fn refused(said: &ServerReason, peer: Peer<'_>) -> Fault {
         Reason::QUOTA_EXCEEDED | Reason::CONNECTION_RATE_EXCEEDED => {
             (FaultKind::QuotaExceeded, format!("the broker takes no more connections for now ({reason})"))
         }
-        Reason::USE_ANOTHER_SERVER | Reason::SERVER_MOVED => return elsewhere(said),
+        Reason::USE_ANOTHER_SERVER | Reason::SERVER_MOVED => return elsewhere(answer),
         Reason::UNSUPPORTED_VERSION => (
             FaultKind::Protocol,
             format!("the broker does not speak MQTT 5 ({reason}); mqtt.version = \"3.1.1\" is for such"),
@@ -32,12 +32,12 @@ pub(super) fn refused(said: &ServerReason, peer: Peer<'_>) -> Fault {
         ),
         reason => (FaultKind::Protocol, format!("the broker refuses the connection ({reason})")),
     };
-    Fault::new(kind, with_words(sentence, said))
+    Fault::new(kind, with_words(sentence, answer))
 }
 
-/// What it means that the broker ends the connection with `said`.
-pub(super) fn disconnected(said: &ServerReason, peer: Peer<'_>) -> Fault {
-    let reason = said.reason;
+/// What it means that the broker ends the connection with `answer`.
+pub(super) fn disconnected(answer: &ServerReason, peer: Peer<'_>) -> Fault {
+    let reason = answer.reason;
     let (kind, sentence) = match reason {
         Reason::SESSION_TAKEN_OVER => (
             FaultKind::TakenOver,
@@ -52,7 +52,7 @@ pub(super) fn disconnected(said: &ServerReason, peer: Peer<'_>) -> Fault {
         Reason::QUOTA_EXCEEDED | Reason::MESSAGE_RATE_TOO_HIGH | Reason::CONNECTION_RATE_EXCEEDED => {
             (FaultKind::QuotaExceeded, format!("the broker closed the connection over a quota ({reason})"))
         }
-        Reason::USE_ANOTHER_SERVER | Reason::SERVER_MOVED => return elsewhere(said),
+        Reason::USE_ANOTHER_SERVER | Reason::SERVER_MOVED => return elsewhere(answer),
         Reason::RECEIVE_MAXIMUM_EXCEEDED | Reason::TOPIC_ALIAS_INVALID | Reason::PACKET_ID_IN_USE => {
             (FaultKind::Protocol, format!("the broker finds the protocol broken ({reason})"))
         }
@@ -62,21 +62,21 @@ pub(super) fn disconnected(said: &ServerReason, peer: Peer<'_>) -> Fault {
         }
         reason => (FaultKind::Disconnected, format!("the broker closed the connection ({reason})")),
     };
-    Fault::new(kind, with_words(sentence, said))
+    Fault::new(kind, with_words(sentence, answer))
 }
 
-fn elsewhere(said: &ServerReason) -> Fault {
-    let place = match &said.server {
+fn elsewhere(answer: &ServerReason) -> Fault {
+    let place = match &answer.server {
         Some(server) => format!(" at {server:?}"),
         None => String::new(),
     };
-    let sentence = format!("the broker wants to be looked for elsewhere{place} ({})", said.reason);
-    Fault::new(FaultKind::UseAnotherServer, with_words(sentence, said))
+    let sentence = format!("the broker wants to be looked for elsewhere{place} ({})", answer.reason);
+    Fault::new(FaultKind::UseAnotherServer, with_words(sentence, answer))
 }
 
 /// Adds what the broker says of it itself.
-fn with_words(sentence: String, said: &ServerReason) -> String {
-    match &said.words {
+fn with_words(sentence: String, answer: &ServerReason) -> String {
+    match &answer.words {
         Some(words) => format!("{sentence}; it says {words:?}"),
         None => sentence,
     }

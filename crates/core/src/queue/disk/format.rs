@@ -23,10 +23,10 @@
 //!   number of the segment. Numbers rise within a segment.
 //! - A *route* is what the records of a topic have in common. It is written before the first record that needs it in
 //!   each segment, and once in the file `routes`, so that damage to either costs nothing. Ids are never used again for
-//!   another route: the file `routes` may lose those that nothing names any more, but keeps the highest. Its *flags* are:
-//!   1 QoS 1, 2 retain, 4 records are JSON values that travel in arrays, 8 payloads are compressed with gzip, 16 with
-//!   zstd, 32 they are compressed already, 64 what is compressed goes to a topic of its own. Its *content* is 0 for JSON,
-//!   1 for text, 2 for CDR.
+//!   another route: the file `routes` may lose those that nothing names any more, but keeps the highest. Its *flags*
+//!   are: 1 QoS 1, 2 retain, 4 records are JSON values that travel in arrays, 8 payloads are compressed with gzip, 16
+//!   with zstd, 32 they are compressed already, 64 what is compressed goes to a topic of its own. Its *content* is 0
+//!   for JSON, 1 for text, 2 for CDR.
 //! - *received* and *expires* are nanoseconds since 1970. The *clock offset* is what has to be taken from *expires* for
 //!   the time of the kernel's *clock* in the boot that *boot id* names: 0 is `CLOCK_MONOTONIC`, 1 `CLOCK_BOOTTIME`. A
 //!   *boot id* of zeros names no boot: then only the time of day says how old a record is.
@@ -38,6 +38,7 @@ use bytes::{BufMut, Bytes};
 use super::clock::{Counted, Written};
 use crate::config::{Encoding, Priority, Qos};
 use crate::packing::{Batch, Compression, Content, Packing, When};
+use crate::queue::Route;
 
 /// Bytes of a segment's header.
 pub const HEADER_BYTES: usize = 64;
@@ -60,8 +61,8 @@ pub const RECORD_OVERHEAD_ON_DISK: usize = FRAME_BYTES + RECORD_BYTES;
 /// Longest body that is believed: more than any payload that AWS IoT Core takes, small enough for any robot's memory.
 pub const LONGEST_BODY: usize = 1 << 20;
 
-/// Neither a record nor anything else that is counted comes to this number, in a hundred thousand years of a million a second:
-/// what says it does was not written by the queue.
+/// Neither a record nor anything else that is counted comes to this number, in a hundred thousand years of a million a
+/// second: what says it does was not written by the queue.
 pub const NO_NUMBER: u64 = 1 << 63;
 
 /// The only version so far. Another one is not read, but set aside.
@@ -197,6 +198,16 @@ pub struct StoredRoute {
 }
 
 impl StoredRoute {
+    /// `route` as it stands on the disk. How long records wait for others is not there: those that are read back have
+    /// waited.
+    pub fn of(route: &Route) -> StoredRoute {
+        let mut packing = route.packing.clone();
+        if let Some(batch) = &mut packing.batch {
+            batch.linger = Duration::ZERO;
+        }
+        StoredRoute { ros: route.ros.clone(), mqtt: route.mqtt.clone(), qos: route.qos, retain: route.retain, packing }
+    }
+
     fn flags(&self) -> u8 {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let compression = self.packing.compression.as_ref();
@@ -223,7 +234,7 @@ fn packing(flags: u8, content: Content, max: u32, over: u32, mqtt: &str) -> Pack
         () => None,
     };
     let when = if has(FLAG_AHEAD) { When::Ahead } else { When::Over(over) };
-    let batch = Batch { max: max.max(1) as usize, linger: Duration::ZERO, max_age: Duration::ZERO };
+    let batch = Batch { max: max.max(1) as usize, linger: Duration::ZERO };
     Packing {
         content,
         batch: has(FLAG_BATCHES).then_some(batch),
@@ -314,32 +325,32 @@ fn checksum(frame: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&frame[..8]), &frame[FRAME_BYTES..])
 }
 
-/// How the bytes at some place of a segment look.
+/// What is at some place of a segment.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Look<'a> {
+pub enum Parsed<'a> {
     /// A whole frame, and how many bytes it takes.
     Whole(Body<'a>, usize),
     /// The beginning of what may be a frame of this many bytes.
-    Beginning(usize),
+    Incomplete(usize),
     /// No frame.
     Nothing,
 }
 
-/// Looks at `bytes` as the beginning of a frame with `mark`.
-pub fn look(bytes: &[u8], mark: Mark) -> Look<'_> {
+/// Parses the frame with `mark` at the beginning of `bytes`.
+pub fn parse(bytes: &[u8], mark: Mark) -> Parsed<'_> {
     let Some((head, rest)) = bytes.split_first_chunk::<FRAME_BYTES>() else {
         let known = bytes.len().min(4);
-        return if bytes[..known] == mark.bytes()[..known] { Look::Beginning(FRAME_BYTES) } else { Look::Nothing };
+        return if bytes[..known] == mark.bytes()[..known] { Parsed::Incomplete(FRAME_BYTES) } else { Parsed::Nothing };
     };
     let length = u32_at(head, 4) as usize;
     if !head.starts_with(mark.bytes()) || !(LEAST_BODY..=LONGEST_BODY).contains(&length) {
-        return Look::Nothing;
+        return Parsed::Nothing;
     }
-    let Some(body) = rest.get(..length) else { return Look::Beginning(FRAME_BYTES + length) };
+    let Some(body) = rest.get(..length) else { return Parsed::Incomplete(FRAME_BYTES + length) };
     if checksum(&bytes[..FRAME_BYTES + length]) != u32_at(head, 8) {
-        return Look::Nothing;
+        return Parsed::Nothing;
     }
-    decode_body(body).map_or(Look::Nothing, |body| Look::Whole(body, FRAME_BYTES + length))
+    decode_body(body).map_or(Parsed::Nothing, |body| Parsed::Whole(body, FRAME_BYTES + length))
 }
 
 fn decode_body(body: &[u8]) -> Option<Body<'_>> {
@@ -415,8 +426,8 @@ mod tests {
         let route_bytes = bytes.len();
         put_record(&mut bytes, mark, &record(b"payload"));
         assert_eq!(bytes.len() - route_bytes, record_bytes(7));
-        assert_eq!(look(&bytes, mark), Look::Whole(Body::Route { id: 3, route }, route_bytes));
-        let Look::Whole(Body::Record(read), _) = look(&bytes[route_bytes..], mark) else { panic!("no record") };
+        assert_eq!(parse(&bytes, mark), Parsed::Whole(Body::Route { id: 3, route }, route_bytes));
+        let Parsed::Whole(Body::Record(read), _) = parse(&bytes[route_bytes..], mark) else { panic!("no record") };
         assert_eq!((read.route, read.number, read.received_ns, read.expires_ns), (3, 4, -5, 6));
         assert_eq!(read.payload, b"payload");
     }
@@ -424,8 +435,7 @@ mod tests {
     /// A route says after a restart as before whether its records travel together, and how they are compressed.
     #[test]
     fn a_route_keeps_its_packing() {
-        let (mark, batch) =
-            (Mark::new(99, STREAM, 7), Batch { max: 50, linger: Duration::ZERO, max_age: Duration::ZERO });
+        let (mark, batch) = (Mark::new(99, STREAM, 7), Batch { max: 50, linger: Duration::ZERO });
         for batch in [None, Some(batch), Some(Batch { max: 1, ..batch })] {
             let compressions = [Encoding::Gzip, Encoding::Zstd].into_iter().flat_map(|encoding| {
                 let whens = [When::Over(0), When::Over(1 << 20), When::Ahead].into_iter();
@@ -438,7 +448,7 @@ mod tests {
                 let route = StoredRoute { ros, mqtt, qos, retain: false, packing };
                 let mut bytes = Vec::new();
                 put_route(&mut bytes, mark, 3, &route);
-                assert_eq!(look(&bytes, mark), Look::Whole(Body::Route { id: 3, route }, bytes.len()));
+                assert_eq!(parse(&bytes, mark), Parsed::Whole(Body::Route { id: 3, route }, bytes.len()));
             }
         }
     }
@@ -452,13 +462,13 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(!matches!(look(&damaged, mark), Look::Whole(..)), "bit {bit}");
+            assert!(!matches!(parse(&damaged, mark), Parsed::Whole(..)), "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert!(matches!(look(&bytes[..length], mark), Look::Beginning(_)), "length {length}");
+            assert!(matches!(parse(&bytes[..length], mark), Parsed::Incomplete(_)), "length {length}");
         }
-        assert_eq!(look(&bytes, Mark::new(99, STREAM, 8)), Look::Nothing);
-        assert_eq!(look(&[0; 100], mark), Look::Nothing);
+        assert_eq!(parse(&bytes, Mark::new(99, STREAM, 8)), Parsed::Nothing);
+        assert_eq!(parse(&[0; 100], mark), Parsed::Nothing);
     }
 
     /// A header says what is wrong with it.

@@ -24,8 +24,9 @@
 //! - Numbers below *given up* that no segment holds were dropped on purpose; other holes are losses.
 //! - No `seq` at or above the *sequence ceiling* has been given to a message.
 //! - Slots are written in turns, so that a torn write leaves the one before. That costs some records sent again, never
-//!   one lost. Slot 1 moves by being written to its new place, behind both slots that there are; its old place, which may
-//!   still hold a whole slot, is wiped before slot 0 is written next. A reader looks at each place where a slot may be.
+//!   one lost. Slot 1 moves by being written to its new place, behind both slots that there are; its old place, which
+//!   may still hold a whole slot, is wiped before slot 0 is written next. A reader looks at each place where a slot may
+//!   be.
 //! - The file does not shrink again.
 
 use std::collections::BTreeMap;
@@ -190,7 +191,7 @@ fn read_slot(file: &dyn File, place: u64, length: u64) -> Vec<u8> {
 }
 
 impl Ledger {
-    /// Opens the ledger to go on from `entry`, which is durable once this answers.
+    /// Opens the ledger to go on from `entry`, which is durable once this returns.
     pub fn open(files: &dyn Files, entry: Entry) -> io::Result<Ledger> {
         let file = match files.create(LEDGER) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files.open_to_write(LEDGER)?,
@@ -362,8 +363,8 @@ mod tests {
         assert_eq!((ledger.written(), read(&files).unwrap()), (&entry(1, 9999), Found::Whole(entry(1, 9999))));
     }
 
-    /// Whatever operation fails, is cut short, or is the last before the power goes while it grows: it says what it said
-    /// last, or what was being written; and it goes on from there.
+    /// Whatever operation fails, is cut short, or is the last before the power goes while it grows: it says what it
+    /// said last, or what was being written; and it goes on from there.
     #[test]
     fn growing_leaves_a_whole_one_at_any_moment() {
         let sizes = [10, 700, 20, 1300, 9];

@@ -69,6 +69,8 @@ pub struct Log {
     left_in_ledger: usize,
     /// Something has gone that may have been the last to name a route.
     may_shrink: bool,
+    /// The device did not give something at the start that may name any route: a later start may read it.
+    is_unreadable: bool,
     lock: Box<dyn Named>,
 }
 
@@ -136,6 +138,7 @@ impl Log {
             ids: RouteIds::default(),
             left_in_ledger: 0,
             may_shrink: surveyed_routes > LONG_AT_START,
+            is_unreadable: surveyed.lanes.iter().any(|lane| lane.is_unreadable),
             files,
             options,
             lock,
@@ -150,8 +153,8 @@ impl Log {
         Ok((log, recovered, surveyed.findings))
     }
 
-    /// An error of the kind [`NotFound`](io::ErrorKind::NotFound) if what is open is not what is in the directory: it was
-    /// removed, or another one is in its place.
+    /// An error of the kind [`NotFound`](io::ErrorKind::NotFound) if what is open is not what is in the directory: it
+    /// was removed, or another one is in its place.
     pub fn check_names(&self) -> io::Result<()> {
         self.lock.check_name()?;
         self.ledger.check_name()?;
@@ -340,13 +343,7 @@ impl Log {
         if let Some(id) = self.ids.get(route) {
             return Ok(id);
         }
-        let stored = StoredRoute {
-            ros: route.ros.clone(),
-            mqtt: route.mqtt.clone(),
-            qos: route.qos,
-            retain: route.retain,
-            packing: route.packing.without_linger(),
-        };
+        let stored = StoredRoute::of(route);
         let written = Written { offset: 0, ..self.options.clock.written_now() };
         let header = Header { stream: Stream::Routes, first: 0, queue_id, written };
         let id = self.routes.id_of(&*self.files, header, &stored)?;

@@ -29,12 +29,12 @@ impl Reader {
         Ok(Reader { first: segment.numbers.start, scan, next: from })
     }
 
-    /// Whether the next record that it answers is the one with `number` of `segment`.
+    /// Whether the next record that it returns is the one with `number` of `segment`.
     pub fn is_at(&self, segment: &Segment, number: u64) -> bool {
         self.first == segment.numbers.start && self.next == number
     }
 
-    /// The next record and its number; nothing at the end.
+    /// The next record and its number; `None` at the end.
     pub fn next(&mut self, segment: &mut Segment) -> io::Result<Option<(u64, StoredRecord<Bytes>)>> {
         self.scan.extend(segment.length);
         while let Some(item) = self.scan.advance()? {

@@ -13,9 +13,9 @@ const LEAST_TIDY: usize = 64;
 /// What the log knows of the topics that the queue has. When the queue forgets a topic, so does it.
 #[derive(Debug)]
 pub struct RouteIds {
-    /// The ids of routes, by the address of each, which stays that of a route for as long as it is held, be it weakly. A
-    /// topic that changes its type has another route, so there may be any number of them one after the other; a route of
-    /// which no record is left is forgotten.
+    /// The ids of routes, by the address of each, which stays that of a route for as long as it is held, be it weakly.
+    /// A topic that changes its type has another route, so there may be any number of them one after the other; a route
+    /// of which no record is left is forgotten.
     by_address: HashMap<usize, (Weak<Route>, u32)>,
     /// When there are so many, those that nobody uses are taken out.
     tidy_at: usize,

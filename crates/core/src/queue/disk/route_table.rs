@@ -28,7 +28,7 @@ pub struct RouteTable {
     by_id: HashMap<u32, StoredRoute>,
     ids: HashMap<StoredRoute, u32>,
     next_id: u32,
-    /// Open for appending, with its length; nothing before the first new route, and after an error.
+    /// Open for appending, with its length; `None` before the first new route, and after an error.
     file: Option<(Box<dyn File>, u64)>,
     /// What the file has at most.
     bytes: u64,
@@ -84,7 +84,7 @@ impl RouteTable {
         Ok(whole)
     }
 
-    /// The id of `route`. A new route is durable in the file with all routes before this answers.
+    /// The id of `route`. A new route is durable in the file with all routes before this returns.
     pub fn id_of(&mut self, files: &dyn Files, header: Header, route: &StoredRoute) -> io::Result<u32> {
         if let Some(&id) = self.ids.get(route) {
             return Ok(id);
@@ -116,10 +116,12 @@ impl RouteTable {
         self.by_id.len()
     }
 
-    /// Forgets the routes that are not `named`, in the file as well, if those are half of them or more and the file that takes
-    /// the other's place has `room` beside it. After an error, or a crash at any moment, one of the two is there, whole.
+    /// Forgets the routes that are not `named`, in the file as well, if those are half of them or more and the file
+    /// that takes the other's place has `room` beside it. After an error, or a crash at any moment, one of the two is
+    /// there, whole.
     ///
-    /// The last id stays, so that none is ever given again: what is left of a segment that was never finished may have it.
+    /// The last id stays, so that none is ever given again: what is left of a segment that was never finished may have
+    /// it.
     pub fn tidy(
         &mut self,
         files: &dyn Files,
@@ -142,8 +144,8 @@ impl RouteTable {
         remove_new(files)?;
         if let Err(error) = write_new(files, &content).and_then(|()| files.rename(NEW_ROUTES, ROUTES)) {
             tracing::debug!("The file {ROUTES} stays as long as it is: {error}.");
-            // The one there is is whole, so nothing is wrong with the queue. Nor does the other take room; if that fails
-            // as well, the next try removes it.
+            // The one there is is whole, so nothing is wrong with the queue. Nor does the other take room; if that
+            // fails as well, the next try removes it.
             let _ = remove_new(files);
             return Ok(());
         }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::format::{Body, FRAME_BYTES, LONGEST_BODY, Look, Mark, StoredRecord, StoredRoute, look};
+use super::format::{Body, FRAME_BYTES, LONGEST_BODY, Mark, Parsed, StoredRecord, StoredRoute, parse};
 use crate::files::File;
 
 /// Bytes that are read at a time, where frames are shorter.
@@ -91,8 +91,8 @@ impl Scan {
                 let place = start..self.position();
                 return Ok(damaged.then_some(Item::Damage { place, tail: true }));
             }
-            let needed = match look(&self.buffer[self.at..], self.mark) {
-                Look::Whole(body, bytes) => match self.accept(body, bytes) {
+            let needed = match parse(&self.buffer[self.at..], self.mark) {
+                Parsed::Whole(body, bytes) => match self.accept(body, bytes) {
                     Some(_) if damaged => {
                         return Ok(Some(Item::Damage { place: start..self.position(), tail: false }));
                     }
@@ -105,8 +105,8 @@ impl Scan {
                     }
                     None => 0,
                 },
-                Look::Beginning(bytes) => bytes,
-                Look::Nothing => 0,
+                Parsed::Incomplete(bytes) => bytes,
+                Parsed::Nothing => 0,
             };
             if needed > self.buffer.len() - self.at && self.fill(needed)? {
                 continue;

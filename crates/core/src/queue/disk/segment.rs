@@ -60,7 +60,7 @@ pub fn path(lane: Priority, first: u64) -> String {
     format!("{}/{first:020}.seg", directory(lane))
 }
 
-/// The first number of the segment with the file name `name`; nothing, if that is no name of a segment.
+/// The first number of the segment with the file name `name`; `None` if that is no name of a segment.
 pub fn first_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
     let is_ours = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());

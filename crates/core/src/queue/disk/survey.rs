@@ -44,6 +44,8 @@ pub struct SurveyedLane {
     pub empty: Vec<String>,
     /// Of which the end is torn.
     pub torn: Vec<Segment>,
+    /// The device did not give something of a segment that stays: a later start may read it.
+    pub is_unreadable: bool,
     /// Records that are not done, by route.
     pub pending: BTreeMap<u32, Waiting>,
     /// The number that no record has had.
@@ -124,9 +126,9 @@ pub struct Progress {
 /// Looks at everything in the directory.
 ///
 /// # Errors
-/// If the directory itself can't be read, or a file of the queue's may not be: that is mended from outside, and what would
-/// be written meanwhile would make the file look done. [`Stopped`], if `progress` says so. Whatever else is wrong with a
-/// file is a finding.
+/// If the directory itself can't be read, or a file of the queue's may not be: that is mended from outside, and what
+/// would be written meanwhile would make the file look done. [`Stopped`], if `progress` says so. Whatever else is wrong
+/// with a file is a finding.
 pub fn survey(files: &dyn Files, progress: Watch<'_>) -> io::Result<Survey> {
     let mut findings = Vec::new();
     foreigners(files, &mut findings)?;
@@ -175,12 +177,12 @@ pub fn survey(files: &dyn Files, progress: Watch<'_>) -> io::Result<Survey> {
         }
     }
     let of = listed.iter().flatten().map(|(_, length)| length).sum();
-    let mut look = Look { files, entry, ledger_is_whole, headers, routes, findings, read: 0, of, progress };
+    let mut surveyor = Surveyor { files, entry, ledger_is_whole, headers, routes, findings, read: 0, of, progress };
     let mut lanes: [SurveyedLane; 3] = Default::default();
     for (index, lane) in LANES.into_iter().enumerate() {
-        lanes[index] = look.lane(lane, &listed[index])?;
+        lanes[index] = surveyor.lane(lane, &listed[index])?;
     }
-    let Look { entry, routes, mut findings, .. } = look;
+    let Surveyor { entry, routes, mut findings, .. } = surveyor;
     for lane in &mut lanes {
         leave_out_unknown_routes(lane, &routes, &mut findings);
     }
@@ -234,7 +236,7 @@ fn read_header(files: &dyn Files, lane: Priority, first: u64) -> io::Result<Resu
     Ok(Header::decode(&bytes, Stream::Lane(lane), first))
 }
 
-struct Look<'a> {
+struct Surveyor<'a> {
     files: &'a dyn Files,
     entry: Entry,
     ledger_is_whole: bool,
@@ -246,7 +248,7 @@ struct Look<'a> {
     progress: Watch<'a>,
 }
 
-impl Look<'_> {
+impl Surveyor<'_> {
     /// Looks at the segments of `lane`: first numbers and lengths, in their order.
     fn lane(&mut self, lane: Priority, list: &[(u64, u64)]) -> io::Result<SurveyedLane> {
         let ledger = self.entry.lanes[lane as usize].clone();
@@ -308,6 +310,7 @@ impl Look<'_> {
         let header = self.headers.0.remove(&(lane, first)).and_then(|header| match header {
             Ok(header) => Some(header),
             Err(error) => {
+                surveyed.is_unreadable = true;
                 self.find(file.clone(), Fault::Unreadable(error.to_string()));
                 None
             }
@@ -341,6 +344,7 @@ impl Look<'_> {
         let walked = match self.walk(&mut segment, length, before, surveyed) {
             Ok(walked) => walked,
             Err(error) => {
+                surveyed.is_unreadable = true;
                 self.find(file, Fault::Unreadable(error.to_string()));
                 return None;
             }
@@ -355,6 +359,7 @@ impl Look<'_> {
                 surveyed.set_aside.push((file, length));
                 return None;
             }
+            surveyed.is_unreadable = true;
         }
         if segment.numbers.is_empty() {
             // A file that was just begun when the power went has no header, or nothing but that.

@@ -217,8 +217,8 @@ fn forge_ledger(files: &SimulatedFiles, recipe: &mut Recipe) {
     drop(Ledger::open(files, entry));
 }
 
-/// A segment that holds anything, in the right form. As the queue does, it names a topic before its first record, and no
-/// two topics by the same id; of some records nothing names the topic.
+/// A segment that holds anything, in the right form. As the queue does, it names a topic before its first record, and
+/// no two topics by the same id; of some records nothing names the topic.
 fn forge_segment(files: &SimulatedFiles, recipe: &mut Recipe) {
     let (lane, first) = (recipe.lane(), recipe.number());
     let queue_id = if recipe.byte().is_multiple_of(2) { 77 } else { recipe.number() };

@@ -1,5 +1,7 @@
 //! A record of a topic in memory, and where else it is.
 
+use std::time::Instant;
+
 use super::LeaseId;
 use crate::queue::Record;
 
@@ -8,6 +10,8 @@ use crate::queue::Record;
 pub struct Entry {
     /// Rises with each admission to the lane.
     pub admission: u64,
+    /// When it was admitted; `None` if it was read back from the disk.
+    pub admitted: Option<Instant>,
     pub place: Place,
     pub state: State,
 }
@@ -45,6 +49,15 @@ impl Place {
 }
 
 impl Entry {
+    /// When it has waited long enough for others; `None` if it waits for none. What was read back from the disk has
+    /// waited.
+    ///
+    /// For example, a record that was admitted at 12:00:00 waits until 12:00:05 with a `linger` of 5 s.
+    pub fn ripens(&self) -> Option<Instant> {
+        let batch = self.waiting()?.route.packing.batch.filter(|batch| !batch.linger.is_zero())?;
+        self.admitted?.checked_add(batch.linger)
+    }
+
     pub fn waiting(&self) -> Option<&Record> {
         match &self.state {
             State::Waiting(record) => Some(record),
@@ -60,3 +73,7 @@ impl Entry {
         }
     }
 }
+
+// As `RECORD_OVERHEAD` says.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Entry>() <= 112);

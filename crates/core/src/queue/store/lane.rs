@@ -1,22 +1,22 @@
 //! One lane: the topics in it, which take turns.
 //!
 //! The round is by what a publish costs (deficit round robin, Shreedhar and Varghese 1995, with the debt instead of the
-//! credit carried on). Each turn is worth a publish of [`TURN`] bytes. A smaller one costs as much, because publishes are
-//! scarce too; after a larger one, or a batch, a topic lets as many turns pass as it had bytes. So neither a flood of
-//! small records nor huge ones delay another topic by more than a publish of each.
+//! credit carried on). Each turn is worth a publish of [`TURN`] bytes. A smaller one costs as much, because publishes
+//! are scarce too; after a larger one, or a batch, a topic lets as many turns pass as it had bytes. So neither a flood
+//! of small records nor huge ones delay another topic by more than a publish of each.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::LeaseId;
-use super::flow::Flow;
-use super::flows::Flows;
-use crate::queue::record::TopicKey;
+use super::topic_queue::TopicQueue;
+use super::topic_queues::TopicQueues;
 use crate::queue::{Record, Route};
+use crate::topics::TopicId;
 
-/// Bytes that a topic's turn is worth. AWS IoT Core takes 100 publishes and 512 KiB a second: a publish takes a hundredth
-/// of a second of the one quota, and about as much of the other with so many bytes.
+/// Bytes that a topic's turn is worth. AWS IoT Core takes 100 publishes and 512 KiB a second: a publish takes a
+/// hundredth of a second of the one quota, and about as much of the other with so many bytes.
 const TURN: u64 = 5 << 10;
 
 /// What a publish of `bytes` costs.
@@ -26,17 +26,17 @@ fn cost(bytes: u64) -> i64 {
 
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub flows: Flows,
+    pub queues: TopicQueues,
     /// Topics of which a record can be leased, the next one first.
-    round: VecDeque<TopicKey>,
+    round: VecDeque<TopicId>,
     /// Topics whose records wait for others to travel with, and until when, the first one first.
-    lingering: BTreeSet<(Instant, TopicKey)>,
+    lingering: BTreeSet<(Instant, TopicId)>,
     /// Whether records do so.
     lingers: bool,
     /// What is not on the disk yet, in the order of admission; some of it may be done already.
-    unwritten: VecDeque<(TopicKey, u64)>,
+    unwritten: VecDeque<(TopicId, u64)>,
     /// What is being written.
-    writing: Vec<(TopicKey, u64)>,
+    writing: Vec<(TopicId, u64)>,
     /// When `unwritten` is so long, what is done is taken out.
     tidy_at: usize,
     next_admission: u64,
@@ -51,7 +51,7 @@ const LEAST_TIDY: usize = 1024;
 impl Default for Lane {
     fn default() -> Self {
         Lane {
-            flows: Flows::default(),
+            queues: TopicQueues::default(),
             round: VecDeque::new(),
             lingering: BTreeSet::new(),
             lingers: true,
@@ -65,233 +65,279 @@ impl Default for Lane {
 
 impl Lane {
     /// Whether a record of a topic that `wanted` accepts can be leased at `now`.
-    pub fn has_next(&self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
-        let ripe = self.lingering.iter().take_while(|(when, _)| *when <= now).map(|(_, key)| key);
-        let ripe = ripe.filter_map(|key| self.flows.get(key));
-        let in_round = self.in_round().filter(|flow| self.is_ready(flow, now));
-        in_round.chain(ripe).any(|flow| wanted(&flow.route))
+    pub fn has_next(&mut self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
+        self.want_again(wanted);
+        let ripe = self.lingering.iter().take_while(|(when, _)| *when <= now).map(|(_, topic)| topic);
+        let ripe = ripe.filter_map(|topic| self.queues.get(topic));
+        let in_round = self.in_round().filter(|queue| self.is_ready(queue, now));
+        let has_next = in_round.chain(ripe).any(|queue| wanted(&queue.route));
+        if !has_next {
+            self.pass_over(self.round.len(), wanted);
+        }
+        has_next
+    }
+
+    /// Topics that were passed over and that `wanted` accepts now are passed over no more.
+    fn want_again(&mut self, wanted: &dyn Fn(&Route) -> bool) {
+        let is_wanted = |topic: &TopicId| self.queues.get(topic).is_some_and(|queue| wanted(&queue.route));
+        let again: Vec<_> = self.queues.passed_over().filter(is_wanted).collect();
+        for topic in again {
+            if let Some(mut queue) = self.queues.get_mut(topic) {
+                queue.is_passed_over = false;
+            }
+        }
+    }
+
+    /// Of the next `topics` of the round those that `wanted` does not accept are passed over: what they have on the
+    /// disk stays there. The others are not asked for, so that a lease costs the same beside any number of them.
+    fn pass_over(&mut self, topics: usize, wanted: &dyn Fn(&Route) -> bool) {
+        for topic in self.round.iter().take(topics) {
+            let has_gap = |queue: &TopicQueue| queue.gap.is_some() && !queue.is_passed_over;
+            if self.queues.get(topic).is_some_and(|queue| has_gap(queue) && !wanted(&queue.route))
+                && let Some(mut queue) = self.queues.get_mut(*topic)
+            {
+                queue.is_passed_over = true;
+            }
+        }
     }
 
     /// When the first of the records ripens that wait for others, of topics that `wanted` accepts.
     pub fn ripens(&self, wanted: &dyn Fn(&Route) -> bool) -> Option<Instant> {
         let mut lingering = self.lingering.iter();
-        let first = lingering.find(|(_, key)| self.flows.get(key).is_some_and(|flow| wanted(&flow.route)))?;
+        let first = lingering.find(|(_, topic)| self.queues.get(topic).is_some_and(|queue| wanted(&queue.route)))?;
         Some(first.0)
     }
 
     /// From now on no record waits for others to travel with.
     pub fn stop_lingering(&mut self) {
         self.lingers = false;
-        for (_, key) in std::mem::take(&mut self.lingering) {
-            if let Some(mut flow) = self.flows.get_mut(key) {
-                flow.lingers_until = None;
+        for (_, topic) in std::mem::take(&mut self.lingering) {
+            if let Some(mut queue) = self.queues.get_mut(topic) {
+                queue.lingers_until = None;
             }
-            self.join_round(key);
+            self.join_round(topic);
         }
     }
 
     /// The topics of which a record can be leased.
-    pub fn in_round(&self) -> impl Iterator<Item = &Flow> {
-        self.round.iter().filter_map(|key| self.flows.get(key))
+    pub fn in_round(&self) -> impl Iterator<Item = &TopicQueue> {
+        self.round.iter().filter_map(|topic| self.queues.get(topic))
     }
 
     /// The topics that linger.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn lingering(&self) -> impl Iterator<Item = TopicKey> {
-        self.lingering.iter().map(|(_, key)| *key)
+    pub fn lingering(&self) -> impl Iterator<Item = TopicId> {
+        self.lingering.iter().map(|(_, topic)| *topic)
     }
 
-    /// Whether the next record of `flow` may be leased at `now`: it waits for no others, or not any more.
-    fn is_ready(&self, flow: &Flow, now: Instant) -> bool {
-        flow.peek().is_some() && (!self.lingers || flow.waits_for_others().is_none_or(|when| when <= now))
+    /// Whether the next record of `queue` may be leased at `now`: it waits for no others, or not any more.
+    fn is_ready(&self, queue: &TopicQueue, now: Instant) -> bool {
+        queue.peek().is_some() && (!self.lingers || queue.waits_for_others().is_none_or(|when| when <= now))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.flows.values().all(|flow| flow.leased == 0 && flow.waiting() == 0 && flow.gap.is_none())
+        self.queues.values().all(|queue| queue.leased == 0 && queue.waiting() == 0 && queue.gap.is_none())
     }
 
-    /// Puts a record behind all others of its topic. `writes` says whether it may be for the disk.
-    pub fn push(&mut self, record: Record, writes: bool) {
-        let (key, admission) = (record.route.topic(), self.next_admission);
+    /// Puts a record, admitted at `now`, behind all others of its topic. `writes` says whether it may be for the disk.
+    pub fn push(&mut self, record: Record, now: Instant, writes: bool) {
+        let (topic, admission) = (record.route.topic.id, self.next_admission);
         self.next_admission += 1;
         let route = record.route.clone();
-        self.flows.of(&route).push(admission, record);
+        self.queues.of(&route).push(admission, record, now);
         if writes {
-            self.unwritten.push_back((key, admission));
+            self.unwritten.push_back((topic, admission));
             if self.unwritten.len() >= self.tidy_at {
                 self.tidy_unwritten();
             }
         }
-        self.join_round(key);
+        self.join_round(topic);
     }
 
-    /// Takes the next record in turn of the topics that `wanted` accepts and that do not linger. Returns where it is, and
-    /// the route to send it by. What has expired on the way to it is `dropped`.
+    /// Takes the next record in turn of the topics that `wanted` accepts and that do not linger. Returns where it is,
+    /// and the route to send it by. What has expired on the way to it is `dropped`.
     pub fn lease(
         &mut self,
         id: LeaseId,
         now: Instant,
         wanted: &dyn Fn(&Route) -> bool,
         dropped: &mut Vec<Record>,
-    ) -> Option<(TopicKey, u64, Record, Arc<Route>)> {
-        // What is read from the disk is asked for by the same.
-        self.flows.pass_over(wanted);
-        while let Some(&(when, key)) = self.lingering.first()
+    ) -> Option<(TopicId, u64, Record, Arc<Route>)> {
+        self.want_again(wanted);
+        while let Some(&(when, topic)) = self.lingering.first()
             && when <= now
         {
             self.lingering.pop_first();
-            if let Some(mut flow) = self.flows.get_mut(key) {
-                (flow.lingers_until, flow.in_round) = (None, true);
-                self.round.push_back(key);
+            if let Some(mut queue) = self.queues.get_mut(topic) {
+                (queue.lingers_until, queue.in_round) = (None, true);
+                self.round.push_back(topic);
             }
         }
         // Topics without credit that have had their turn, and of how many.
         let mut fruitless = (0, 0);
         loop {
-            let position = self.round.iter().position(|key| self.flows.get(key).is_some_and(|f| wanted(&f.route)))?;
-            self.round.rotate_left(position);
+            let is_wanted = |topic: &TopicId| self.queues.get(topic).is_some_and(|queue| wanted(&queue.route));
+            let position = self.round.iter().position(is_wanted);
+            self.pass_over(position.unwrap_or(self.round.len()), wanted);
+            self.round.rotate_left(position?);
             if fruitless.0 > 0 && fruitless.0 >= fruitless.1 {
                 self.skip_turns(wanted);
                 fruitless = (0, 0);
             }
-            let key = *self.round.front()?;
-            let mut flow = self.flows.get_mut(key)?;
-            flow.drop_expired_head(now, dropped);
-            drop(flow);
+            let topic = *self.round.front()?;
+            let mut queue = self.queues.get_mut(topic)?;
+            queue.drop_expired_head(now, dropped);
+            drop(queue);
             // What has expired may have been what others waited for.
-            if !self.flows.get(&key).is_some_and(|flow| self.is_ready(flow, now)) {
+            if !self.queues.get(&topic).is_some_and(|queue| self.is_ready(queue, now)) {
                 self.leave_round();
                 continue;
             }
-            let mut flow = self.flows.get_mut(key)?;
-            let bytes = flow.peek().map(|record| record.payload.len() as u64)?;
-            if flow.credit <= 0 {
-                flow.credit += TURN as i64;
+            let mut queue = self.queues.get_mut(topic)?;
+            let bytes = queue.peek().map(|record| record.payload.len() as u64)?;
+            if queue.credit <= 0 {
+                queue.credit += TURN as i64;
             }
-            if flow.credit <= 0 {
-                drop(flow);
+            if queue.credit <= 0 {
+                drop(queue);
                 if fruitless.0 == 0 {
-                    fruitless.1 = self.in_round().filter(|flow| wanted(&flow.route)).count();
+                    fruitless.1 = self.in_round().filter(|queue| wanted(&queue.route)).count();
                 }
                 self.round.rotate_left(1);
                 fruitless.0 += 1;
                 continue;
             }
-            flow.credit -= cost(bytes);
-            let is_spent = flow.credit <= 0;
-            let (admission, record) = flow.lease(id)?;
-            let route = flow.sends_by(&record).clone();
-            drop(flow);
-            if !self.flows.get(&key).is_some_and(|flow| self.is_ready(flow, now)) {
+            queue.credit -= cost(bytes);
+            let is_spent = queue.credit <= 0;
+            let (admission, record) = queue.lease(id)?;
+            let route = queue.sends_by(&record).clone();
+            drop(queue);
+            if !self.queues.get(&topic).is_some_and(|queue| self.is_ready(queue, now)) {
                 self.leave_round();
             } else if is_spent {
                 self.round.rotate_left(1);
             }
-            return Some((key, admission, record, route));
+            return Some((topic, admission, record, route));
         }
     }
 
-    /// Takes more records of the topic `key`, to travel with one whose lease is `id` and that is the last leased of the
-    /// topic: those that follow it and of which, and of the route to send it by, `takes` is true. `bytes` are in the publish so far. Returns them, and the
-    /// last one's admission. What has expired is `dropped`.
+    /// Takes more records of the topic `topic`, to travel with one whose lease is `id` and that is the last leased of
+    /// the topic: those that follow it and of which, and of the route to send it by, `takes` is true. `bytes` are in
+    /// the publish so far. Returns them, and the last one's admission. What has expired is `dropped`.
     pub fn lease_more(
         &mut self,
-        key: TopicKey,
+        topic: TopicId,
         id: LeaseId,
         (now, bytes): (Instant, u64),
         mut takes: impl FnMut(&Record, &Arc<Route>) -> bool,
         dropped: &mut Vec<Record>,
     ) -> Option<(Vec<Record>, u64)> {
-        let mut flow = self.flows.get_mut(key)?;
+        let mut queue = self.queues.get_mut(topic)?;
         let (mut records, mut last, mut more) = (Vec::new(), None, 0);
         loop {
-            flow.drop_expired_head(now, dropped);
-            if !flow.peek().is_some_and(|record| takes(record, flow.sends_by(record))) {
+            queue.drop_expired_head(now, dropped);
+            if !queue.peek().is_some_and(|record| takes(record, queue.sends_by(record))) {
                 break;
             }
-            let Some((admission, record)) = flow.lease(id) else { break };
+            let Some((admission, record)) = queue.lease(id) else { break };
             more += record.payload.len() as u64;
             last = Some(admission);
             records.push(record);
         }
-        flow.credit -= cost(bytes + more) - cost(bytes);
-        let was_in_round = flow.in_round;
-        drop(flow);
-        if was_in_round && !self.flows.get(&key).is_some_and(|flow| self.is_ready(flow, now)) {
+        queue.credit -= cost(bytes + more) - cost(bytes);
+        let was_in_round = queue.in_round;
+        drop(queue);
+        if was_in_round && !self.queues.get(&topic).is_some_and(|queue| self.is_ready(queue, now)) {
             // Where a lease leaves it.
-            if self.round.pop_front_if(|front| *front == key).is_none()
-                && self.round.pop_back_if(|back| *back == key).is_none()
+            if self.round.pop_front_if(|front| *front == topic).is_none()
+                && self.round.pop_back_if(|back| *back == topic).is_none()
             {
-                self.round.retain(|other| *other != key);
+                self.round.retain(|other| *other != topic);
             }
-            self.has_left_round(key);
+            self.has_left_round(topic);
         } else {
-            self.join_round(key);
+            self.join_round(topic);
         }
         Some((records, last?))
     }
 
     /// Nobody has credit enough: all get that of the turns that would pass until somebody has.
     fn skip_turns(&mut self, wanted: &dyn Fn(&Route) -> bool) {
-        let missing = |flow: &Flow| flow.credit.min(0).unsigned_abs() / TURN;
-        let turns = self.in_round().filter(|flow| wanted(&flow.route)).map(missing).min().unwrap_or(0);
-        for key in &self.round {
-            if let Some(mut flow) = self.flows.get_mut(*key).filter(|flow| wanted(&flow.route)) {
-                flow.credit += (turns * TURN) as i64;
+        let missing = |queue: &TopicQueue| queue.credit.min(0).unsigned_abs() / TURN;
+        let turns = self.in_round().filter(|queue| wanted(&queue.route)).map(missing).min().unwrap_or(0);
+        for topic in &self.round {
+            if let Some(mut queue) = self.queues.get_mut(*topic).filter(|queue| wanted(&queue.route)) {
+                queue.credit += (turns * TURN) as i64;
             }
         }
     }
 
     /// The topic whose turn it is has nothing more, or what is left waits for others.
     fn leave_round(&mut self) {
-        if let Some(key) = self.round.pop_front() {
-            self.has_left_round(key);
+        if let Some(topic) = self.round.pop_front() {
+            self.has_left_round(topic);
         }
     }
 
-    fn has_left_round(&mut self, key: TopicKey) {
-        let Some(mut flow) = self.flows.get_mut(key) else { return };
-        flow.leave_round();
-        drop(flow);
-        self.join_round(key);
+    fn has_left_round(&mut self, topic: TopicId) {
+        let Some(mut queue) = self.queues.get_mut(topic) else { return };
+        queue.leave_round();
+        drop(queue);
+        self.join_round(topic);
     }
 
-    /// The topic takes part in the round if it has something that does not wait for others. If it does, it comes into the
-    /// round when that time is over.
-    pub fn join_round(&mut self, key: TopicKey) {
+    /// The topic takes part in the round if it has something that does not wait for others. If it does, it comes into
+    /// the round when that time is over.
+    pub fn join_round(&mut self, topic: TopicId) {
         let lingers = self.lingers;
-        let Some(mut flow) = self.flows.get_mut(key).filter(|flow| !flow.in_round) else { return };
-        let waits = flow.waits_for_others().filter(|_| lingers);
-        if waits != flow.lingers_until {
-            if let Some(before) = std::mem::replace(&mut flow.lingers_until, waits) {
-                self.lingering.remove(&(before, key));
+        let Some(mut queue) = self.queues.get_mut(topic).filter(|queue| !queue.in_round) else { return };
+        let waits = queue.waits_for_others().filter(|_| lingers);
+        if waits != queue.lingers_until {
+            if let Some(before) = std::mem::replace(&mut queue.lingers_until, waits) {
+                self.lingering.remove(&(before, topic));
             }
-            self.lingering.extend(waits.map(|when| (when, key)));
+            self.lingering.extend(waits.map(|when| (when, topic)));
         }
-        if waits.is_none() && flow.peek().is_some() {
-            flow.in_round = true;
-            self.round.push_back(key);
+        if waits.is_none() && queue.peek().is_some() {
+            queue.in_round = true;
+            self.round.push_back(topic);
         }
+    }
+
+    /// As [`tidy_round`](Lane::tidy_round), if `topic` alone has lost records.
+    pub fn tidy_place(&mut self, topic: TopicId) {
+        if let Some(mut queue) = self.queues.get_mut(topic).filter(|queue| queue.in_round) {
+            queue.in_round = queue.peek().is_some() && !(self.lingers && queue.waits_for_others().is_some());
+            let stays = queue.in_round;
+            drop(queue);
+            if !stays && let Some(place) = self.round.iter().position(|other| *other == topic) {
+                self.round.remove(place);
+            }
+        }
+        self.join_round(topic);
     }
 
     /// Puts topics where they belong that have lost records: out of the round, or of those that linger.
     pub fn tidy_round(&mut self) {
-        let mut others: Vec<_> = self.lingering.iter().map(|(_, key)| *key).collect();
-        self.round.retain(|key| {
-            let Some(mut flow) = self.flows.get_mut(*key) else { return false };
-            flow.in_round = flow.peek().is_some() && !(self.lingers && flow.waits_for_others().is_some());
-            if !flow.in_round {
-                others.push(*key);
+        let mut others: Vec<_> = self.lingering.iter().map(|(_, topic)| *topic).collect();
+        self.round.retain(|topic| {
+            let Some(mut queue) = self.queues.get_mut(*topic) else { return false };
+            queue.in_round = queue.peek().is_some() && !(self.lingers && queue.waits_for_others().is_some());
+            if !queue.in_round {
+                others.push(*topic);
             }
-            flow.in_round
+            queue.in_round
         });
-        others.into_iter().for_each(|key| self.join_round(key));
+        others.into_iter().for_each(|topic| self.join_round(topic));
     }
 
     /// Takes out of the list of what is not on the disk what is done.
     fn tidy_unwritten(&mut self) {
-        self.unwritten.retain(|(key, admission)| {
-            self.flows.get(key).and_then(|flow| flow.entry(*admission)).is_some_and(|entry| entry.record().is_some())
+        self.unwritten.retain(|(topic, admission)| {
+            self.queues
+                .get(topic)
+                .and_then(|queue| queue.entry(*admission))
+                .is_some_and(|entry| entry.record().is_some())
         });
         self.tidy_at = (2 * self.unwritten.len()).max(LEAST_TIDY);
     }
@@ -300,13 +346,14 @@ impl Lane {
     pub fn begin_write(&mut self, first: u64, bytes: u64) -> Vec<Record> {
         let (mut records, mut taken) = (Vec::new(), 0);
         while taken < bytes
-            && let Some((key, admission)) = self.unwritten.pop_front()
+            && let Some((topic, admission)) = self.unwritten.pop_front()
         {
             let number = first + records.len() as u64;
-            if let Some(record) = self.flows.get_mut(key).and_then(|mut flow| flow.begin_write(admission, number)) {
+            if let Some(record) = self.queues.get_mut(topic).and_then(|mut queue| queue.begin_write(admission, number))
+            {
                 taken += record.size();
                 records.push(record);
-                self.writing.push((key, admission));
+                self.writing.push((topic, admission));
             }
         }
         records
@@ -318,11 +365,11 @@ impl Lane {
         let writing = std::mem::take(&mut self.writing);
         if written < writing.len() {
             let used = first + written as u64;
-            self.flows.for_each_mut(|_, flow| flow.numbered = flow.numbered.min(used));
+            self.queues.for_each_mut(|_, queue| queue.numbered = queue.numbered.min(used));
         }
-        for (index, (key, admission)) in writing.iter().enumerate() {
-            if let Some(mut flow) = self.flows.get_mut(*key) {
-                flow.end_write(*admission, index < written);
+        for (index, (topic, admission)) in writing.iter().enumerate() {
+            if let Some(mut queue) = self.queues.get_mut(*topic) {
+                queue.end_write(*admission, index < written);
             }
         }
         for token in writing.into_iter().skip(written).rev() {
@@ -333,29 +380,26 @@ impl Lane {
     /// What has the number `from` or a higher one is not on the disk any more. Returns, by topic, what was only there.
     pub fn forget(&mut self, from: u64) -> Vec<(Arc<Route>, u64)> {
         let mut lost = Vec::new();
-        self.flows.for_each_mut(|_, flow| lost.push((flow.route.clone(), flow.forget(from))));
+        self.queues.for_each_mut(|_, queue| lost.push((queue.route.clone(), queue.forget(from))));
         lost.retain(|(_, lost)| *lost > 0);
-        let entries = self.flows.iter().flat_map(|(key, flow)| flow.unwritten().map(|admission| (*key, admission)));
+        let entries =
+            self.queues.iter().flat_map(|(topic, queue)| queue.unwritten().map(|admission| (*topic, admission)));
         let mut unwritten: Vec<_> = entries.collect();
         unwritten.sort_unstable_by_key(|(_, admission)| *admission);
         self.unwritten = unwritten.into();
         lost
     }
 
-    /// Takes all leases back of the topics that `which` names. Each record is shown to `taken_back`.
-    pub fn rewind(&mut self, which: impl Fn(TopicKey) -> bool, mut taken_back: impl FnMut(&Record)) {
-        let leased = self.flows.iter().filter(|(key, flow)| flow.leased > 0 && which(**key));
-        let keys: Vec<_> = leased.map(|(key, _)| *key).collect();
-        for key in keys {
-            if let Some(mut flow) = self.flows.get_mut(key) {
-                flow.rewind(&mut taken_back);
-            }
-            self.join_round(key);
+    /// Takes all leases of `topic` back. Each record is shown to `taken_back`.
+    pub fn requeue(&mut self, topic: TopicId, taken_back: impl FnMut(&Record)) {
+        if let Some(mut queue) = self.queues.get_mut(topic) {
+            queue.requeue(taken_back);
         }
+        self.join_round(topic);
     }
 
     /// Sum of a figure of all topics.
-    pub fn sum(&self, figure: impl Fn(&Flow) -> u64) -> u64 {
-        self.flows.values().map(figure).sum()
+    pub fn sum(&self, figure: impl Fn(&TopicQueue) -> u64) -> u64 {
+        self.queues.values().map(figure).sum()
     }
 }

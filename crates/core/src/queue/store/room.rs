@@ -3,7 +3,6 @@
 use std::collections::BinaryHeap;
 
 use super::Store;
-use super::flow::Flow;
 use crate::config::Overflow;
 use crate::queue::Record;
 use crate::tally::DropReason;
@@ -31,30 +30,30 @@ impl Store {
 
     /// Bytes that are kept free for what is to be read from the disk.
     pub(super) fn reserved(&self) -> u64 {
-        let with_gap = self.lanes.iter().filter(|lane| lane.flows.has_gaps());
-        with_gap.map(|lane| self.ahead().saturating_sub(lane.flows.sums().ahead)).sum()
+        let with_gap = self.lanes.iter().filter(|lane| lane.queues.has_gaps());
+        with_gap.map(|lane| self.ahead().saturating_sub(lane.queues.sums().ahead)).sum()
     }
 
     /// Makes room for `newcomer` as the overflow policy says: of the lowest lane, the topic that takes the most gives
-    /// its oldest. Drops nothing, and answers false, if that is not possible.
+    /// its oldest. Drops nothing, and returns false, if that is not possible.
     pub(super) fn make_room(&mut self, newcomer: &Record) -> bool {
         if self.overflow == Overflow::DropNewest {
             return false;
         }
         let own_lane = newcomer.route.priority as usize;
-        let may_go: u64 = self.lanes[own_lane..].iter().map(|lane| lane.sum(Flow::may_give_way)).sum();
+        let may_go: u64 = self.lanes[own_lane..].iter().map(|lane| lane.queues.sums().may_give_way).sum();
         if self.used + self.reserved() - may_go + newcomer.size() > self.bound {
             return false;
         }
         for index in (own_lane..self.lanes.len()).rev() {
             while self.lacks_room(newcomer) {
-                let flows = &mut self.lanes[index].flows;
-                let most = flows.iter().max_by_key(|(_, flow)| flow.may_give_way()).map(|(key, _)| *key);
-                let oldest = most.and_then(|key| flows.get_mut(key)).and_then(|mut flow| flow.give_way());
+                let lane = &mut self.lanes[index];
+                let Some(topic) = lane.queues.largest() else { break };
+                let oldest = lane.queues.get_mut(topic).and_then(|mut queue| queue.give_way());
+                lane.tidy_place(topic);
                 let Some(oldest) = oldest else { break };
                 self.forget_waiting(&oldest, DropReason::Overflow);
             }
-            self.lanes[index].tidy_round();
         }
         true
     }
@@ -66,21 +65,21 @@ impl Store {
             if self.used + self.reserved() <= self.bound / 2 {
                 continue;
             }
-            let flows = self.lanes[index].flows.iter();
-            let mut by_size: BinaryHeap<_> = flows.map(|(key, flow)| (flow.evictable(), *key)).collect();
+            let topics = self.lanes[index].queues.evictable();
+            let mut by_size: BinaryHeap<_> = topics.map(|(topic, queue)| (queue.evictable(), topic)).collect();
             while self.used + self.reserved() > self.bound / 2
-                && let Some((evictable, key)) = by_size.pop()
+                && let Some((evictable, topic)) = by_size.pop()
             {
-                let Some(mut flow) = self.lanes[index].flows.get_mut(key) else { break };
-                let evicted = flow.evict(evictable / KEPT);
-                by_size.push((flow.evictable(), key));
-                drop(flow);
+                let Some(mut queue) = self.lanes[index].queues.get_mut(topic) else { break };
+                let evicted = queue.evict(evictable / KEPT);
+                by_size.push((queue.evictable(), topic));
+                drop(queue);
                 if evicted == 0 {
                     break;
                 }
                 self.used -= evicted;
                 // Nothing waits for others in front of a gap.
-                self.lanes[index].join_round(key);
+                self.lanes[index].join_round(topic);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The keeper's side of the store: which records go to the disk and come back from there.
+//! The disk worker's side of the store: which records go to the disk and come back from there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Store;
-use super::flow::Flow;
 use super::unused::Recorded;
 use crate::config::Priority;
-use crate::queue::Record;
-use crate::queue::record::{Route, TopicKey};
+use crate::queue::{Record, Route};
 use crate::tally::DropReason;
+use crate::topics::TopicId;
 
 /// When records are written to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +19,8 @@ pub enum Mode {
     Memory,
     /// While there is no link, or not enough memory.
     Spill,
-    /// Always, unless they are acknowledged before their turn comes. No more than `window` publishes, of one record or a
-    /// batch, are in flight or done without the disk knowing it.
+    /// Always, unless they are acknowledged before their turn comes. No more than `window` publishes, of one record or
+    /// a batch, are in flight or done without the disk knowing it.
     Always { window: usize },
 }
 
@@ -31,7 +30,7 @@ pub struct Done {
     /// All numbers below.
     pub below: u64,
     /// Of these topics also more: all numbers below the one that stands with them.
-    pub topics: Vec<(TopicKey, u64)>,
+    pub topics: Vec<(TopicId, u64)>,
 }
 
 /// Records of a lane that the disk gives up.
@@ -55,7 +54,7 @@ impl Store {
         self.arrivals += 1;
     }
 
-    /// Since when something should be written and is not; nothing, if nothing should.
+    /// Since when something should be written and is not; `None` if nothing should.
     pub fn to_write_since(&self, closing: bool) -> Option<Instant> {
         let writes = match self.mode {
             Mode::Memory => false,
@@ -66,8 +65,8 @@ impl Store {
     }
 
     /// Records that are in memory only.
-    fn memory_only(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.flows.sums().memory_only).sum()
+    pub fn memory_only(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.queues.sums().memory_only).sum()
     }
 
     /// Whether nothing may be leased before the ledger is written. A disk that fails holds nothing up: then more may
@@ -88,10 +87,10 @@ impl Store {
     }
 
     /// Forgets what is done of `lane` unless `keep` says otherwise.
-    fn retain_unrecorded(&mut self, lane: Priority, keep: impl Fn(u64, TopicKey) -> bool) {
+    fn retain_unrecorded(&mut self, lane: Priority, keep: impl Fn(u64, TopicId) -> bool) {
         let leases = &mut self.unrecorded_leases;
         self.unrecorded[lane as usize].retain(|number, done| {
-            let keeps = keep(*number, done.key);
+            let keeps = keep(*number, done.topic);
             *leases -= usize::from(!keeps && done.ends_lease);
             keeps
         });
@@ -113,20 +112,21 @@ impl Store {
         self.evict();
     }
 
+    /// Whether something is to be read of `lane`: not for each record by itself.
+    pub fn has_to_read(&self, lane: Priority) -> bool {
+        let queues = &self.lanes[lane as usize].queues;
+        queues.has_wanted_gaps() && queues.sums().wanted_ahead <= self.ahead() / 4
+    }
+
     /// What is to be read of `lane` next: the numbers, and about how many bytes.
     pub fn wants_read(&self, lane: Priority) -> Option<(Range<u64>, u64)> {
+        if !self.has_to_read(lane) {
+            return None;
+        }
         let own = &self.lanes[lane as usize];
-        if !own.flows.has_gaps() {
-            return None;
-        }
-        let target = self.ahead() / 2;
         // What nobody wants is put back before anything is read.
-        let held = own.flows.with_gap().filter(|flow| !flow.is_passed_over).map(Flow::front_bytes).sum::<u64>();
-        // Not for each record by itself.
-        if held > target / 2 {
-            return None;
-        }
-        let gaps = own.flows.with_gap().filter(|flow| !flow.is_passed_over).filter_map(|flow| flow.gap.as_ref());
+        let (target, held) = (self.ahead() / 2, own.queues.sums().wanted_ahead);
+        let gaps = own.queues.with_gap().filter(|queue| !queue.is_passed_over).filter_map(|queue| queue.gap.as_ref());
         let numbers = gaps.map(|gap| gap.numbers.clone());
         let numbers = numbers.reduce(|all, gap| all.start.min(gap.start)..all.end.max(gap.end))?;
         Some((numbers, target - held))
@@ -135,25 +135,28 @@ impl Store {
     /// Gives the memory free of what was read of `lane` and nobody wants now.
     pub fn unread(&mut self, lane: Priority) {
         let own = &mut self.lanes[lane as usize];
-        if !own.flows.with_gap().any(|flow| flow.is_passed_over) {
-            return;
+        let passed_over: Vec<_> = own.queues.passed_over().collect();
+        for topic in passed_over {
+            let freed = own.queues.get_mut(topic).map_or(0, |mut queue| queue.unread());
+            if freed > 0 {
+                self.used -= freed;
+                own.tidy_place(topic);
+            }
         }
-        own.flows.for_each_mut(|_, flow| self.used -= if flow.is_passed_over { flow.unread() } else { 0 });
-        own.tidy_round();
     }
 
     /// Puts in what was read of `lane` from the number `start` on; `next` is where to go on.
     pub fn end_read(&mut self, lane: Priority, (start, next): (u64, u64), records: Vec<(u64, Record)>, now: Instant) {
         let own = &mut self.lanes[lane as usize];
         for (number, record) in records {
-            let key = record.route.topic();
+            let topic = record.route.topic.id;
             // What is in memory too, or done, is not missed; nor is what has older ones that were not read.
-            let Some(mut flow) = own.flows.get_mut(key) else { continue };
-            if !flow.misses(number) || !flow.is_read_from(start) || flow.is_passed_over {
+            let Some(mut queue) = own.queues.get_mut(topic) else { continue };
+            if !queue.misses(number) || !queue.is_read_from(start) || queue.is_passed_over {
                 continue;
             }
             if record.expires <= now {
-                flow.read_expired(number);
+                queue.read_expired(number);
                 record.route.counters.leave_queue();
                 let route = record.route.clone();
                 self.lost_while_reading.push((route, 1, DropReason::Expired));
@@ -162,17 +165,17 @@ impl Store {
             self.used += record.size();
             let expires = record.expires;
             self.earliest_expiry = Some(self.earliest_expiry.map_or(expires, |earliest| earliest.min(expires)));
-            flow.read_back(number, record);
-            drop(flow);
-            own.join_round(key);
+            queue.read_back(number, record);
+            drop(queue);
+            own.join_round(topic);
         }
         let own = &mut self.lanes[lane as usize];
-        own.flows.for_each_mut(|_, flow| {
-            let is_read = !flow.is_passed_over && flow.is_read_from(start);
-            let lost = if is_read { flow.read_up_to(next) } else { 0 };
+        own.queues.for_each_mut(|_, queue| {
+            let is_read = !queue.is_passed_over && queue.is_read_from(start);
+            let lost = if is_read { queue.read_up_to(next) } else { 0 };
             if lost > 0 {
-                flow.route.counters.leave_queue_by(lost);
-                self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
+                queue.route.counters.leave_queue_by(lost);
+                self.lost_while_reading.push((queue.route.clone(), lost, DropReason::Damaged));
             }
         });
         self.after_gaps_changed(lane);
@@ -184,21 +187,21 @@ impl Store {
         let own = &mut self.lanes[lane as usize];
         // Without its gap one may wait for others again.
         own.tidy_round();
-        let keys: Vec<TopicKey> = own.flows.keys().copied().collect();
-        keys.into_iter().for_each(|key| own.join_round(key));
+        let topics: Vec<TopicId> = own.queues.keys().copied().collect();
+        topics.into_iter().for_each(|topic| own.join_round(topic));
         for (route, records, reason) in std::mem::take(&mut self.lost_while_reading) {
             self.lose_all(&route, records, reason);
         }
     }
 
-    /// Records of an earlier process wait on the disk: so many of each topic, with numbers from the one that stands with
-    /// them to `next`. Only once, and before anything of `lane` is on the disk or
+    /// Records of an earlier process wait on the disk: so many of each topic, with numbers from the one that stands
+    /// with them to `next`. Only once, and before anything of `lane` is on the disk or
     /// leased.
     pub fn recover(&mut self, lane: Priority, next: u64, records: Vec<(Arc<Route>, u64, u64)>, oldest: Option<i64>) {
         let own = &mut self.lanes[lane as usize];
         for (route, count, first) in records {
             route.counters.recover(count);
-            own.flows.of(&route).recover(first..next, count, oldest);
+            own.queues.of(&route).recover(first..next, count, oldest);
         }
         own.tidy_round();
     }
@@ -221,61 +224,61 @@ impl Store {
     /// What of `lane` is done, if the next number is `next`.
     pub fn done(&self, lane: Priority, next: u64) -> Done {
         let own = &self.lanes[lane as usize];
-        let undone = |flow: &super::Flow| flow.first_undone().map_or(next, |number| number.min(next));
-        let below = own.flows.values().map(undone).min().unwrap_or(next);
-        let topics = own.flows.iter().map(|(key, flow)| (*key, undone(flow)));
+        let undone = |queue: &super::TopicQueue| queue.first_undone().map_or(next, |number| number.min(next));
+        let below = own.queues.values().map(undone).min().unwrap_or(next);
+        let topics = own.queues.iter().map(|(topic, queue)| (*topic, undone(queue)));
         Done { below, topics: topics.filter(|(_, done)| *done > below).collect() }
     }
 
     /// The disk knows as done what `done` says.
     pub fn recorded(&mut self, lane: Priority, done: &Done) {
-        let topics: HashMap<TopicKey, u64> = done.topics.iter().copied().collect();
+        let topics: HashMap<TopicId, u64> = done.topics.iter().copied().collect();
         self.arrivals += 1;
         let recorded = Recorded { below: done.below, topics };
-        self.retain_unrecorded(lane, |number, key| number >= recorded.of(key));
+        self.retain_unrecorded(lane, |number, topic| number >= recorded.of(topic));
         self.recorded[lane as usize] = recorded;
     }
 
     /// Numbers of `lane` that are leased.
     pub fn leased_numbers(&self, lane: Priority) -> BTreeSet<u64> {
         let leased = self.leased.values().filter(|leased| leased.lane == lane as usize);
-        let flows = leased.map(|leased| leased.key).collect::<BTreeSet<_>>();
-        let flows = flows.iter().filter_map(|key| self.lanes[lane as usize].flows.get(key));
-        let entries = flows.flat_map(|flow| flow.front.iter().take(flow.next));
+        let queues = leased.map(|leased| leased.topic).collect::<BTreeSet<_>>();
+        let queues = queues.iter().filter_map(|topic| self.lanes[lane as usize].queues.get(topic));
+        let entries = queues.flat_map(|queue| queue.front.iter().take(queue.next));
         entries.filter(|entry| entry.record().is_some()).filter_map(|entry| entry.place.number()).collect()
     }
 
     /// Where the numbers of `lane` are that are on the disk only, by topic.
-    pub fn gaps(&self, lane: Priority) -> HashMap<TopicKey, Range<u64>> {
-        let flows = self.lanes[lane as usize].flows.iter();
-        flows.filter_map(|(key, flow)| Some((*key, flow.gap.as_ref()?.numbers.clone()))).collect()
+    pub fn gaps(&self, lane: Priority) -> HashMap<TopicId, Range<u64>> {
+        let queues = self.lanes[lane as usize].queues.iter();
+        queues.filter_map(|(topic, queue)| Some((*topic, queue.gap.as_ref()?.numbers.clone()))).collect()
     }
 
     /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Returns false, and does
     /// nothing, if one of them has been leased or read since.
-    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicKey, Range<u64>>) -> bool {
+    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicId, Range<u64>>) -> bool {
         let is_leased = self.leased_numbers(lane).range(gone.numbers.clone()).next().is_some();
         if is_leased || self.gaps(lane) != *gaps {
             return false;
         }
         let mut dropped = Vec::new();
         let own = &mut self.lanes[lane as usize];
-        own.flows.for_each_mut(|_, flow| dropped.extend(flow.drop_numbers(&gone.numbers)));
+        own.queues.for_each_mut(|_, queue| dropped.extend(queue.drop_numbers(&gone.numbers)));
         for (route, records) in gone.counts {
-            let records = own.flows.get_mut(route.topic()).map_or(0, |mut flow| flow.give_up(records));
+            let records = own.queues.get_mut(route.topic.id).map_or(0, |mut queue| queue.give_up(records));
             route.counters.leave_queue_by(records);
             if records > 0 {
                 self.lost_while_reading.push((route, records, gone.reason));
             }
         }
-        own.flows.for_each_mut(|_, flow| {
-            let starts_there = flow.gap.as_ref().is_some_and(|gap| gone.numbers.contains(&gap.numbers.start));
-            let is_empty = flow.gap.as_ref().is_some_and(|gap| gap.records == 0);
+        own.queues.for_each_mut(|_, queue| {
+            let starts_there = queue.gap.as_ref().is_some_and(|gap| gone.numbers.contains(&gap.numbers.start));
+            let is_empty = queue.gap.as_ref().is_some_and(|gap| gap.records == 0);
             if starts_there || is_empty {
-                let lost = flow.read_up_to(if starts_there { gone.numbers.end } else { 0 });
+                let lost = queue.read_up_to(if starts_there { gone.numbers.end } else { 0 });
                 if lost > 0 {
-                    flow.route.counters.leave_queue_by(lost);
-                    self.lost_while_reading.push((flow.route.clone(), lost, DropReason::Damaged));
+                    queue.route.counters.leave_queue_by(lost);
+                    self.lost_while_reading.push((queue.route.clone(), lost, DropReason::Damaged));
                 }
             }
         });

@@ -2,14 +2,15 @@
 //!
 //! The lane needs a topic as long as it has records of it, and as long as the ledger does not know that all of them are
 //! done: of a topic that is not there it would say nothing, and the next process would send again what it finds. Beyond
-//! that whoever makes records of it wants it kept, for its place in the round.
+//! that whoever makes records of it wants it kept, for its place in the round. Records of a topic whose priority has
+//! changed come to another lane: the one where they came before forgets it once it is empty.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::flow::Flow;
 use super::lane::Lane;
+use super::topic_queue::TopicQueue;
 use super::{Mode, Store};
 use crate::config::Priority;
 use crate::queue::disk::LANES;
@@ -37,11 +38,11 @@ impl Recorded {
     }
 }
 
-impl Flow {
-    /// Whether nobody would miss it. The ledger knows as done what is `recorded` of its topic.
-    fn is_unused(&self, recorded: impl FnOnce() -> u64) -> bool {
+impl TopicQueue {
+    /// Whether nobody would miss it in `lane`. The ledger knows as done what is `recorded` of its topic.
+    fn is_unused(&self, lane: Priority, recorded: impl FnOnce() -> u64) -> bool {
         let is_empty = self.front.is_empty() && self.back.is_empty() && self.gap.is_none() && !self.in_round;
-        is_empty && self.has_its_routes_alone() && self.numbered <= recorded()
+        is_empty && (self.route.priority != lane || self.has_its_routes_alone()) && self.numbered <= recorded()
     }
 
     /// Whether nobody else has its routes, and so nobody makes records with them.
@@ -53,16 +54,16 @@ impl Flow {
 }
 
 impl Lane {
-    fn forget_unused(&mut self, recorded: &Recorded, mut forgotten: impl FnMut(TopicId)) {
-        self.flows.retain(|topic, flow| {
-            let is_unused = flow.is_unused(|| recorded.of(topic));
+    fn forget_unused(&mut self, own: Priority, recorded: &Recorded, mut forgotten: impl FnMut(TopicId)) {
+        self.queues.retain(|topic, queue| {
+            let is_unused = queue.is_unused(own, || recorded.of(topic));
             if is_unused {
                 forgotten(topic);
             }
             !is_unused
         });
-        if self.flows.capacity() > 4 * self.flows.len().max(LEAST) {
-            self.flows.shrink_to(2 * self.flows.len());
+        if self.queues.capacity() > 4 * self.queues.len().max(LEAST) {
+            self.queues.shrink_to(2 * self.queues.len());
         }
     }
 }
@@ -76,7 +77,7 @@ impl Store {
         self.looked_for_unused = Some(now);
         let has_disk = self.mode != Mode::Memory;
         for ((priority, lane), recorded) in LANES.into_iter().zip(&mut self.lanes).zip(&self.recorded) {
-            lane.forget_unused(recorded, |topic| {
+            lane.forget_unused(priority, recorded, |topic| {
                 if has_disk {
                     self.forgotten.push((priority, topic));
                 }
@@ -87,13 +88,13 @@ impl Store {
     /// The topics that were forgotten since the last call, by lane, and are not there again.
     pub fn take_forgotten(&mut self) -> Vec<(Priority, TopicId)> {
         let mut forgotten = std::mem::take(&mut self.forgotten);
-        forgotten.retain(|(lane, topic)| !self.lanes[*lane as usize].flows.contains_key(topic));
+        forgotten.retain(|(lane, topic)| !self.lanes[*lane as usize].queues.contains_key(topic));
         forgotten
     }
 
     /// How many topics are known, of all lanes.
     #[cfg(test)]
     pub fn topics(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.flows.len()).sum()
+        self.lanes.iter().map(|lane| lane.queues.len()).sum()
     }
 }

@@ -1,6 +1,7 @@
 //! Records that travel together, as the queue sees them: one lease.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -10,9 +11,10 @@ use super::*;
 use crate::config::QueueDurability::{Always, Spill};
 use crate::config::{Encoding, PAYLOAD_LIMIT};
 use crate::packing::{Batch, Compression, Content, Packing, When};
+use crate::queue::disk::format::StoredRoute;
 
 fn batches(max: usize, linger: Duration) -> Packing {
-    Packing { batch: Some(Batch { max, linger, max_age: HOUR }), ..Packing::default() }
+    Packing { batch: Some(Batch { max, linger }), ..Packing::default() }
 }
 
 fn packed(robot: &Robot, packing: Packing) -> Arc<Route> {
@@ -67,11 +69,11 @@ fn records_on_the_disk_know_how_they_are_packed() {
         assert_eq!(numbers, expected);
     }
     let leases: Vec<Lease> = {
-        robot.queue.rewind();
+        robot.queue.requeue();
         std::iter::from_fn(|| robot.queue.lease(robot.now)).collect()
     };
     for (lease, packing) in leases.iter().step_by(10).zip(&packings) {
-        assert_eq!(lease.record.route.packing, packing.without_linger());
+        assert_eq!(lease.record.route.packing, StoredRoute::of(&packed(&robot, packing.clone())).packing);
     }
 }
 
@@ -87,11 +89,11 @@ fn a_batch_ends_as_one() {
     assert_eq!((robot.queue.figures().in_flight(), robot.queue.figures().queued()), (20, 0));
     assert!(robot.queue.acknowledge(leases[0].0) && robot.queue.acknowledge(leases[2].0));
     assert!(!robot.queue.acknowledge(leases[0].0));
-    assert_eq!(robot.queue.rewind(), 10);
+    assert_eq!(robot.queue.requeue(), 10);
     let account = robot.queue.account(&route.counters);
     assert_eq!((account.acknowledged, account.queued, account.in_flight), (10, 10, 0));
     assert_eq!(lease(&robot, 50).unwrap().1, [5, 6, 7, 8, 9, 15, 16, 17, 18, 19]);
-    robot.queue.rewind();
+    robot.queue.requeue();
     robot.work();
     let robot = robot.cut_power(1);
     assert_eq!(robot.queue.figures().queued(), 15, "10 to 14 were done beyond what is not");
@@ -132,13 +134,12 @@ fn a_batch_costs_its_bytes() {
     }
 }
 
-/// A record that waits for others is lent when it has waited long enough, when a batch is full, or when nothing waits any
-/// more; other topics go past it, one that makes batches without waiting among them.
+/// A record that waits for others is lent when it has waited long enough, when a batch is full, or when nothing waits
+/// any more; other topics go past it, one that makes batches without waiting among them.
 #[test]
 fn records_linger() {
     let (mut robot, linger) = (Robot::new(settings(Spill)), Duration::from_secs(5));
-    let year = Duration::from_secs(365 * 24 * 3600);
-    let batch = Batch { max: 3, linger, max_age: year };
+    let batch = Batch { max: 3, linger };
     let (lingers, other) =
         (packed(&robot, Packing { batch: Some(batch), ..Packing::default() }), robot.route("/other", Priority::Normal));
     let at_once = Packing { batch: Some(Batch { linger: Duration::ZERO, ..batch }), ..Packing::default() };
@@ -157,6 +158,29 @@ fn records_linger() {
     assert!(lease(&robot, 3).is_none());
     robot.queue.stop_lingering();
     assert_eq!(lease(&robot, 3).unwrap().1, [5]);
+}
+
+/// How long a record waits for others is counted from its admission, whatever its `max_age` is; time in suspend counts.
+#[test]
+fn linger_is_counted_from_the_admission() {
+    let (mut robot, linger) = (Robot::new(settings(Spill)), Duration::from_secs(5));
+    let route = packed(&robot, batches(50, linger));
+    for (number, max_age) in [(0, HOUR), (1, Duration::from_secs(30))] {
+        let payload = Bytes::copy_from_slice(&u64::to_le_bytes(number));
+        let record = Record { route: route.clone(), payload, received_ns: 0, expires: robot.now + max_age };
+        assert!(robot.queue.admit(record, robot.now));
+        let in_time = robot.now + linger;
+        robot.now = in_time - Duration::from_millis(1);
+        assert!(lease(&robot, 50).is_none(), "{number}");
+        robot.now = in_time;
+        let (id, numbers) = lease(&robot, 50).unwrap();
+        assert_eq!(numbers, [number]);
+        robot.queue.acknowledge(id);
+    }
+    assert!(robot.admit(&route, 2, 20) && lease(&robot, 50).is_none());
+    robot.clock.told().suspended_ns.store(5_000_000_000, Ordering::Relaxed);
+    robot.queue.maintain(robot.now);
+    assert_eq!(lease(&robot, 50).unwrap().1, [2]);
 }
 
 /// A lease does not look at the topics whose records wait for others: it costs the same beside 1,600 of them as beside
@@ -218,7 +242,7 @@ fn what_lingers_is_found_when_it_is_ripe() {
                     leases.extend(lease);
                 }
                 8 if rng.gen_bool(0.3) => {
-                    robot.queue.rewind();
+                    robot.queue.requeue();
                     leases.clear();
                 }
                 8 => {
@@ -227,9 +251,9 @@ fn what_lingers_is_found_when_it_is_ripe() {
                         acknowledged += numbers.len() as u64;
                     }
                 }
-                _ => _ = robot.keeper.turn(robot.now),
+                _ => _ = robot.worker.turn(robot.now),
             }
-            let inner = robot.queue.shared.lock();
+            let mut inner = robot.queue.shared.lock();
             inner.store.check();
             let is_ready = inner.store.is_ready(robot.now);
             assert_eq!(inner.store.has_next(robot.now, &|_| true), is_ready, "seed {seed}");
@@ -237,7 +261,7 @@ fn what_lingers_is_found_when_it_is_ripe() {
             let anything = inner.store.figures().lanes.iter().any(|lane| lane.queued > 0);
             assert!(is_ready || ripens.is_some() || !anything, "seed {seed}: nobody would be woken");
         }
-        robot.queue.rewind();
+        robot.queue.requeue();
         robot.queue.stop_lingering();
         acknowledged += robot.drain().len() as u64;
         let dropped: u64 = routes.iter().map(|route| route.counters.dropped_in_all()).sum();
@@ -245,9 +269,9 @@ fn what_lingers_is_found_when_it_is_ripe() {
     }
 }
 
-/// A route that comes into force is that of what waits as well, from memory and from the disk: records that were admitted
-/// without batches go in batches. What can't be an element of an array, is too long in one or has been compressed goes as
-/// before.
+/// A route that comes into force is that of what waits as well, from memory and from the disk: records that were
+/// admitted without batches go in batches. What can't be an element of an array, is too long in one or has been
+/// compressed goes as before.
 #[test]
 fn what_waits_goes_by_the_route_in_force() {
     let mut robot = Robot::new(settings(Spill));
@@ -259,12 +283,24 @@ fn what_waits_goes_by_the_route_in_force() {
     let plain = packed(&robot, Packing::default());
     (5..8).for_each(|number| assert!(robot.admit(&plain, number, 200)));
     assert_eq!(lease(&robot, 50).map(|(_, numbers)| numbers), Some(vec![0]), "nothing is in force yet");
-    robot.queue.rewind();
+    robot.queue.requeue();
     let newer = packed(&robot, batches(50, Duration::from_secs(60)));
     robot.queue.put_in_force(&newer);
     let (id, numbers) = lease(&robot, 50).unwrap();
     assert_eq!(numbers, (0..8).collect::<Vec<_>>());
     assert!(robot.queue.acknowledge(id) && robot.queue.is_empty());
+
+    // Who leases is asked by the route in force from then on, also of what was admitted before: a topic that the broker
+    // does not take stays set aside.
+    assert!(robot.admit(&plain, 8, 200));
+    let gzip = Compression::new(Encoding::Gzip, When::Over(100), true, "robots/odom");
+    let suffixed = packed(&robot, Packing { compression: Some(gzip), ..Packing::default() });
+    robot.queue.put_in_force(&suffixed);
+    let is_plain = |route: &Route| route.mqtt_compressed().is_none();
+    assert!(robot.queue.lease_where(robot.now, &is_plain).is_none());
+    robot.queue.put_in_force(&plain);
+    let lent = robot.queue.lease_where(robot.now, &is_plain).unwrap();
+    assert!(robot.queue.acknowledge(lent.id) && robot.queue.is_empty());
 
     let gzip = Compression::new(Encoding::Gzip, When::Ahead, false, "robots/odom");
     let text = Packing { content: Content::Text, ..Packing::default() };
@@ -278,7 +314,7 @@ fn what_waits_goes_by_the_route_in_force() {
         assert_eq!(robot.queue.lease_more(first.id, &first.record.route, robot.now, |_| true).len(), 0);
         assert_eq!(lease(&robot, 2).map(|(_, numbers)| numbers), Some(vec![1]));
         robot.queue.acknowledge(first.id);
-        robot.queue.rewind();
+        robot.queue.requeue();
         robot.queue.acknowledge(robot.queue.lease(robot.now).unwrap().id);
     }
     assert!(robot.queue.is_empty());

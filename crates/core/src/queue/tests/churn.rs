@@ -31,11 +31,12 @@ fn sizes(robot: &Robot) -> Sizes {
     let in_lanes = robot.queue.shared.lock().store.topics();
     let routes = robot.files.read(ROUTES).map_or(0, |bytes| bytes.len());
     assert!(routes < 4096, "the routes have {routes} bytes");
-    Sizes { registered, slots, in_lanes, of_log: robot.keeper.registers() }
+    Sizes { registered, slots, in_lanes, of_log: robot.worker.registers() }
 }
 
-/// A round: two thousand topics that there were not before, and some that there were, have some records each, of another
-/// type now and then. A half of them is taken while the other half waits on the disk; then that is taken as well.
+/// A round: two thousand topics that there were not before, and some that there were, have some records each, of
+/// another type now and then. A half of them is taken while the other half waits on the disk; then that is taken as
+/// well.
 fn round(robot: &mut Robot, round: u64) {
     let mut admitted = BTreeMap::new();
     let mut routes = Vec::new();
@@ -68,7 +69,7 @@ fn round(robot: &mut Robot, round: u64) {
     robot.let_go();
     drop(routes);
     robot.work();
-    robot.queue.tend(robot.now);
+    robot.queue.maintain(robot.now);
     for number in robot.drain() {
         *admitted.get_mut(&number).unwrap() -= 1;
     }
@@ -80,7 +81,7 @@ fn round(robot: &mut Robot, round: u64) {
 fn rest(robot: &mut Robot) {
     for _ in 0..3 {
         robot.work();
-        robot.queue.tend(robot.now);
+        robot.queue.maintain(robot.now);
     }
     robot.queue.shared.lock().store.check();
 }
@@ -99,8 +100,8 @@ fn churn(durability: config::QueueDurability, rounds: u64) -> Sizes {
     first
 }
 
-/// Two thousand topics come and go, again and again, with records each and types that differ now and then: what is known
-/// of topics, in memory and on the disk, is after each round what it was after the first one: nothing.
+/// Two thousand topics come and go, again and again, with records each and types that differ now and then: what is
+/// known of topics, in memory and on the disk, is after each round what it was after the first one: nothing.
 #[test]
 fn topics_that_come_and_go_leave_nothing() {
     for durability in [Spill, Always] {
@@ -112,8 +113,8 @@ fn topics_that_come_and_go_leave_nothing() {
     }
 }
 
-/// As above on a real file system, for as many minutes as `IOT_BRIDGE_TEST_MINUTES` says; to be run by hand. Says what memory
-/// the process has.
+/// As above on a real file system, for as many minutes as `IOT_BRIDGE_TEST_MINUTES` says; to be run by hand. Says what
+/// memory the process has.
 #[test]
 #[ignore = "for as long as one likes"]
 fn topics_that_come_and_go_for_long_leave_nothing() {
@@ -137,8 +138,34 @@ fn topics_that_come_and_go_for_long_leave_nothing() {
     }
 }
 
-/// What was acknowledged of topics that are gone does not come again, though records of another, which is set aside, keep
-/// it on the disk: a topic is not forgotten before the ledger knows that it is done, and the ledger goes on knowing it.
+/// A topic whose priority has changed, and with it the lane to which its records come, is forgotten in the old lane
+/// once all of it is sent there, and in the new one when nobody makes records of it any more.
+#[test]
+fn a_topic_in_two_lanes_is_forgotten_in_both() {
+    for durability in [Spill, Always] {
+        let mut robot = Robot::new(settings(durability));
+        let before = robot.route("/odom", Priority::Normal);
+        (0..10).for_each(|number| assert!(robot.admit(&before, number, 20)));
+        let topics = |robot: &Robot| robot.queue.shared.lock().store.topics();
+        let after = robot.route("/odom", Priority::High);
+        robot.queue.put_in_force(&after);
+        drop(before);
+        assert!(robot.admit(&after, 10, 20));
+        robot.queue.set_link(true);
+        assert_eq!(topics(&robot), 2);
+        assert_eq!(robot.drain(), std::iter::once(10).chain(0..10).collect::<Vec<_>>());
+        rest(&mut robot);
+        assert_eq!(topics(&robot), 1, "{durability:?}: the lane to which nothing comes any more");
+        drop(after);
+        robot.let_go();
+        rest(&mut robot);
+        assert_eq!((topics(&robot), robot.registered()), (0, (0, 0)), "{durability:?}");
+    }
+}
+
+/// What was acknowledged of topics that are gone does not come again, though records of another, which is set aside,
+/// keep it on the disk: a topic is not forgotten before the ledger knows that it is done, and the ledger goes on
+/// knowing it.
 #[test]
 fn a_topic_that_is_gone_does_not_come_again() {
     for durability in [Spill, Always] {
@@ -154,12 +181,12 @@ fn a_topic_that_is_gone_does_not_come_again() {
         while let Some(lease) = robot.queue.lease_where(robot.now, &wanted) {
             assert!(robot.queue.acknowledge(lease.id));
         }
-        robot.queue.tend(robot.now);
+        robot.queue.maintain(robot.now);
         assert_eq!(robot.queue.shared.lock().store.topics(), 81, "forgotten before the ledger knows it");
         rest(&mut robot);
         assert_eq!(robot.queue.shared.lock().store.topics(), 1);
         // The segment with what waits names all of them.
-        assert_eq!(robot.keeper.registers(), [1, 1, 1, 81]);
+        assert_eq!(robot.worker.registers(), [1, 1, 1, 81]);
         // Others come, with the routes' names and without, and the ledger is written again.
         for number in 70..90 {
             assert!(robot.admit(&robot.route(&format!("/{number}"), Priority::Normal), 1000 + number, 20));
@@ -174,7 +201,7 @@ fn a_topic_that_is_gone_does_not_come_again() {
 /// record that was durable comes, to the topic it was for, and ids go on from where they were.
 #[test]
 fn the_routes_are_rewritten_safely() {
-    let before = long_table();
+    let before = long_table(20);
     let operations = {
         let mut robot = Robot::on(before.after_kill(), settings(Spill));
         let start = robot.files.operations();
@@ -212,7 +239,7 @@ fn the_routes_are_rewritten_safely() {
 /// On a full disk the table stays as long as it is, and the queue opens all the same.
 #[test]
 fn a_table_that_can_not_be_rewritten_keeps_no_queue_closed() {
-    let before = long_table();
+    let before = long_table(20);
     let log = {
         let robot = Robot::on(before.after_kill(), settings(Spill));
         robot.files.log()
@@ -232,12 +259,34 @@ fn a_table_that_can_not_be_rewritten_keeps_no_queue_closed() {
     }
 }
 
-/// A disk with records of two topics, and the routes of so many others of which all is done.
-fn long_table() -> SimulatedFiles {
+/// What the device does not give at a start may name any route. So the table stays as long as it is, and the start that
+/// can read it finds the topic of each record, also where the segment's own copy of the route is damaged.
+#[test]
+fn what_can_not_be_read_keeps_its_routes() {
+    let before = long_table(5000);
+    let is_waiting = |path: &String| path.starts_with("low/");
+    let segment = before.paths().into_iter().find(is_waiting).expect("a segment with what waits");
+    let content = before.read(&segment).unwrap();
+    let name = content.windows(6).position(|bytes| bytes == b"/other").expect("the second route") as u64;
+    before.corrupt(&segment, name, b"/OTHER");
+    before.fail_reads(&segment, name..u64::MAX);
+    let routes = before.read(ROUTES).unwrap().len();
+    let mut robot = Robot::on(before.after_kill(), settings(Spill));
+    robot.work();
+    assert_eq!(robot.files.read(ROUTES).unwrap().len(), routes);
+    let files = robot.kill().files.after_kill();
+    files.heal();
+    let mut robot = Robot::on(files, settings(Spill));
+    assert_eq!(names(&mut robot), waiting());
+    assert!(robot.files.read(ROUTES).unwrap().len() < 1000, "it is rewritten once all can be read");
+}
+
+/// A disk with records of two topics, of so many `bytes` each, and the routes of very many others of which all is done.
+fn long_table(bytes: usize) -> SimulatedFiles {
     let mut robot = Robot::new(settings(Spill));
     for (ros, number) in waiting() {
         let route = robot.route(&ros, Priority::Low);
-        assert!(robot.admit(&route, number, 20));
+        assert!(robot.admit(&route, number, bytes));
     }
     robot.work();
     for topic in 0..LONG_AT_START as u64 {

@@ -37,7 +37,7 @@ fn boot(robot: &Robot, ahead_ns: i64) -> Robot {
     Robot::start(files.clone(), Arc::new(files), robot.settings.clone(), 100, (now, boot, clock))
 }
 
-/// The numbers of all records that come, after the keeper has looked for expired segments as well.
+/// The numbers of all records that come, after the disk worker has looked for expired segments as well.
 fn drained(mut robot: Robot) -> (Vec<u64>, u64) {
     robot.work();
     let numbers = robot.drain();
@@ -58,19 +58,19 @@ fn suspended_time_counts() {
         let lease = robot.queue.lease(robot.now).unwrap();
         let left = lease.record.expires - robot.now;
         assert!(left < HOUR / 2 + Duration::from_secs(1), "{left:?}");
-        robot.queue.rewind();
+        robot.queue.requeue();
         robot.work();
         let next = robot.kill();
         next.clock.told().suspended_ns.store(HOUR_NS, Relaxed);
         assert_eq!(next.queue.figures().queued(), 10, "{durability:?}");
         assert_eq!(drained(next), (vec![], 10), "{durability:?}");
     }
-    // In memory alone, and without a tend.
+    // In memory alone, and without maintenance.
     let robot = Robot::new(settings(Spill));
     let route = admit(&robot, wall_ns());
     robot.clock.told().suspended_ns.store(2 * HOUR_NS, Relaxed);
     assert!(robot.queue.lease(robot.now).is_none());
-    robot.queue.tend(robot.now);
+    robot.queue.maintain(robot.now);
     assert!(robot.queue.is_empty());
     assert_eq!(route.counters.dropped(DropReason::Expired), 10);
 }
@@ -82,10 +82,10 @@ fn a_clock_that_is_set_makes_nothing_older() {
     for wrong in [-56 * YEAR_NS, -2 * HOUR_NS, 3 * HOUR_NS, 73 * YEAR_NS] {
         let robot = Robot::new(settings(Spill));
         robot.clock.told().ahead_ns.store(wrong, Relaxed);
-        robot.queue.tend(robot.now);
+        robot.queue.maintain(robot.now);
         admit(&robot, wall_ns() + wrong);
         robot.clock.told().ahead_ns.store(0, Relaxed);
-        robot.queue.tend(robot.now);
+        robot.queue.maintain(robot.now);
         let oldest = robot.queue.figures().lanes[1].oldest_received_ns.unwrap();
         assert!((oldest - wall_ns()).abs() < HOUR_NS / 60, "{wrong}");
         let mut robot = robot;

@@ -396,8 +396,8 @@ fn numbers_that_can_not_be_are_none() {
     assert_eq!(first.drain().len(), 10);
 }
 
-/// A file of the queue that may not be opened, by its mode or its owner, is said with its name, and the queue goes on in
-/// memory. Once it may be opened, all that is on the disk arrives: nothing has made it look done meanwhile.
+/// A file of the queue that may not be opened, by its mode or its owner, is said with its name, and the queue goes on
+/// in memory. Once it may be opened, all that is on the disk arrives: nothing has made it look done meanwhile.
 #[test]
 fn what_may_not_be_opened_waits_for_it() {
     let left = Left::new(5, 12);

@@ -24,7 +24,7 @@ fn what_is_being_written_is_in_memory_only() {
     assert_eq!(memory_only(), 10);
     assert!(robot.queue.acknowledge(leases[0].id));
     assert_eq!(memory_only(), 9);
-    robot.queue.rewind();
+    robot.queue.requeue();
     assert_eq!(memory_only(), 9);
     robot.queue.shared.lock().store.end_write(Priority::Normal, 0, 6, robot.now);
     assert_eq!(memory_only(), 4);
@@ -158,7 +158,7 @@ fn what_is_acknowledged_stays_so_but_for_a_window() {
             let lease = window.remove(0);
             acknowledged.push(number_of(&lease));
             robot.queue.acknowledge(lease.id);
-            robot.keeper.turn(robot.now);
+            robot.worker.turn(robot.now);
         }
     }
     let mut robot = robot.kill();
@@ -187,9 +187,9 @@ fn what_is_done_soon_is_not_written() {
     assert_eq!(robot.files.operations(), before);
 }
 
-/// A rewind sends again in order, also what was read from the disk meanwhile.
+/// A requeue sends again in order, also what was read from the disk meanwhile.
 #[test]
-fn a_rewind_restores_the_order() {
+fn a_requeue_restores_the_order() {
     let mut robot = Robot::new(settings(Spill));
     let route = robot.route("/odom", Priority::Normal);
     (0..30_000).for_each(|number| {
@@ -209,7 +209,7 @@ fn a_rewind_restores_the_order() {
         }
         let left: Vec<_> =
             leases.iter().enumerate().filter(|(index, _)| index % 3 != 0).map(|(_, l)| number_of(l)).collect();
-        robot.queue.rewind();
+        robot.queue.requeue();
         let again: Vec<_> = left.iter().map_while(|_| robot.queue.lease(robot.now)).collect();
         assert_eq!(again.iter().map(number_of).collect::<Vec<_>>(), left);
         for lease in again {
@@ -320,9 +320,9 @@ fn a_start_that_is_stopped_leaves_the_disk_as_it_was() {
         let (now, _, clock) = robot.times(true);
         let registry = Registry::default();
         let topics = Arc::new(move |ros: &str, mqtt: &str| registry.topic(ros, mqtt));
-        let (queue, mut keeper) = Queue::on(Arc::new(files.clone()), &robot.settings, 100, topics, clock);
+        let (queue, mut worker) = Queue::on(Arc::new(files.clone()), &robot.settings, 100, topics, clock);
         let mut seen = 0;
-        let opened = keeper.open(now, &mut |_| {
+        let opened = worker.open(now, &mut |_| {
             seen += 1;
             if seen == segments { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -384,8 +384,8 @@ fn a_flood_on_the_disk_delays_only_itself() {
     robot.check_accounts();
 }
 
-/// A disk that does not answer holds nothing up: records are admitted, sent and acknowledged meanwhile, it is known to be
-/// slow, and once it answers, all that is left is written.
+/// A disk that does not answer holds nothing up: records are admitted, sent and acknowledged meanwhile, it is known to
+/// be slow, and once it answers, all that is left is written.
 #[test]
 fn a_disk_that_hangs_holds_nothing_up() {
     for durability in [Spill, Always] {
@@ -403,7 +403,7 @@ fn a_disk_that_hangs_holds_nothing_up() {
         let seen = Meddler::new(Arc::new(files.clone()), Box::new(meddle));
         let now = Instant::now();
         let times = (now, 1, Clock::of_boot(1, now));
-        let Robot { queue, mut keeper, .. } =
+        let Robot { queue, mut worker, .. } =
             Robot::start(files.clone(), Arc::new(seen), settings(durability), 100, times);
         let route = Robot::on(SimulatedFiles::new(), settings(durability)).route("/odom", Priority::Normal);
         let admit = |number: u64| {
@@ -414,7 +414,7 @@ fn a_disk_that_hangs_holds_nothing_up() {
         let shut = gate.lock().unwrap();
         reaches.try_iter().for_each(drop);
         admit(0);
-        let thread = std::thread::spawn(move || keeper.run());
+        let thread = std::thread::spawn(move || worker.run());
         reaches.recv().unwrap();
         (1..2000).for_each(admit);
         for number in 0..50 {
@@ -422,13 +422,13 @@ fn a_disk_that_hangs_holds_nothing_up() {
             assert_eq!(number_of(&lease), number);
             assert!(queue.acknowledge(lease.id));
         }
-        queue.tend(Instant::now() + SLOW);
+        queue.maintain(Instant::now() + SLOW);
         assert!(queue.shared.lock().disk_is_slow);
         assert_eq!(queue.figures().memory_only(), 1950);
         drop(shut);
         queue.shared.close();
         thread.join().unwrap();
-        queue.tend(Instant::now());
+        queue.maintain(Instant::now());
         assert!(!queue.shared.lock().disk_is_slow);
         let mut next = Robot::on(files.after_power_cut(1), settings(durability));
         assert!(next.drain().into_iter().filter(|number| *number >= 50).eq(50..2000), "{durability:?}");

@@ -44,7 +44,7 @@ impl Script {
         }
     }
 
-    /// Lets the keeper work. Nothing if the story ends here.
+    /// Lets the disk worker work. Nothing if the story ends here.
     fn work(&mut self) -> Option<()> {
         self.robot.work();
         self.check();
@@ -66,7 +66,7 @@ impl Script {
         }
     }
 
-    /// Outages, the link between them, acknowledgements out of order, rewinds, and in the end all is sent but one.
+    /// Outages, the link between them, acknowledgements out of order, requeues, and in the end all is sent but one.
     fn play(&mut self) -> Option<()> {
         self.admit(1, 3);
         self.work()?;
@@ -76,7 +76,7 @@ impl Script {
         self.robot.queue.set_link(true);
         self.send_all_but_one(4);
         self.work()?;
-        self.robot.queue.rewind();
+        self.robot.queue.requeue();
         self.robot.queue.set_link(false);
         self.admit(1, 2);
         self.admit(2, 1);
@@ -85,13 +85,13 @@ impl Script {
         self.send_all_but_one(7);
         self.work()?;
         self.robot.queue.set_link(false);
-        self.robot.queue.rewind();
+        self.robot.queue.requeue();
         self.admit(0, 2);
         self.work()?;
         self.robot.queue.set_link(true);
         self.send_all_but_one(100);
         self.work()?;
-        self.robot.queue.rewind();
+        self.robot.queue.requeue();
         self.admit(1, 2);
         self.robot.queue.set_link(false);
         self.work()
@@ -183,7 +183,7 @@ fn check_until(durability: QueueDurability, last: u64, operation: u64, fault: Fa
     let files = script.robot.files.after_kill();
     script.check_successor(Robot::on(files, script.robot.settings.clone()), &format!("{told}, killed"));
     // Nor does the process itself lose anything, once the disk works again.
-    script.robot.queue.rewind();
+    script.robot.queue.requeue();
     script.robot.files.heal();
     script.work();
     assert_eq!(script.robot.queue.figures().disk.unwrap().trouble, None, "{told}");

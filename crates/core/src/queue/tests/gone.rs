@@ -79,7 +79,7 @@ fn a_new_disk_takes_what_is_in_memory() {
         comes_back(&mut robot);
         assert_eq!(robot.files.lock(LOCK).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
         admit(&robot, 15, 5);
-        robot.queue.rewind();
+        robot.queue.requeue();
         robot.work();
         let sequence_start = robot.queue.sequence_start();
         let mut robot = robot.cut_power(5);
@@ -177,8 +177,8 @@ fn a_disk_with_another_queue_is_taken_too() {
     check(&robot);
 }
 
-/// Whichever file somebody removes, or a lane's whole directory: it is noticed once the queue comes by, what is in memory
-/// arrives and is on the disk again, and the queue goes on.
+/// Whichever file somebody removes, or a lane's whole directory: it is noticed once the queue comes by, what is in
+/// memory arrives and is on the disk again, and the queue goes on.
 #[test]
 fn a_file_that_is_removed_costs_nothing_in_memory() {
     for durability in [Spill, Always] {
@@ -200,7 +200,7 @@ fn a_file_that_is_removed_costs_nothing_in_memory() {
                 check(&robot);
             }
             assert_eq!((trouble(&robot), robot.queue.figures().memory_only()), (None, 0), "{victim}");
-            robot.queue.rewind();
+            robot.queue.requeue();
             let mut robot = robot.cut_power(7);
             let mut arrived = robot.drain();
             arrived.extend(&acknowledged);
@@ -210,8 +210,8 @@ fn a_file_that_is_removed_costs_nothing_in_memory() {
     }
 }
 
-/// When the last files of a backlog are removed, what was only there is lost and counted; what comes then takes no number
-/// of theirs, comes once, and in its order.
+/// When the last files of a backlog are removed, what was only there is lost and counted; what comes then takes no
+/// number of theirs, comes once, and in its order.
 #[test]
 fn the_last_files_of_a_backlog_are_removed() {
     for removed in 1..4 {
@@ -244,7 +244,7 @@ fn the_last_files_of_a_backlog_are_removed() {
 #[test]
 fn a_stop_finds_the_new_disk() {
     let (mut robot, acknowledged) = begun(Spill);
-    robot.queue.rewind();
+    robot.queue.requeue();
     robot.files.mount_empty();
     robot.stop();
     let mut arrived = robot.kill().drain();
@@ -253,8 +253,8 @@ fn a_stop_finds_the_new_disk() {
     check_complete(&arrived, 10, "");
 }
 
-/// A topic counts in one place, also one that came after the start, was taken out and put in again while its records wait
-/// on a disk that goes and comes back: nothing is counted down where it was not counted up.
+/// A topic counts in one place, also one that came after the start, was taken out and put in again while its records
+/// wait on a disk that goes and comes back: nothing is counted down where it was not counted up.
 #[test]
 fn a_topic_counts_in_one_place() {
     let mut robot = Robot::new(settings(Spill));
@@ -276,7 +276,7 @@ fn a_topic_counts_in_one_place() {
     assert!(trouble(&robot).is_some());
     robot.files.mount(away);
     robot.work();
-    robot.queue.tend(robot.now);
+    robot.queue.maintain(robot.now);
     assert_eq!(trouble(&robot), None);
     let again = robot.route("/late", Priority::Normal);
     assert!(Arc::ptr_eq(&again.counters, &counters));

@@ -47,11 +47,11 @@ struct Admitted {
 struct Topic {
     route: Option<Arc<Route>>,
     admitted: BTreeMap<u64, Admitted>,
-    /// The last that was leased since the last rewind.
+    /// The last that was leased since the last requeue.
     last: Option<u64>,
 }
 
-/// What the uplink and reception do, and what they know. Both they and the keeper's disk come to it.
+/// What the uplink and reception do, and what they know. Both they and the disk worker's disk come to it.
 struct World {
     rng: StdRng,
     /// Nothing while a process starts.
@@ -76,14 +76,14 @@ impl World {
         self.queue.as_ref().unwrap()
     }
 
-    /// Something that another thread than the keeper does.
+    /// Something that another thread than the disk worker does.
     fn step(&mut self) {
         match self.rng.gen_range(0..100) {
             0..40 => self.admit(),
             40..62 => self.lease(),
             62..82 => self.acknowledge(),
             82..84 => self.discard(),
-            84..88 => self.rewind(),
+            84..88 => self.requeue(),
             88..92 => {
                 let up = self.rng.gen_bool(0.6);
                 self.trace.push(format!("link {up}"));
@@ -103,8 +103,8 @@ impl World {
                 // Reception has opened a topic anew: of the route so far only the queue has something.
                 let topic = self.rng.gen_range(0..TOPICS.len());
                 self.topics[topic].route = self.topics[topic].route.take().map(|route| again(&route, route.qos));
-                self.trace.push(format!("tend, {} anew", TOPICS[topic].0));
-                self.queue().tend(self.now);
+                self.trace.push(format!("maintain, {} anew", TOPICS[topic].0));
+                self.queue().maintain(self.now);
             }
         }
     }
@@ -227,10 +227,10 @@ impl World {
         self.leases.remove(index)
     }
 
-    fn rewind(&mut self) {
-        self.trace.push("rewind".to_owned());
+    fn requeue(&mut self) {
+        self.trace.push("requeue".to_owned());
         let leased = self.leases.iter().map(|(_, _, numbers)| numbers.len()).sum::<usize>();
-        assert_eq!(self.queue().rewind(), leased);
+        assert_eq!(self.queue().requeue(), leased);
         self.leases.clear();
         self.topics.iter_mut().for_each(|topic| topic.last = None);
     }
@@ -376,7 +376,7 @@ impl Story {
             self.robot.now = world.now;
             world.trace.push(format!("turn after {pause} ms"));
         }
-        self.robot.keeper.turn(self.robot.now);
+        self.robot.worker.turn(self.robot.now);
     }
 
     fn check(&self) {
@@ -438,7 +438,7 @@ impl Story {
             world.trace.push("arrive".to_owned());
             world.queue().set_link(true);
             world.unwanted.clear();
-            world.rewind();
+            world.requeue();
         }
         for _ in 0..10_000 {
             self.turn();
@@ -490,10 +490,10 @@ fn run_all(seeds: std::ops::Range<u64>) {
     }
 }
 
-/// Whatever happens in whatever order, also while the keeper works on the disk, and however a process ends: each record
-/// comes at least once and in the order of its topic, none is invented, none that was durable is lost, none comes again
-/// that was acknowledged, but for a window after a process has ended; the counters of each topic add up, memory and
-/// disk keep to their bounds, and nothing waits for ever. In four parts, for as many cores.
+/// Whatever happens in whatever order, also while the disk worker works on the disk, and however a process ends: each
+/// record comes at least once and in the order of its topic, none is invented, none that was durable is lost, none
+/// comes again that was acknowledged, but for a window after a process has ended; the counters of each topic add up,
+/// memory and disk keep to their bounds, and nothing waits for ever. In four parts, for as many cores.
 #[test]
 fn a_queue_keeps_its_promises_through_its_lives_1() {
     run_all(0..2500);

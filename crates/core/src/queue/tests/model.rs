@@ -16,7 +16,7 @@ enum Step {
     /// Acknowledges one of the leases ever given, also one that has ended.
     Acknowledge(prop::sample::Index),
     Discard(prop::sample::Index),
-    Rewind,
+    Requeue,
     Tend,
     Pass {
         milliseconds: u64,
@@ -30,7 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Lease),
         4 => any::<prop::sample::Index>().prop_map(Step::Acknowledge),
         1 => any::<prop::sample::Index>().prop_map(Step::Discard),
-        1 => Just(Step::Rewind),
+        1 => Just(Step::Requeue),
         1 => Just(Step::Tend),
         2 => (0..100u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
     ]
@@ -87,7 +87,7 @@ impl Model {
             return;
         }
         if self.used() + newcomer.size > self.bound {
-            self.tend(now);
+            self.maintain(now);
         }
         let fixed: u64 = self
             .held
@@ -128,7 +128,7 @@ impl Model {
         Some(self.held.remove(position).lane)
     }
 
-    fn tend(&mut self, now: Instant) {
+    fn maintain(&mut self, now: Instant) {
         for held in self.held.extract_if(.., |held| held.lease.is_none() && held.expires <= now) {
             self.counts[held.lane].expired += 1;
         }
@@ -187,13 +187,13 @@ proptest! {
                     ended.into_iter().for_each(|lane| model.counts[lane].discarded += 1);
                 }
                 Step::Acknowledge(_) | Step::Discard(_) => {}
-                Step::Rewind => {
+                Step::Requeue => {
                     let leased = model.held.iter_mut().filter_map(|held| held.lease.take()).count();
-                    prop_assert_eq!(queue.rewind(), leased);
+                    prop_assert_eq!(queue.requeue(), leased);
                 }
                 Step::Tend => {
-                    queue.tend(now);
-                    model.tend(now);
+                    queue.maintain(now);
+                    model.maintain(now);
                 }
                 Step::Pass { milliseconds } => now += Duration::from_millis(milliseconds),
             }

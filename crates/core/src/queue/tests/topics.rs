@@ -1,8 +1,10 @@
 //! Many topics at once.
 
+use std::cell::Cell;
+
 use super::robot::{Robot, number_of, settings};
 use super::*;
-use crate::config::QueueDurability::Always;
+use crate::config::QueueDurability::{Always, Spill};
 
 /// Of thousands of topics one is set aside: its records wait on the disk, before those of all others. What was
 /// acknowledged of the others does not come again after a restart, and no more than fit the window may do so when the
@@ -46,4 +48,112 @@ fn one_topic_set_aside_among_thousands_brings_nothing_back() {
         next.work();
         assert_eq!(next.drain(), Vec::<u64>::new());
     }
+}
+
+/// A robot with records of so many topics on the disk, of which each has more there than in memory.
+fn with_backlogs(topics: u64) -> Robot {
+    let mut robot = Robot::new(config::Queue { memory: 2 << 20, ..settings(Spill) });
+    let routes: Vec<_> = (0..topics).map(|topic| robot.route(&format!("/{topic:04}"), Priority::Normal)).collect();
+    for number in 0..4800 {
+        assert!(robot.admit(&routes[number as usize % routes.len()], number, 100));
+    }
+    robot.stop();
+    let mut robot = robot.kill();
+    robot.work();
+    assert!(robot.queue.figures().lanes[1].queued_on_disk > 4000);
+    robot
+}
+
+/// A lease does not ask for each topic of which something is on the disk: it costs the same beside 1,600 of them as
+/// beside 100.
+#[test]
+fn a_backlog_of_others_costs_a_lease_nothing() {
+    for topics in [100, 1600] {
+        let robot = with_backlogs(topics);
+        let asked = Cell::new(0);
+        let wanted = |_: &Route| {
+            asked.set(asked.get() + 1);
+            true
+        };
+        for _ in 0..20 {
+            assert!(robot.queue.shared.lock().store.has_next(robot.now, &wanted));
+            let lease = robot.queue.lease_where(robot.now, &wanted).expect("a record waits");
+            assert!(robot.queue.acknowledge(lease.id));
+        }
+        assert!(asked.get() <= 100, "{} for 20 leases beside {topics} topics", asked.get());
+    }
+}
+
+/// What nobody wants now is not read from the disk, or is put back, however much of it is before what is wanted; when
+/// it is wanted again, all of it comes, in its order.
+#[test]
+fn what_nobody_wants_holds_nobody_up() {
+    // Who asks first whether there is something is heard as who leases is.
+    for asks_first in [false, true] {
+        let mut robot = Robot::new(config::Queue { memory: 1 << 20, ..settings(Spill) });
+        let [aside, other] = ["/aside", "/other"].map(|ros| robot.route(ros, Priority::Normal));
+        for (route, first) in [(&aside, 0), (&other, 1000)] {
+            for number in first..first + 200 {
+                assert!(robot.admit(route, number, 4000));
+                robot.work();
+            }
+        }
+        robot = robot.kill();
+        robot.work();
+        let wanted = |route: &Route| route.ros != "/aside";
+        let (mut sent, mut turns) = (Vec::new(), 0);
+        while sent.len() < 200 {
+            robot.queue.shared.lock().store.check();
+            if !asks_first || robot.queue.shared.lock().store.has_next(robot.now, &wanted) {
+                if let Some(lease) = robot.queue.lease_where(robot.now, &wanted) {
+                    sent.push(number_of(&lease));
+                    assert!(robot.queue.acknowledge(lease.id));
+                    continue;
+                }
+            }
+            turns += 1;
+            assert!(turns < 100, "{} were sent, and nothing more comes", sent.len());
+            robot.work();
+        }
+        assert_eq!(sent, (1000..1200).collect::<Vec<_>>());
+        robot.work();
+        assert_eq!(robot.queue.figures().lanes[1].queued_on_disk, 200, "nothing is in memory that nobody wants");
+        if asks_first {
+            assert!(!robot.queue.shared.lock().store.has_next(robot.now, &|_| true));
+        } else {
+            assert!(robot.queue.lease(robot.now).is_none());
+        }
+        robot.work();
+        assert!(robot.queue.figures().lanes[1].queued_on_disk < 200);
+        assert_eq!(robot.drain(), (0..200).collect::<Vec<_>>());
+    }
+}
+
+/// What gives way in a full queue is found at once: it takes about as long beside 3,000 topics as beside 100.
+#[test]
+fn an_overflow_costs_the_same_beside_thousands() {
+    /// The shortest time that 200 records took, each of which had an older one give way.
+    fn shortest(topics: u64) -> Duration {
+        let (queue, now) = (queue(5 * topics, Overflow::DropOldest), Instant::now());
+        let routes: Vec<_> = (0..topics)
+            .map(|topic| {
+                let plain = Arc::into_inner(route(Priority::Normal)).unwrap();
+                Arc::new(Route { topic: Registry::default().topic(&topic.to_string(), "a"), ..plain })
+            })
+            .collect();
+        let mut next = routes.iter().cycle();
+        let mut admit = || assert!(admit(&queue, next.next().unwrap(), 1, now));
+        (0..5 * topics).for_each(|_| admit());
+        let shortest = (0..20).map(|_| {
+            let begun = Instant::now();
+            (0..200).for_each(|_| admit());
+            begun.elapsed()
+        });
+        let shortest = shortest.min().unwrap();
+        let dropped: u64 = routes.iter().map(|route| route.counters.dropped(DropReason::Overflow)).sum();
+        assert_eq!(dropped, 20 * 200);
+        shortest
+    }
+    let (few, many) = (shortest(100), shortest(3000));
+    assert!(many < 8 * few, "{few:?} beside 100 topics, {many:?} beside 3,000");
 }

@@ -24,7 +24,7 @@ fn route(topic: usize, packing: Packing) -> Arc<Route> {
 }
 
 fn batches(max: usize) -> Packing {
-    Packing { batch: Some(Batch { max, linger: Duration::ZERO, max_age: HOUR }), ..Packing::default() }
+    Packing { batch: Some(Batch { max, linger: Duration::ZERO }), ..Packing::default() }
 }
 
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ enum Step {
     },
     Send,
     Acknowledge(Index),
-    Rewind,
+    Requeue,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => extent.prop_map(|(records, bytes)| Step::Grow { records, bytes }),
         4 => Just(Step::Send),
         3 => any::<Index>().prop_map(Step::Acknowledge),
-        1 => Just(Step::Rewind),
+        1 => Just(Step::Requeue),
     ]
 }
 
@@ -113,10 +113,10 @@ proptest! {
                     prop_assert!(!queue.acknowledge(lease));
                     left[topic].retain(|number| !numbers.contains(number));
                 }
-                Step::Rewind => {
+                Step::Requeue => {
                     let in_hand = hand.take().map_or(0, |outgoing| outgoing.records.len());
                     let on_its_way: usize = sent.drain(..).map(|(.., numbers)| numbers.len()).sum();
-                    prop_assert_eq!(queue.rewind(), in_hand + on_its_way);
+                    prop_assert_eq!(queue.requeue(), in_hand + on_its_way);
                 }
                 Step::Take | Step::Acknowledge(_) => {}
             }

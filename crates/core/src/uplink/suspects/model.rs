@@ -219,7 +219,7 @@ impl Bridge {
     fn acknowledged(&mut self, packet_id: u16, now: Instant) {
         let connection = self.connection.as_mut().expect("it stands");
         let Connection { wire, outbox, .. } = connection;
-        let event = Event::Acknowledged { packet_id, said: Reason::SUCCESS.into() };
+        let event = Event::Acknowledged { packet_id, answer: Reason::SUCCESS.into() };
         outbox.note(event, wire, &mut self.rules, &self.queue, now).unwrap();
     }
 
@@ -238,7 +238,7 @@ impl World {
         let allowed = if random.gen_bool(0.1) { 0.1 } else { 0.8 };
         let topics: Vec<_> = (0..random.gen_range(1..6))
             .map(|index| {
-                let batch = Batch { max: 20, linger: Duration::ZERO, max_age: 86_400 * SECOND };
+                let batch = Batch { max: 20, linger: Duration::ZERO };
                 let batch = random.gen_bool(0.3).then_some(batch);
                 // Of three records or more.
                 let compression = (batch.is_some() && random.gen_bool(0.5))

@@ -21,7 +21,7 @@ fn reasons_come_in_three_lengths() {
         // No reason of a PUBACK, and said all the same.
         (&[0x40, 3, 0, 7, 0x95], Reason::PACKET_TOO_LARGE),
     ] {
-        let expected = Incoming::PubAck { packet_id: 7, said: reason.into() };
+        let expected = Incoming::PubAck { packet_id: 7, answer: reason.into() };
         assert_eq!(read_v5(packet).unwrap(), Some(expected), "{packet:?}");
     }
 }
@@ -30,9 +30,9 @@ fn reasons_come_in_three_lengths() {
 #[test]
 fn words_and_another_server_are_read() {
     let packet = [0xe0, 14, 0x9c, 12, 0x1f, 0, 2, b'g', b'o', 0x1c, 0, 4, b'h', b'o', b's', b't'];
-    let said =
+    let answer =
         ServerReason { reason: Reason::USE_ANOTHER_SERVER, words: Some("go".into()), server: Some("host".into()) };
-    assert_eq!(read_v5(&packet).unwrap(), Some(Incoming::Disconnect(said)));
+    assert_eq!(read_v5(&packet).unwrap(), Some(Incoming::Disconnect(answer)));
 }
 
 /// The CONNACK of AWS IoT Core, and one that says nothing; one in the words of MQTT 3.1.1 to a client of MQTT 5.

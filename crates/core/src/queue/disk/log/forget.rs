@@ -32,8 +32,9 @@ impl Log {
     }
 
     /// Takes the routes out of the file with all of them that nothing on the disk names any more, if those are most.
+    /// While something on the disk can't be read, all of them stay: it may name any.
     pub fn tidy_routes(&mut self) -> io::Result<()> {
-        if !self.may_shrink || self.has_retired() {
+        if !self.may_shrink || self.is_unreadable || self.has_retired() {
             return Ok(());
         }
         self.may_shrink = false;

@@ -30,7 +30,7 @@ use crate::tally::{DropReason, counted};
 /// Most bytes that are written at a time.
 const BATCH: u64 = 1 << 20;
 
-/// How long the keeper sleeps when nobody wakes it.
+/// How long the disk worker sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_millis(500);
 
 /// How long what is done may be unknown to the disk, where nothing waits for it.
@@ -56,14 +56,14 @@ pub(super) struct Policy {
     pub sync: Duration,
 }
 
-pub(super) struct Keeper {
+pub(super) struct DiskWorker {
     shared: Arc<Shared>,
     files: Arc<dyn Files>,
     options: Options,
     policy: Policy,
     /// Where the files are, for sentences.
     directory: PathBuf,
-    /// Nothing until the directory could be taken over.
+    /// `None` until the directory could be taken over.
     log: Option<Log>,
     /// How often that was.
     openings: u64,
@@ -93,7 +93,7 @@ struct Trouble {
     retry: Instant,
 }
 
-impl Keeper {
+impl DiskWorker {
     /// `directory` is where `files` are, for sentences.
     pub fn new(
         shared: Arc<Shared>,
@@ -101,9 +101,9 @@ impl Keeper {
         options: Options,
         policy: Policy,
         directory: PathBuf,
-    ) -> Keeper {
+    ) -> DiskWorker {
         let now = Instant::now();
-        Keeper {
+        DiskWorker {
             shared,
             files,
             options,
@@ -210,7 +210,7 @@ impl Keeper {
             let now = Instant::now();
             let (closing, before) = {
                 let inner = self.shared.lock();
-                (inner.closing, inner.store.figures().memory_only())
+                (inner.closing, inner.store.memory_only())
             };
             let openings = self.openings;
             let sleep = self.turn(now);
@@ -219,7 +219,7 @@ impl Keeper {
             if inner.closing {
                 let unwritten = inner.store.to_write_since(true).is_some();
                 // Nor does a disk that is full or does not work keep the process from ending.
-                let is_no_less = inner.store.figures().memory_only() >= before;
+                let is_no_less = inner.store.memory_only() >= before;
                 let stuck = closing && is_no_less && self.openings == openings;
                 if !unwritten || stuck {
                     break;
@@ -232,9 +232,9 @@ impl Keeper {
             if done_since || sleep == Sleep::UntilTold && inner.store.to_write_since(false).is_some() {
                 continue;
             }
-            inner.keeper = sleep;
+            inner.worker = sleep;
             let (mut inner, _) = self.shared.wait_for_work(inner, duration);
-            inner.keeper = Sleep::Awake;
+            inner.worker = Sleep::Awake;
         }
         let (now, done) = (Instant::now(), self.done());
         if let Some(log) = &mut self.log {

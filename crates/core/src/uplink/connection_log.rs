@@ -122,32 +122,32 @@ pub(super) fn log_set_aside(topic: &str, wait: Duration) {
 }
 
 /// Logs that `topic` has to wait because the broker refuses it, with the broker's reason.
-pub(super) fn log_refused(topic: &str, said: &ServerReason, wait: Duration) {
+pub(super) fn log_refused(topic: &str, answer: &ServerReason, wait: Duration) {
     tracing::error!(
         topic,
-        reason = said.reason.0,
-        "The broker refuses publishes to {topic} ({said}). They wait and are tried again in {} s, the others go on.",
+        reason = answer.reason.0,
+        "The broker refuses publishes to {topic} ({answer}). They wait and are tried again in {} s, the others go on.",
         wait.as_secs()
     );
 }
 
 /// Logs that what is published to `topic` is dropped because the broker will never take it, as `more` were since this was
 /// last said.
-pub(super) fn log_never_taken(topic: &str, said: &ServerReason, more: u64) {
+pub(super) fn log_never_taken(topic: &str, answer: &ServerReason, more: u64) {
     tracing::error!(
         topic,
-        reason = said.reason.0,
+        reason = answer.reason.0,
         more,
-        "A publish to {topic} is dropped: the broker does not take it ({said}). {more} more were since this was last said."
+        "A publish to {topic} is dropped: the broker does not take it ({answer}). {more} more were since this was last said."
     );
 }
 
 /// Logs that the broker does not take a batch of `records`.
-pub(super) fn log_batch_refused(topic: &str, records: usize, said: &ServerReason) {
+pub(super) fn log_batch_refused(topic: &str, records: usize, answer: &ServerReason) {
     tracing::warn!(
         topic,
-        reason = said.reason.0,
-        "The broker does not take a batch of {records} messages on {topic} ({said}). They are sent one by one."
+        reason = answer.reason.0,
+        "The broker does not take a batch of {records} messages on {topic} ({answer}). They are sent one by one."
     );
 }
 
@@ -226,12 +226,12 @@ mod tests {
     /// While faults of the same kinds go on, each has one line in ten minutes, with the number of times.
     #[test]
     fn a_lasting_fault_is_logged_once_and_then_rarely() {
-        let (mut journal, start) = (ConnectionLog::default(), Instant::now());
+        let (mut log, start) = (ConnectionLog::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let lines: Vec<_> = (0..1300)
             .filter_map(|second| {
                 let kind = if second % 2 == 0 { FaultKind::Refused } else { FaultKind::TimedOut };
-                Some((second, kind, journal.fault(kind, at(second))?))
+                Some((second, kind, log.fault(kind, at(second))?))
             })
             .collect();
         assert_eq!(
@@ -251,17 +251,17 @@ mod tests {
     /// it has become stable.
     #[test]
     fn flapping_is_silent_until_stable() {
-        let (mut journal, now) = (ConnectionLog::default(), Instant::now());
-        assert!(journal.connected());
+        let (mut log, now) = (ConnectionLog::default(), Instant::now());
+        assert!(log.connected());
         for round in 0..5 {
-            journal.ended(false);
-            assert_eq!(journal.fault(FaultKind::Closed, now).is_some(), round == 0);
-            assert_eq!(journal.connected(), round == 0, "only the first fault has a line to answer");
+            log.ended(false);
+            assert_eq!(log.fault(FaultKind::Closed, now).is_some(), round == 0);
+            assert_eq!(log.connected(), round == 0, "only the first fault has a line to answer");
         }
-        assert!(journal.stable(), "it stands at last");
-        journal.ended(true);
-        assert_eq!(journal.fault(FaultKind::Closed, now), Some(1), "a new loss is news again");
-        assert!(journal.connected());
-        assert!(!journal.stable(), "that was said already");
+        assert!(log.stable(), "it stands at last");
+        log.ended(true);
+        assert_eq!(log.fault(FaultKind::Closed, now), Some(1), "a new loss is news again");
+        assert!(log.connected());
+        assert!(!log.stable(), "that was said already");
     }
 }

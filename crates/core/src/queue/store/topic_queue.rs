@@ -12,9 +12,9 @@
 //!
 //! The gap is a range of numbers, and every record of the topic in that range is read back from the disk when its turn
 //! comes. So no record in that range may have ended already: it would be sent twice. For example, records 5 to 9 are on
-//! the disk and in memory, and 5 to 7 are leased. The broker acknowledges 7 first. Then the connection is lost, and 5 and
-//! 6 wait again. They stay in memory, because a gap of 5 to 9 would bring 7 back; a gap of 8 and 9 is fine. For the same
-//! reason a record that is on the disk expires only when it is at the head.
+//! the disk and in memory, and 5 to 7 are leased. The broker acknowledges 7 first. Then the connection is lost, and 5
+//! and 6 wait again. They stay in memory, because a gap of 5 to 9 would bring 7 back; a gap of 8 and 9 is fine. For the
+//! same reason a record that is on the disk expires only when it is at the head.
 
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
@@ -24,6 +24,7 @@ use std::time::Instant;
 use super::LeaseId;
 pub(super) use super::entry::{Entry, Place, State};
 use crate::config::PAYLOAD_LIMIT;
+use crate::queue::disk::clock::{Shift, shifted};
 use crate::queue::{RECORD_OVERHEAD, Record, Route};
 
 /// Records that are on the disk only.
@@ -38,7 +39,7 @@ pub(super) struct Gap {
 }
 
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct TopicQueue {
     pub route: Arc<Route>,
     /// The route that is in force, by which also go the records that were admitted before, if they can.
     pub in_force: Option<Arc<Route>>,
@@ -51,6 +52,8 @@ pub(super) struct Flow {
     pub waiting_bytes: u64,
     /// Bytes of those that wait and are on the disk.
     pub on_disk_bytes: u64,
+    /// Bytes of those that wait and are neither on the disk nor being written.
+    pub unwritten_bytes: u64,
     /// Bytes of those that wait in the back.
     back_bytes: u64,
     /// The highest admission of what has ended under a number: nothing up to there goes into a gap.
@@ -71,9 +74,9 @@ pub(super) struct Flow {
     pub numbered: u64,
 }
 
-impl Flow {
-    pub fn new(route: Arc<Route>) -> Flow {
-        Flow {
+impl TopicQueue {
+    pub fn new(route: Arc<Route>) -> TopicQueue {
+        TopicQueue {
             route,
             in_force: None,
             front: VecDeque::new(),
@@ -82,6 +85,7 @@ impl Flow {
             back: VecDeque::new(),
             waiting_bytes: 0,
             on_disk_bytes: 0,
+            unwritten_bytes: 0,
             back_bytes: 0,
             ended: 0,
             leased: 0,
@@ -95,17 +99,22 @@ impl Flow {
         }
     }
 
-    /// All records in memory, waiting and leased.
-    pub fn records_mut(&mut self) -> impl Iterator<Item = &mut Record> {
-        self.front.iter_mut().chain(&mut self.back).filter_map(|entry| match &mut entry.state {
-            State::Waiting(record) | State::Leased(_, record) => Some(record),
-            State::Done => None,
-        })
+    /// The clocks have moved against each other: see [`Store::shift`](super::Store::shift).
+    pub fn shift(&mut self, by: Shift) {
+        for entry in self.front.iter_mut().chain(&mut self.back) {
+            let earlier = |time: Instant| shifted(time, -by.suspended).unwrap_or(time);
+            entry.admitted = entry.admitted.map(earlier);
+            if let State::Waiting(record) | State::Leased(_, record) = &mut entry.state {
+                record.expires = earlier(record.expires);
+                record.received_ns = record.received_ns.saturating_add(by.set);
+            }
+        }
     }
 
     /// The route by which `record` is sent: the one that is in force, or else its own.
     ///
-    /// For example, 8,000 records wait when `batch = { max = 50 }` comes with a reload. They go in batches of 50 from then on.
+    /// For example, 8,000 records wait when `batch = { max = 50 }` comes with a reload. They go in batches of 50 from
+    /// then on.
     pub fn sends_by<'a>(&'a self, record: &'a Record) -> &'a Arc<Route> {
         self.in_force.as_ref().filter(|newer| record.may_go_by(newer)).unwrap_or(&record.route)
     }
@@ -117,14 +126,8 @@ impl Flow {
 
     /// Until when its next record waits for others, to travel with them; `None` if it does not.
     pub fn waits_for_others(&self) -> Option<Instant> {
-        self.ripens().filter(|_| self.gap.is_none() && !self.fills_a_batch())
-    }
-
-    /// When its next record has waited long enough for others.
-    fn ripens(&self) -> Option<Instant> {
-        let record = self.peek()?;
-        let batch = record.route.packing.batch.filter(|batch| !batch.linger.is_zero())?;
-        batch.ripens(record.expires)
+        let ripens = self.front.get(self.next)?.ripens();
+        ripens.filter(|_| self.gap.is_none() && !self.fills_a_batch())
     }
 
     fn fills_a_batch(&self) -> bool {
@@ -144,14 +147,15 @@ impl Flow {
         self.waiting_bytes - self.back_bytes + self.leased_bytes
     }
 
-    pub fn push(&mut self, admission: u64, record: Record) {
+    /// Puts a record behind all others, which is admitted at `now` as `admission`.
+    pub fn push(&mut self, admission: u64, record: Record, now: Instant) {
         let (size, place) = (record.size(), Place::Memory);
         self.memory_only += 1;
         self.starts_waiting(size, place);
         if !Arc::ptr_eq(&self.route, &record.route) {
             self.route = record.route.clone();
         }
-        let entry = Entry { admission, place, state: State::Waiting(record) };
+        let entry = Entry { admission, admitted: Some(now), place, state: State::Waiting(record) };
         if self.gap.is_some() {
             self.back_bytes += size;
             self.back.push_back(entry);
@@ -204,7 +208,7 @@ impl Flow {
     }
 
     /// Takes all leases back. Each record is shown to `taken_back`.
-    pub fn rewind(&mut self, mut taken_back: impl FnMut(&Record)) {
+    pub fn requeue(&mut self, mut taken_back: impl FnMut(&Record)) {
         // What was finished out of order does not come again.
         self.front.retain(|entry| !matches!(entry.state, State::Done));
         for index in 0..self.front.len().min(self.next) {
@@ -251,29 +255,26 @@ impl Flow {
 
     fn starts_waiting(&mut self, bytes: u64, place: Place) {
         self.waiting_bytes += bytes;
-        if matches!(place, Place::Disk(_)) {
-            self.on_disk_bytes += bytes;
+        match place {
+            Place::Disk(_) => self.on_disk_bytes += bytes,
+            Place::Memory => self.unwritten_bytes += bytes,
+            Place::Writing(_) => {}
         }
     }
 
     fn stops_waiting(&mut self, bytes: u64, place: Place) {
         self.waiting_bytes -= bytes;
-        if matches!(place, Place::Disk(_)) {
-            self.on_disk_bytes -= bytes;
+        match place {
+            Place::Disk(_) => self.on_disk_bytes -= bytes,
+            Place::Memory => self.unwritten_bytes -= bytes,
+            Place::Writing(_) => {}
         }
     }
 
-    /// Bytes that could give way: what waits, but of what is behind a gap only what is in memory alone. What is being
-    /// written may be on the disk next.
+    /// Bytes that could give way: what waits, but beside a gap only what is in memory alone, which is all behind it.
+    /// What is being written may be on the disk next.
     pub fn may_give_way(&self) -> u64 {
-        match self.gap {
-            None => self.waiting_bytes,
-            Some(_) => {
-                let written = self.back.iter().take_while(|entry| entry.place != Place::Memory);
-                let written: u64 = written.filter_map(|entry| Some(entry.waiting()?.size())).sum();
-                self.back_bytes - written
-            }
-        }
+        if self.gap.is_none() { self.waiting_bytes } else { self.unwritten_bytes }
     }
 
     /// Takes away the oldest record that may give way.
@@ -299,7 +300,7 @@ impl Flow {
         dropped.extend(self.extract(|record, place| place == Place::Memory && record.expires <= now));
     }
 
-    /// When the first of the records expires that [`drop_expired`](Flow::drop_expired) would take away then.
+    /// When the first of the records expires that [`drop_expired`](TopicQueue::drop_expired) would take away then.
     pub fn earliest_expiry(&self) -> Option<Instant> {
         let head = self.peek().map(|record| record.expires);
         let entries = self.front.iter().skip(self.next).chain(&self.back);
@@ -349,12 +350,13 @@ impl Flow {
         None
     }
 
-    /// The record admitted as `admission` is being written under `number`. Returns it; nothing if it is done or has
+    /// The record admitted as `admission` is being written under `number`. Returns it; `None` if it is done or has
     /// been written before.
     pub fn begin_write(&mut self, admission: u64, number: u64) -> Option<Record> {
         let entry = self.entry_mut(admission).filter(|entry| entry.place == Place::Memory)?;
         let record = entry.record()?.clone();
         entry.place = Place::Writing(number);
+        self.unwritten_bytes -= if entry.waiting().is_some() { record.size() } else { 0 };
         self.numbered = self.numbered.max(number + 1);
         Some(record)
     }
@@ -364,25 +366,29 @@ impl Flow {
         let Some(entry) = self.entry_mut(admission) else { return };
         let Place::Writing(number) = entry.place else { return };
         entry.place = if on_disk { Place::Disk(number) } else { Place::Memory };
-        if let (true, Some(record)) = (on_disk, entry.record()) {
-            let (size, is_waiting) = (record.size(), entry.waiting().is_some());
-            self.memory_only -= 1;
-            self.on_disk_bytes += if is_waiting { size } else { 0 };
+        let (is_left, waiting) = (entry.record().is_some(), entry.waiting().map_or(0, Record::size));
+        if on_disk {
+            self.memory_only -= u64::from(is_left);
+            self.on_disk_bytes += waiting;
+        } else {
+            self.unwritten_bytes += waiting;
         }
     }
 
-    /// What has the number `from` or a higher one is not on the disk any more. Returns how much was only there; of a gap
-    /// that begins before, that is seen when it is read.
+    /// What has the number `from` or a higher one is not on the disk any more. Returns how much was only there; of a
+    /// gap that begins before, that is seen when it is read.
     pub fn forget(&mut self, from: u64) -> u64 {
         self.numbered = self.numbered.min(from);
         for entry in self.front.iter_mut().chain(&mut self.back) {
             if entry.place.number().is_none_or(|number| number < from) {
                 continue;
             }
-            if let (Some(record), true) = (entry.record(), entry.place.is_durable()) {
-                self.memory_only += 1;
-                self.on_disk_bytes -= if entry.waiting().is_some() { record.size() } else { 0 };
+            let (is_left, waiting) = (entry.record().is_some(), entry.waiting().map_or(0, Record::size));
+            if entry.place.is_durable() {
+                self.memory_only += u64::from(is_left);
+                self.on_disk_bytes -= waiting;
             }
+            self.unwritten_bytes += waiting;
             entry.place = Place::Memory;
         }
         match &mut self.gap {
@@ -405,7 +411,15 @@ impl Flow {
         self.next.max(self.front.partition_point(|entry| entry.admission <= self.ended))
     }
 
-    /// Bytes that [`evict`](Flow::evict) could give free.
+    /// Whether [`evict`](TopicQueue::evict) could give anything free.
+    pub fn has_evictable(&self) -> bool {
+        match self.gap {
+            None => self.on_disk_bytes > 0,
+            Some(_) => self.back.front().is_some_and(|entry| entry.place.is_durable()),
+        }
+    }
+
+    /// Bytes that [`evict`](TopicQueue::evict) could give free.
     pub fn evictable(&self) -> u64 {
         match self.gap {
             None => {
@@ -498,7 +512,7 @@ impl Flow {
         gap.numbers.start = number + 1;
         gap.oldest_received_ns = Some(record.received_ns);
         self.starts_waiting(record.size(), place);
-        self.front.push_back(Entry { admission, place, state: State::Waiting(record) });
+        self.front.push_back(Entry { admission, admitted: None, place, state: State::Waiting(record) });
     }
 
     /// The record of the gap with `number` was read and has expired.
