@@ -47,6 +47,7 @@ mod settings;
 mod suggest;
 mod template;
 pub mod units;
+mod version;
 mod walk;
 
 #[cfg(test)]
@@ -63,3 +64,4 @@ pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;
 pub use suggest::likely;
 pub use template::may_become;
+pub use version::{MqttVersion, Version};
