@@ -8,12 +8,13 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::aws_broker::{Account, AwsBroker, Fleet, Limits};
+use crate::support::aws_broker::{Account, AwsBroker, Fleet, Limits, WithoutMqtt5};
 use crate::support::certificates::{Authority, IdentityFiles, Valid};
 use crate::support::domain;
 use crate::support::program::{Program, command};
 use crate::support::robot::{Robot, numbered, publish};
 use crate::support::stage::Stage;
+use iot_bridge_core::config::Version;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -65,7 +66,7 @@ async fn each_step_is_told() {
         "#   client id  robot1, the configured one: no bridge runs here".to_owned(),
         format!("#   TCP        127.0.0.1:{port} answers"),
         "#   TLS        1.3; the broker's certificate is accepted".to_owned(),
-        "#   MQTT       3.1.1; the broker accepts the client id".to_owned(),
+        "#   MQTT       5; the broker accepts the client id".to_owned(),
         "#   topic      robots/robot1/odom: not known; nothing was published".to_owned(),
         "#   topic      robots/robot1/presence: never tried; it tells others that the bridge comes or goes".to_owned(),
         "#              Only a publish tells: --publish sends a test message to each topic.".to_owned(),
@@ -80,13 +81,13 @@ async fn each_step_is_told() {
     let (connection, exit) = report(&printed, &["--publish"], None).await;
     assert_eq!(exit, 0, "{connection:#}");
     assert_eq!(verdicts(&connection), [("robots/robot1/odom", "allowed")]);
-    for (field, value) in [("mqtt", "3.1.1"), ("tls", "1.3"), ("client_id", "robot1"), ("identity", "robot")] {
+    for (field, value) in [("mqtt", "5"), ("tls", "1.3"), ("client_id", "robot1"), ("identity", "robot")] {
         assert_eq!(connection[field], value, "{connection:#}");
     }
     assert_eq!((&connection["ok"], &connection["bridge"]["state"]), (&true.into(), &"absent".into()));
-    without(&config, "[mqtt.quotas]", "[mqtt]\nversion = \"5\"\n[mqtt.quotas]");
+    without(&config, "[mqtt.quotas]", "[mqtt]\nversion = \"3.1.1\"\n[mqtt.quotas]");
     let (connection, _) = report(&config, &["--publish"], None).await;
-    assert_eq!((&connection["mqtt"], &connection["accepted"]), (&"5".into(), &true.into()));
+    assert_eq!((&connection["mqtt"], &connection["accepted"]), (&"3.1.1".into(), &true.into()));
     for _ in 0..2 {
         let (topic, payload) = stage.observer.next().await;
         let message: Value = serde_json::from_slice(&payload).unwrap();
@@ -248,6 +249,33 @@ async fn a_forbidden_topic_is_named() {
     assert_eq!(output.status.code(), Some(77), "{}", said(&output));
     assert!(said(&output).contains("its policy may not allow the client id robot2"), "{}", said(&output));
     assert!(!said(&output).contains("beside a running bridge"), "{}", said(&output));
+}
+
+/// With a broker that does not know MQTT 5, whichever way it says so, the version that it does know is found and told, with
+/// the reason, by the check and by the status of a bridge that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_version_that_the_broker_knows_is_told() {
+    let robot = Robot1::new().await;
+    let config = robot.configure("auto", TOPICS);
+    let refuses = "the broker does not speak MQTT 5";
+    for (how, because) in [
+        (WithoutMqtt5::InMqtt5, refuses),
+        (WithoutMqtt5::InMqtt3, refuses),
+        (WithoutMqtt5::Silently, "the broker closes connections in MQTT 5 without an answer"),
+    ] {
+        robot.broker.forget_mqtt5(Some(how));
+        let (connection, exit) = report(&config, &[], None).await;
+        assert_eq!(exit, 0, "{connection:#}");
+        assert_eq!((&connection["mqtt"], &connection["mqtt_because"]), (&"3.1.1".into(), &because.into()));
+    }
+    robot.broker.forget_mqtt5(Some(WithoutMqtt5::InMqtt3));
+    let text = said(&check(&config, &[], None).await);
+    let line = format!("#   MQTT       3.1.1, because {refuses}; the broker accepts the client id");
+    assert!(text.lines().any(|told| told == line), "{text}");
+    let bridge = Program::start(&config);
+    let connection = bridge.await_report(|report| report.connection.phase.is_connected()).connection;
+    assert_eq!((connection.mqtt, connection.mqtt_because.as_deref()), (Some(Version::V3_1_1), Some(refuses)));
+    assert_eq!(connection.last_fault, None, "that is no fault");
 }
 
 /// A bridge that runs keeps its connection and tells what it knows. Another client id is tried, and what the policy needs

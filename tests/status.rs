@@ -48,7 +48,9 @@ fn accounted(topic: &Topic) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_tells_how_the_bridge_is() {
     let stage = Stage::set().await;
-    let mut program = Program::start(&stage.configure(TOPICS));
+    // In 3.1.1 a packet's size is easily told.
+    let configuration = format!("[mqtt]\nversion = \"3.1.1\"\n{TOPICS}");
+    let mut program = Program::start(&stage.configure(&configuration));
     let mut robot = Robot::start();
     let publisher = robot.publisher("/numbers", 100);
     Robot::await_subscribers(&publisher, 2);
@@ -82,6 +84,7 @@ async fn status_tells_how_the_bridge_is() {
     for part in [
         "robot1 to localhost:",
         "Connection   ",
+        "MQTT         3.1.1\n",
         "Last fault   ",
         "Certificate  expires in ",
         "nobody publishes it yet",

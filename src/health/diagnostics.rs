@@ -77,6 +77,8 @@ fn connection(report: &Report) -> Status {
         other_thing,
         contested,
         slowed,
+        mqtt,
+        mqtt_because,
         broker_lacks: lacks,
         refused: _,
     } = &report.connection;
@@ -107,6 +109,10 @@ fn connection(report: &Report) -> Status {
         ("publishes", report.published.publishes.to_string()),
         ("published bytes", report.published.bytes.to_string()),
     ];
+    if let Some(version) = mqtt {
+        let because = mqtt_because.as_ref().map(|why| format!(", because {why}")).unwrap_or_default();
+        values.push(("MQTT", format!("{version}{because}")));
+    }
     values.extend(provisioning.as_ref().map(|step| ("provisioning waits for", step.clone())));
     values.extend(fault.map(|fault| ("last fault", fault.sentence.clone())));
     Status { level, name: "connection".into(), message, values }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use iot_bridge_core::config::Version;
 use iot_bridge_core::tally::{LatencyFigures, sum};
 
 /// The bridge at one moment.
@@ -85,6 +86,12 @@ pub struct Connection {
     pub contested: bool,
     /// Whether the broker takes fewer publishes than the quotas allow.
     pub slowed: bool,
+    /// The version of MQTT of the last connection; nothing before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<Version>,
+    /// Why that is 3.1.1 though 5 is preferred, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt_because: Option<String>,
     /// What the broker does not have, and what that means, each a sentence without its full stop.
     pub broker_lacks: Vec<String>,
     /// Publishes that the broker refused in words, by reason code of MQTT 5 (`0x87`).

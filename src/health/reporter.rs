@@ -183,6 +183,8 @@ fn connection(uplink: UplinkState, refused: BTreeMap<u8, u64>, now: Now) -> Conn
         other_thing: uplink.other_thing,
         contested: uplink.contested,
         slowed: uplink.slowed,
+        mqtt: uplink.version,
+        mqtt_because: uplink.fallback.map(|why| why.to_string()),
         broker_lacks: uplink.broker_lacks.into_iter().map(str::to_owned).collect(),
         refused: refused.into_iter().map(|(reason, count)| (format!("{reason:#04x}"), count)).collect(),
     }

@@ -3,7 +3,7 @@
 //! | of the service | here |
 //! | --- | --- |
 //! | mutual TLS, with SNI; ALPN `x-amzn-mqtt-ca` on port 443 | asked for; ALPN with [`AwsBroker::start_with`] |
-//! | MQTT 3.1.1 and 5, QoS 0 and 1; QoS 2 closes | told apart by the CONNECT |
+//! | MQTT 3.1.1 and 5, QoS 0 and 1; QoS 2 closes | told apart by the CONNECT; as a broker of 3.1.1 with [`AwsBroker::forget_mqtt5`] |
 //! | 128 KiB of payload, topics of 256 bytes and 7 slashes; more closes the connection | [`Limits`] |
 //! | 100 publishes a second; more are not processed: no PUBACK (3.1.1), reason 0x97 (5) | [`Verdict::OverRate`] |
 //! | 512 KiB a second; more is delayed | [`Record::delayed`] |
@@ -53,6 +53,7 @@ pub use self::{
 };
 use provisioning::{Desk, Principal};
 use session::Order;
+use wire::Wire;
 
 use super::certificates::{Authority, Valid};
 
@@ -85,6 +86,17 @@ struct Message {
     retain: bool,
 }
 
+/// What a broker that knows no MQTT 5 says to a CONNECT of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutMqtt5 {
+    /// CONNACK of MQTT 5 with the reason 0x84.
+    InMqtt5,
+    /// CONNACK of MQTT 3.1.1 with the return code 1.
+    InMqtt3,
+    /// It closes the connection without a CONNACK.
+    Silently,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum AckFault {
     None,
@@ -100,6 +112,7 @@ struct State {
     /// For the connections to come: the number of the publish whose PUBACK is lost.
     swallowed: VecDeque<usize>,
     refusal: Option<Refusal>,
+    without_mqtt5: Option<WithoutMqtt5>,
     forbidden: Vec<String>,
     may_retain: bool,
     /// What no payload may hold.
@@ -143,6 +156,7 @@ impl AwsBroker {
             faults: AckFaults::default(),
             swallowed: VecDeque::new(),
             refusal: None,
+            without_mqtt5: None,
             forbidden: Vec::new(),
             may_retain: true,
             unreadable: None,
@@ -208,6 +222,11 @@ impl AwsBroker {
     /// Refuses CONNECTs like this from now on; `None` accepts again.
     pub fn refuse(&self, refusal: Option<Refusal>) {
         self.shared.with(|state| state.refusal = refusal);
+    }
+
+    /// Is a broker of MQTT 3.1.1 from now on, which answers CONNECTs of MQTT 5 like this; `None` speaks 5 again.
+    pub fn forget_mqtt5(&self, how: Option<WithoutMqtt5>) {
+        self.shared.with(|state| state.without_mqtt5 = how);
     }
 
     /// Closes the connection of `client_id`, as when the same client id has connected elsewhere.
@@ -279,20 +298,25 @@ impl Shared {
     }
 
     /// Takes a client in, in the place of one with its client id. Returns the number of the connection.
-    fn admit(&self, client_id: &str, orders: UnboundedSender<Order>) -> Result<usize, Refusal> {
+    fn admit(&self, client_id: &str, wire: Wire, orders: UnboundedSender<Order>) -> Result<usize, Refusal> {
         self.with(|state| {
             let at = Instant::now();
             let too_early = state
                 .last_connect
                 .insert(client_id.into(), at)
                 .is_some_and(|before| at.duration_since(before) < state.limits.between_connects);
-            let refusal = match state.refusal {
-                Some(refusal) => Some(refusal),
-                None if client_id.len() > state.limits.client_id => Some(Refusal::BadClientId),
-                None => too_early.then_some(Refusal::Silently),
+            let refusal = match (state.refusal, state.without_mqtt5) {
+                (_, Some(how)) if wire == Wire::V5 => Some(Refusal::WithoutMqtt5(how)),
+                (Some(refusal), _) => Some(refusal),
+                _ if client_id.len() > state.limits.client_id => Some(Refusal::BadClientId),
+                _ => too_early.then_some(Refusal::Silently),
             };
-            let connect = record::Connect { at, client_id: client_id.into(), accepted: refusal.is_none() };
-            state.record.connects.push(connect);
+            state.record.connects.push(record::Connect {
+                at,
+                client_id: client_id.into(),
+                is_mqtt5: wire == Wire::V5,
+                accepted: refusal.is_none(),
+            });
             if let Some(refusal) = refusal {
                 return Err(refusal);
             }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use iot_bridge_core::config::{Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, Quotas, Reconnect, Version};
+use iot_bridge_core::config::{
+    Aws, Mqtt, MqttVersion, Overflow, Priority, Qos, Queue as QueueSettings, Quotas, Reconnect,
+};
 use iot_bridge_core::mqtt::FaultKind;
 use iot_bridge_core::packing::{Batch, Packing};
 use iot_bridge_core::queue::{Queue, Record, Route};
@@ -85,7 +87,7 @@ impl Scene {
             provisioning: None,
         };
         let mqtt = Mqtt {
-            version: Version::V3_1_1,
+            version: MqttVersion::V3_1_1,
             keep_alive: Duration::from_secs(30),
             ack_timeout: Duration::from_secs(20),
             reconnect: Reconnect {

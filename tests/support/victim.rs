@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use iot_bridge_core::config::{
-    Aws, Mqtt, Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability, Quotas, Reconnect, Version,
+    Aws, Mqtt, MqttVersion, Overflow, Priority, Qos, Queue as QueueSettings, QueueDurability, Quotas, Reconnect,
 };
 use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::queue::{DiskThread, Queue, Record, Route};
@@ -239,7 +239,7 @@ fn aws(port: u16, certificates: &Path) -> Aws {
 
 fn mqtt() -> Mqtt {
     Mqtt {
-        version: Version::V3_1_1,
+        version: MqttVersion::V3_1_1,
         keep_alive: Duration::from_secs(30),
         ack_timeout: Duration::from_secs(20),
         reconnect: Reconnect {

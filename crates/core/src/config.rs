@@ -49,6 +49,7 @@ mod settings;
 mod suggest;
 mod template;
 pub mod units;
+mod version;
 mod walk;
 
 #[cfg(test)]
@@ -69,3 +70,4 @@ pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;
 pub use suggest::{likely, nearest};
 pub use template::may_become;
+pub use version::{MqttVersion, Version};

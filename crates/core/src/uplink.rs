@@ -36,11 +36,13 @@ mod presence;
 mod recovery;
 mod renewal;
 mod rules;
+mod session;
 mod shutdown;
 mod state;
 mod suspects;
 mod throttle;
 mod upkeep;
+mod version;
 mod window;
 
 use std::pin::pin;
@@ -55,11 +57,13 @@ pub use connection::DRAIN_TIMEOUT;
 pub use options::{broker, options};
 pub use outgoing::batch_bytes;
 pub use renewal::Renewal;
+pub use session::session;
 pub use state::{Phase, UplinkState};
+pub use version::{Fallback, Told, VersionChoice};
 
-use crate::config::{Aws, Mqtt, check_publish_topic, fill_thing};
+use crate::config::{Aws, Mqtt, Version, check_publish_topic, fill_thing};
 use crate::mqtt::Fault;
-use crate::mqtt::client::Limits;
+use crate::mqtt::client::{Limits, Reached};
 use crate::queue::Queue;
 use crate::tally::{Heartbeat, Meter};
 use backoff::InvalidBackoff;
@@ -94,6 +98,7 @@ pub struct Uplink {
     mqtt: Mqtt,
     /// Until it is known that there is a certificate.
     claim: Option<Claim>,
+    version: VersionChoice,
     meter: Arc<Meter>,
     lasting: Lasting,
 }
@@ -131,8 +136,8 @@ impl Uplink {
             state,
             renew: Arc::default(),
         };
-        let claim = Claim::new(&aws, &mqtt);
-        Ok((Uplink { aws, mqtt, claim, meter: Arc::default(), lasting }, view))
+        let (claim, version) = (Claim::new(&aws, &mqtt), VersionChoice::new(mqtt.version));
+        Ok((Uplink { aws, mqtt, claim, version, meter: Arc::default(), lasting }, view))
     }
 
     /// Asks for another connection when certificate, key or authorities are others than now.
@@ -182,7 +187,8 @@ impl Uplink {
         if !self.is_provisioned(shutdown).await {
             return Outcome::Over;
         }
-        let outcome = self.connect(shutdown).await;
+        let mut reached = Reached::default();
+        let outcome = self.connect(&mut reached, shutdown).await;
         self.lasting.certificate.attempted(Instant::now());
         // The broker counts CONNECTs, and a name look-up may have taken long before this one.
         self.lasting.recovery.attempted(Instant::now());
@@ -190,22 +196,20 @@ impl Uplink {
             None => Outcome::Over,
             Some(Ok(connection)) => self.serve(connection, shutdown).await,
             Some(Err(fault)) => {
-                self.lasting.recovery.attempt_failed(fault.kind);
-                self.lasting.state.send_modify(|state| state.failed_attempts += 1);
-                self.note_fault(&fault, During::Attempt);
+                self.attempt_failed(&fault, &reached, During::Attempt);
                 Outcome::Over
             }
         }
     }
 
     /// A connection, or why there is none. `None` if told to stop before.
-    async fn connect(&self, shutdown: &mut Shutdown<'_>) -> Option<Result<Connection, Fault>> {
+    async fn connect(&self, reached: &mut Reached, shutdown: &mut Shutdown<'_>) -> Option<Result<Connection, Fault>> {
         let upkeep = &self.lasting.upkeep;
         let mut connecting = pin!(async {
             let tls = self.lasting.certificate.load().await?;
             let outbox =
                 |limits: &Limits| Outbox::new(self.aws.thing.clone(), &self.mqtt, limits, Arc::clone(&self.meter));
-            Connection::open(options(&self.aws, &self.mqtt), tls, outbox).await
+            Connection::open(options(&self.aws, &self.mqtt, self.version.next()), tls, outbox, reached).await
         });
         match upkeep.during(&mut connecting, shutdown).await {
             // Told to stop half-way: what is queued deserves the rest.
@@ -222,21 +226,58 @@ impl Uplink {
     /// that stands in the way of looking for it.
     async fn is_provisioned(&mut self, shutdown: &mut Shutdown<'_>) -> bool {
         let Some(claim) = &self.claim else { return true };
-        let outcome = self.lasting.upkeep.during(claim.attempt(&self.lasting.state), shutdown).await;
+        let mut reached = Reached::default();
+        let attempt = claim.attempt(&self.lasting.state, self.version.next(), &mut reached);
+        let outcome = self.lasting.upkeep.during(attempt, shutdown).await;
         match outcome {
             None => false,
             Some(Ok(settled)) => {
+                if reached.answered {
+                    self.accepted();
+                }
                 self.settle(settled);
                 true
             }
             Some(Err(fault)) => {
                 self.lasting.recovery.attempted(Instant::now());
-                self.lasting.state.send_modify(|state| state.failed_attempts += 1);
                 let is_pending = self.lasting.state.borrow().provisioning.is_some();
-                self.note_fault(&fault, if is_pending { During::Provisioning } else { During::Attempt });
+                self.attempt_failed(&fault, &reached, if is_pending { During::Provisioning } else { During::Attempt });
                 false
             }
         }
+    }
+
+    /// The broker has accepted a connection in the version that was next.
+    fn accepted(&mut self) {
+        let version = self.version.next();
+        self.decide_version(VersionChoice::accepted);
+        let fallback = self.version.fallback().filter(|_| version == Version::V3_1_1);
+        self.lasting.state.send_modify(|state| (state.version, state.fallback) = (Some(version), fallback));
+    }
+
+    /// Has `note` take note of how an attempt went, and logs that another version is used from now on, if that is news.
+    fn decide_version<T>(&mut self, note: impl FnOnce(&mut VersionChoice) -> T) -> T {
+        let before = self.version.fallback();
+        let noted = note(&mut self.version);
+        if let (None, Some(why)) = (before, self.version.fallback()) {
+            connection_log::log_fallback(why);
+        }
+        noted
+    }
+
+    /// An attempt has failed by `fault`, before the broker accepted it or upon what was asked for with a claim.
+    fn attempt_failed(&mut self, fault: &Fault, reached: &Reached, during: During) {
+        self.lasting.state.send_modify(|state| state.failed_attempts += 1);
+        if self.decide_version(|choice| choice.attempt_failed(fault.kind, reached)) == Told::Refused {
+            // The next attempt does not fail by that: it is no reason to wait, nor one for which there is no connection.
+            self.lasting.recovery.begins_anew();
+            self.lasting.state.send_modify(|state| state.count_failure(fault.kind));
+            return;
+        }
+        if during == During::Attempt {
+            self.lasting.recovery.attempt_failed(fault.kind);
+        }
+        self.note_fault(fault, during);
     }
 
     /// There is a certificate: the uplink goes on as the thing that it is for.
@@ -259,7 +300,7 @@ impl Uplink {
             connection_log::log_other_thing(&self.aws.thing, other);
         }
         if is_new {
-            self.lasting.recovery.has_new_certificate();
+            self.lasting.recovery.begins_anew();
         }
         self.lasting.state.send_modify(|state| {
             state.provisioning = None;
@@ -272,6 +313,7 @@ impl Uplink {
     }
 
     async fn serve(&mut self, connection: Connection, shutdown: &mut Shutdown<'_>) -> Outcome {
+        self.accepted();
         let lasting = &mut self.lasting;
         let since = connection.since();
         lasting.upkeep.queue.set_link(true);
@@ -281,7 +323,7 @@ impl Uplink {
             state.failed_attempts = 0;
         });
         if lasting.recovery.connected() {
-            connection_log::log_connected(&self.aws.endpoint, self.aws.port, &self.aws.client_id);
+            connection_log::log_connected(connection.options());
         }
         let ended = connection.serve(lasting, shutdown).await;
         lasting.upkeep.queue.set_link(false);

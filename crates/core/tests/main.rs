@@ -33,3 +33,4 @@ mod proxy;
 mod quotas;
 mod refused;
 mod uplink;
+mod version;

@@ -7,7 +7,7 @@ use crate::support::aws_broker::{AckFaults, AwsBroker, Limits, Verdict};
 use crate::support::link::Link;
 use crate::support::scene::{Scene, admit, batches, packed, route};
 use bytes::Bytes;
-use iot_bridge_core::config::{Encoding, Presence, Qos, Version};
+use iot_bridge_core::config::{Encoding, MqttVersion, Presence, Qos, Version};
 use iot_bridge_core::mqtt::FaultKind;
 use iot_bridge_core::packing::{Compression, Content, Packing, When};
 use iot_bridge_core::queue::{Record, Route};
@@ -23,7 +23,7 @@ async fn with(limits: Limits) -> (Scene, AwsBroker) {
     let mut broker = AwsBroker::start(&scene.authority, limits).await;
     scene.link = Link::open(broker.port).await;
     scene.aws.port = scene.link.port();
-    scene.mqtt.version = Version::V5;
+    scene.mqtt.version = MqttVersion::V5;
     scene.observer.watch(&mut broker.messages);
     (scene, broker)
 }
@@ -43,9 +43,9 @@ async fn acknowledged(routes: &[Arc<Route>]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn mosquitto_gets_everything_through_an_outage() {
     let mut scene = Scene::set().await;
-    scene.mqtt.version = Version::V5;
+    scene.mqtt.version = MqttVersion::Auto;
     let mut running = scene.run();
-    running.connected(1).await;
+    assert_eq!(running.connected(1).await.version, Some(Version::V5));
     let admitting = scene.admit_at(500, 1500);
     scene.receive(300).await;
     scene.mosquitto.kill();

@@ -19,7 +19,7 @@ async fn two_bridges_with_one_client_id_do_not_fight() {
         let mut scene = Scene::set().await;
         let broker = AwsBroker::start(&scene.authority, Limits::documented()).await;
         scene.aws.port = broker.port;
-        scene.mqtt.version = version;
+        scene.mqtt.version = version.into();
         scene.mqtt.reconnect = Reconnect { initial: second, max: 120 * second, stable_after: 30 * second };
         let both = [scene.run(), scene.run_as(&scene.aws, Scene::empty_queue())];
         brokers.push((scene, broker, both));

@@ -21,7 +21,7 @@ async fn scene(version: Version) -> (Scene, AwsBroker, HttpProxy) {
     let proxy = HttpProxy::start(CREDENTIALS).await;
     scene.link = Link::open(broker.port).await;
     (scene.aws.endpoint, scene.aws.port) = (NAME.into(), scene.link.port());
-    scene.mqtt.version = version;
+    scene.mqtt.version = version.into();
     scene.observer.watch(&mut broker.messages);
     (scene, broker, proxy)
 }

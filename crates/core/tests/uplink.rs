@@ -482,11 +482,11 @@ async fn what_is_published_to_a_session_waits_until_it_is_taken() {
     let mosquitto = Mosquitto::start_with(&authority, &authority, settings);
     let mut scene = Scene::set_with(authority, mosquitto).await;
     for (version, ahead) in [(Version::V3_1_1, 20), (Version::V5, 100)] {
-        scene.mqtt.version = version;
-        let mut listener = Session::connect(&options(&scene.aws, &scene.mqtt)).await.unwrap();
+        scene.mqtt.version = version.into();
+        let mut listener = Session::connect(&options(&scene.aws, &scene.mqtt, version)).await.unwrap();
         listener.subscribe("to/robot1", Qos::AtLeastOnce).await.unwrap();
         let sender = Aws { client_id: "sender".into(), ..scene.aws.clone() };
-        let mut sender = Session::connect(&options(&sender, &scene.mqtt)).await.unwrap();
+        let mut sender = Session::connect(&options(&sender, &scene.mqtt, version)).await.unwrap();
         for number in 0..150 {
             sender.publish("to/robot1", Qos::AtLeastOnce, number.to_string().into()).await.unwrap();
         }

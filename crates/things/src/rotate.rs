@@ -16,8 +16,7 @@ use super::stop::Stop;
 use super::template::verify;
 use iot_bridge_core::config::Aws as AwsSettings;
 use iot_bridge_core::mqtt::FaultKind;
-use iot_bridge_core::mqtt::session::Session;
-use iot_bridge_core::uplink::options;
+use iot_bridge_core::uplink::session;
 
 /// AWS takes some seconds until it knows a certificate and its policy everywhere.
 const ATTEMPTS: u64 = 6;
@@ -126,9 +125,8 @@ async fn prove(name: &str, files: &RobotFiles) -> Result<(), Stop> {
         private_key: or_in_place(files.next_private_key(), &files.private_key),
         ..settings.aws
     };
-    let options = options(&aws, &settings.mqtt);
     for attempt in 1.. {
-        match Session::connect(&options).await {
+        match session(&aws, &settings.mqtt).await {
             Ok(session) => {
                 session.leave().await;
                 break;

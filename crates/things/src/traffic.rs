@@ -17,7 +17,7 @@ use super::template::verify;
 use iot_bridge_core::config::{Qos, Settings, check_publish_topic};
 use iot_bridge_core::mqtt::Fault;
 use iot_bridge_core::mqtt::session::Session;
-use iot_bridge_core::uplink::options;
+use iot_bridge_core::uplink::session;
 
 /// A thing that takes part.
 struct Participant {
@@ -76,7 +76,7 @@ fn topic(arguments: &TrafficArgs, thing: &str) -> String {
 
 impl Participant {
     async fn connect(&self) -> Result<Session, String> {
-        let connected = Session::connect(&options(&self.settings.aws, &self.settings.mqtt)).await;
+        let connected = session(&self.settings.aws, &self.settings.mqtt).await;
         connected.map_err(|fault| self.words("can't connect", &fault, false))
     }
 

@@ -24,7 +24,7 @@ use iot_bridge_core::config::{Aws, Mqtt, Settings, Version};
 use iot_bridge_core::mqtt::session::{Reached, Session};
 use iot_bridge_core::mqtt::{self, FaultKind};
 use iot_bridge_core::provisioning;
-use iot_bridge_core::uplink::{backoff::MIN_SPACING, options};
+use iot_bridge_core::uplink::{Told, VersionChoice, backoff::MIN_SPACING, options};
 use neighbour::Neighbour;
 use topics::{Topic, Verdict};
 
@@ -68,6 +68,9 @@ pub(super) struct Trial {
     tls: Option<&'static str>,
     /// The version of MQTT, if the CONNACK accepts.
     mqtt: Option<Version>,
+    /// Why that is 3.1.1 though 5 is preferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mqtt_because: Option<String>,
     /// Whether the CONNACK accepts.
     accepted: bool,
     /// What the broker does not have, and what that means.
@@ -165,7 +168,9 @@ async fn attempt(mut settings: Settings, is_waiting: bool, wish: Wish) -> Trial 
         None if is_own => aws.clone(),
         None => Aws { client_id: beside(&own_id), ..aws.clone() },
     };
-    let mut line = Line { settings: &settings, aws, is_own, until: Instant::now() + wish.timeout, wish, last: None };
+    let version = VersionChoice::new(mqtt.version);
+    let until = Instant::now() + wish.timeout;
+    let mut line = Line { settings: &settings, aws, is_own, until, wish, last: None, version };
     let (proxy, addresses) = line.look_up(mqtt).await;
     let mut reached = Reached::default();
     let opened = line.open(&mut reached).await;
@@ -197,6 +202,7 @@ async fn attempt(mut settings: Settings, is_waiting: bool, wish: Wish) -> Trial 
         address: reached.address.map(|address| address.to_string()),
         tls: reached.tls,
         mqtt: version,
+        mqtt_because: line.version.fallback().filter(|_| version.is_some()).map(|why| why.to_string()),
         accepted: version.is_some(),
         broker_lacks: lacks.unwrap_or_default(),
         fault,
@@ -235,6 +241,7 @@ struct Line<'a> {
     wish: Wish,
     /// The last CONNECT.
     last: Option<Instant>,
+    version: VersionChoice,
 }
 
 impl Line<'_> {
@@ -252,11 +259,22 @@ impl Line<'_> {
     }
 
     /// Connects. A close instead of a CONNACK gets a second attempt: AWS IoT Core does that as well when the client id has
-    /// connected less than a second before, as that of a service that was stopped a moment ago.
+    /// connected less than a second before, as that of a service that was stopped a moment ago. With
+    /// `mqtt.version = "auto"` the other version may follow.
     async fn open(&mut self, reached: &mut Reached) -> Result<Session, mqtt::Fault> {
-        match self.open_once(reached).await {
-            Err(fault) if fault.kind == FaultKind::Closed && reached.tls.is_some() => self.open_once(reached).await,
-            opened => opened,
+        let mut is_first = true;
+        loop {
+            let opened = self.open_once(reached).await;
+            let Err(fault) = &opened else {
+                self.version.accepted();
+                return opened;
+            };
+            let is_closed = fault.kind == FaultKind::Closed && reached.tls.is_some();
+            let told = self.version.attempt_failed(fault.kind, reached);
+            if told == Told::Nothing && !(is_first && is_closed) {
+                return opened;
+            }
+            is_first = false;
         }
     }
 
@@ -267,7 +285,7 @@ impl Line<'_> {
             let sentence = "a bridge has been started here, which has the client id now".to_owned();
             return Err(mqtt::Fault { kind: FaultKind::TakenOver, sentence });
         }
-        let options = options(&self.aws, &self.settings.mqtt);
+        let options = options(&self.aws, &self.settings.mqtt, self.version.next());
         let connecting = Session::connect_noting(&options, reached);
         let opened = timeout_at(self.until.into(), connecting).await;
         self.last = Some(Instant::now());

@@ -53,6 +53,10 @@ fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, ", {}{since}", counted(failed, "failed attempt", "failed attempts"))?;
     }
     writeln!(f)?;
+    if let Some(version) = connection.mqtt {
+        let because = connection.mqtt_because.as_ref().map(|why| format!(", because {why}")).unwrap_or_default();
+        writeln!(f, "MQTT         {version}{because}")?;
+    }
     if let Some(step) = &connection.provisioning {
         writeln!(f, "Provisioning waiting for {step}")?;
     }

@@ -56,6 +56,7 @@ pub enum Verdict {
 pub struct Connect {
     pub at: Instant,
     pub client_id: String,
+    pub is_mqtt5: bool,
     pub accepted: bool,
 }
 

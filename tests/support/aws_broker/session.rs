@@ -88,7 +88,7 @@ pub async fn serve(stream: TlsStream<TcpStream>, shared: Arc<Shared>, principal:
         count: 0,
         swallowed: None,
     };
-    match shared.admit(&session.client_id, orders) {
+    match shared.admit(&session.client_id, wire, orders) {
         Ok(number) => {
             session.number = number;
             session.swallowed = shared.next_swallowed();

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{ConnAck, ConnectReturnCode, Packet, PubAck, QoS, SubAck, SubscribeReasonCode, UnsubAck, mqttbytes};
 
+use super::WithoutMqtt5;
 use super::limits::Limits;
 use super::record::Properties;
 
@@ -92,6 +93,7 @@ pub enum Refusal {
     BadClientId,
     NotAuthorized,
     Unavailable,
+    WithoutMqtt5(WithoutMqtt5),
 }
 
 /// The bytes are no MQTT, or the packet is over the limit.
@@ -133,7 +135,9 @@ impl Wire {
 
     /// Writes `answer` behind `bytes`; nothing, if the version has no word for it.
     pub fn write(self, answer: Answer, limits: &Limits, bytes: &mut BytesMut) {
+        let in_mqtt3 = matches!(answer, Answer::Refused(Refusal::WithoutMqtt5(WithoutMqtt5::InMqtt3)));
         match self {
+            _ if in_mqtt3 => bytes.extend_from_slice(&[0x20, 2, 0, 1]),
             Wire::V4 => {
                 if let Some(packet) = to_v4(answer) {
                     packet.write(bytes, usize::MAX).unwrap();
@@ -226,7 +230,8 @@ fn to_v4(answer: Answer) -> Option<Packet> {
         Answer::Welcome { .. } => Packet::ConnAck(ConnAck::new(ConnectReturnCode::Success, false)),
         Answer::Refused(refusal) => {
             let code = match refusal {
-                Refusal::Silently => return None,
+                Refusal::Silently | Refusal::WithoutMqtt5(WithoutMqtt5::Silently) => return None,
+                Refusal::WithoutMqtt5(_) => ConnectReturnCode::RefusedProtocolVersion,
                 Refusal::BadClientId => ConnectReturnCode::BadClientId,
                 Refusal::NotAuthorized => ConnectReturnCode::NotAuthorized,
                 Refusal::Unavailable => ConnectReturnCode::ServiceUnavailable,
@@ -256,7 +261,8 @@ fn to_v5(answer: Answer, limits: &Limits) -> Option<v5::Packet> {
             code: v5::ConnectReturnCode::Success,
             properties: Some(welcome(keep_alive, limits)),
         }),
-        Answer::Refused(Refusal::Silently) => return None,
+        Answer::Refused(Refusal::Silently | Refusal::WithoutMqtt5(WithoutMqtt5::Silently)) => return None,
+        Answer::Refused(Refusal::WithoutMqtt5(_)) => refused(v5::ConnectReturnCode::UnsupportedProtocolVersion),
         Answer::Refused(Refusal::BadClientId) => refused(v5::ConnectReturnCode::ClientIdentifierNotValid),
         Answer::Refused(Refusal::NotAuthorized) => refused(v5::ConnectReturnCode::NotAuthorized),
         Answer::Refused(Refusal::Unavailable) => refused(v5::ConnectReturnCode::ServerUnavailable),

@@ -91,7 +91,7 @@ const PROVISIONING: &[Key] = &[
 ];
 
 const MQTT: &[Key] = &[
-    key("version", Kind::Choice(&["3.1.1", "5"])).or("3.1.1"),
+    key("version", Kind::Choice(&["auto", "3.1.1", "5"])).or("auto"),
     key("keep_alive", Kind::Duration(Duration::from_secs(5), Duration::from_secs(1_200))).or("60 s"),
     key("ack_timeout", Kind::Duration(SECOND, Duration::from_secs(600))).or("20 s"),
     key("reconnect", Kind::Table(RECONNECT)).required(),

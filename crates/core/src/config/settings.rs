@@ -20,6 +20,7 @@ use super::mqtt_topic::{TopicFault, check_publish_topic};
 use super::proxy::ProxySource;
 use super::template::fill_type;
 use super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate, serialize_size};
+use super::version::MqttVersion;
 
 /// The type whose text the payload `data` passes on.
 pub const STRING_TYPE: &str = "std_msgs/msg/String";
@@ -171,7 +172,7 @@ impl fmt::Debug for Provisioning {
 /// How the connection behaves.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mqtt {
-    pub version: Version,
+    pub version: MqttVersion,
     /// A link over which nothing comes back any more is given up within this time: the broker is pinged twice in it.
     #[serde(serialize_with = "serialize_duration")]
     pub keep_alive: Duration,
@@ -186,15 +187,6 @@ pub struct Mqtt {
     pub presence: Option<Presence>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySource>,
-}
-
-/// Version of MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Version {
-    #[serde(rename = "3.1.1")]
-    V3_1_1,
-    #[serde(rename = "5")]
-    V5,
 }
 
 /// What the broker publishes when a connection ends without DISCONNECT.

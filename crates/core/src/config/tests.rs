@@ -82,7 +82,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             provisioning: None,
         },
         mqtt: Mqtt {
-            version: Version::V3_1_1,
+            version: MqttVersion::Auto,
             keep_alive: Duration::from_secs(60),
             ack_timeout: Duration::from_secs(20),
             reconnect: Reconnect {
@@ -211,7 +211,7 @@ fn a_problem_with_a_variable_names_the_variable() {
         [
             ("IOT_BRIDGE_AWS__ENDPONT", "aws.endpont", "did you mean IOT_BRIDGE_AWS__ENDPOINT?"),
             ("IOT_BRIDGE_AWS__PORT", "aws.port", "allowed is a whole number from 1 to 65535"),
-            ("IOT_BRIDGE_MQTT__VERSION", "mqtt.version", "allowed is one of \"3.1.1\", \"5\""),
+            ("IOT_BRIDGE_MQTT__VERSION", "mqtt.version", "allowed is one of \"auto\", \"3.1.1\", \"5\""),
         ]
     );
 }

@@ -130,13 +130,17 @@ pub struct Message<'a> {
 }
 
 /// How far an attempt to connect has got.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reached {
     /// The address that has taken the TCP connection: the broker's, or that of the proxy.
     pub address: Option<SocketAddr>,
     /// The version of TLS, such as `1.3`, once the broker's certificate has been accepted. What the broker thinks of the
     /// client's certificate comes after that with TLS 1.3.
     pub tls: Option<&'static str>,
+    /// The CONNECT has been handed to the socket.
+    pub asked: bool,
+    /// The broker has answered with a CONNACK, whatever it says.
+    pub answered: bool,
 }
 
 #[derive(Debug)]
@@ -493,15 +497,19 @@ impl Client {
         }
     }
 
-    /// Says CONNECT and waits for the CONNACK.
-    async fn say_connect(&mut self, options: &Options, keep_alive: u16) -> Result<(), Failure> {
+    /// Says CONNECT, of which `asked` takes note, and waits for the CONNACK.
+    async fn say_connect(&mut self, options: &Options, keep_alive: u16, asked: &mut bool) -> Result<(), Failure> {
         let (before, receive_max) = (self.unwritten.len(), self.arrivals.as_ref().map(Arrivals::receive_max));
         wire::write_connect(options, keep_alive, receive_max, &mut self.unwritten)?;
         self.encoded_bytes += (self.unwritten.len() - before) as u64;
         poll_fn(|cx| {
             let unwritable = match self.poll_write(cx) {
                 Poll::Ready(Err(failure)) => Some(failure),
-                Poll::Ready(Ok(())) | Poll::Pending => None,
+                Poll::Ready(Ok(())) => {
+                    *asked = true;
+                    None
+                }
+                Poll::Pending => None,
             };
             while !self.accepted {
                 match self.poll_packet(cx) {
@@ -522,6 +530,7 @@ async fn connect(
     handler: Option<mpsc::Sender<Arrival>>,
     reached: &mut Reached,
 ) -> Result<Client, Failure> {
+    (reached.asked, reached.answered) = (false, false);
     let Broker { host, port, .. } = &options.broker;
     let name = ServerName::try_from(host.clone()).map_err(|error| Failure::Protocol(error.to_string()))?;
     let stream = dial(host, *port, options.proxy.as_ref(), options.keep_alive).await?;
@@ -531,7 +540,10 @@ async fn connect(
     let ping_every = ping_interval(options.keep_alive);
     let mut client = Client::new(options.version, stream, ping_every, handler);
     let keep_alive = ping_every.as_secs().try_into().unwrap_or(u16::MAX);
-    client.say_connect(options, keep_alive).await?;
+    let answer = client.say_connect(options, keep_alive, &mut reached.asked).await;
+    let is_refusal = matches!(&answer, Err(Failure::RefusedV4(_) | Failure::Refused(_)));
+    reached.answered = answer.is_ok() || is_refusal;
+    answer?;
     if let Some(keep_alive) = client.limits.keep_alive {
         client.pings.every = ping_every.min(ping_interval(keep_alive));
     }

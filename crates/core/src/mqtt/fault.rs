@@ -56,6 +56,8 @@ pub enum FaultKind {
     TakenOver,
     /// A PUBACK did not come in time.
     AckOverdue,
+    /// CONNACK: the broker does not speak this version of MQTT.
+    UnsupportedVersion,
     /// Broker and bridge do not understand each other.
     Protocol,
     /// AWS IoT Core refuses to provision the robot.
@@ -98,6 +100,7 @@ impl FaultKind {
             FaultKind::Closed => "closed",
             FaultKind::TakenOver => "taken_over",
             FaultKind::AckOverdue => "ack_overdue",
+            FaultKind::UnsupportedVersion => "unsupported_version",
             FaultKind::Protocol => "protocol",
             FaultKind::ProvisioningRejected => "provisioning_rejected",
             FaultKind::ProvisioningStorage => "provisioning_storage",
@@ -123,6 +126,7 @@ impl FaultKind {
             | FaultKind::Tls
             | FaultKind::NotAuthorized
             | FaultKind::BadClientId
+            | FaultKind::UnsupportedVersion
             | FaultKind::ProvisioningRejected
             | FaultKind::ProvisioningStorage
             | FaultKind::TakenOver

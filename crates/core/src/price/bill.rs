@@ -49,7 +49,7 @@ impl Bill {
         let publishes: Vec<Publishes> = topics
             .iter()
             .zip(demands)
-            .map(|(topic, demand)| topic.publishes(demand.records(share), mqtt.version))
+            .map(|(topic, demand)| topic.publishes(demand.records(share), mqtt.version.first()))
             .collect();
         let metered = |publishes: &Publishes| publishes.metered_per_second * MONTH_SECONDS;
         let is_message = |topic: &Forecast| matches!(topic.billing, Billing::Messages { .. });

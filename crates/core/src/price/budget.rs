@@ -287,7 +287,7 @@ impl<'a> Search<'a, '_> {
         let most = (hz * longest.as_secs_f64() / LEEWAY).min(MOST_RECORDS) as u32;
         topic.batch = Some(Batch { max: most.max(1), linger: Duration::ZERO });
         let forecast = Forecast::of(&topic, self.thing, subject.observed).ok()?;
-        let max = forecast.cheapest(self.mqtt.version, MARGIN);
+        let max = forecast.cheapest(self.mqtt.version.first(), MARGIN);
         if max > 1 {
             let linger = linger(max, hz);
             topic.batch = Some(Batch { max: max as u32, linger });

@@ -13,7 +13,7 @@ use crate::codec::{Decoders, Schema};
 use crate::config::{self, Encoding, PAYLOAD_LIMIT, Qos, Version, fill_thing};
 use crate::mqtt::client::{Message, publish_size};
 use crate::packing::{CONTENT_ENCODING, Packing};
-use crate::shaping::{Scratch, Shaper};
+use crate::shaping::{Refused, Scratch, Shaper};
 use crate::uplink::batch_bytes;
 
 /// Bytes of records that are looked at: their sizes hardly differ beyond.
@@ -117,7 +117,7 @@ impl Forecast {
             match shaped {
                 Ok(record) if forecast.take(&record) => bytes += record.len(),
                 Ok(_) => too_large += 1,
-                Err(refused) if refused.reason() == crate::tally::DropReason::TooLarge => too_large += 1,
+                Err(Refused::TooLarge { .. }) => too_large += 1,
                 Err(_) => {}
             }
             if bytes > ENOUGH {

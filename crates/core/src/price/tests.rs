@@ -41,7 +41,7 @@ fn batched(max: u32, seconds: u64) -> config::Topic {
 }
 
 fn mqtt() -> Mqtt {
-    Mqtt { version: Version::V3_1_1, ..default_mqtt().unwrap() }
+    Mqtt { version: Version::V3_1_1.into(), ..default_mqtt().unwrap() }
 }
 
 fn bill(topics: &[(config::Topic, Observed)]) -> Bill {
@@ -76,7 +76,7 @@ fn the_topic_counts() {
         assert_near(bill(&[(entry(), texts(1.0, bytes))]).metered_per_month, 2_592_000.0 * steps);
     }
     let five = default_mqtt().unwrap();
-    let five = Mqtt { version: Version::V5, ..five };
+    let five = Mqtt { version: Version::V5.into(), ..five };
     for (bytes, steps) in [(5095, 1.0), (5096, 2.0)] {
         let forecast = Forecast::of(&entry(), "robot1", &texts(1.0, bytes)).unwrap();
         let bill = Bill::of(&[&forecast], &five, &Prices::built_in());

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use super::certificate::load;
 use super::state::UplinkState;
 use super::{broker, options};
-use crate::config::{Aws, Mqtt, Provisioning, Qos};
+use crate::config::{Aws, Mqtt, Provisioning, Qos, Version};
 use crate::mqtt::Options;
-use crate::mqtt::client::{Arrival, Client, Event, Failure, Message};
+use crate::mqtt::client::{Arrival, Client, Event, Failure, Message, Reached};
 use crate::mqtt::{Fault, FaultKind, Peer, classify};
 use crate::provisioning::{
     Issued, Key, NoThing, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics, as_claim,
@@ -83,7 +83,14 @@ impl Claim {
     }
 
     /// Gets as far as it goes, at best to the end.
-    pub async fn attempt(&self, state: &watch::Sender<UplinkState>) -> Result<Settled, Fault> {
+    ///
+    /// A connection with the claim speaks `version`; `reached` takes note of how far it gets.
+    pub async fn attempt(
+        &self,
+        state: &watch::Sender<UplinkState>,
+        version: Version,
+        reached: &mut Reached,
+    ) -> Result<Settled, Fault> {
         let is_there = self.with_store(|store| {
             let there = store.has_certificate()?;
             // Without a certificate it is not said yet which thing it is.
@@ -114,8 +121,8 @@ impl Claim {
             .await?;
         let registered = match progress {
             Progress::Registered(registered) => registered,
-            Progress::Issued(issued) => self.exchange(&key, Some(issued), &step).await?,
-            Progress::Begun => self.exchange(&key, None, &step).await?,
+            Progress::Issued(issued) => self.exchange(&key, Some(issued), &step, (version, reached)).await?,
+            Progress::Begun => self.exchange(&key, None, &step, (version, reached)).await?,
         };
         let kept = registered.clone();
         self.with_store(move |store| store.finish(&kept)).await?;
@@ -149,9 +156,10 @@ impl Claim {
         key: &Arc<Key>,
         issued: Option<Issued>,
         step: &impl Fn(Step),
+        (version, reached): (Version, &mut Reached),
     ) -> Result<Registered, Fault> {
         let tls = load(&broker(&self.claim)).await.0?.config;
-        let mut exchange = Exchange::open(self, tls).await?;
+        let mut exchange = Exchange::open(self, tls, version, reached).await?;
         let fresh = issued.is_none();
         let issued = match issued {
             Some(issued) => issued,
@@ -281,10 +289,15 @@ struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// Connects.
-    async fn open(claim: &'a Claim, tls: Arc<ClientConfig>) -> Result<Self, Fault> {
+    async fn open(
+        claim: &'a Claim,
+        tls: Arc<ClientConfig>,
+        version: Version,
+        reached: &mut Reached,
+    ) -> Result<Self, Fault> {
         let (handler, arrivals) = mpsc::channel(ARRIVALS);
-        let options = options(&claim.claim, &claim.mqtt);
-        let client = Client::connect(&options, tls, Some(handler)).await;
+        let options = options(&claim.claim, &claim.mqtt, version);
+        let client = Client::connect_noting(&options, tls, Some(handler), reached).await;
         let client = client.map_err(|failure| classify(&failure, Peer::to(&options)))?;
         Ok(Exchange { claim, options, arrivals, client })
     }

@@ -23,7 +23,7 @@ use super::suspects::Suspects;
 use super::upkeep::Upkeep;
 use super::window::Window;
 use crate::config::fill_thing;
-use crate::mqtt::client::{Client, Event, Failure, Limits};
+use crate::mqtt::client::{Client, Event, Failure, Limits, Reached};
 use crate::mqtt::{Fault, FaultKind, Options, Peer, classify};
 use crate::queue::Queue;
 
@@ -92,19 +92,25 @@ enum Stage {
 
 impl Connection {
     /// Looks the name up, connects, shakes hands and waits for the CONNACK. `outbox` makes the outbox for what the broker
-    /// takes.
+    /// takes. Notes in `reached` how far it gets.
     pub async fn open(
         options: Options,
         tls: Arc<ClientConfig>,
         outbox: impl FnOnce(&Limits) -> Outbox,
+        reached: &mut Reached,
     ) -> Result<Self, Fault> {
-        match Client::connect(&options, tls, None).await {
+        match Client::connect_noting(&options, tls, None, reached).await {
             Ok(client) => {
                 let outbox = outbox(client.limits());
                 Ok(Connection { options, client, outbox, since: Instant::now() })
             }
             Err(failure) => Err(classify(&failure, Peer::to(&options))),
         }
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// When the broker accepted it.
@@ -185,7 +191,7 @@ impl Lasting {
     /// A connection stands since `since`: takes note of that, and tells what needs somebody.
     fn note_progress(&mut self, options: &Options, outbox: &Outbox, since: Instant, now: Instant) {
         if self.recovery.stands(now.saturating_duration_since(since), &mut self.rules) {
-            connection_log::log_connected(&options.broker.host, options.broker.port, &options.client_id);
+            connection_log::log_connected(options);
         }
         self.rules.expire(now);
         self.certificate.tick(now);

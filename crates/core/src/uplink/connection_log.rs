@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::version::Fallback;
 use crate::config::TopicFault;
 use crate::mqtt::client::ServerReason;
-use crate::mqtt::{Fault, FaultKind};
+use crate::mqtt::{Broker, Fault, FaultKind, Options};
 use crate::queue::Route;
 
 /// A fault that lasts is logged again after this long.
@@ -71,12 +72,24 @@ impl ConnectionLog {
 }
 
 /// Logs that the connection stands.
-pub(super) fn log_connected(endpoint: &str, port: u16, client_id: &str) {
-    tracing::info!(endpoint, port, client_id, "Connected to {endpoint}:{port} as {client_id}.");
+pub(super) fn log_connected(options: &Options) {
+    let Options { broker: Broker { host: endpoint, port, .. }, client_id, version, .. } = options;
+    tracing::info!(
+        endpoint,
+        port,
+        client_id,
+        mqtt = %version,
+        "Connected to {endpoint}:{port} as {client_id}, with MQTT {version}."
+    );
+}
+
+/// Logs why MQTT 3.1.1 is spoken from now on. Nothing is lost by it.
+pub(super) fn log_fallback(why: Fallback) {
+    tracing::info!("MQTT 3.1.1 is used until the bridge is started again: {why}.");
 }
 
 /// What a fault has ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum During {
     /// An attempt to become provisioned.
     Provisioning,

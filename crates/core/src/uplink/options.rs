@@ -1,6 +1,6 @@
 //! From the configuration to what the MQTT client is told.
 
-use crate::config::{Aws, Mqtt};
+use crate::config::{Aws, Mqtt, Version};
 use crate::mqtt::{Broker, Options};
 
 use super::presence::last_will;
@@ -16,12 +16,12 @@ pub fn broker(aws: &Aws) -> Broker {
     }
 }
 
-/// How to connect as `aws` and `mqtt` say.
-pub fn options(aws: &Aws, mqtt: &Mqtt) -> Options {
+/// How to connect as `aws` and `mqtt` say, in `version` (see [`VersionChoice`](super::VersionChoice)).
+pub fn options(aws: &Aws, mqtt: &Mqtt, version: Version) -> Options {
     Options {
         broker: broker(aws),
         client_id: aws.client_id.clone(),
-        version: mqtt.version,
+        version,
         keep_alive: mqtt.keep_alive,
         ack_timeout: mqtt.ack_timeout,
         proxy: mqtt.proxy.clone(),

@@ -67,8 +67,8 @@ impl Recovery {
         self.backoff.attempt_failed(kind == FaultKind::Closed);
     }
 
-    /// There is another certificate: what has failed before says nothing of it.
-    pub fn has_new_certificate(&mut self) {
+    /// The next attempt has another certificate, or speaks another version of MQTT: what has failed before says nothing of it.
+    pub fn begins_anew(&mut self) {
         self.backoff.reset();
     }
 

@@ -5,7 +5,9 @@ use std::time::{Instant, SystemTime};
 
 use super::claim::Step;
 use super::expiry;
-use crate::mqtt::Fault;
+use super::version::Fallback;
+use crate::config::Version;
+use crate::mqtt::{Fault, FaultKind};
 
 /// The uplink at one moment. Published through a `tokio::sync::watch`.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +37,10 @@ pub struct UplinkState {
     pub contested: bool,
     /// Whether the broker takes fewer publishes than the quotas allow.
     pub slowed: bool,
+    /// The version of MQTT of the last connection; `None` before the first.
+    pub version: Option<Version>,
+    /// Why that is 3.1.1 though 5 is preferred.
+    pub fallback: Option<Fallback>,
     /// What the broker does not have, and what that means, each a sentence without its full stop.
     pub broker_lacks: Vec<&'static str>,
 }
@@ -71,6 +77,8 @@ impl Default for UplinkState {
             other_thing: None,
             contested: false,
             slowed: false,
+            version: None,
+            fallback: None,
             broker_lacks: Vec::new(),
         }
     }
@@ -101,8 +109,12 @@ impl UplinkState {
         contested.into_iter().chain(other).chain(expiry).chain(refused).chain(slowed).chain(lacks).collect()
     }
 
+    pub(super) fn count_failure(&mut self, kind: FaultKind) {
+        *self.failures.entry(kind.label()).or_default() += 1;
+    }
+
     pub(super) fn note_fault(&mut self, fault: &Fault) {
-        *self.failures.entry(fault.kind.label()).or_default() += 1;
+        self.count_failure(fault.kind);
         self.last_fault = Some((fault.clone(), SystemTime::now()));
         self.is_fault_over = false;
     }

@@ -4,7 +4,6 @@ use std::fmt::{self, Write};
 
 use super::topics::Verdict;
 use super::{Bridge, Identity, PREFIX, Trial};
-use iot_bridge_core::config::Version;
 
 /// The width of the first column.
 const WIDTH: usize = 11;
@@ -36,11 +35,8 @@ impl Trial {
             line("TLS", &format!("{version}; the broker's certificate is accepted"))?;
         }
         if let Some(version) = self.mqtt {
-            let version = match version {
-                Version::V3_1_1 => "3.1.1",
-                Version::V5 => "5",
-            };
-            line("MQTT", &format!("{version}; the broker accepts the client id"))?;
+            let because = self.mqtt_because.as_ref().map(|why| format!(", because {why}")).unwrap_or_default();
+            line("MQTT", &format!("{version}{because}; the broker accepts the client id"))?;
         }
         for lack in &self.broker_lacks {
             line("", lack)?;

@@ -36,8 +36,8 @@ impl Broker {
     }
 }
 
-/// A client of `version` whose handler has room for `room` arrivals, its broker, and the CONNECT that came.
-async fn connected(version: Version, room: usize) -> (Client, mpsc::Receiver<Arrival>, Broker, BytesMut) {
+/// A place for a broker, what a client of `version` needs for it, and how the broker does TLS.
+async fn place(version: Version) -> (TcpListener, Options, Arc<ClientConfig>, TlsAcceptor) {
     let authority = Authority::new("Test CA");
     let directory = tempfile::tempdir().unwrap();
     let files = authority.issue(&["robot1"], Valid::Now).write(directory.path(), "robot1");
@@ -69,16 +69,22 @@ async fn connected(version: Version, room: usize) -> (Client, mpsc::Receiver<Arr
             PrivateKeyDer::from_pem_slice(own.private_key.as_bytes()).unwrap(),
         )
         .unwrap();
+    let tls = tls::load(&options.broker, SystemTime::now()).unwrap().config;
+    (listener, options, tls, TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A client of `version` whose handler has room for `room` arrivals, its broker, and the CONNECT that came.
+async fn connected(version: Version, room: usize) -> (Client, mpsc::Receiver<Arrival>, Broker, BytesMut) {
+    let (listener, options, tls, acceptor) = place(version).await;
     let accepting = async {
         let (stream, _) = listener.accept().await.unwrap();
-        let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+        let stream = acceptor.accept(stream).await.unwrap();
         let mut broker = Broker { stream, read: BytesMut::new() };
         let connect = broker.hears(b"robot1").await;
         let connack: &[u8] = if version == Version::V5 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
         broker.sends(&[connack]).await;
         (broker, BytesMut::from(&*connect))
     };
-    let tls = tls::load(&options.broker, SystemTime::now()).unwrap().config;
     let (handler, arrivals) = mpsc::channel(room);
     let (client, (broker, connect)) = tokio::join!(Client::connect(&options, tls, Some(handler)), accepting);
     (client.unwrap(), arrivals, broker, connect)
@@ -204,4 +210,30 @@ async fn what_has_come_is_told_when_nothing_can_be_written() {
     }
     let end = client.next().await;
     assert!(matches!(end, Err(Failure::Disconnected(_))), "{end:?}");
+}
+
+/// How far an attempt has got is noted: whether the broker was asked, which it was not if it closes before, and whether it
+/// has answered, be it by a refusal.
+#[tokio::test]
+async fn how_far_an_attempt_gets_is_noted() {
+    let (listener, options, tls, acceptor) = place(Version::V5).await;
+    let answers: [Option<&[u8]>; 4] = [None, Some(&[]), Some(&[0x20, 3, 0, 0x87, 0]), Some(&[0x20, 3, 0, 0, 0])];
+    let mut reached = Reached::default();
+    let mut noted = Vec::new();
+    for answer in answers {
+        let answering = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = answer?;
+            let mut broker = Broker { stream: acceptor.accept(stream).await.unwrap(), read: BytesMut::new() };
+            broker.hears(b"robot1").await;
+            broker.sends(&[answer]).await;
+            Some(broker)
+        };
+        let connecting = Client::connect_noting(&options, tls.clone(), None, &mut reached);
+        let (connected, _) = tokio::join!(connecting, async { drop(answering.await) });
+        noted.push((reached.tls.is_some(), reached.asked, reached.answered, connected.is_ok()));
+        reached.tls = None;
+    }
+    let (closed_before, asked) = ((false, false, false, false), (true, true, false, false));
+    assert_eq!(noted, [closed_before, asked, (true, true, true, false), (true, true, true, true)]);
 }

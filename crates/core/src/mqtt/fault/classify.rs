@@ -5,12 +5,12 @@
 //! CONNACK. So the chain of errors is searched for the innermost that says something.
 
 use std::error::Error;
-use std::io;
+use std::{fmt, io};
 
 use rustls::{AlertDescription, CertificateError};
 
 use super::{Fault, FaultKind, reasons};
-use crate::config::Proxy;
+use crate::config::{Proxy, Version};
 use crate::mqtt::CONNECT_TIMEOUT;
 use crate::mqtt::client::Failure;
 use crate::mqtt::dial::{DialFailure, ProxyFailure, authority};
@@ -71,13 +71,21 @@ fn refused_v4(code: u8, peer: Peer<'_>) -> Fault {
     let client_id = &peer.options.client_id;
     // MQTT 3.1.1, section 3.2.2.3.
     let (kind, sentence) = match code {
-        1 => (FaultKind::Protocol, "the broker does not speak MQTT 3.1.1".into()),
+        1 => return other_version(Version::V3_1_1, "return code 1"),
         2 => (FaultKind::BadClientId, format!("the broker does not allow the client id {client_id}")),
         3 => (FaultKind::Unavailable, "the broker says that its MQTT service is not available".into()),
         4 | 5 => (FaultKind::NotAuthorized, format!("the broker does not authorize {client_id} to connect")),
         code => (FaultKind::Protocol, format!("the broker broke the protocol: it refuses with return code {code}")),
     };
     Fault::new(kind, sentence)
+}
+
+/// The broker refuses `version`, `as_said`.
+pub(super) fn other_version(version: Version, as_said: impl fmt::Display) -> Fault {
+    let sentence = format!(
+        "the broker does not speak MQTT {version} ({as_said}); mqtt.version = \"auto\" finds one that it speaks"
+    );
+    Fault::new(FaultKind::UnsupportedVersion, sentence)
 }
 
 fn dial_fault(failure: &DialFailure, peer: Peer<'_>) -> Fault {

@@ -1,6 +1,8 @@
 //! From the reasons of MQTT 5 to a [`Fault`].
 
+use super::classify::other_version;
 use super::{Fault, FaultKind, Peer};
+use crate::config::Version;
 use crate::mqtt::client::{Reason, ServerReason};
 
 /// What it means that the broker's CONNACK refuses with `answer`.
@@ -22,10 +24,10 @@ pub(super) fn refused(answer: &ServerReason, peer: Peer<'_>) -> Fault {
             (FaultKind::QuotaExceeded, format!("the broker takes no more connections for now ({reason})"))
         }
         Reason::USE_ANOTHER_SERVER | Reason::SERVER_MOVED => return elsewhere(answer),
-        Reason::UNSUPPORTED_VERSION => (
-            FaultKind::Protocol,
-            format!("the broker does not speak MQTT 5 ({reason}); mqtt.version = \"3.1.1\" is for such"),
-        ),
+        Reason::UNSUPPORTED_VERSION => {
+            let Fault { kind, sentence } = other_version(Version::V5, reason);
+            (kind, sentence)
+        }
         Reason::RETAIN_NOT_SUPPORTED => (
             FaultKind::Protocol,
             format!("the broker keeps no retained messages, and the last will is to be one ({reason})"),

@@ -287,7 +287,7 @@ async fn a_key_on_p_521_is_shown() {
 async fn a_connack_that_refuses() {
     let authority = Authority::new("Test CA");
     for (answer, kind) in [
-        (&[0x20, 2, 0, 1], FaultKind::Protocol),
+        (&[0x20, 2, 0, 1], FaultKind::UnsupportedVersion),
         (&[0x20, 2, 0, 2], FaultKind::BadClientId),
         (&[0x20, 2, 0, 3], FaultKind::Unavailable),
         (&[0x20, 2, 0, 4], FaultKind::NotAuthorized),
@@ -304,8 +304,8 @@ async fn a_connack_that_gives_a_reason() {
     let authority = Authority::new("Test CA");
     let answers: [(&'static [u8], FaultKind, &str); 12] = [
         (&[0x20, 3, 0, 0x80, 0], FaultKind::Protocol, "unspecified error, 0x80"),
-        (&[0x20, 3, 0, 0x84, 0], FaultKind::Protocol, "mqtt.version"),
-        (&[0x20, 2, 0, 1], FaultKind::Protocol, "does not speak MQTT 5"),
+        (&[0x20, 3, 0, 0x84, 0], FaultKind::UnsupportedVersion, "mqtt.version = \"auto\""),
+        (&[0x20, 2, 0, 1], FaultKind::UnsupportedVersion, "does not speak MQTT 5"),
         (&[0x20, 3, 0, 0x85, 0], FaultKind::BadClientId, "client id robot1"),
         (&[0x20, 3, 0, 0x86, 0], FaultKind::NotAuthorized, "bad user name or password"),
         (&[0x20, 3, 0, 0x87, 0], FaultKind::NotAuthorized, "does not authorize robot1"),

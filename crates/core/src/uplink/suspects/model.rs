@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::config::{self, Encoding, Mqtt, Overflow, Presence, Priority, Qos, Quotas, Reconnect, Version};
+use crate::config::{self, Encoding, Mqtt, MqttVersion, Overflow, Presence, Priority, Qos, Quotas, Reconnect};
 use crate::mqtt::client::{Event, Limits, Message, Reason};
 use crate::mqtt::{Fault, FaultKind};
 use crate::packing::{Batch, Compression, Packing, When};
@@ -149,7 +149,7 @@ struct World {
 
 fn settings() -> Mqtt {
     Mqtt {
-        version: Version::V3_1_1,
+        version: MqttVersion::V3_1_1,
         keep_alive: 60 * SECOND,
         ack_timeout: 20 * SECOND,
         reconnect: Reconnect { initial: SECOND, max: 120 * SECOND, stable_after: 30 * SECOND },
