@@ -85,8 +85,11 @@ pub async fn run_with(
         Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
     let mut renewal = uplink.renewal().await;
     let node = Node::create(&settings.ros.node_name, &settings.ros.namespace)?;
-    let reception = Reception::new(&settings, &registry.configured(), Arc::clone(&queue), Arc::clone(&ros_pulse));
-    let ros = ros::spawn(node, settings.topics.iter().map(wanted).collect(), reception)?;
+    let reception =
+        Reception::new(&settings.aws.thing, configured.topics(), Arc::clone(&queue), Arc::clone(&ros_pulse));
+    let ros = ros::spawn(node, configured.topics().map(|(topic, _)| wanted(topic)).collect(), reception)?;
+    configured.look_for(&ros)?;
+    let mut sighted = ros.sighted();
 
     let behind = Arc::new(BehindState::default());
     let reporter = Arc::new(Reporter::new(
@@ -147,6 +150,10 @@ pub async fn run_with(
                     Err(refusal) => configuration.refused(refusal),
                 }
                 systemd::ready();
+            }
+            Ok(()) = sighted.changed() => {
+                let seen = sighted.borrow_and_update().clone();
+                configured.follow(seen, &ros);
             }
             () = death_of(&ros) => break Err(anyhow!("the ROS thread died")),
             () = death_of_disk_thread(disk_thread.as_ref()) => break Err(anyhow!("the queue's thread died")),

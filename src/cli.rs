@@ -40,6 +40,8 @@ pub enum Command {
     ///
     /// Exits with 78 and names every problem, not only the first.
     ///
+    /// Where topics are named by patterns, it looks at the ROS graph for a few seconds and tells what each finds there now.
+    ///
     /// With --connect it then makes the connection as the service would, and tells what the broker says. It uses the
     /// configured client id if no bridge is seen to run here; otherwise, so that the running bridge keeps its connection,
     /// iot-bridge-check- followed by that, which the thing's policy has to allow. A bridge on another machine that has

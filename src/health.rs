@@ -29,5 +29,5 @@ pub use report::Report;
 pub use reporter::Reporter;
 pub use status_line::status_line;
 pub use topic::TopicHealth;
-pub use topics::Topics;
+pub use topics::{Leaves, Topics};
 pub use watch::{Watched, watch};

@@ -16,6 +16,7 @@ mod distribution;
 mod earlier;
 mod error;
 mod fast_dds;
+mod finder;
 mod flaps;
 mod graph;
 mod guard_condition;
@@ -41,7 +42,7 @@ mod wait_set;
 use std::sync::Arc;
 
 use iot_bridge_core::codec::Schema;
-use iot_bridge_core::config::{Durability, Reliability};
+use iot_bridge_core::config::{Durability, GraphTopic, Reliability};
 
 pub use context::Node;
 pub use discovery::{Role, meet_the_graph};
@@ -64,6 +65,18 @@ pub struct Wanted {
     pub durability: Durability,
     /// Messages that DDS keeps until they are taken.
     pub depth: usize,
+}
+
+/// Which topics are looked for, by their names.
+pub type Interest = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// The topics that are looked for and published by somebody else than the bridge.
+#[derive(Clone, Default)]
+pub struct Sighted {
+    /// What was looked for; `None` if nothing was.
+    pub interest: Option<Interest>,
+    /// By name. A topic stays for a while after its last publisher has gone, if it is received.
+    pub topics: Vec<GraphTopic>,
 }
 
 /// A message as DDS delivered it.

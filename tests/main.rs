@@ -39,6 +39,7 @@ mod load;
 mod metrics;
 mod monitoring;
 mod outages;
+mod patterns;
 mod provisioning;
 mod queue_command;
 mod reload;

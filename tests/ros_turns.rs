@@ -258,8 +258,9 @@ fn publishers_and_subscriptions_are_made_by_several_threads() {
             let type_name = ["geometry_msgs/msg/Pose", "std_msgs/msg/Header", "std_msgs/msg/Bool"][round % 3];
             let changed = ros.change(ros::Change {
                 remove: (round > 0).then_some(0).into_iter().collect(),
-                tell: Box::new(|_| {}),
+
                 add: vec![wanted(&format!("/subscribed{round}"), type_name, 1)],
+                ..ros::Change::default()
             });
             // The next topic gets the index of the one that has gone.
             opened.push(if changed.is_ok() {

@@ -11,8 +11,8 @@ use super::fit::Fit;
 use crate::health::TopicHealth;
 use crate::ros::{Receiver, Sample, Silence, TopicState, Wanted};
 use iot_bridge_core::codec::{Decoders, Schema};
+use iot_bridge_core::config;
 use iot_bridge_core::config::PAYLOAD_LIMIT;
-use iot_bridge_core::config::{self, Settings};
 use iot_bridge_core::packing::{COMPRESSIBLE_LIMIT, Packing};
 use iot_bridge_core::queue::{Queue, Record, Route, Routes};
 use iot_bridge_core::shaping::{Change, CountedAs, OnChange, Refused, Scratch, Shaper, Thinning, moment};
@@ -90,15 +90,19 @@ impl Open {
 }
 
 impl Reception {
-    /// `health` holds one entry for each topic of `settings`, in their order.
-    pub fn new(settings: &Settings, health: &[Arc<TopicHealth>], queue: Arc<Queue>, heartbeat: Arc<Heartbeat>) -> Self {
+    /// For messages of `thing`, of `topics` in the order of their indices on the ROS thread.
+    pub fn new<'a>(
+        thing: &str,
+        topics: impl Iterator<Item = (&'a config::Topic, &'a Arc<TopicHealth>)>,
+        queue: Arc<Queue>,
+        heartbeat: Arc<Heartbeat>,
+    ) -> Self {
         let start = queue.sequence_start();
-        let topics = settings.topics.iter().zip(health);
         Reception {
             topics: topics.map(|(topic, health)| Some(Topic::new(topic.clone(), Arc::clone(health), start))).collect(),
             windows: BTreeSet::new(),
             numbered: start,
-            thing: settings.aws.thing.clone(),
+            thing: thing.to_owned(),
             queue,
             heartbeat,
             scratch: Scratch::new(),

@@ -1,29 +1,45 @@
-//! From the configuration in force to another one, without touching what stays the same.
+//! From the topics in force to others, without touching what stays the same: after a reload of the configuration, and when
+//! topics that patterns mean appear on the ROS graph or vanish.
 //!
 //! Topics are added, removed and changed one by one. Everything else takes a restart, which is said; so is a change of
 //! what all topics depend on, and then nothing is changed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::reception::{Reception, wanted};
-use crate::health::{Refusal, TopicHealth, Topics};
-use crate::ros::{Change, RosThread};
-use iot_bridge_core::config::{self, Settings};
+use crate::health::{Leaves, Refusal, TopicHealth, Topics};
+use crate::ros::{Change, Interest, RosError, RosThread, Sighted, TopicState, Wanted};
+use iot_bridge_core::config::{self, Assigned, Found, GraphTopic, Patterns, Settings, assign};
+use iot_bridge_core::tally::counted;
+
+/// Topics that are named in one line of the log.
+const NAMED: usize = 50;
 
 /// The topics in force.
 pub(super) struct Configured {
     /// Of the last configuration that was loaded, what concerns topics; of the first, everything else.
     settings: Settings,
+    /// What its patterns mean; `None` if it had none so far.
+    interest: Option<Interest>,
+    /// The topics of the graph that they mean.
+    published: Vec<GraphTopic>,
+    /// What its entries become with those.
     entries: Vec<Entry>,
     registry: Arc<Topics>,
+    /// Topics beyond the limit of a pattern that were named, each with the pattern.
+    named: HashSet<(String, String)>,
 }
 
-/// A configured topic and its index on the ROS thread.
+/// A topic in force.
 #[derive(Clone)]
 struct Entry {
-    index: usize,
+    /// On the ROS thread; `None` where AWS IoT Core takes no publish to its MQTT topic, so that it is not received.
+    index: Option<usize>,
     settings: config::Topic,
+    /// That has found it; `None` if it is named exactly.
+    pattern: Option<String>,
     health: Arc<TopicHealth>,
 }
 
@@ -34,7 +50,9 @@ struct Plan {
     remove: Vec<usize>,
     /// Changed in what the bridge does with a message; the subscription stays.
     change: Vec<Entry>,
-    /// New, or changed in what ROS is asked for.
+    /// Changed in what ROS is asked for; the subscription goes on under the same index.
+    rewant: Vec<(usize, Wanted)>,
+    /// New, or of another type.
     add: Vec<Entry>,
     added: usize,
     changed: usize,
@@ -42,18 +60,64 @@ struct Plan {
 }
 
 impl Configured {
-    /// The topics of `settings` as the bridge starts with them.
+    /// The topics of `settings` as the bridge starts with them: those that are named exactly.
     pub fn new(settings: Settings) -> Self {
         let registry = Arc::new(Topics::default());
         let mut taken = HashSet::new();
-        let entry = |(index, topic): (usize, &config::Topic)| {
-            let health = Arc::new(registry.enter(&topic.ros, &topic.mqtt, |id| taken.contains(&id)).sent_as(topic));
+        let Assigned { topics, patterns } = assign(&settings.topics, &[], |_| false);
+        let entry = |(index, (topic, _)): (usize, (config::Topic, _))| {
+            let health = Arc::new(registry.enter(&topic.ros, &topic.mqtt, |id| taken.contains(&id)).sent_as(&topic));
             taken.insert(health.topic.id);
-            Entry { index, settings: topic.clone(), health }
+            Entry { index: Some(index), settings: topic, pattern: None, health }
         };
-        let entries: Vec<_> = settings.topics.iter().enumerate().map(entry).collect();
-        registry.replace(healths(&entries));
-        Configured { settings, entries, registry }
+        let entries: Vec<_> = topics.into_iter().enumerate().map(entry).collect();
+        registry.replace(healths(&entries), Leaves::WhenDrained, Instant::now());
+        registry.set_patterns(patterns);
+        let interest = interest(&settings.topics);
+        Configured { settings, interest, published: Vec::new(), entries, registry, named: HashSet::new() }
+    }
+
+    /// The topics in force.
+    pub fn topics(&self) -> impl Iterator<Item = (&config::Topic, &Arc<TopicHealth>)> {
+        self.entries.iter().map(|entry| (&entry.settings, &entry.health))
+    }
+
+    /// Has the ROS thread look for what patterns mean, if there are any.
+    ///
+    /// # Errors
+    /// When the thread refuses, which it has no reason to.
+    pub fn look_for(&self, ros: &RosThread<Reception>) -> Result<(), RosError> {
+        let interest = self.interest.clone();
+        if interest.is_some() { ros.change(Change { interest, ..Change::default() }) } else { Ok(()) }
+    }
+
+    /// Follows the graph: takes in what has appeared of what patterns mean, and lets go of what has vanished.
+    pub fn follow(&mut self, sighted: Sighted, ros: &RosThread<Reception>) {
+        let is_ours = |interest: &Interest| self.interest.as_ref().is_some_and(|ours| Arc::ptr_eq(ours, interest));
+        if !sighted.interest.as_ref().is_some_and(is_ours) {
+            // What was looked for before a reload.
+            return;
+        }
+        let published = sighted.topics;
+        let assigned = self.assign(&self.settings.topics, &published);
+        let plan = self.plan(&assigned);
+        let (added, removed, changed) = (plan.added, plan.removed, plan.changed);
+        let (entries, change) = plan.carry_out();
+        if let Err(error) = ros.change(change) {
+            tracing::error!("The topics that have appeared or vanished are not followed: {error}.");
+            return;
+        }
+        self.published = published;
+        self.are_in_force(entries, assigned.patterns, Leaves::AfterAWhile);
+        if added + removed + changed > 0 {
+            let topics = counted(added as u64, "topic", "topics");
+            tracing::info!(
+                added,
+                removed,
+                changed,
+                "Patterns have found {topics} on the ROS graph; {removed} let go, {changed} changed."
+            );
+        }
     }
 
     /// Who reports asks this for the topics of the moment.
@@ -84,14 +148,19 @@ impl Configured {
         for (section, _) in sections.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(section, "[{section}] has changed, which a restart of the bridge brings into force.");
         }
-        let plan = self.plan(&settings.topics);
+        let published = self.published_or_received();
+        let assigned = self.assign(&settings.topics, &published);
+        let plan = self.plan(&assigned);
         let (added, removed, changed) = (plan.added, plan.removed, plan.changed);
-        let (entries, change) = plan.carry_out();
+        let (entries, mut change) = plan.carry_out();
+        let interest = interest(&settings.topics).or_else(|| self.interest.as_ref().map(|_| nothing()));
+        change.interest.clone_from(&interest);
         if let Err(error) = ros.change(change) {
             tracing::error!("The topics are not reloaded: {error}.");
             return Err(Refusal { problems: 1, first: "a topic can't be subscribed to".to_owned() });
         }
-        self.are_in_force(entries, settings.topics);
+        (self.settings.topics, self.interest, self.published) = (settings.topics, interest, published);
+        self.are_in_force(entries, assigned.patterns, Leaves::WhenDrained);
         let topics = if added == 1 { "topic" } else { "topics" };
         tracing::info!(
             added,
@@ -110,23 +179,69 @@ impl Configured {
         }
         self.settings.aws.name(name);
         let name = name.to_owned();
-        let change = Change {
-            remove: Vec::new(),
-            add: Vec::new(),
-            tell: Box::new(move |reception: &mut Reception| reception.name_thing(name)),
-        };
+        let tell = Box::new(move |reception: &mut Reception| reception.name_thing(name));
+        let change = Change { tell, ..Change::default() };
         if let Err(error) = ros.change(change) {
             tracing::error!("The envelopes do not carry the name of the thing before the next start: {error}.");
         }
     }
 
-    fn are_in_force(&mut self, entries: Vec<Entry>, topics: Vec<config::Topic>) {
-        self.registry.replace(healths(&entries));
+    fn are_in_force(&mut self, entries: Vec<Entry>, patterns: Vec<Found>, others: Leaves) {
+        entries.iter().for_each(|entry| entry.health.set_pattern(entry.pattern.clone()));
+        self.registry.replace(healths(&entries), others, Instant::now());
         self.entries = entries;
-        self.settings.topics = topics;
+        self.name_waiting(&patterns);
+        self.registry.set_patterns(patterns);
     }
 
-    fn plan(&self, topics: &[config::Topic]) -> Plan {
+    /// Names each topic beyond a limit once.
+    fn name_waiting(&mut self, patterns: &[Found]) {
+        let mut waiting = HashSet::new();
+        for Found { ros, limit, waiting: names, .. } in patterns {
+            let is_new = |name: &&String| !self.named.contains(&(ros.clone(), (*name).clone()));
+            let new: Vec<&str> = names.iter().filter(is_new).map(String::as_str).collect();
+            for names in new.chunks(NAMED) {
+                let (topics, names) = (counted(names.len() as u64, "topic is", "topics are"), names.join(", "));
+                tracing::warn!(
+                    pattern = ros,
+                    limit,
+                    "{ros} has reached its limit of {limit}: {topics} not subscribed: {names}. Raise its `limit`, or leave \
+                     topics out with `except` or `type`."
+                );
+            }
+            waiting.extend(names.iter().map(|name| (ros.clone(), name.clone())));
+        }
+        self.named = waiting;
+    }
+
+    /// What patterns may mean after a reload: also the topics that were named exactly so far, until it is known who publishes
+    /// them.
+    fn published_or_received(&self) -> Vec<GraphTopic> {
+        let mut published = self.published.clone();
+        published.extend(self.entries.iter().filter(|entry| entry.pattern.is_none()).filter_map(|entry| {
+            match entry.health.state() {
+                TopicState::Subscribed { type_name, publishers: 1.., .. } => {
+                    Some(GraphTopic { name: entry.settings.ros.clone(), types: vec![type_name] })
+                }
+                _ => None,
+            }
+        }));
+        published.sort_unstable();
+        published.dedup_by(|one, other| one.name == other.name);
+        published
+    }
+
+    /// What `topics` become with `published`; those that are in force keep their places.
+    fn assign(&self, topics: &[config::Topic], published: &[GraphTopic]) -> Assigned {
+        let found = self.entries.iter().filter(|entry| entry.pattern.is_some());
+        let in_force: HashSet<&str> = found.map(|entry| entry.settings.ros.as_str()).collect();
+        assign(topics, published, |name| in_force.contains(name))
+    }
+
+    /// How to come to what the entries have become.
+    fn plan(&self, assigned: &Assigned) -> Plan {
+        let topics = &assigned.topics;
+        let pattern_at = |place: usize| assigned.patterns.iter().find(|found| found.place == place);
         let mut plan = Plan::default();
         // Each takes the entry that is most like it: the very same, one to the same MQTT topic, one of the same topic.
         let same: [fn(&Entry, &config::Topic) -> bool; 3] =
@@ -137,44 +252,53 @@ impl Configured {
         }
         let mut before: Vec<Option<Entry>> = vec![None; topics.len()];
         for same in same {
-            for (slot, topic) in before.iter_mut().zip(topics).filter(|(slot, _)| slot.is_none()) {
+            for (slot, (topic, _)) in before.iter_mut().zip(topics).filter(|(slot, _)| slot.is_none()) {
                 let Some(left) = left.get_mut(&*topic.ros) else { continue };
                 let most_like = left.iter().position(|entry| same(entry, topic));
                 *slot = most_like.map(|position| left.remove(position).clone());
             }
         }
         // The ROS thread gives the lowest indices that are free.
-        let has_index = |(entry, topic): (&Option<Entry>, &config::Topic)| {
-            entry.as_ref().filter(|entry| wanted(&entry.settings) == wanted(topic)).map(|entry| entry.index)
+        let has_index = |(entry, (topic, _)): (&Option<Entry>, &(config::Topic, _))| {
+            entry.as_ref().filter(|entry| is_received(topic) && goes_on(&entry.settings, topic))?.index
         };
         let kept: HashSet<_> = before.iter().zip(topics).filter_map(has_index).collect();
         let mut free = (0..).filter(|index| !kept.contains(index));
         let mut next = || free.next().unwrap_or_default();
         // Those that stay as they are have their topics.
-        let stay =
-            before.iter().zip(topics).filter_map(|(before, topic)| before.as_ref().filter(|b| b.settings == *topic));
+        let stay = before.iter().zip(topics);
+        let stay = stay.filter_map(|(before, (topic, _))| before.as_ref().filter(|before| before.settings == *topic));
         let mut taken: HashSet<_> = stay.map(|entry| entry.health.topic.id).collect();
-        for (topic, before) in topics.iter().zip(before) {
+        for ((topic, place), before) in topics.iter().zip(before) {
+            let pattern = place.and_then(pattern_at).map(|found| found.ros.clone());
             let is_taken = |id| taken.contains(&id);
             let entry = match before {
-                Some(entry) if entry.settings == *topic => entry,
-                Some(Entry { index, settings, health }) => {
+                Some(entry) if entry.settings == *topic => Entry { pattern, ..entry },
+                Some(before) => {
                     plan.changed += 1;
-                    let health = Arc::new(self.registry.change(&health, &topic.mqtt, is_taken).sent_as(topic));
-                    let stays = wanted(&settings) == wanted(topic);
-                    let entry = Entry { index: if stays { index } else { next() }, settings: topic.clone(), health };
-                    if stays {
-                        plan.change.push(entry.clone());
-                    } else {
-                        plan.remove.push(index);
-                        plan.add.push(entry.clone());
+                    let health = Arc::new(self.registry.change(&before.health, &topic.mqtt, is_taken).sent_as(topic));
+                    let stays = before.index.filter(|_| is_received(topic) && goes_on(&before.settings, topic));
+                    let index = stays.or_else(|| is_received(topic).then(&mut next));
+                    let entry = Entry { index, settings: topic.clone(), pattern, health };
+                    match stays {
+                        Some(index) => {
+                            if wanted(&before.settings) != wanted(topic) {
+                                plan.rewant.push((index, wanted(topic)));
+                            }
+                            plan.change.push(entry.clone());
+                        }
+                        None => {
+                            plan.remove.extend(before.index);
+                            plan.add.push(entry.clone());
+                        }
                     }
                     entry
                 }
                 None => {
                     plan.added += 1;
                     let health = Arc::new(self.registry.enter(&topic.ros, &topic.mqtt, is_taken).sent_as(topic));
-                    let entry = Entry { index: next(), settings: topic.clone(), health };
+                    let index = is_received(topic).then(&mut next);
+                    let entry = Entry { index, settings: topic.clone(), pattern, health };
                     plan.add.push(entry.clone());
                     entry
                 }
@@ -184,29 +308,65 @@ impl Configured {
         }
         let left = left.values().flatten();
         plan.removed = left.clone().count();
-        plan.remove.extend(left.map(|entry| entry.index));
+        plan.remove.extend(left.filter_map(|entry| entry.index));
         plan.remove.sort_unstable();
         plan
     }
 }
 
+/// Whether messages of `topic` can be sent, so that it is received.
+fn is_received(topic: &config::Topic) -> bool {
+    topic.refusal().is_none()
+}
+
+/// Whether a subscription that was made for `before` can go on for `after`. Of another type a new one is made.
+fn goes_on(before: &config::Topic, after: &config::Topic) -> bool {
+    match (&before.type_name, &after.type_name) {
+        (Some(before), Some(after)) => before == after,
+        _ => true,
+    }
+}
+
 impl Plan {
-    /// The topics that are in force then, and what the ROS thread has to do for it.
+    /// The topics that are in force then, and what the ROS thread has to do for it. A topic that is not received is told.
     fn carry_out(self) -> (Vec<Entry>, Change<Reception>) {
-        let Plan { entries, remove, change, add, .. } = self;
+        let Plan { entries, remove, change, rewant, add, .. } = self;
+        for entry in add.iter().filter(|entry| entry.index.is_none()) {
+            let config::Topic { ros: topic, mqtt, .. } = &entry.settings;
+            let why = entry.settings.refusal().unwrap_or_default();
+            let trouble = format!("it is not forwarded: its MQTT topic {mqtt} is refused: {why}");
+            tracing::error!(topic, "Topic {topic} is not subscribed: {trouble}.");
+            entry.health.set_state(TopicState::Trouble(trouble));
+        }
+        let add: Vec<_> =
+            add.into_iter().filter_map(|entry| Some((entry.index?, entry.settings, entry.health))).collect();
         let change = Change {
             remove: remove.clone(),
-            add: add.iter().map(|entry| wanted(&entry.settings)).collect(),
+            change: rewant,
+            add: add.iter().map(|(_, settings, _)| wanted(settings)).collect(),
             tell: Box::new(move |reception: &mut Reception| {
-                for entry in change {
-                    reception.change(entry.index, entry.settings, entry.health);
+                for Entry { index, settings, health, .. } in change {
+                    if let Some(index) = index {
+                        reception.change(index, settings, health);
+                    }
                 }
-                let added = add.into_iter().map(|entry| (entry.index, entry.settings, entry.health));
-                reception.replace(&remove, added.collect());
+                reception.replace(&remove, add);
             }),
+            ..Change::default()
         };
         (entries, change)
     }
+}
+
+/// What the patterns among `topics` mean; `None` where there are none.
+fn interest(topics: &[config::Topic]) -> Option<Interest> {
+    let patterns = Patterns::of(topics);
+    (!patterns.is_empty()).then(|| -> Interest { Arc::new(move |name: &str| patterns.may_have(name)) })
+}
+
+/// What is meant where patterns were, and are no more.
+fn nothing() -> Interest {
+    Arc::new(|_: &str| false)
 }
 
 fn healths(entries: &[Entry]) -> Vec<Arc<TopicHealth>> {

@@ -2,6 +2,7 @@
 
 mod connect;
 mod eyes;
+mod graph;
 mod secrets;
 
 use std::fmt::Write;
@@ -17,6 +18,7 @@ use crate::health::logging;
 use crate::ros::BUILT_FOR;
 use connect::Trial;
 pub use connect::Wish;
+use graph::Graph;
 use iot_bridge_core::accounts;
 use iot_bridge_core::config::{
     self, CREDENTIALS_DIRECTORY, CredentialFiles, Loaded, Problem, ProxyFileProblem, ProxySource, Settings,
@@ -46,6 +48,9 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     unseen: &'a [&'static str],
     ros: Ros,
+    /// What patterns find on the ROS graph, if there are any and the configuration is valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    graph: Option<&'a Graph>,
     /// What came of the connection, if one was asked for and the configuration is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<&'a Trial>,
@@ -133,19 +138,21 @@ pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: boo
     let Findings { loaded, of_configuration, of_files, files: found, doubt } = find(config);
     let credentials_checked = found.is_some();
     let problems = [of_configuration, of_files].concat();
+    let settings = loaded.as_ref().map(|loaded| &loaded.settings).filter(|_| problems.is_empty() && !quiet);
+    let graph = settings.and_then(graph::look);
     let trial = match try_out(wish, loaded.as_ref().filter(|_| problems.is_empty()), found.as_ref()) {
         Ok(trial) => trial,
         Err(error) => return fail(&format!("the connection could not be tried: {error:#}")),
     };
     let printed = if json {
-        match json_report(loaded.as_ref(), &problems, found.as_ref(), doubt, trial.as_ref()) {
+        match json_report(loaded.as_ref(), &problems, found.as_ref(), doubt, graph.as_ref(), trial.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
     } else if quiet && problems.is_empty() {
         ExitCode::SUCCESS
     } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
-        match text_report(loaded, found.as_ref(), doubt, trial.as_ref()) {
+        match text_report(loaded, found.as_ref(), doubt, graph.as_ref(), trial.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
@@ -271,6 +278,7 @@ fn json_report(
     problems: &[Problem],
     found: Option<&Files>,
     doubt: Option<String>,
+    graph: Option<&Graph>,
     trial: Option<&Trial>,
 ) -> serde_json::Result<String> {
     let report = Report {
@@ -286,6 +294,7 @@ fn json_report(
             .map(|since| since.as_secs()),
         unseen: found.map_or(&[], |found| &found.unseen),
         ros: Ros { built_for: BUILT_FOR, sourced: std::env::var("ROS_DISTRO").ok(), doubt },
+        graph,
         connection: trial,
         settings: loaded.map(|loaded| &loaded.settings),
     };
@@ -312,6 +321,7 @@ fn text_report(
     loaded: &Loaded,
     found: Option<&Files>,
     doubt: Option<String>,
+    graph: Option<&Graph>,
     trial: Option<&Trial>,
 ) -> anyhow::Result<String> {
     let mut text = String::new();
@@ -346,6 +356,9 @@ fn text_report(
     for warning in warnings(loaded, found).into_iter().chain(doubt) {
         writeln!(text, "# {warning}.")?;
     }
+    if let Some(graph) = graph {
+        write!(text, "{graph}")?;
+    }
     writeln!(text, "# The configuration is valid.")?;
     if let Some(trial) = trial {
         write!(text, "\n{}", trial.lines())?;
@@ -367,6 +380,11 @@ fn warnings(loaded: &Loaded, found: Option<&Files>) -> Vec<String> {
         warnings.push(format!("{ros} goes to {mqtt}, whose first slash makes a first level without a name"));
     }
     warnings.extend(loaded.settings.rates_over_quota());
+    for config::Topic { ros, mqtt, .. } in topics.iter().filter(|topic| topic.merges()) {
+        warnings.push(format!(
+            "different topics of {ros} may go to one MQTT topic, {mqtt}; {{ros}} in `mqtt` makes it each topic's own"
+        ));
+    }
     warnings
 }
 

@@ -18,7 +18,7 @@ use crate::bridge;
 use crate::ros::{self, Node, Receiver, Sample, Silence, TopicState, another_definition};
 use iot_bridge_core::codec::{Decoders, Schema};
 use iot_bridge_core::config::PAYLOAD_LIMIT;
-use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, Payload, Problems};
+use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, Patterns, Payload, Problems};
 use iot_bridge_core::packing::{Compression, Packing};
 use iot_bridge_core::provisioning;
 use iot_bridge_core::queue::sequence_by_clock;
@@ -59,6 +59,12 @@ fn topics(config: Option<&Path>, topic: &str) -> Result<(String, Vec<config::Top
     let mut settings = config::load(config, std::env::vars_os())?.settings;
     provisioning::identify(&mut settings.aws);
     let default = config::default_topic(&settings.aws.thing, topic)?;
+    // Its type is not known yet.
+    if let Some(place) = Patterns::of(&settings.topics).entry_of(&default.ros, &[]) {
+        let entry = &settings.topics[place];
+        eprintln!("{} is found by {}.", default.ros, entry.ros);
+        return Ok((settings.aws.thing, vec![entry.found(&default.ros, "")]));
+    }
     let configured: Vec<_> = settings.topics.into_iter().filter(|entry| entry.ros == default.ros).collect();
     if configured.is_empty() {
         eprintln!("{} is not configured; showing it with the defaults.", default.ros);

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use super::{distribution, fail, print, refuse};
 use crate::cli::TopicsWish;
-use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, Mqtt, Problems, units};
+use crate::ros::Published;
+use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, GraphTopic, Mqtt, Problems, units};
 use iot_bridge_core::price::Prices;
 use iot_bridge_core::provisioning;
 use iot_bridge_core::terminal::EXIT_CONFIG;
@@ -48,6 +49,13 @@ impl Configured {
             node: format!("{}/{}", settings.ros.namespace, settings.ros.node_name),
             max_age: Some(settings.queue.max_age),
         })
+    }
+
+    /// What the entries say of `topic`: those that name it, or the pattern that has it, if its limit is not reached.
+    fn entries_of(&self, topic: &Published) -> Vec<config::Topic> {
+        let topic = GraphTopic { name: topic.name.clone(), types: topic.type_names.clone() };
+        let assigned = config::assign(&self.topics, std::slice::from_ref(&topic), |_| false).topics;
+        assigned.into_iter().map(|(entry, _)| entry).filter(|entry| entry.ros == topic.name).collect()
     }
 
     /// What an entry for `ros` means that says nothing else.

@@ -186,6 +186,7 @@ fn topic(topic: &Topic) -> Status {
         _ if topic.lost_per_second > 0.0 => (Level::Error, "messages are lost".to_owned()),
         _ if let Some(why) = &topic.silent => (Level::Warn, why.clone()),
         State::Unknown => (Level::Ok, "nobody publishes it yet".to_owned()),
+        State::Vanished => (Level::Ok, "nobody publishes it any more".to_owned()),
         State::Removed => (Level::Ok, "no longer configured; what is queued is still sent".to_owned()),
         State::Subscribed { publishers: 0, .. } => (Level::Ok, "nobody publishes it now".to_owned()),
         State::Subscribed { .. } => (Level::Ok, "forwarded".to_owned()),

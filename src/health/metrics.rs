@@ -80,7 +80,7 @@ fn by_name<'a>(topics: &'a [Topic], set_aside: &[String]) -> BTreeMap<&'a str, S
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
     for topic in topics {
         let sum = sums.entry(&topic.ros).or_default();
-        sum.entries += u64::from(topic.state != State::Removed);
+        sum.entries += u64::from(!matches!(topic.state, State::Removed | State::Vanished));
         sum.in_trouble |= matches!(topic.state, State::Trouble { .. });
         sum.set_aside |= set_aside.iter().any(|mqtt| goes_to(topic, mqtt));
         if let State::Subscribed { publishers, incompatible, redefined, .. } = topic.state {

@@ -38,7 +38,11 @@ pub struct Report {
     /// The same of records that were acknowledged in the last minute.
     #[serde(default)]
     pub latency_last_minute: LatencyFigures,
-    /// In the configuration's order, then those that were configured and of which records are still to be sent.
+    /// What the patterns among the `[[topics]]` have found, in the configuration's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patterns: Vec<Pattern>,
+    /// In the configuration's order, then those that were configured and of which records are still to be sent, and those
+    /// that have vanished from the ROS graph not long ago.
     pub topics: Vec<Topic>,
 }
 
@@ -265,7 +269,20 @@ pub struct Published {
     pub bytes: u64,
 }
 
-/// One `[[topics]]` entry. At every moment `received` and `recovered` are together the sum of everything in `shaped` and
+/// An entry of `[[topics]]` that is a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pattern {
+    /// As the configuration has it, as an absolute name.
+    pub ros: String,
+    /// Most topics of it that are received.
+    pub limit: usize,
+    /// Topics of it that are there.
+    pub topics: usize,
+    /// Topics beyond the limit.
+    pub waiting: usize,
+}
+
+/// One topic. At every moment `received` and `recovered` are together the sum of everything in `shaped` and
 /// `dropped`, `in_reception`, `queued`, `in_flight` and `acknowledged`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Topic {
@@ -275,6 +292,9 @@ pub struct Topic {
     pub mqtt: String,
     #[serde(flatten)]
     pub state: State,
+    /// The pattern among the `[[topics]]` that has found it, if the configuration does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
     /// Why nothing has come of it for a while, where nobody publishes it: a sentence without its full stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent: Option<String>,
@@ -339,6 +359,8 @@ pub enum State {
     },
     /// No longer configured; what is queued of it is still sent.
     Removed,
+    /// A pattern had found it, and nobody publishes it any more.
+    Vanished,
     /// Not forwarded, for a reason that a person has to read.
     Trouble { trouble: String },
 }

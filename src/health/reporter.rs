@@ -6,10 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use super::report::{Connection, Disk, Fault, Held, Lane, Phase, Place, Published, Queue, Report, State, Topic};
+use super::report::{
+    Connection, Disk, Fault, Held, Lane, Pattern, Phase, Place, Published, Queue, Report, State, Topic,
+};
 use super::{BehindState, ConfigurationState, TopicHealth, Topics};
 use crate::ros::TopicState;
-use iot_bridge_core::config::{Aws, Priority, UNNAMED, fill_thing};
+use iot_bridge_core::config::{Aws, Found, Priority, UNNAMED, fill_thing};
 use iot_bridge_core::queue;
 use iot_bridge_core::tally::{DropReason, Meter, ShapedReason, TopicCounters};
 use iot_bridge_core::uplink::{self, UplinkState};
@@ -56,10 +58,16 @@ impl Reporter {
     pub fn report(&self) -> Report {
         let now = Now { instant: Instant::now(), system: SystemTime::now() };
         let uplink = self.uplink.borrow().clone();
-        let (configured, leaving) = (self.topics.configured(), self.topics.leaving());
+        let (configured, leaving) = (self.topics.configured(), self.topics.leaving(now.instant));
         let thing = uplink.provisioned.as_ref().filter(|_| self.thing == UNNAMED).unwrap_or(&self.thing).clone();
         let configured = configured.iter().map(|topic| (topic, state(topic.state())));
-        let listed: Vec<_> = configured.chain(leaving.iter().map(|topic| (topic, State::Removed))).collect();
+        let listed: Vec<_> = configured
+            .chain(
+                leaving
+                    .iter()
+                    .map(|left| (&left.health, if left.has_vanished { State::Vanished } else { State::Removed })),
+            )
+            .collect();
         // Read before the accounts, so that they are never more than those count; what ends in between counts as in
         // reception for this once, and the sum holds.
         let ended: Vec<_> = listed.iter().map(|(topic, _)| Ended::read(&topic.counters)).collect();
@@ -86,6 +94,7 @@ impl Reporter {
             published: Published { publishes: self.meter.publishes(), bytes: self.meter.bytes() },
             latency: self.meter.latency(),
             latency_last_minute: self.meter.latency_of_last_minute(now.instant),
+            patterns: self.topics.patterns().into_iter().map(pattern).collect(),
             topics,
         }
     }
@@ -105,7 +114,11 @@ fn one_topic(
     Topic {
         ros: topic.ros.clone(),
         mqtt: fill_thing(&topic.mqtt, thing).into_owned(),
-        silent: topic.silence().filter(|_| state != State::Removed).map(|why| why.sentence(&topic.ros)),
+        pattern: topic.pattern(),
+        silent: topic
+            .silence()
+            .filter(|_| !matches!(state, State::Removed | State::Vanished))
+            .map(|why| why.sentence(&topic.ros)),
         state,
         received: account.received,
         recovered: account.recovered,
@@ -210,6 +223,11 @@ fn queue_report(figures: &queue::Figures) -> Queue {
     let disk = figures.disk.as_ref();
     let disk = disk.map(|disk| Disk { bytes: disk.bytes, bound: disk.bound, trouble: disk.trouble.clone() });
     Queue { bound: figures.bound, disk, lanes: lanes.into_iter().map(lane).collect() }
+}
+
+fn pattern(found: Found) -> Pattern {
+    let Found { ros, limit, topics, waiting, .. } = found;
+    Pattern { ros, limit, topics, waiting: waiting.len() }
 }
 
 fn state(state: TopicState) -> State {

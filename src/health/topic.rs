@@ -19,6 +19,8 @@ pub struct TopicHealth {
     pub topic: Arc<Topic>,
     /// How its messages travel.
     pub sending: Sending,
+    /// That has found it; `None` if the configuration names it.
+    pattern: Mutex<Option<String>>,
     state: Mutex<TopicState>,
     /// Why nothing comes of it, if that is for long.
     silence: Mutex<Option<Silence>>,
@@ -94,6 +96,7 @@ impl TopicHealth {
         let topic = TopicHealth {
             topic,
             sending: Sending::default(),
+            pattern: Mutex::default(),
             state: Mutex::new(TopicState::Unknown),
             silence: Mutex::default(),
             samples: Mutex::default(),
@@ -107,6 +110,7 @@ impl TopicHealth {
         let successor = TopicHealth {
             topic,
             sending: self.sending,
+            pattern: Mutex::new(self.pattern()),
             state: Mutex::new(self.state()),
             silence: Mutex::new(self.silence()),
             samples: Mutex::default(),
@@ -120,6 +124,15 @@ impl TopicHealth {
         let config::Topic { batch, compression, payload, .. } = settings;
         let is_cdr = *payload == config::Payload::Cdr;
         TopicHealth { sending: Sending { batch: *batch, compression: *compression, is_cdr }, ..self }
+    }
+
+    pub fn set_pattern(&self, pattern: Option<String>) {
+        *self.pattern.lock().unwrap_or_else(PoisonError::into_inner) = pattern;
+    }
+
+    /// The pattern that has found it; `None` if the configuration names it.
+    pub fn pattern(&self) -> Option<String> {
+        self.pattern.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn set_state(&self, state: TopicState) {

@@ -1,10 +1,12 @@
-//! The topics that are shown: those that are configured, which a reload may change, and those that still have records.
+//! The topics that are shown: those in force, which a reload and the ROS graph may change, those that still have records, and
+//! for a while those that have vanished from the graph.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::TopicHealth;
-use iot_bridge_core::config::may_become;
+use iot_bridge_core::config::{Found, may_become};
 use iot_bridge_core::topics::{Registry, Topic, TopicId};
 
 /// Everybody who reports asks for the topics of the moment.
@@ -17,18 +19,58 @@ pub struct Topics {
 #[derive(Debug, Default)]
 struct Lists {
     configured: Vec<Arc<TopicHealth>>,
-    /// Not configured, or no longer, but the queue still holds records of theirs.
+    /// Not configured, or no longer, but the queue still holds records of theirs; or vanished from the graph. Who has left
+    /// last is at the end.
     leaving: Vec<Leaving>,
+    patterns: Vec<Found>,
 }
+
+/// When a topic that is not in force any more leaves what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaves {
+    /// It is not configured: as soon as nothing of it is left to be sent.
+    WhenDrained,
+    /// Nobody publishes it any more: a while after that.
+    AfterAWhile,
+}
+
+/// How long a topic that has vanished is shown after its last record.
+const VANISHED: Duration = Duration::from_secs(600);
+
+/// Topics that have vanished and of which nothing is left that are shown at most; the longest gone leave first. Names may
+/// be new ones each time.
+const MOST_VANISHED: usize = 1000;
 
 #[derive(Debug)]
 struct Leaving {
     health: Arc<TopicHealth>,
     /// The queue has held records of it. It is about to, if they were just found on the disk.
     has_waited: bool,
+    /// If it has vanished: when that was, or when something of it was left last.
+    vanished: Option<Instant>,
+}
+
+/// A topic that is shown though it is not in force.
+#[derive(Debug, Clone)]
+pub struct Left {
+    pub health: Arc<TopicHealth>,
+    /// From the graph; otherwise it is not configured any more.
+    pub has_vanished: bool,
 }
 
 impl Leaving {
+    /// Whether it is to be shown at `now`.
+    fn is_shown(&mut self, now: Instant) -> bool {
+        let waits = self.waits();
+        if let Some(vanished) = &mut self.vanished {
+            if waits {
+                *vanished = now;
+            }
+            return now.saturating_duration_since(*vanished) < VANISHED;
+        }
+        waits
+    }
+
     /// Whether something of it is to be sent.
     fn waits(&mut self) -> bool {
         let waits = self.health.counters.queued() + self.health.counters.in_flight() > 0;
@@ -71,15 +113,26 @@ impl Topics {
         self.lists().configured.clone()
     }
 
-    /// The topics that are not configured, or no longer, and of which records are still to be sent. What became of those
-    /// that are gone goes to the log. To be called now and then.
-    pub fn leaving(&self) -> Vec<Arc<TopicHealth>> {
+    /// The topics that are not configured, or no longer, and of which records are still to be sent, and those that have
+    /// vanished. What became of those that are gone goes to the log. To be called now and then.
+    pub fn leaving(&self, now: Instant) -> Vec<Left> {
         let (gone, leaving) = {
             let mut lists = self.lists();
-            let gone: Vec<_> = lists.leaving.extract_if(.., Leaving::is_gone).collect();
-            let waiting =
-                lists.leaving.iter_mut().filter_map(|leaving| leaving.waits().then(|| leaving.health.clone()));
-            (gone, waiting.collect())
+            let mut vanished = lists.leaving.iter().filter(|leaving| leaving.vanished.is_some()).count();
+            let gone = lists.leaving.extract_if(.., |leaving| {
+                let has_vanished = leaving.vanished.is_some();
+                let stays = has_vanished && vanished <= MOST_VANISHED && leaving.is_shown(now);
+                let is_gone = !stays && leaving.is_gone();
+                vanished -= usize::from(has_vanished && is_gone);
+                is_gone
+            });
+            let gone: Vec<_> = gone.collect();
+            let shown = lists.leaving.iter_mut().filter_map(|leaving| {
+                leaving
+                    .is_shown(now)
+                    .then(|| Left { health: leaving.health.clone(), has_vanished: leaving.vanished.is_some() })
+            });
+            (gone, shown.collect())
         };
         gone.iter().for_each(|leaving| leaving.health.log_account());
         leaving
@@ -107,20 +160,31 @@ impl Topics {
         let shown = lists.configured.iter().chain(lists.leaving.iter().map(|leaving| &leaving.health));
         if !shown.into_iter().any(|health| Arc::ptr_eq(&health.counters, &topic.counters)) {
             let health = Arc::new(TopicHealth::new(Arc::clone(&topic)));
-            lists.leaving.push(Leaving { health, has_waited: false });
+            lists.leaving.push(Leaving { health, has_waited: false, vanished: None });
         }
         topic
     }
 
-    /// From now on `topics` are the configured ones. Others go as soon as nothing of theirs is left to be sent.
-    pub fn replace(&self, topics: Vec<Arc<TopicHealth>>) {
+    /// From `now` on `topics` are those in force. Others that were so far go as `leaves` says.
+    pub fn replace(&self, topics: Vec<Arc<TopicHealth>>, leaves: Leaves, now: Instant) {
+        let vanished = (leaves == Leaves::AfterAWhile).then_some(now);
         let mut lists = self.lists();
         let before = std::mem::replace(&mut lists.configured, topics);
-        let Lists { configured, leaving } = &mut *lists;
-        leaving.extend(before.into_iter().map(|health| Leaving { health, has_waited: true }));
+        let Lists { configured, leaving, .. } = &mut *lists;
+        leaving.extend(before.into_iter().map(|health| Leaving { health, has_waited: true, vanished }));
         // One that has changed, or is configured again, goes on counting under its new entry.
         let kept: HashSet<_> = configured.iter().map(|kept| Arc::as_ptr(&kept.counters)).collect();
         leaving.retain(|leaving| !kept.contains(&Arc::as_ptr(&leaving.health.counters)));
+    }
+
+    /// What patterns have found.
+    pub fn patterns(&self) -> Vec<Found> {
+        self.lists().patterns.clone()
+    }
+
+    /// From now on patterns have found this.
+    pub fn set_patterns(&self, patterns: Vec<Found>) {
+        self.lists().patterns = patterns;
     }
 
     /// How many topics are shown, and how many somebody has.
@@ -144,12 +208,58 @@ mod tests {
     fn configured<const N: usize>(names: [(&str, &str); N]) -> (Topics, [Arc<TopicHealth>; N]) {
         let topics = Topics::default();
         let entries = names.map(|(ros, mqtt)| Arc::new(topics.enter(ros, mqtt, |_| false)));
-        topics.replace(entries.to_vec());
+        topics.replace(entries.to_vec(), Leaves::WhenDrained, Instant::now());
         (topics, entries)
     }
 
     fn is(one: &Arc<TopicCounters>, other: &Arc<TopicCounters>) -> bool {
         Arc::ptr_eq(one, other)
+    }
+
+    /// Those that are shown though they are not in force.
+    fn left(topics: &Topics) -> Vec<Arc<TopicHealth>> {
+        topics.leaving(Instant::now()).into_iter().map(|left| left.health).collect()
+    }
+
+    /// A topic that has vanished is shown for ten minutes after its last record, whoever reads it then; when it comes again, it
+    /// goes on counting.
+    #[test]
+    fn a_topic_that_has_vanished_stays_for_a_while() {
+        let (topics, [kept, vanished]) = configured([("/kept", "kept"), ("/a", "a")]);
+        let start = Instant::now();
+        let after = |minutes: u64| start + Duration::from_secs(60 * minutes);
+        vanished.counters.count_received();
+        vanished.counters.enter_queue();
+        topics.replace(vec![kept.clone()], Leaves::AfterAWhile, start);
+        drop(vanished);
+        let shown = |now| topics.leaving(now).into_iter().map(|left| left.has_vanished).collect::<Vec<_>>();
+        assert_eq!(shown(after(30)), [true], "it waits");
+        topics.leaving(after(30))[0].health.counters.leave_queue();
+        assert_eq!(shown(after(39)), [true]);
+        let again = Arc::new(topics.enter("/a", "a", |_| false));
+        assert_eq!(again.counters.received(), 1);
+        topics.replace(vec![kept.clone(), again], Leaves::AfterAWhile, after(39));
+        assert!(shown(after(60)).is_empty());
+        topics.replace(vec![kept], Leaves::AfterAWhile, after(60));
+        assert_eq!(shown(after(69)), [true]);
+        assert!(shown(after(71)).is_empty());
+        assert_eq!(topics.size()[..2], [1, 1]);
+    }
+
+    /// Topics with ever new names are not remembered without a bound.
+    #[test]
+    fn not_all_that_have_vanished_are_shown() {
+        let (topics, []) = configured([]);
+        let now = Instant::now();
+        for round in 0..3 {
+            let names = (0..MOST_VANISHED).map(|number| format!("/{round}/{number}"));
+            let entries = names.map(|name| Arc::new(topics.enter(&name, &name, |_| false))).collect();
+            topics.replace(entries, Leaves::AfterAWhile, now);
+            topics.replace(vec![], Leaves::AfterAWhile, now);
+            let shown = topics.leaving(now);
+            assert_eq!(shown.len(), MOST_VANISHED);
+            assert_eq!(shown[0].health.ros, format!("/{round}/0"), "the oldest are gone");
+        }
     }
 
     /// A topic that is configured no more stays until nothing of its is queued; one that has changed does not count twice.
@@ -161,13 +271,13 @@ mod tests {
         changed.counters.enter_queue();
         let successor = Arc::new(topics.change(&changed, "elsewhere", |_| false));
         let counters = removed.counters.clone();
-        topics.replace(vec![kept, successor]);
+        topics.replace(vec![kept, successor], Leaves::WhenDrained, Instant::now());
         drop((changed, removed));
         let names = |topics: Vec<Arc<TopicHealth>>| topics.iter().map(|topic| topic.mqtt.clone()).collect::<Vec<_>>();
         assert_eq!(names(topics.configured()), ["/kept", "elsewhere"]);
-        assert_eq!(names(topics.leaving()), ["/removed"]);
+        assert_eq!(names(left(&topics)), ["/removed"]);
         counters.leave_queue();
-        assert!(topics.leaving().is_empty());
+        assert!(left(&topics).is_empty());
         assert_eq!(topics.size()[..2], [2, 2]);
     }
 
@@ -175,17 +285,17 @@ mod tests {
     #[test]
     fn a_removed_topic_is_known_as_long_as_a_stage_has_it() {
         let (topics, [reception]) = configured([("/odom", "odom")]);
-        topics.replace(vec![]);
-        assert!(topics.leaving().is_empty());
+        topics.replace(vec![], Leaves::WhenDrained, Instant::now());
+        assert!(left(&topics).is_empty());
         let queue = reception.topic.clone();
         queue.counters.enter_queue();
-        assert!(is(&topics.leaving()[0].counters, &queue.counters));
+        assert!(is(&left(&topics)[0].counters, &queue.counters));
         drop(reception);
         queue.counters.leave_queue();
-        assert!(topics.leaving().is_empty());
+        assert!(left(&topics).is_empty());
         assert_eq!(topics.size(), [1, 1, 1]);
         drop(queue);
-        assert!(topics.leaving().is_empty());
+        assert!(left(&topics).is_empty());
         assert_eq!(topics.size(), [0, 0, 0]);
     }
 
@@ -201,15 +311,15 @@ mod tests {
         let gone = topics.topic_of("/gone", "gone");
         assert!(Arc::ptr_eq(&topics.topic_of("/gone", "gone"), &gone));
         // Nothing of it has been counted yet.
-        assert!(is(&gone.counters, &topics.leaving()[0].counters));
+        assert!(is(&gone.counters, &left(&topics)[0].counters));
         gone.counters.enter_queue();
-        assert!(is(&gone.counters, &topics.leaving()[0].counters));
+        assert!(is(&gone.counters, &left(&topics)[0].counters));
         gone.counters.leave_queue();
-        assert!(topics.leaving().is_empty());
+        assert!(left(&topics).is_empty());
         // At the end its account is told as well, once.
         assert_eq!(topics.untold().len(), 3);
         drop(gone);
-        assert!(topics.leaving().is_empty());
+        assert!(left(&topics).is_empty());
         assert_eq!(topics.untold().len(), 2);
     }
 
@@ -233,11 +343,11 @@ mod tests {
     fn a_topic_that_comes_back_goes_on_counting() {
         let (topics, [first]) = configured([("/odom", "odom")]);
         first.counters.enter_queue();
-        topics.replace(vec![]);
+        topics.replace(vec![], Leaves::WhenDrained, Instant::now());
         let again = Arc::new(topics.enter("/odom", "odom", |_| false));
-        topics.replace(vec![again.clone()]);
+        topics.replace(vec![again.clone()], Leaves::WhenDrained, Instant::now());
         assert!(is(&again.counters, &first.counters));
-        assert!(topics.leaving().is_empty());
+        assert!(left(&topics).is_empty());
         let elsewhere = topics.enter("/odom", "elsewhere", |_| false);
         assert!(!is(&elsewhere.counters, &first.counters));
     }
@@ -258,7 +368,8 @@ mod tests {
     fn two_entries_that_say_the_same_are_told_apart() {
         let (topics, [first]) = configured([("/odom", "odom")]);
         let second = topics.enter("/odom", "odom", |id| id == first.topic.id);
-        topics.replace(vec![first.clone(), Arc::new(topics.enter("/odom", "odom", |id| id == first.topic.id))]);
+        let twice = Arc::new(topics.enter("/odom", "odom", |id| id == first.topic.id));
+        topics.replace(vec![first.clone(), twice], Leaves::WhenDrained, Instant::now());
         assert_eq!(topics.untold().len(), 1, "they are counted together");
         assert_ne!(first.topic.id, second.topic.id);
         assert!(Arc::ptr_eq(&second.topic.towards("odom"), &first.topic));

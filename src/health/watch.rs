@@ -49,7 +49,8 @@ pub async fn watch(mut watched: Watched) {
         // The queue's own progress shows here: were its lock never released, nothing below would run.
         let figures = watched.queue.figures();
         let (topics, now) = (watched.topics.configured(), Instant::now());
-        topics.iter().chain(&watched.topics.leaving()).for_each(|topic| topic.sample(now));
+        let leaving = watched.topics.leaving(now);
+        topics.iter().chain(leaving.iter().map(|left| &left.health)).for_each(|topic| topic.sample(now));
         let line = {
             let uplink = uplink.borrow_and_update();
             watched.balance.look(now, &uplink, &topics);

@@ -84,7 +84,7 @@ mod tests {
     fn publisher(number: u8, definition: Option<u8>) -> Publisher {
         let type_name = "probe_msgs/msg/Probe".into();
         let (id, definition) = ([number; _], definition.map(TypeHash::of_test));
-        Publisher { id, type_name, definition, reliable: true, transient_local: false }
+        Publisher { id, type_name, definition, reliable: true, transient_local: false, is_own: false }
     }
 
     fn readable(definitions: &mut Definitions, number: u8) -> bool {

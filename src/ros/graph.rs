@@ -1,14 +1,14 @@
 //! What discovery has found: who publishes a topic, which topics and nodes there are.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 
 use r2r_rcl::{
     rcl_count_publishers, rcl_get_node_names, rcl_get_publishers_info_by_topic, rcl_get_topic_names_and_types,
-    rcl_names_and_types_fini, rcl_node_get_domain_id, rcl_node_get_fully_qualified_name, rcutils_get_default_allocator,
-    rcutils_get_zero_initialized_string_array, rcutils_string_array_fini, rcutils_string_array_t,
-    rmw_get_zero_initialized_names_and_types, rmw_get_zero_initialized_topic_endpoint_info_array,
-    rmw_qos_durability_policy_e, rmw_qos_reliability_policy_e, rmw_topic_endpoint_info_array_fini,
-    rmw_topic_endpoint_info_t,
+    rcl_names_and_types_fini, rcl_node_get_domain_id, rcl_node_get_fully_qualified_name, rcl_node_get_name,
+    rcl_node_get_namespace, rcutils_get_default_allocator, rcutils_get_zero_initialized_string_array,
+    rcutils_string_array_fini, rcutils_string_array_t, rmw_get_zero_initialized_names_and_types,
+    rmw_get_zero_initialized_topic_endpoint_info_array, rmw_qos_durability_policy_e, rmw_qos_reliability_policy_e,
+    rmw_topic_endpoint_info_array_fini, rmw_topic_endpoint_info_t,
 };
 
 use super::context::Node;
@@ -30,6 +30,8 @@ pub(super) struct Publisher {
     pub(super) reliable: bool,
     /// Late subscribers get what was published before.
     pub(super) transient_local: bool,
+    /// It is one of the bridge itself.
+    pub(super) is_own: bool,
 }
 
 /// How often the graph was asked who publishes a topic, and which topics there are: for tests.
@@ -38,13 +40,19 @@ pub(super) static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::Ato
 #[cfg(test)]
 pub(super) static ASKED_FOR_ALL: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
-/// The publishers of `topic` that discovery has found so far.
+/// The publishers of `topic` that discovery has found so far. The bridge is `node`.
 pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, RosError> {
     #[cfg(test)]
     ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    endpoints(node, topic, publisher)
+    // SAFETY: each node that is there has both, NUL-terminated, for as long as it lives.
+    let own = unsafe {
+        let (name, namespace) = (rcl_node_get_name(node.as_ptr()), rcl_node_get_namespace(node.as_ptr()));
+        (CStr::from_ptr(namespace), CStr::from_ptr(name))
+    };
+    endpoints(node, topic, |info| Publisher { is_own: names_of_node(info) == own, ..publisher(info) })
 }
 
+/// One that is not the bridge's own.
 fn publisher(info: &rmw_topic_endpoint_info_t) -> Publisher {
     // SAFETY: the type's name is NUL-terminated.
     let type_name = unsafe { CStr::from_ptr(info.topic_type) };
@@ -55,16 +63,23 @@ fn publisher(info: &rmw_topic_endpoint_info_t) -> Publisher {
         reliable: info.qos_profile.reliability != rmw_qos_reliability_policy_e::RMW_QOS_POLICY_RELIABILITY_BEST_EFFORT,
         transient_local: info.qos_profile.durability
             == rmw_qos_durability_policy_e::RMW_QOS_POLICY_DURABILITY_TRANSIENT_LOCAL,
+        is_own: false,
     }
+}
+
+/// Namespace and name of an endpoint's node.
+fn names_of_node(info: &rmw_topic_endpoint_info_t) -> (&CStr, &CStr) {
+    // SAFETY: both are NUL-terminated, and there as long as the endpoint's information.
+    let text = |text: *const c_char| unsafe { if text.is_null() { c"" } else { CStr::from_ptr(text) } };
+    (text(info.node_namespace), text(info.node_name))
 }
 
 /// The publishers of `topic`, each with the full name of its node.
 pub(super) fn publishers_of_nodes(node: &Node, topic: &CStr) -> Result<Vec<(Publisher, String)>, RosError> {
     endpoints(node, topic, |info| {
-        // SAFETY: both names are NUL-terminated.
-        let [namespace, name] = [info.node_namespace, info.node_name]
-            .map(|text| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned());
-        (publisher(info), format!("{}/{name}", namespace.trim_end_matches('/')))
+        let (namespace, name) = names_of_node(info);
+        let namespace = namespace.to_string_lossy();
+        (publisher(info), format!("{}/{}", namespace.trim_end_matches('/'), name.to_string_lossy()))
     })
 }
 
@@ -91,6 +106,15 @@ fn endpoints<T>(
         check("Giving back a topic's publishers", rmw_topic_endpoint_info_array_fini(&mut found, &mut allocator))?;
         Ok(publishers)
     }
+}
+
+/// The types, in order, that those of `publishers` offer which are not the bridge's own.
+pub(super) fn types_of_others(publishers: &[Publisher]) -> Vec<String> {
+    let others = publishers.iter().filter(|publisher| !publisher.is_own);
+    let mut types: Vec<String> = others.map(|publisher| publisher.type_name.clone()).collect();
+    types.sort_unstable();
+    types.dedup();
+    types
 }
 
 /// Shows each topic that somebody reads or writes to `show`, with its types. Names and types are as the RMW tells them.

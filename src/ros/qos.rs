@@ -67,7 +67,7 @@ mod tests {
 
     fn publisher(reliable: bool, transient_local: bool) -> Publisher {
         let (id, type_name) = ([0; _], "std_msgs/msg/String".into());
-        Publisher { id, type_name, definition: None, reliable, transient_local }
+        Publisher { id, type_name, definition: None, reliable, transient_local, is_own: false }
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! What the graph calls the wanted topics: asked once for all of them, and compared with what it said before.
+//! What the graph calls the wanted topics, and those that somebody looks for: asked once for all of them, and compared with
+//! what it said before.
 //!
 //! Who publishes a topic is asked topic by topic, and the RMW looks at every publisher there is to answer. So that is
 //! asked only where something may have changed: a name or its types here, and a match, a refusal or a topic that is not
 //! settled ([`super::topic`]).
 
 use std::collections::HashMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -37,14 +38,16 @@ impl Named {
     }
 }
 
-/// How each of `topics` stands in the graph, as the contexts of `nodes` see it.
+/// How each of `topics` stands in the graph, as the contexts of `nodes` see it; and others, if they are of `interest`.
 ///
 /// # Errors
 /// rcl's own.
 pub(super) fn named<'a>(
     nodes: &[Arc<Node>],
     topics: impl ExactSizeIterator<Item = &'a CStr>,
-) -> Result<Vec<Named>, RosError> {
+    interest: Option<impl Fn(&CStr) -> bool>,
+) -> Result<(Vec<Named>, HashMap<CString, Named>), RosError> {
+    let mut others: HashMap<CString, Named> = HashMap::new();
     let mut named = vec![Named::default(); topics.len()];
     // Several may be of one name.
     let mut places: HashMap<&CStr, Vec<usize>> = HashMap::with_capacity(topics.len());
@@ -53,10 +56,14 @@ pub(super) fn named<'a>(
     }
     for (context, node) in nodes.iter().enumerate() {
         graph::topics(node, |name, types| {
-            for &place in places.get(name).into_iter().flatten() {
-                named[place].add(context, types);
+            if let Some(places) = places.get(name) {
+                places.iter().for_each(|place| named[*place].add(context, types));
+            } else if let Some(other) = others.get_mut(name) {
+                other.add(context, types);
+            } else if interest.as_ref().is_some_and(|interest| interest(name)) {
+                others.entry(name.to_owned()).or_default().add(context, types);
             }
         })?;
     }
-    Ok(named)
+    Ok((named, others))
 }

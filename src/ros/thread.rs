@@ -16,6 +16,7 @@ use super::context::Node;
 use super::discovery;
 use super::error::RosError;
 use super::fast_dds;
+use super::finder::Finder;
 use super::graph;
 use super::guard_condition::{GuardCondition, Wake};
 use super::joined::Joined;
@@ -28,7 +29,7 @@ use super::topic::Topic;
 use super::turns::Turns;
 use super::type_support::{TypeSupports, rmw_name};
 use super::wait_set::{Ready, WaitSet};
-use super::{Receiver, Wanted};
+use super::{Interest, Receiver, Sighted, Wanted};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
 /// Longest time without a sign of life.
@@ -69,6 +70,7 @@ pub struct RosThread<R> {
     changes: mpsc::Sender<(Change<R>, Vec<CString>)>,
     wake: Arc<Wake>,
     nodes: watch::Receiver<Vec<Arc<Node>>>,
+    sighted: watch::Receiver<Sighted>,
     /// There until it is joined.
     thread: Option<JoinHandle<()>>,
 }
@@ -79,8 +81,20 @@ pub struct Change<R> {
     pub remove: Vec<usize>,
     /// Tells the receiver of it: after the last message of what is removed, before the first of what is added.
     pub tell: Box<dyn FnOnce(&mut R) + Send>,
+    /// Topics that are wanted otherwise from now on, by their indices; their names are the same.
+    pub change: Vec<(usize, Wanted)>,
     /// Topics that are wanted from now on. Their indices are the lowest that no other wanted topic has, in this order.
     pub add: Vec<Wanted>,
+    /// Which topics are looked for from now on, for [`RosThread::sighted`]; as before without it.
+    pub interest: Option<Interest>,
+}
+
+impl<R> Default for Change<R> {
+    /// Nothing changes.
+    fn default() -> Self {
+        let tell = Box::new(|_: &mut R| {});
+        Change { remove: Vec::new(), tell, change: Vec::new(), add: Vec::new(), interest: None }
+    }
 }
 
 /// As [`spawn_patient`], where a topic without a publisher is told after half a minute.
@@ -110,6 +124,7 @@ pub fn spawn_patient<R: Receiver + 'static>(
     let node = node.into();
     let wake = Arc::new(Wake::create(node.context())?);
     let (published_nodes, nodes) = watch::channel(vec![Arc::clone(&node)]);
+    let (sights, sighted) = watch::channel(Sighted::default());
     let stop = Arc::new(AtomicBool::new(false));
     let names = names(&wanted)?;
     let arrivals = Arrivals::new(Arc::clone(&wake));
@@ -125,6 +140,7 @@ pub fn spawn_patient<R: Receiver + 'static>(
         topics: topics.collect(),
         arrivals,
         left: Vec::new(),
+        finder: Finder::new(sights),
         looking: VecDeque::new(),
         in_turn: 0,
         retiring: BTreeSet::new(),
@@ -142,7 +158,7 @@ pub fn spawn_patient<R: Receiver + 'static>(
         .name("ros".to_owned())
         .spawn(move || reception.run())
         .map_err(|error| RosError { doing: "Starting the ROS thread", message: error.to_string(), code: 0 })?;
-    Ok(RosThread { stop, changes: sender, wake, nodes, thread: Some(thread) })
+    Ok(RosThread { stop, changes: sender, wake, nodes, sighted, thread: Some(thread) })
 }
 
 fn names(wanted: &[Wanted]) -> Result<Vec<CString>, RosError> {
@@ -166,6 +182,11 @@ impl<R> RosThread<R> {
     /// for a while.
     pub fn nodes(&self) -> watch::Receiver<Vec<Arc<Node>>> {
         self.nodes.clone()
+    }
+
+    /// The topics that are looked for, as the last look at the graph has found them.
+    pub fn sighted(&self) -> watch::Receiver<Sighted> {
+        self.sighted.clone()
     }
 
     /// Ends reception: takes what has arrived already, then leaves the graph. Returns when the thread is gone.
@@ -210,6 +231,7 @@ struct Reception<R> {
     arrivals: Arc<Arrivals>,
     /// Topics of which not everything could be taken in their round.
     left: Vec<usize>,
+    finder: Finder,
     /// Topics whose publishers are to be asked for in this look at the graph.
     looking: VecDeque<usize>,
     /// The next one that is looked at in turn.
@@ -245,7 +267,7 @@ impl<R: Receiver> Reception<R> {
                 self.apply(change, names);
                 look_at = now;
             }
-            if now >= look_at && self.looking.is_empty() {
+            if now >= look_at && self.looking.is_empty() && self.finder.is_done() {
                 let again = now >= again_at;
                 if again {
                     again_at = now + LOOK_AGAIN;
@@ -270,7 +292,10 @@ impl<R: Receiver> Reception<R> {
             let waited_for = if self.arrivals.have_to_be_waited_for() { &self.topics[..] } else { &[] };
             let rested = waited_for.iter().filter_map(|topic| topic.rest.until(now));
             let until = rested.chain([now + TURN, look_at, ask_at]).chain(self.receiver.wake_at()).min().unwrap_or(now);
-            let has_more = !self.left.is_empty() || !self.looking.is_empty() || !self.arrivals.are_none();
+            let has_more = !self.left.is_empty()
+                || !self.looking.is_empty()
+                || !self.finder.is_done()
+                || !self.arrivals.are_none();
             let waited = self.wait_set.wait(
                 self.joined.node(),
                 &self.wake.condition(),
@@ -326,8 +351,11 @@ impl<R: Receiver> Reception<R> {
         for index in self.arrivals.take_events() {
             self.topics[index].note_events(&mut self.receiver);
         }
-        match survey::named(&self.joined.nodes(), self.topics.iter().map(Topic::c_name)) {
-            Ok(named) => self.topics.iter_mut().zip(named).for_each(|(topic, named)| topic.note_named(named)),
+        match survey::named(&self.joined.nodes(), self.topics.iter().map(Topic::c_name), self.finder.interest()) {
+            Ok((named, others)) => {
+                self.topics.iter_mut().zip(named).for_each(|(topic, named)| topic.note_named(named));
+                self.finder.note(others, again);
+            }
             Err(error) => tracing::debug!("{error}."),
         }
         let all = self.arrivals.tell_no_matches() || !self.joined.is_alone();
@@ -346,6 +374,7 @@ impl<R: Receiver> Reception<R> {
 
     /// Goes on with a look at the graph until `end`, so that messages do not wait for all of it.
     fn follow(&mut self, end: Instant) {
+        self.finder.ask(&self.joined, end);
         while let Some(index) = self.looking.pop_front() {
             let topic = &mut self.topics[index];
             topic.follow(&self.joined, &mut self.types, &mut self.buffer, &mut self.receiver);
@@ -359,6 +388,9 @@ impl<R: Receiver> Reception<R> {
             } else if now >= end {
                 break;
             }
+        }
+        if self.looking.is_empty() && self.finder.is_done() {
+            self.finder.tell(&self.topics, Instant::now());
         }
     }
 
@@ -471,6 +503,14 @@ impl<R: Receiver> Reception<R> {
         self.serve_last(&removed, LAST_ROUND_OF_SOME);
         for index in removed {
             self.topics[index].end();
+        }
+        for (index, wanted) in change.change {
+            if let Some(topic) = self.topics.get_mut(index) {
+                topic.want(wanted, &mut self.buffer, &mut self.receiver);
+            }
+        }
+        if let Some(interest) = change.interest {
+            self.finder.look_for(interest);
         }
         (change.tell)(&mut self.receiver);
         let mut free = 0;

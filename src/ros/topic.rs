@@ -3,6 +3,7 @@
 mod ending;
 mod events;
 mod news;
+mod others;
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::type_support::{TypeSupport, TypeSupports, rmw_name};
 use super::{Receiver, Sample, Silence, TopicState, Wanted, another_definition};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 use news::News;
+use others::Others;
 
 /// Subscriptions of a topic that are in use at a time: for all publishers, and for what transient-local ones among them
 /// have published before.
@@ -79,6 +81,7 @@ pub(super) struct Topic {
     /// Subscriptions in the contexts before, for the publishers that the one of today does not find.
     earlier: Earlier,
     state: TopicState,
+    others: Others,
     /// Since when nobody publishes it; `None` when somebody does.
     unpublished_since: Option<Instant>,
     silence: Option<Silence>,
@@ -111,6 +114,7 @@ impl Topic {
             retiring: Vec::new(),
             earlier: Earlier::default(),
             state: TopicState::Unknown,
+            others: Others::default(),
             unpublished_since: None,
             silence: None,
             seen: Seen::default(),
@@ -125,10 +129,25 @@ impl Topic {
         }
     }
 
+    /// It is wanted otherwise, under the same name. A subscription of another type ends, and what has arrived there is handed
+    /// on; whatever else is another, the next look at the graph follows without a gap.
+    pub(super) fn want(&mut self, wanted: Wanted, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
+        let is_open = self.open.as_ref().map(|open| &open.type_name);
+        if wanted.type_name.as_ref().is_some_and(|name| is_open.is_some_and(|open| open != name)) {
+            self.take_last(buffer, receiver);
+            let ended = self.close();
+            self.drop_subscriptions(ended, buffer, receiver);
+        }
+        self.wanted = wanted;
+        self.news.come();
+    }
+
     /// It is wanted no more.
     pub(super) fn end(&mut self) {
         self.close();
         self.earlier = Earlier::default();
+        // On the graph it is none of the wanted ones.
+        self.name = CString::default();
         self.ended = true;
     }
 
@@ -310,6 +329,7 @@ impl Topic {
         }
         self.unpublished_since =
             if publishers.is_empty() { self.unpublished_since.or(Some(Instant::now())) } else { None };
+        self.others.note(&publishers, Instant::now());
         let published = graph::single_type(&publishers);
         let type_name = match (&self.wanted.type_name, published) {
             (Some(configured), Ok(None)) => configured.clone(),

@@ -25,6 +25,7 @@
 //! found, and what is allowed. Unknown keys are refused. Keys that are known but not built yet are checked and then
 //! refused; they are listed in `config/planned.rs`. A value that a later source replaces is not judged.
 
+mod assignment;
 mod build;
 mod credentials;
 mod credentials_directory;
@@ -38,6 +39,7 @@ mod limits;
 mod load;
 mod mqtt_topic;
 mod origins;
+mod pattern;
 mod planned;
 mod problem;
 mod proxy;
@@ -55,6 +57,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use assignment::{Assigned, Found, GraphTopic, Patterns, assign};
 pub use credentials::{CredentialFiles, Secret};
 pub use credentials_directory::CREDENTIALS_DIRECTORY;
 pub use field_path::{FieldPath, PathPart};
@@ -64,6 +67,7 @@ pub use load::{
     DEFAULT_DIRECTORY, LoadError, Loaded, default_mqtt, default_topic, is_there, load, load_directory, load_file,
 };
 pub use mqtt_topic::{TopicFault, check_publish_topic, is_basic_ingest};
+pub use pattern::{Pattern, is_pattern};
 pub use planned::is_supported;
 pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};

@@ -41,15 +41,31 @@ impl Bridge {
     fn start(settings: &Settings) -> Bridge {
         let configured = Configured::new(settings.clone());
         let queue = Arc::new(Queue::in_memory(&config::Queue::in_memory(64 << 20, Overflow::DropOldest)));
-        let health = configured.registry().configured();
-        let reception = Reception::new(settings, &health, Arc::clone(&queue), Arc::new(Heartbeat::new()));
-        let wanted = settings.topics.iter().map(|topic| Some(topic.ros.clone())).collect();
+        let pulse = Arc::new(Heartbeat::new());
+        let reception = Reception::new("robot1", configured.topics(), Arc::clone(&queue), pulse);
+        let wanted = configured.topics().map(|(topic, _)| Some(topic.ros.clone())).collect();
         Bridge { configured, reception, queue, wanted, now: Instant::now() }
     }
 
-    /// As the ROS thread does it.
     fn reload(&mut self, settings: &Settings) {
-        let (entries, change) = self.configured.plan(&settings.topics).carry_out();
+        self.configured.settings.topics.clone_from(&settings.topics);
+        self.configured.interest = interest(&settings.topics);
+        self.configured.published = self.configured.published_or_received();
+        self.follow(Leaves::WhenDrained);
+    }
+
+    /// The graph has these topics now, all of one type.
+    fn appear(&mut self, names: &[&str]) {
+        let types = vec!["std_msgs/msg/Empty".to_owned()];
+        let published = names.iter().map(|name| GraphTopic { name: (*name).to_owned(), types: types.clone() });
+        self.configured.published = published.collect();
+        self.follow(Leaves::AfterAWhile);
+    }
+
+    /// As the ROS thread does it.
+    fn follow(&mut self, leaves: Leaves) {
+        let assigned = self.configured.assign(&self.configured.settings.topics, &self.configured.published);
+        let (entries, change) = self.configured.plan(&assigned).carry_out();
         change.remove.iter().for_each(|index| self.wanted[*index] = None);
         (change.tell)(&mut self.reception);
         for wanted in change.add {
@@ -59,9 +75,14 @@ impl Bridge {
                 None => self.wanted.push(Some(wanted.topic)),
             }
         }
-        self.configured.are_in_force(entries, settings.topics.clone());
+        for (index, wanted) in change.change {
+            assert_eq!(self.wanted[index].as_ref(), Some(&wanted.topic), "another topic is changed");
+        }
+        self.configured.are_in_force(entries, assigned.patterns, leaves);
         for entry in &self.configured.entries {
-            assert_eq!(self.wanted[entry.index].as_deref(), Some(&*entry.settings.ros), "an index is another topic's");
+            let wanted = entry.index.and_then(|index| self.wanted[index].as_ref());
+            assert_eq!(wanted.is_some(), is_received(&entry.settings));
+            assert!(wanted.is_none_or(|wanted| *wanted == entry.settings.ros), "an index is another topic's");
         }
     }
 
@@ -89,9 +110,9 @@ impl Bridge {
     fn sizes(&mut self) -> [usize; 3] {
         self.now += Duration::from_secs(2);
         self.queue.maintain(self.now);
-        self.configured.registry().leaving();
+        self.configured.registry().leaving(self.now);
         let [shown, known, slots] = self.configured.registry().size();
-        assert!(slots <= 3 * PER_ROUND, "{slots} slots");
+        assert!(slots <= 6 * PER_ROUND, "{slots} slots");
         [shown, known, self.wanted.len()]
     }
 }
@@ -118,7 +139,7 @@ fn topics_that_come_and_go_with_reloads_leave_nothing() {
         bridge.receive(if round % 2 == 0 { "std_msgs/msg/Empty" } else { "std_srvs/msg/Nothing" }, 2);
         bridge.reload(&of_round(round));
         // What was queued of the topics that are gone is still shown.
-        assert_eq!(bridge.configured.registry().leaving().len(), PER_ROUND / 10 * 9, "round {round}");
+        assert_eq!(bridge.configured.registry().leaving(bridge.now).len(), PER_ROUND / 10 * 9, "round {round}");
         assert_eq!(bridge.send().len(), 2 * PER_ROUND);
         let sizes = bridge.sizes();
         assert_eq!(sizes, *first.get_or_insert(sizes), "round {round}");
@@ -153,6 +174,100 @@ fn numbers_never_go_back() {
     assert!(numbers[..6].windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
 }
 
+/// The topics in force: the ROS topic, the pattern and the index.
+fn in_force(bridge: &Bridge) -> Vec<(&str, Option<&str>, Option<usize>)> {
+    let entries = bridge.configured.entries.iter();
+    entries.map(|entry| (&*entry.settings.ros, entry.pattern.as_deref(), entry.index)).collect()
+}
+
+fn with(topics: &[(&str, &str)]) -> Settings {
+    settings(&topics.iter().map(|(ros, more)| ((*ros).to_owned(), *more)).collect::<Vec<_>>())
+}
+
+/// Topics come and go with the graph. An entry that names one takes it over where it is, and gives it back so; a change of
+/// the pattern's entry reaches what it has found.
+#[test]
+fn patterns_follow_the_graph_and_reloads() {
+    let mut bridge = Bridge::start(&with(&[("/odom", ""), ("/s/**", "limit = 2")]));
+    assert_eq!(in_force(&bridge), [("/odom", None, Some(0))]);
+    bridge.appear(&["/s/b", "/s/c"]);
+    let (b, c) = (("/s/b", Some("/s/**"), Some(1)), ("/s/c", Some("/s/**"), Some(2)));
+    assert_eq!(in_force(&bridge), [("/odom", None, Some(0)), b, c]);
+    // Those that are there keep their places.
+    bridge.appear(&["/s/a", "/s/b", "/s/c"]);
+    assert_eq!(in_force(&bridge)[1..], [b, c]);
+    assert_eq!(bridge.configured.registry().patterns()[0].waiting, ["/s/a"]);
+    bridge.appear(&["/s/a", "/s/c"]);
+    assert_eq!(in_force(&bridge)[1..], [("/s/a", Some("/s/**"), Some(1)), c]);
+    bridge.receive("std_msgs/msg/Empty", 1);
+    for health in bridge.configured.registry().configured() {
+        let (type_name, publishers) = ("std_msgs/msg/Empty".to_owned(), 1);
+        health.set_state(TopicState::Subscribed { type_name, publishers, incompatible: 0, redefined: 0 });
+    }
+    assert_eq!(bridge.send().len(), 3);
+
+    let exact = with(&[("/odom", ""), ("/s/**", "limit = 2\nmqtt = \"elsewhere{ros}\""), ("/s/c", "depth = 7")]);
+    bridge.reload(&exact);
+    assert_eq!(in_force(&bridge)[1..], [("/s/a", Some("/s/**"), Some(1)), ("/s/c", None, Some(2))]);
+    // Before the graph has told anything more, and with the same subscriptions.
+    let sample = Sample { cdr: &[0, 1, 0, 0, 0], source_ns: 1, received_ns: 1 };
+    (1..3).for_each(|index| bridge.reception.received(index, &sample));
+    let sent: Vec<_> = bridge.send().into_iter().map(|(mqtt, _)| mqtt).collect();
+    assert_eq!(sent, ["elsewhere/s/a", "robots/robot1/s/c"]);
+    bridge.reload(&with(&[("/odom", ""), ("/s/**", "limit = 2")]));
+    assert_eq!(in_force(&bridge)[1..], [("/s/a", Some("/s/**"), Some(1)), c]);
+    (1..3).for_each(|index| bridge.reception.received(index, &sample));
+    assert_eq!(bridge.send().len(), 2);
+    let [a, c] = ["/s/a", "/s/c"].map(|ros| {
+        let configured = bridge.configured.registry().configured();
+        configured.into_iter().find(|health| health.ros == ros).unwrap()
+    });
+    assert_eq!((a.counters.received(), a.counters.acknowledged()), (3, 3));
+    assert_eq!((c.counters.received(), c.pattern().as_deref()), (3, Some("/s/**")));
+}
+
+/// A topic whose MQTT topic AWS IoT Core would not take is not received, and says so; another is not harmed.
+#[test]
+fn a_topic_that_is_too_deep_is_in_trouble() {
+    let mut bridge = Bridge::start(&with(&[("/**", "")]));
+    bridge.appear(&["/a/b/c/d/e/f/g", "/b"]);
+    assert_eq!(in_force(&bridge), [("/a/b/c/d/e/f/g", Some("/**"), None), ("/b", Some("/**"), Some(0))]);
+    let TopicState::Trouble(trouble) = bridge.configured.registry().configured()[0].state() else {
+        panic!("no trouble")
+    };
+    assert_eq!(
+        trouble,
+        "it is not forwarded: its MQTT topic robots/robot1/a/b/c/d/e/f/g is refused: it has 8 slashes; AWS IoT Core takes \
+         topics with at most 7 slashes"
+    );
+    bridge.appear(&["/b"]);
+    assert_eq!(in_force(&bridge), [("/b", Some("/**"), Some(0))]);
+    // What can be sent since a reload is received.
+    bridge.appear(&["/a/b/c/d/e/f/g", "/b"]);
+    bridge.reload(&with(&[("/**", "mqtt = \"{ros}\"")]));
+    assert_eq!(in_force(&bridge)[0], ("/a/b/c/d/e/f/g", Some("/**"), Some(1)));
+}
+
+/// Topics with ever new names appear and vanish: what is known of them stays bounded, and ten minutes later nothing is left.
+#[test]
+fn topics_that_come_and_go_with_the_graph_leave_nothing() {
+    let mut bridge = Bridge::start(&with(&[("/**", "limit = 1000")]));
+    for round in 0..20 {
+        let names: Vec<String> = (0..100).map(|topic| format!("/t_{round}_{topic}")).collect();
+        bridge.appear(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        bridge.receive("std_msgs/msg/Empty", 1);
+        assert_eq!(bridge.send().len(), 100, "round {round}");
+        assert_eq!(bridge.wanted.len(), 100);
+        bridge.sizes();
+    }
+    bridge.appear(&[]);
+    let shown = bridge.configured.registry().leaving(Instant::now());
+    assert!(shown.len() == 1000 && shown.iter().all(|left| left.has_vanished), "{}", shown.len());
+    drop(shown);
+    bridge.now += Duration::from_secs(601);
+    assert_eq!(bridge.sizes(), [0, 0, 100]);
+}
+
 /// What a reload plans that changes one topic grows with the number of topics, not with its square; the one alone is
 /// changed.
 #[test]
@@ -173,7 +288,7 @@ fn a_plan_grows_with_the_topics() {
         let configured = Configured::new(before);
         let times = (0..5).map(|_| {
             let start = used();
-            let plan = configured.plan(&after.topics);
+            let plan = configured.plan(&configured.assign(&after.topics, &[]));
             let took = used() - start;
             assert_eq!((plan.added, plan.changed, plan.removed, plan.change.len()), (0, 1, 0, 1));
             assert_eq!(plan.change[0].settings.ros, format!("/robot/part{}/state", topics - 1));
@@ -199,7 +314,7 @@ fn what_is_held_back_changes_without_a_new_subscription() {
         ("rate = \"0.001 Hz\"", 1),
         ("rate = \"0.001 Hz\"\nretain = true", 0),
     ] {
-        let plan = bridge.configured.plan(&with(more).topics);
+        let plan = bridge.configured.plan(&bridge.configured.assign(&with(more).topics, &[]));
         assert_eq!((plan.changed, plan.change.len(), plan.add.len() + plan.remove.len()), (1, 1, 0), "{more}");
         bridge.reload(&with(more));
         bridge.receive("a/msg/B", 150);

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::health::Report;
-use crate::health::report::{Phase, State, Topic};
+use crate::health::report::{Pattern, Phase, State, Topic};
 use crate::ros::another_definition;
 use iot_bridge_core::tally::{Bytes, Span, counted, sum};
 
@@ -181,6 +181,13 @@ const HEADINGS: [&str; 9] =
     ["Topic", "msgs/s", "bytes/s", "received", "acknowledged", "queued", "in flight", "dropped", "published"];
 
 fn topics(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    for Pattern { ros, limit, topics, waiting } in &report.patterns {
+        write!(f, "Pattern      {ros}: {}", counted(*topics as u64, "topic", "topics"))?;
+        if *waiting > 0 {
+            write!(f, ", {waiting} more beyond its limit of {limit}")?;
+        }
+        writeln!(f)?;
+    }
     let rows: Vec<[String; HEADINGS.len()]> = report.topics.iter().map(row).collect();
     let width = |column: usize| {
         rows.iter().map(|row| row[column].chars().count()).chain([HEADINGS[column].len()]).max().unwrap_or_default()
@@ -226,6 +233,7 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
         State::Trouble { trouble } => writeln!(f, "  {trouble}")?,
         _ if let Some(why) = &topic.silent => writeln!(f, "  {why}")?,
         State::Unknown => writeln!(f, "  nobody publishes it yet")?,
+        State::Vanished => writeln!(f, "  nobody publishes it any more")?,
         State::Removed => writeln!(f, "  no longer configured; what is queued is still sent")?,
         State::Subscribed { publishers: 0, incompatible: 0, redefined: 0, .. } => {
             writeln!(f, "  nobody publishes it now")?;

@@ -102,7 +102,7 @@ pub async fn listen(configured: &Configured, time: Duration) -> anyhow::Result<H
         remove: (0..wanted.len()).collect(),
         // An error means that nobody waits any more.
         tell: Box::new(|gauge: &mut Gauge| drop(hand_over.send(gauge.take()))),
-        add: Vec::new(),
+        ..Change::default()
     };
     thread.change(all)?;
     let gauged = tokio::time::timeout(HAND_OVER, handed_over).await.map(Result::ok).ok().flatten();
@@ -133,11 +133,7 @@ fn add(
         .iter()
         .map(|topic| Wanted {
             topic: topic.name.clone(),
-            type_name: configured
-                .topics
-                .iter()
-                .find(|entry| entry.ros == topic.name)
-                .and_then(|entry| entry.type_name.clone()),
+            type_name: configured.entries_of(topic).into_iter().next().and_then(|entry| entry.type_name),
             reliability: Reliability::Auto,
             durability: Durability::Auto,
             depth: DEPTH,
@@ -149,12 +145,12 @@ fn add(
     }
     let (count, now) = (add.len(), nanoseconds());
     let tell = move |gauge: &mut Gauge| gauge.add(count, now);
-    Ok(thread.change(Change { remove: Vec::new(), tell: Box::new(tell), add })?)
+    Ok(thread.change(Change { tell: Box::new(tell), add, ..Change::default() })?)
 }
 
 /// Has the thread do something between two messages.
 fn tell(thread: &RosThread<Gauge>, tell: impl FnOnce(&mut Gauge) + Send + 'static) -> anyhow::Result<()> {
-    Ok(thread.change(Change { remove: Vec::new(), tell: Box::new(tell), add: Vec::new() })?)
+    Ok(thread.change(Change { tell: Box::new(tell), ..Change::default() })?)
 }
 
 fn nanoseconds() -> i64 {

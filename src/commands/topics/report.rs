@@ -213,8 +213,7 @@ impl Row {
     /// # Errors
     /// Why it can't be told: a sentence without its full stop.
     fn forecast(&mut self, topic: &HeardTopic, configured: &Configured) -> Result<Vec<(Entry, Forecast)>, String> {
-        let own = configured.topics.iter().filter(|entry| entry.ros == self.name).cloned();
-        let mut entries: Vec<config::Topic> = own.collect();
+        let mut entries = configured.entries_of(&topic.published);
         self.forwarded = !entries.is_empty();
         if entries.is_empty() {
             entries.push(configured.usual(&self.name)?);

@@ -9,6 +9,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
 
 use super::mqtt_topic::is_basic_ingest;
+use super::pattern::is_pattern;
 use super::problem::quote;
 use super::proxy::{Proxy, ProxySource};
 use super::ros_names;
@@ -16,7 +17,7 @@ use super::settings::{
     ArrayLimit, Arrays, Aws, Batch, Encoding, Health, LastWill, Mqtt, OnChange, Payload, Presence, Provisioning, Qos,
     Queue, QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE, Settings, Topic, UNNAMED,
 };
-use super::template::{Names, SHORTEST_TYPE, expand, expand_for_thing};
+use super::template::{Names, expand, expand_for_thing};
 use super::units::{format_duration, format_size};
 use super::walk::{Report, Section};
 
@@ -243,13 +244,15 @@ fn health(root: &Section) -> Option<Health> {
 fn topics(root: &Section, report: &mut Report<'_>) -> Option<Vec<Topic>> {
     let mut topics = Vec::new();
     let mut complete = true;
-    let mut known: HashMap<(String, String), &Section> = HashMap::new();
+    let mut known: HashMap<_, &Section> = HashMap::new();
     for section in root.list("topics") {
         let Some(topic) = topic(section, root, report) else {
             complete = false;
             continue;
         };
-        if let Some(first) = known.insert((topic.ros.clone(), topic.mqtt.clone()), section) {
+        // Of one pattern there may be several entries, for topics of different types.
+        let filter = topic.is_pattern().then(|| (topic.type_name.clone(), topic.except.clone()));
+        if let Some(first) = known.insert((topic.ros.clone(), topic.mqtt.clone(), filter), section) {
             let found = format!("{} to {} for the second time", quote(&topic.ros), quote(&topic.mqtt));
             let allowed = format!("{} of {} says so already", first.key, report.source(first.tag));
             report.add(section.tag, &section.key, found, allowed);
@@ -271,7 +274,24 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     let name = section.text("ros")?;
     let namespace = root.text("ros.namespace").unwrap_or_default().trim_end_matches('/');
     let ros = ros_names::resolve(name, namespace).map_err(|allowed| refuse("ros", name, allowed)).ok()?;
-    let names = Names { thing: thing(root), ros: &ros, type_name };
+    let is_pattern = is_pattern(&ros);
+    if let Some(types) = type_name.filter(|name| name.ends_with('*') && !is_pattern) {
+        refuse("type", types, format!("{WITH_PATTERN}; the type of one topic stands in full"));
+    }
+    for key in ["except", "limit"].into_iter().filter(|key| section.is_written(key) && !is_pattern) {
+        report.add(
+            section.tag_of(key),
+            &section.key_of(key),
+            format!("it beside {}", quote(name)),
+            WITH_PATTERN.into(),
+        );
+    }
+    let except = except(section, namespace, report);
+    let mut refuse = |name: &str, found: &str, allowed: String| {
+        report.add(section.tag_of(name), &section.key_of(name), quote(found), allowed);
+    };
+    let type_of_all = type_name.filter(|name| !name.ends_with('*'));
+    let names = Names { thing: thing(root), ros: &ros, type_name: type_of_all };
     let template = section.text("mqtt")?;
     let mqtt = expand(template, &names).map_err(|allowed| refuse("mqtt", template, allowed)).ok()?;
     if section.bool("retain") == Some(true) && is_basic_ingest(&mqtt) {
@@ -284,8 +304,8 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
         mqtt,
         qos: qos(section.integer("qos")?),
         retain: section.bool("retain")?,
-        except: section.texts("except").to_vec(),
-        limit: None,
+        except,
+        limit: section.integer("limit").filter(|_| is_pattern).and_then(|limit| limit.try_into().ok()),
         rate: section.rate("rate"),
         every: section.integer("every").and_then(|every| every.try_into().ok()),
         window: section.duration("window"),
@@ -316,6 +336,24 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     check_packing(&topic, section, report);
     thinning::check(&topic, section, report);
     Some(topic)
+}
+
+/// What concerns several topics.
+const WITH_PATTERN: &str = "allowed is it where `ros` is a pattern, such as \"/sensors/**\"";
+
+/// What a pattern leaves out, by absolute names.
+fn except(section: &Section, namespace: &str, report: &mut Report<'_>) -> Vec<String> {
+    let mut except = Vec::new();
+    for (index, name) in section.texts("except").iter().enumerate() {
+        match ros_names::resolve(name, namespace) {
+            Ok(name) => except.push(name),
+            Err(allowed) => {
+                let key = section.key_of(&format!("except[{index}]"));
+                report.add(section.tag_of("except"), &key, quote(name), allowed);
+            }
+        }
+    }
+    except
 }
 
 fn arrays(section: &Section) -> Option<Arrays> {
@@ -360,8 +398,8 @@ fn check_packing(topic: &Topic, section: &Section, report: &mut Report<'_>) {
             );
         }
     }
-    let shortest = topic.mqtt_for(topic.type_name.as_deref().unwrap_or(SHORTEST_TYPE));
-    if let (Some(suffix), Err(fault)) = (topic.suffix(), shortest) {
+    let shortest = topic.refusal();
+    if let (Some(suffix), Some(fault)) = (topic.suffix(), shortest) {
         let allowed = format!("what is compressed goes to {:?}: {fault}", format!("{}{suffix}", topic.mqtt));
         refuse("compression_suffix", "true".to_owned(), allowed);
     }

@@ -48,6 +48,7 @@ const FILE: Kind = Kind::Text(check_file);
 const DIRECTORY: Kind = Kind::Text(check_path);
 const ROS_TOPIC: Kind = Kind::Text(ros_names::check_topic);
 const ROS_TYPE: Kind = Kind::Text(ros_names::check_type);
+const ROS_TYPES: Kind = Kind::Text(ros_names::check_types);
 /// An MQTT topic with placeholders; judged when they are filled in.
 const TEMPLATE: Kind = Kind::Text(|_| Ok(()));
 /// The payload of a message of the bridge's own.
@@ -151,12 +152,12 @@ const QUEUE: &[Key] = &[
 
 const TOPIC: &[Key] = &[
     key("ros", ROS_TOPIC).required(),
-    key("type", ROS_TYPE),
+    key("type", ROS_TYPES),
     key("mqtt", TEMPLATE).or("robots/{thing}{ros}"),
     key("qos", QOS).or("1").note(NO_QOS_2),
     key("retain", Kind::Bool).or("false"),
     key("except", Kind::List(&ROS_TOPIC)),
-    key("limit", Kind::Integer(1, 100_000)).or("1000"),
+    key("limit", Kind::Integer(1, 100_000)).or("200"),
     key("rate", Kind::Rate),
     key("every", Kind::Integer(1, u32::MAX as u64)),
     key("window", AGE),

@@ -19,7 +19,33 @@ pub(super) fn check_topic(name: &str) -> Result<(), String> {
         return Err("`~` is not supported; write the topic's full name, as `ros2 topic list` shows it".into());
     }
     check_path(name.strip_prefix('/').unwrap_or(name), "*")?;
+    if name.contains('*') {
+        check_pattern(name)?;
+    }
     too_long(name, MAX_TOPIC)
+}
+
+/// What a pattern may be beside a name.
+fn check_pattern(name: &str) -> Result<(), String> {
+    if name.split('/').any(|level| level.contains("**") && level != "**") {
+        return Err(
+            "`**` stands for whole levels, with slashes around it: `/sensors/**`; within a level there is `*`".into()
+        );
+    }
+    if name.split('/').any(|level| level.starts_with('_')) {
+        return Err(
+            "patterns find no hidden topics, those with a part that begins with `_`; write its name in full".into()
+        );
+    }
+    Ok(())
+}
+
+/// A message type in full, or all of a package's: `sensor_msgs/msg/*`.
+pub(super) fn check_types(name: &str) -> Result<(), String> {
+    match name.strip_suffix("/*").and_then(|package| package.split_once('/')) {
+        Some((package, middle)) if is_lower(package) && is_lower(middle) => Ok(()),
+        _ => check_type(name),
+    }
 }
 
 /// The absolute name of `name` in `namespace`, which is empty or absolute. Both have passed their check.
@@ -155,6 +181,10 @@ mod tests {
             let fault = check_topic(name).expect_err(name);
             assert!(fault.contains(word), "{name}: {fault}");
         }
+        for (name, word) in [("/a/b**", "whole levels"), ("/***", "whole levels"), ("/a/_b/*", "hidden")] {
+            let fault = check_topic(name).expect_err(name);
+            assert!(fault.contains(word), "{name}: {fault}");
+        }
         assert!(check_topic(&format!("/{}", "x".repeat(246))).is_ok());
         assert!(check_topic(&format!("/{}", "x".repeat(247))).is_err());
         assert!(check_namespace("robot1").is_err_and(|fault| fault.contains("\"/robot1\"")));
@@ -168,6 +198,16 @@ mod tests {
         assert_eq!(resolve("mock_telemetry", "/robot1").as_deref(), Ok("/robot1/mock_telemetry"));
         assert_eq!(resolve("/odom", "/robot1").as_deref(), Ok("/odom"));
         assert!(resolve(&"x".repeat(240), "/robot123").is_err());
+    }
+
+    #[test]
+    fn all_types_of_a_package_have_a_star() {
+        for name in ["sensor_msgs/msg/*", "sensor_msgs/msg/Imu"] {
+            assert_eq!(check_types(name), Ok(()), "{name}");
+        }
+        for name in ["sensor_msgs/*", "*", "*/msg/Imu", "sensor_msgs/msg/I*", "a/b/c/*"] {
+            assert!(check_types(name).is_err_and(|fault| fault.contains("in full")), "{name}");
+        }
     }
 
     #[test]

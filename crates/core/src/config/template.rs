@@ -7,12 +7,18 @@
 //! | `{namespace}` | what precedes the last slash, without the first | `robot1` |
 //! | `{name}` | what follows the last slash | `odom` |
 //! | `{type}` | the message type | `nav_msgs/msg/Odometry` |
+//!
+//! What stands for a name stays open where there is a pattern in its place, until topics are found.
 
 use super::mqtt_topic::{TopicFault, check_publish_topic};
+use super::pattern::{Pattern, is_pattern};
 
 const PLACEHOLDERS: [&str; 5] = ["thing", "ros", "type", "namespace", "name"];
 
-/// The one placeholder that may stay open after the configuration is read.
+/// Placeholders that stay open until there is the name of a ROS topic.
+const OF_NAME: [&str; 3] = ["ros", "namespace", "name"];
+
+/// The one placeholder that may stay open when there is.
 const TYPE: &str = "{type}";
 
 /// The shortest type there can be: what fails with it fails with any.
@@ -21,7 +27,7 @@ pub(super) const SHORTEST_TYPE: &str = "a/b/C";
 /// What the placeholders of one topic stand for.
 pub(super) struct Names<'a> {
     pub thing: &'a str,
-    /// Absolute.
+    /// Absolute; a pattern leaves open what stands for a name.
     pub ros: &'a str,
     /// Without it `{type}` stays as it is.
     pub type_name: Option<&'a str>,
@@ -41,11 +47,21 @@ pub(super) fn expand(template: &str, names: &Names<'_>) -> Result<String, String
         rest = after;
     }
     topic.push_str(rest);
-    fill_type(&topic, names.type_name.unwrap_or(SHORTEST_TYPE)).map_err(|fault| match topic == template {
+    // What a pattern finds may be longer.
+    let shortest =
+        if is_pattern(names.ros) { fill_ros(&topic, &Pattern::new(names.ros).shortest()) } else { topic.clone() };
+    fill_type(&shortest, names.type_name.unwrap_or(SHORTEST_TYPE)).map_err(|fault| match shortest == template {
         true => fault.to_string(),
-        false => format!("it becomes {topic:?}: {fault}"),
+        false => format!("it becomes {shortest:?}: {fault}"),
     })?;
     Ok(topic)
+}
+
+/// `topic` with what stands for the name of the ROS topic `ros` filled in; it is not checked.
+pub(super) fn fill_ros(topic: &str, ros: &str) -> String {
+    OF_NAME.into_iter().fold(topic.to_owned(), |topic, placeholder| {
+        topic.replace(&format!("{{{placeholder}}}"), of_name(placeholder, ros).unwrap_or_default())
+    })
 }
 
 /// Fills in `template`, in which only `{thing}` may stand, and checks the result as [`expand`] does.
@@ -76,19 +92,30 @@ pub fn may_become(template: &str, topic: &str) -> bool {
 }
 
 fn value(placeholder: &str, names: &Names<'_>) -> Result<String, String> {
-    let (namespace, name) = names.ros.rsplit_once('/').unwrap_or(("", names.ros));
     Ok(match placeholder {
         "thing" => names.thing,
-        "ros" => names.ros,
-        "namespace" => namespace.strip_prefix('/').unwrap_or(namespace),
-        "name" => name,
         "type" => names.type_name.unwrap_or(TYPE),
-        unknown => {
-            let known = PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(", ");
-            return Err(format!("{:?} is no placeholder; there are {known}", format!("{{{unknown}}}")));
-        }
+        open if OF_NAME.contains(&open) && is_pattern(names.ros) => return Ok(format!("{{{open}}}")),
+        other => match of_name(other, names.ros) {
+            Some(value) => value,
+            None => {
+                let known = PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(", ");
+                return Err(format!("{:?} is no placeholder; there are {known}", format!("{{{other}}}")));
+            }
+        },
     }
     .to_owned())
+}
+
+/// What `placeholder` stands for where the ROS topic is `ros`, if it is one of [`OF_NAME`].
+fn of_name<'a>(placeholder: &str, ros: &'a str) -> Option<&'a str> {
+    let (namespace, name) = ros.rsplit_once('/').unwrap_or(("", ros));
+    match placeholder {
+        "ros" => Some(ros),
+        "namespace" => Some(namespace.strip_prefix('/').unwrap_or(namespace)),
+        "name" => Some(name),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +140,18 @@ mod tests {
         assert_eq!(topic, "robot7/{type}");
         assert_eq!(fill_type(&topic, "std_msgs/msg/String").as_deref(), Ok("robot7/std_msgs/msg/String"));
         assert_eq!(fill_type("a/b/c/d/e/f/{type}", "a/b/C"), Err(TopicFault::TooManySlashes(8)));
+    }
+
+    /// A pattern leaves open what stands for a name; what can fit with none that it matches is refused at once.
+    #[test]
+    fn the_name_stays_open_with_a_pattern() {
+        let of = |template, ros| expand(template, &Names { thing: "robot7", ros, type_name: None });
+        let topic = of("{thing}{ros}|{namespace}|{name}|{type}", "/arm/*").expect("valid");
+        assert_eq!(topic, "robot7{ros}|{namespace}|{name}|{type}");
+        assert_eq!(fill_ros(&topic, "/arm/joints"), "robot7/arm/joints|arm|joints|{type}");
+        assert!(of("a/b/c/d/e{ros}", "/x/**").is_ok());
+        let fault = of("a/b/c/d/e/f/g{ros}", "/x/**").expect_err("too deep");
+        assert!(fault.starts_with("it becomes \"a/b/c/d/e/f/g/x/a\": it has 8 slashes"), "{fault}");
     }
 
     #[test]

@@ -494,10 +494,8 @@ fn every_key_is_accepted_or_refused_as_not_supported_yet() {
         "services[0]",
         "topics[0].arrays",
         "topics[0].digits",
-        "topics[0].except",
         "topics[0].exclude",
         "topics[0].fields",
-        "topics[0].limit",
     ]);
     assert_eq!(refused, expected);
 }

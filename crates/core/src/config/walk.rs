@@ -169,6 +169,11 @@ impl Section {
         self.values.contains_key(name)
     }
 
+    /// Whether somebody has written this value, so that it is no default.
+    pub fn is_written(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|(_, tag)| !tag.is_default())
+    }
+
     pub fn list(&self, name: &str) -> &[Section] {
         self.lists.get(name).map_or(&[], Vec::as_slice)
     }
@@ -276,7 +281,7 @@ impl Walker<'_, '_> {
             (kind, value) => self.single(key, &kind, value, &shown),
         };
         let Some(checked) = checked.filter(|_| self.report.found.len() == problems) else { return };
-        match planned::refusal(&path, &checked) {
+        match planned::refusal(&path) {
             Some(refusal) => self.report.add(value.tag(), &shown, describe(value), refusal),
             None => _ = section.values.insert(within, (checked, value.tag())),
         }
@@ -298,7 +303,7 @@ impl Walker<'_, '_> {
             let mut section = Section::new(shown, *tag);
             self.table(keys, dict, &format!("{path}[]"), "", &mut section);
             let clean = self.report.found.len() == problems;
-            match planned::refusal(path, &Checked::Other).filter(|_| clean) {
+            match planned::refusal(path).filter(|_| clean) {
                 Some(refusal) => self.report.add(*tag, &section.key, describe(value), refusal),
                 None => sections.push(section),
             }
@@ -414,9 +419,8 @@ mod tests {
     fn every_default_passes_its_own_check_and_is_built() {
         every_key(keys::ROOT, "", &mut |path, key| {
             if let Presence::Default(text) = key.presence {
-                let checked =
-                    key.kind.check(&parse(text), Some(text)).unwrap_or_else(|allowed| panic!("{path}: {allowed}"));
-                assert_eq!(planned::refusal(path, &checked), None, "{path}");
+                key.kind.check(&parse(text), Some(text)).unwrap_or_else(|allowed| panic!("{path}: {allowed}"));
+                assert_eq!(planned::refusal(path), None, "{path}");
             }
         });
     }

@@ -105,10 +105,13 @@ pub fn grants(settings: &Settings, test: bool) -> Result<Vec<Grant>, Wild> {
         grants.insert(Grant::new(Action::Publish, resource));
     };
     for topic in &settings.topics {
-        let mqtt = topic.mqtt.replace("{type}", topic.type_name.as_deref().unwrap_or(ANY_TYPE));
-        publish(&mqtt, topic.retain);
-        if let Some(suffix) = topic.suffix() {
-            publish(&format!("{mqtt}{suffix}"), topic.retain);
+        // What a pattern finds may be any of several.
+        for mqtt in topic.mqtt_globs() {
+            let mqtt = mqtt.replace("{type}", topic.type_name.as_deref().unwrap_or(ANY_TYPE));
+            publish(&mqtt, topic.retain);
+            if let Some(suffix) = topic.suffix() {
+                publish(&format!("{mqtt}{suffix}"), topic.retain);
+            }
         }
     }
     if let Some(will) = &settings.mqtt.last_will {

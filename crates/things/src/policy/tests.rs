@@ -64,6 +64,25 @@ fn configurations_and_their_policies() {
             false,
             &["iot:Connect client/r1", "iot:Publish topic/x/*/msg/*", "iot:Publish topic/y/std_msgs/msg/String"],
         ),
+        // Patterns: as narrow as a policy can say it. What `except` leaves out it can't.
+        (
+            "[[topics]]\nros = \"/camera/*/info\"\nexcept = [\"/camera/rear/info\"]\n[[topics]]\nros = \"/sensors/**\"",
+            ANY_THING,
+            ANY_THING,
+            false,
+            &[
+                "iot:Connect client/${iot:Connection.Thing.ThingName}",
+                "iot:Publish topic/robots/${iot:Connection.Thing.ThingName}/camera/*/info",
+                "iot:Publish topic/robots/${iot:Connection.Thing.ThingName}/sensors/*",
+            ],
+        ),
+        (
+            "[[topics]]\nros = \"/**/odom\"\nmqtt = \"o/{namespace}\"\n[[topics]]\nros = \"/s/**\"\nmqtt = \"{name}/{type}\"\ntype = \"nav_msgs/msg/*\"",
+            "r1",
+            "r1",
+            false,
+            &["iot:Connect client/r1", "iot:Publish topic/*/nav_msgs/msg/*", "iot:Publish topic/o/*"],
+        ),
         // What a wider one holds is not said again.
         (
             "[[topics]]\nros = \"/a\"\nmqtt = \"x/{type}\"\n[[topics]]\nros = \"/b\"\nmqtt = \"x/std_msgs/msg/String\"",

@@ -18,6 +18,9 @@ pub(super) struct Topic {
     pub verdict: Verdict,
     /// By what that is known, or why it is not.
     pub because: String,
+    /// The pattern whose topics go there, each in its own place.
+    #[serde(skip)]
+    pattern: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,17 +37,18 @@ pub(super) enum Verdict {
 /// The topics that `settings` publish to, with nothing known of them. One that depends on a type that is not known is
 /// there as the configuration has it.
 pub(super) fn all(settings: &Settings) -> Vec<Topic> {
-    let mut names: Vec<String> = Vec::new();
+    let mut all: Vec<Topic> = Vec::new();
     for topic in &settings.topics {
         let mqtt = fill_thing(&topic.mqtt, &settings.aws.thing).into_owned();
-        for name in [Some(mqtt.clone()), topic.suffix().map(|suffix| mqtt + suffix)].into_iter().flatten() {
-            if !names.contains(&name) {
-                names.push(name);
+        for mqtt in [Some(mqtt.clone()), topic.suffix().map(|suffix| mqtt + suffix)].into_iter().flatten() {
+            let pattern = topic.is_pattern().then(|| topic.ros.clone());
+            if !all.iter().any(|known| (&known.mqtt, &known.pattern) == (&mqtt, &pattern)) {
+                let because = "nothing was published".to_owned();
+                all.push(Topic { mqtt, verdict: Verdict::Unknown, because, pattern });
             }
         }
     }
-    let unknown = |mqtt| Topic { mqtt, verdict: Verdict::Unknown, because: "nothing was published".to_owned() };
-    names.into_iter().map(unknown).collect()
+    all
 }
 
 /// The topics of last will and presence: those messages would tell others that the bridge comes or goes.
@@ -58,7 +62,8 @@ pub(super) fn untried(settings: &Settings) -> Vec<String> {
 pub(super) fn as_told(topics: &mut [Topic], report: &Report) {
     for topic in topics {
         let acknowledged = |told: &&crate::health::report::Topic| {
-            told.acknowledged > 0 && *fill_thing(&told.mqtt, &report.thing) == *topic.mqtt
+            let is_found = told.pattern.is_some() && told.pattern == topic.pattern;
+            told.acknowledged > 0 && (is_found || *fill_thing(&told.mqtt, &report.thing) == *topic.mqtt)
         };
         let (verdict, because) = if report.connection.set_aside.contains(&topic.mqtt) {
             (Verdict::Refused, "the running bridge has set it aside, because the broker does not take it")
@@ -77,7 +82,10 @@ pub(super) async fn publish(topics: &mut [Topic], session: Session, line: &mut L
     let mut session = Some(session);
     for topic in topics {
         if topic.mqtt.contains('{') {
-            topic.because = "its name depends on the type of its messages".to_owned();
+            topic.because = match &topic.pattern {
+                Some(pattern) => format!("its name depends on what {pattern} finds"),
+                None => "its name depends on the type of its messages".to_owned(),
+            };
             continue;
         }
         let mut open = match session.take() {

@@ -161,7 +161,6 @@ fn says_what_is_not_built() {
     let later: BTreeSet<String> = NOT_SUPPORTED_YET
         .iter()
         .map(|later| match later.key.strip_prefix("topics[].") {
-            Some("ros") => "`ros` with `*`".to_owned(),
             Some(name) => format!("`{name}`"),
             None => format!("`[[{}]]`", later.key),
         })
