@@ -13,6 +13,8 @@
 //! | a topic that the policy forbids closes (3.1.1) or has reason 0x87 (5); retained publishes have an action of their own | [`AwsBroker::forbid`] |
 //! | policies, by their documents | [`AwsBroker::enforce`], [`Record::denied`] |
 //! | 8 filters a SUBSCRIBE, 50 a connection | more closes |
+//! | a filter that the policy forbids closes (3.1.1) or has reason 0x87 (5) | [`AwsBroker::forbid_filter`] |
+//! | SendDirectMessage: to a client, without a subscription | [`AwsBroker::send_direct`] |
 //! | fleet provisioning by claim, upon a signing request | [`AwsBroker::provision`] |
 //! | retained messages and last wills | [`AwsBroker::retained`], [`Record::wills`] |
 //!
@@ -68,6 +70,20 @@ pub struct AwsBroker {
     serving: JoinHandle<()>,
 }
 
+/// A message to a client alone.
+#[derive(Debug, Clone, Default)]
+pub struct Direct {
+    pub topic: String,
+    pub payload: Bytes,
+    /// With QoS 1 if there is one.
+    pub packet_id: Option<u16>,
+    /// Only in MQTT 5.
+    pub response_topic: Option<String>,
+    pub correlation_data: Option<Bytes>,
+    pub content_type: Option<String>,
+    pub expires_in: Option<u32>,
+}
+
 /// What goes wrong with PUBACKs, at random. Each is a share of them all.
 #[derive(Debug, Clone, Default)]
 pub struct AckFaults {
@@ -114,6 +130,7 @@ struct State {
     refusal: Option<Refusal>,
     without_mqtt5: Option<WithoutMqtt5>,
     forbidden: Vec<String>,
+    forbidden_filters: Vec<String>,
     may_retain: bool,
     /// What no payload may hold.
     unreadable: Option<&'static str>,
@@ -158,6 +175,7 @@ impl AwsBroker {
             refusal: None,
             without_mqtt5: None,
             forbidden: Vec::new(),
+            forbidden_filters: Vec::new(),
             may_retain: true,
             unreadable: None,
             account: None,
@@ -194,9 +212,23 @@ impl AwsBroker {
         self.shared.with(|state| state.forbidden.push(topic.into()));
     }
 
+    /// The policy allows no subscription to `filter` any more.
+    pub fn forbid_filter(&self, filter: &str) {
+        self.shared.with(|state| state.forbidden_filters.push(filter.into()));
+    }
+
+    /// Sends `direct` to the client, whatever it has subscribed to.
+    pub fn send_direct(&self, client_id: &str, direct: Direct) {
+        self.shared.order(client_id, Order::Direct(direct));
+    }
+
     /// The policy allows everything again.
     pub fn allow_all(&self) {
-        self.shared.with(|state| (state.forbidden.clear(), state.may_retain = true));
+        self.shared.with(|state| {
+            state.forbidden.clear();
+            state.forbidden_filters.clear();
+            state.may_retain = true;
+        });
     }
 
     /// The policy allows no retained publishes any more.
@@ -371,6 +403,10 @@ impl Shared {
 
     fn is_forbidden(&self, topic: &str, retain: bool) -> bool {
         self.with(|state| state.forbidden.iter().any(|forbidden| forbidden == topic) || retain && !state.may_retain)
+    }
+
+    fn is_forbidden_filter(&self, filter: &str) -> bool {
+        self.with(|state| state.forbidden_filters.iter().any(|forbidden| forbidden == filter))
     }
 
     fn cannot_read(&self, payload: &[u8]) -> bool {

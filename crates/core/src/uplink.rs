@@ -16,6 +16,7 @@
 //! - Publishes leave at the pace of `mqtt.quotas`; what has to wait for it waits in the queue.
 //! - Nothing is assumed of the order of PUBACKs; a publish whose PUBACK stays away is a fault after `mqtt.ack_timeout`.
 //! - A publish over which the broker closes the connection again and again does not block the others: see `suspects`.
+//! - What is published to the bridge is subscribed to before anything else is sent: see [`listener`].
 //! - Where there is no certificate yet and the configuration has a claim, an attempt begins with provisioning: see `claim`.
 //! - Certificates are read anew for each attempt, attempts keep to [`Backoff`](backoff::Backoff), and no fault ends the
 //!   uplink: it is the state, told by [`UplinkState`] and logged once.
@@ -28,6 +29,8 @@ mod connection;
 mod connection_log;
 mod early_close;
 mod expiry;
+mod filters;
+pub mod listener;
 mod options;
 mod outbox;
 mod outgoing;
@@ -50,10 +53,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub use claim::Step;
 pub use connection::DRAIN_TIMEOUT;
+pub use filters::Subscription;
+pub use listener::Subscriptions;
 pub use options::{broker, options};
 pub use outgoing::batch_bytes;
 pub use renewal::Renewal;
@@ -63,7 +68,7 @@ pub use version::{Fallback, Told, VersionChoice};
 
 use crate::config::{Aws, Mqtt, Version, check_publish_topic, fill_thing};
 use crate::mqtt::Fault;
-use crate::mqtt::client::{Limits, Reached};
+use crate::mqtt::client::{Arrival, Limits, Reached};
 use crate::queue::Queue;
 use crate::tally::{Heartbeat, Meter};
 use backoff::InvalidBackoff;
@@ -71,6 +76,7 @@ use certificate::CertificateWatch;
 use claim::{Claim, Settled};
 use connection::{Connection, End, Lasting};
 use connection_log::During;
+use listener::Listener;
 use outbox::Outbox;
 use recovery::Recovery;
 use rules::Rules;
@@ -135,6 +141,7 @@ impl Uplink {
             certificate: CertificateWatch::new(broker(&aws), state.clone()),
             state,
             renew: Arc::default(),
+            listener: None,
         };
         let (claim, version) = (Claim::new(&aws, &mqtt), VersionChoice::new(mqtt.version));
         Ok((Uplink { aws, mqtt, claim, version, meter: Arc::default(), lasting }, view))
@@ -143,6 +150,14 @@ impl Uplink {
     /// Asks for another connection when certificate, key or authorities are others than now.
     pub async fn renewal(&self) -> Renewal {
         Renewal::new(&self.aws, Arc::clone(&self.lasting.renew)).await
+    }
+
+    /// Has what is published to the bridge handed over to whoever has the receiver, with room for so many that wait. Says
+    /// more in [`listener`]. Only who has called this may be subscribed to something.
+    pub fn listen(&mut self, room: usize) -> (Subscriptions, mpsc::Receiver<Arrival>) {
+        let (listener, subscriptions, arrivals) = Listener::new(room);
+        self.lasting.listener = Some(listener);
+        (subscriptions, arrivals)
     }
 
     /// Where the uplink counts what it publishes.
@@ -209,7 +224,9 @@ impl Uplink {
             let tls = self.lasting.certificate.load().await?;
             let outbox =
                 |limits: &Limits| Outbox::new(self.aws.thing.clone(), &self.mqtt, limits, Arc::clone(&self.meter));
-            Connection::open(options(&self.aws, &self.mqtt, self.version.next()), tls, outbox, reached).await
+            let options = options(&self.aws, &self.mqtt, self.version.next());
+            let handler = self.lasting.listener.as_ref().map(Listener::handler);
+            Connection::open(options, tls, handler, outbox, reached).await
         });
         match upkeep.during(&mut connecting, shutdown).await {
             // Told to stop half-way: what is queued deserves the rest.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::aws_broker::{Account, AckFaults, AwsBroker, Limits, Refusal, Verdict};
 use crate::support::certificates::{Authority, Valid};
-use rumqttc::v5::mqttbytes::v5::{PubAckReason, PublishProperties};
+use rumqttc::v5::mqttbytes::v5::{PubAckReason, PublishProperties, SubscribeReasonCode};
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, LastWill, MqttOptions, QoS, TlsConfiguration, Transport, v5};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -250,6 +250,15 @@ async fn gives_reasons_in_mqtt_5() {
     }
     assert_eq!(reasons[..3], [PubAckReason::Success, PubAckReason::Success, PubAckReason::NotAuthorized]);
     assert_eq!(reasons[101], PubAckReason::QuotaExceeded);
+    broker.forbid_filter("secret/#");
+    let filter = |filter: &str| v5::mqttbytes::v5::Filter::new(filter, qos);
+    client.try_subscribe_many([filter("a"), filter("secret/#")]).unwrap();
+    let granted = loop {
+        if let v5::Event::Incoming(v5::Incoming::SubAck(ack)) = next().await {
+            break ack.return_codes;
+        }
+    };
+    assert_eq!(granted, [SubscribeReasonCode::Success(qos), SubscribeReasonCode::NotAuthorized]);
     let record = broker.record();
     assert!(record.arrivals[1].topic == "a" && record.arrivals[1].properties.by_alias);
     assert_eq!(record.violations(), [("secret", Verdict::Forbidden), ("b", Verdict::OverRate)]);

@@ -25,6 +25,7 @@ mod codec;
 mod day_offline;
 mod fuzz_seeds;
 mod kills;
+mod listening;
 mod mqtt5;
 mod one_client_id;
 mod power_cut;

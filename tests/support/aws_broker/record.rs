@@ -65,6 +65,12 @@ pub struct Connect {
 pub struct Record {
     pub arrivals: Vec<Arrival>,
     pub connects: Vec<Connect>,
+    /// The filters of each SUBSCRIBE, with the number of its connection.
+    pub subscribes: Vec<(usize, Vec<String>)>,
+    /// The filters of each UNSUBSCRIBE.
+    pub unsubscribes: Vec<Vec<String>>,
+    /// Packet identifiers of the PUBACKs that clients have sent.
+    pub pubacks: Vec<u16>,
     /// Wills that were published because a connection ended without DISCONNECT: topic and payload.
     pub wills: Vec<(String, Bytes)>,
     /// What the policies of the account did not allow: client id, action, resource.

@@ -20,7 +20,7 @@ use super::policy::Account;
 use super::provisioning::Principal;
 use super::record::{Arrival, Verdict};
 use super::wire::{Answer, Connect, Publish, Received, Will, Wire};
-use super::{AckFault, Message, Shared, State};
+use super::{AckFault, Direct, Message, Shared, State};
 
 /// What somebody else asks of a connection.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub enum Order {
     /// Neither read nor write any more, and leave it open.
     Freeze,
     Deliver(Message),
+    /// Send it, whatever is subscribed to.
+    Direct(Direct),
 }
 
 /// Ends a session.
@@ -176,6 +178,7 @@ impl Session {
                     }
                     Some(Order::Freeze) => std::future::pending().await,
                     Some(Order::Deliver(message)) => self.deliver(message),
+                    Some(Order::Direct(direct)) => self.say(Answer::Direct(direct)),
                 },
                 () = sleep_until((heard + silence).into()) => {
                     self.shared.with(|state| state.record.silent += 1);
@@ -190,18 +193,22 @@ impl Session {
         match received {
             Received::Publish(publish) => return self.publish(publish).await,
             Received::Ping => self.say(Answer::Pong),
-            Received::PubAck => {}
+            Received::PubAck(packet_id) => self.shared.with(|state| state.record.pubacks.push(packet_id)),
             Received::Subscribe { packet_id, filters } => {
                 let (most, in_all) = self.limits.filters;
                 if filters.len() > most || self.filters.len() + filters.len() > in_all {
                     return Err(ABRUPT);
                 }
-                let may =
-                    |filter: &String| self.shared.fleet_allows(|desk| desk.may_subscribe(&self.principal, filter));
-                if !filters.iter().all(may) || !filters.iter().all(|filter| self.may_subscribe(filter)) {
+                let names = filters.iter().map(|(filter, _)| filter.clone()).collect();
+                self.shared.with(|state| state.record.subscribes.push((self.number, names)));
+                let may: Vec<bool> = filters.iter().map(|(filter, _)| self.may_subscribe(filter)).collect();
+                if self.wire == Wire::V4 && may.contains(&false) {
                     return Err(ABRUPT);
                 }
-                self.say(Answer::SubAck { packet_id, taken: filters.len() });
+                let granted = filters.iter().zip(&may).map(|((_, qos), may)| may.then_some(*qos)).collect();
+                self.say(Answer::SubAck { packet_id, granted });
+                let filters: Vec<String> =
+                    filters.into_iter().zip(may).filter_map(|((filter, _), may)| may.then_some(filter)).collect();
                 for message in self.shared.retained() {
                     if filters.iter().any(|filter| matches(&message.topic, filter)) && self.may_receive(&message) {
                         self.say(message.into());
@@ -210,6 +217,7 @@ impl Session {
                 self.filters.extend(filters);
             }
             Received::Unsubscribe { packet_id, filters } => {
+                self.shared.with(|state| state.record.unsubscribes.push(filters.clone()));
                 self.filters.retain(|filter| !filters.contains(filter));
                 self.say(Answer::UnsubAck { packet_id, count: filters.len() });
             }
@@ -348,7 +356,9 @@ impl Session {
     }
 
     fn may_subscribe(&self, filter: &str) -> bool {
-        self.may_do("iot:Subscribe", &format!("topicfilter/{filter}"))
+        !self.shared.is_forbidden_filter(filter)
+            && self.shared.fleet_allows(|desk| desk.may_subscribe(&self.principal, filter))
+            && self.may_do("iot:Subscribe", &format!("topicfilter/{filter}"))
     }
 
     fn may_receive(&self, message: &Message) -> bool {

@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{ConnAck, ConnectReturnCode, Packet, PubAck, QoS, SubAck, SubscribeReasonCode, UnsubAck, mqttbytes};
 
-use super::WithoutMqtt5;
 use super::limits::Limits;
 use super::record::Properties;
+use super::{Direct, WithoutMqtt5};
 
 /// The version that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub enum Wire {
 pub enum Received {
     Connect(Connect),
     Publish(Publish),
-    PubAck,
-    Subscribe { packet_id: u16, filters: Vec<String> },
+    PubAck(u16),
+    Subscribe { packet_id: u16, filters: Vec<(String, u8)> },
     Unsubscribe { packet_id: u16, filters: Vec<String> },
     Ping,
     Disconnect,
@@ -69,7 +69,8 @@ pub enum Answer {
     },
     SubAck {
         packet_id: u16,
-        taken: usize,
+        /// The QoS of each filter; `None` for one that is not allowed.
+        granted: Vec<Option<u8>>,
     },
     UnsubAck {
         packet_id: u16,
@@ -81,6 +82,7 @@ pub enum Answer {
         payload: Bytes,
         retain: bool,
     },
+    Direct(Direct),
     /// MQTT 5 alone: why the connection is closed.
     Goodbye(v5::DisconnectReasonCode),
 }
@@ -169,10 +171,10 @@ fn from_v4(packet: Packet, size: usize) -> Result<Received, Malformed> {
             alias: None,
             properties: Properties::default(),
         }),
-        Packet::PubAck(_) => Received::PubAck,
+        Packet::PubAck(ack) => Received::PubAck(ack.pkid),
         Packet::Subscribe(subscribe) => Received::Subscribe {
             packet_id: subscribe.pkid,
-            filters: subscribe.filters.into_iter().map(|filter| filter.path).collect(),
+            filters: subscribe.filters.into_iter().map(|filter| (filter.path, filter.qos as u8)).collect(),
         },
         Packet::Unsubscribe(unsubscribe) => {
             Received::Unsubscribe { packet_id: unsubscribe.pkid, filters: unsubscribe.topics }
@@ -211,10 +213,10 @@ fn from_v5(packet: v5::Packet, size: usize) -> Result<Received, Malformed> {
                 },
             })
         }
-        v5::Packet::PubAck(_) => Received::PubAck,
+        v5::Packet::PubAck(ack) => Received::PubAck(ack.pkid),
         v5::Packet::Subscribe(subscribe) => Received::Subscribe {
             packet_id: subscribe.pkid,
-            filters: subscribe.filters.into_iter().map(|filter| filter.path).collect(),
+            filters: subscribe.filters.into_iter().map(|filter| (filter.path, filter.qos as u8)).collect(),
         },
         v5::Packet::Unsubscribe(unsubscribe) => {
             Received::Unsubscribe { packet_id: unsubscribe.pkid, filters: unsubscribe.filters }
@@ -239,8 +241,19 @@ fn to_v4(answer: Answer) -> Option<Packet> {
             Packet::ConnAck(ConnAck::new(code, false))
         }
         Answer::PubAck { packet_id, .. } => Packet::PubAck(PubAck::new(packet_id)),
-        Answer::SubAck { packet_id, taken } => {
-            Packet::SubAck(SubAck::new(packet_id, vec![SubscribeReasonCode::Success(QoS::AtMostOnce); taken]))
+        Answer::SubAck { packet_id, granted } => {
+            let code = |granted: Option<u8>| match granted {
+                Some(0) => SubscribeReasonCode::Success(QoS::AtMostOnce),
+                Some(_) => SubscribeReasonCode::Success(QoS::AtLeastOnce),
+                None => SubscribeReasonCode::Failure,
+            };
+            Packet::SubAck(SubAck::new(packet_id, granted.into_iter().map(code).collect()))
+        }
+        Answer::Direct(direct) => {
+            let qos = if direct.packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+            let mut publish = rumqttc::Publish::from_bytes(direct.topic, qos, direct.payload);
+            publish.pkid = direct.packet_id.unwrap_or(0);
+            Packet::Publish(publish)
         }
         Answer::UnsubAck { packet_id, .. } => Packet::UnsubAck(UnsubAck::new(packet_id)),
         Answer::Pong => Packet::PingResp,
@@ -271,9 +284,28 @@ fn to_v5(answer: Answer, limits: &Limits) -> Option<v5::Packet> {
             ack.reason = reason;
             v5::Packet::PubAck(ack)
         }
-        Answer::SubAck { packet_id, taken } => {
-            let granted = v5::SubscribeReasonCode::Success(rumqttc::v5::mqttbytes::QoS::AtMostOnce);
-            v5::Packet::SubAck(v5::SubAck { pkid: packet_id, return_codes: vec![granted; taken], properties: None })
+        Answer::SubAck { packet_id, granted } => {
+            let code = |granted: Option<u8>| match granted {
+                Some(0) => v5::SubscribeReasonCode::Success(rumqttc::v5::mqttbytes::QoS::AtMostOnce),
+                Some(_) => v5::SubscribeReasonCode::Success(rumqttc::v5::mqttbytes::QoS::AtLeastOnce),
+                None => v5::SubscribeReasonCode::NotAuthorized,
+            };
+            let return_codes = granted.into_iter().map(code).collect();
+            v5::Packet::SubAck(v5::SubAck { pkid: packet_id, return_codes, properties: None })
+        }
+        Answer::Direct(direct) => {
+            use rumqttc::v5::mqttbytes::QoS;
+            let properties = v5::PublishProperties {
+                response_topic: direct.response_topic,
+                correlation_data: direct.correlation_data,
+                content_type: direct.content_type,
+                message_expiry_interval: direct.expires_in,
+                ..Default::default()
+            };
+            let qos = if direct.packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+            let mut publish = v5::Publish::new(direct.topic, qos, direct.payload, Some(properties));
+            publish.pkid = direct.packet_id.unwrap_or(0);
+            v5::Packet::Publish(publish)
         }
         Answer::UnsubAck { packet_id, count } => v5::Packet::UnsubAck(v5::UnsubAck {
             pkid: packet_id,

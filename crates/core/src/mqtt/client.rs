@@ -36,7 +36,7 @@ use tokio::time::{Interval, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use arrival::Arrival;
+pub use arrival::{Arrival, Properties};
 pub use limits::Limits;
 pub use reason::Reason;
 pub use size::publish_size;
@@ -104,13 +104,13 @@ pub enum Event {
     Sent { packet_id: Option<u16> },
     /// A PUBACK.
     Acknowledged { packet_id: u16, answer: ServerReason },
-    /// A SUBACK.
-    Subscribed { packet_id: u16, granted: bool },
+    /// A SUBACK: of each filter in turn the QoS that is granted, or why it is not.
+    Subscribed { packet_id: u16, answers: Vec<Result<Qos, Reason>> },
     /// A quarter of a second has passed.
     Tick,
-    /// Something that was subscribed to has been handed over.
+    /// Something that was published to the client has been handed over.
     Arrived,
-    /// Something that was subscribed to came when there was no room for it: nobody gets it, and it is not acknowledged.
+    /// Something that was published to the client came when there was no room for it: nobody gets it, and it is not acknowledged.
     Missed { topic: String },
 }
 
@@ -295,13 +295,29 @@ impl Client {
         publish_size(self.version, &Message { topic, ..*message }, payload, alias.is_some())
     }
 
-    /// Asks for what is published to `filters`, of which AWS IoT Core takes 8 at a time. Returns the packet identifier, which
-    /// [`Event::Subscribed`] brings back.
-    pub fn subscribe(&mut self, filters: &[&str], qos: Qos) -> Result<u16, Failure> {
-        let (packet_id, before) = (self.next_id(), self.unwritten.len());
-        subscription::write_subscribe(self.version, packet_id, filters, qos, &mut self.unwritten)?;
-        self.encoded_bytes += (self.unwritten.len() - before) as u64;
+    /// Asks for what is published to `filters`, of which AWS IoT Core takes 8 at a time, each with the highest QoS with which
+    /// something may come. Returns the packet identifier, which [`Event::Subscribed`] brings back.
+    ///
+    /// # Errors
+    /// If a filter is longer than a packet can hold. Nothing is asked for then.
+    pub fn subscribe(&mut self, filters: &[(&str, Qos)]) -> Result<u16, Failure> {
+        let packet_id = self.next_id();
+        let mut packet = BytesMut::new();
+        subscription::write_subscribe(self.version, packet_id, filters, &mut packet)?;
+        self.encode_raw(&packet);
         Ok(packet_id)
+    }
+
+    /// Asks for nothing more of what is published to `filters`, of which AWS IoT Core takes 8 at a time.
+    ///
+    /// # Errors
+    /// As [`Client::subscribe`].
+    pub fn unsubscribe(&mut self, filters: &[&str]) -> Result<(), Failure> {
+        let packet_id = self.next_id();
+        let mut packet = BytesMut::new();
+        subscription::write_unsubscribe(self.version, packet_id, filters, &mut packet)?;
+        self.encode_raw(&packet);
+        Ok(())
     }
 
     /// The broker has not taken a publish to `topic`.
@@ -467,22 +483,21 @@ impl Client {
                 self.in_use.remove(&packet_id);
                 self.events.push_back(Event::Acknowledged { packet_id, answer });
             }
-            (Incoming::SubAck { packet_id, granted }, true) => {
+            (Incoming::SubAck { packet_id, answers }, true) => {
                 self.in_use.remove(&packet_id);
-                self.events.push_back(Event::Subscribed { packet_id, granted });
+                self.events.push_back(Event::Subscribed { packet_id, answers });
             }
+            (Incoming::UnsubAck { packet_id }, true) => _ = self.in_use.remove(&packet_id),
             (Incoming::Published(published), true) => {
                 let topic = published.topic.clone();
                 let is_handed_over = self.arrivals.as_mut().is_some_and(|arrivals| arrivals.hand_over(published));
                 self.events.push_back(if is_handed_over { Event::Arrived } else { Event::Missed { topic } });
             }
             (Incoming::Pong, true) => {}
-            (Incoming::Pong | Incoming::PubAck { .. } | Incoming::SubAck { .. } | Incoming::Published(_), false) => {
-                return Err(Failure::Protocol("it sent something else before its CONNACK".into()));
-            }
             (Incoming::Accepted(_) | Incoming::RefusedV4(_) | Incoming::Refused(_), true) => {
                 return Err(Failure::Protocol("it sent a second CONNACK".into()));
             }
+            (_, false) => return Err(Failure::Protocol("it sent something else before its CONNACK".into())),
         }
         Ok(())
     }

@@ -149,6 +149,11 @@ impl FaultKind {
 }
 
 impl Fault {
+    /// Whether the broker has closed the connection over something that it may have received.
+    pub fn is_close(&self) -> bool {
+        matches!(self.kind, FaultKind::Closed | FaultKind::Disconnected)
+    }
+
     pub fn new(kind: FaultKind, sentence: String) -> Self {
         Fault { kind, sentence }
     }

@@ -98,13 +98,13 @@ impl Session {
     /// # Errors
     /// If it does not, or the connection ends.
     pub async fn subscribe(&mut self, filter: &str, qos: Qos) -> Result<(), Fault> {
-        let asked = self.client.subscribe(&[filter], qos);
+        let asked = self.client.subscribe(&[(filter, qos)]);
         asked.map_err(|failure| classify(&failure, Peer::connected(&self.options)))?;
         self.until("a subscription", |event| match event {
-            Event::Subscribed { granted: true, .. } => Some(Ok(())),
-            Event::Subscribed { .. } => {
-                Some(Err(Fault::new(FaultKind::NotAuthorized, format!("the broker does not grant {filter}"))))
-            }
+            Event::Subscribed { answers, .. } => Some(match answers[..] {
+                [Ok(_)] => Ok(()),
+                _ => Err(Fault::new(FaultKind::NotAuthorized, format!("the broker does not grant {filter}"))),
+            }),
             _ => None,
         })
         .await

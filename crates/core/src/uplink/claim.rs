@@ -316,7 +316,7 @@ impl<'a> Exchange<'a> {
 
     async fn exchange(&mut self, topics: &Topics, payload: Bytes) -> Result<Answer, Fault> {
         let Topics { request, accepted, rejected } = topics;
-        let asked = self.client.subscribe(&[accepted, rejected], Qos::AtLeastOnce);
+        let asked = self.client.subscribe(&[(accepted, Qos::AtLeastOnce), (rejected, Qos::AtLeastOnce)]);
         asked.map_err(|failure| self.fault(&failure, accepted))?;
         while !self.is_subscribed(accepted).await? {}
         self.client.publish(&Message {
@@ -349,8 +349,8 @@ impl<'a> Exchange<'a> {
 
     async fn is_subscribed(&mut self, topic: &str) -> Result<bool, Fault> {
         match self.next(topic).await? {
-            Event::Subscribed { granted: true, .. } => Ok(true),
-            Event::Subscribed { granted: false, .. } => Err(self.refused(&format!("the subscription to {topic}"))),
+            Event::Subscribed { answers, .. } if matches!(answers[..], [Ok(_), Ok(_)]) => Ok(true),
+            Event::Subscribed { .. } => Err(self.refused(&format!("the subscription to {topic}"))),
             _ => Ok(false),
         }
     }

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use super::certificate::CertificateWatch;
 use super::connection_log;
 use super::early_close::Course;
+use super::filters::Blame;
+use super::listener::Listener;
 use super::outbox::Outbox;
 use super::recovery::Recovery;
 use super::rules::Rules;
@@ -23,7 +25,7 @@ use super::suspects::Suspects;
 use super::upkeep::Upkeep;
 use super::window::Window;
 use crate::config::fill_thing;
-use crate::mqtt::client::{Client, Event, Failure, Limits, Reached};
+use crate::mqtt::client::{Arrival, Client, Event, Failure, Limits, Reached};
 use crate::mqtt::{Fault, FaultKind, Options, Peer, classify};
 use crate::queue::Queue;
 
@@ -44,6 +46,8 @@ pub(super) struct Lasting {
     pub state: watch::Sender<UplinkState>,
     /// Somebody wants another connection, with the files as they are now.
     pub renew: Arc<AtomicBool>,
+    /// If somebody handles what is published to the bridge.
+    pub listener: Option<Listener>,
 }
 
 /// A connection that the broker has accepted.
@@ -92,14 +96,15 @@ enum Stage {
 
 impl Connection {
     /// Looks the name up, connects, shakes hands and waits for the CONNACK. `outbox` makes the outbox for what the broker
-    /// takes. Notes in `reached` how far it gets.
+    /// takes, and `handler` gets what is published to it. Notes in `reached` how far it gets.
     pub async fn open(
         options: Options,
         tls: Arc<ClientConfig>,
+        handler: Option<mpsc::Sender<Arrival>>,
         outbox: impl FnOnce(&Limits) -> Outbox,
         reached: &mut Reached,
     ) -> Result<Self, Fault> {
-        match Client::connect_noting(&options, tls, None, reached).await {
+        match Client::connect_noting(&options, tls, handler, reached).await {
             Ok(client) => {
                 let outbox = outbox(client.limits());
                 Ok(Connection { options, client, outbox, since: Instant::now() })
@@ -121,6 +126,7 @@ impl Connection {
     /// Sends what the queue has until the connection ends or the uplink is told to stop.
     pub async fn serve(mut self, lasting: &mut Lasting, shutdown: &mut Shutdown<'_>) -> Ended {
         lasting.note_limits(self.client.limits());
+        lasting.listener.iter_mut().for_each(Listener::connected);
         if lasting.rules.without_aliases {
             self.client.without_aliases();
         }
@@ -144,11 +150,12 @@ impl Connection {
                 stage = leave(outbox, client, &lasting.rules.suspects, false);
             }
             let is_leaving = matches!(stage, Stage::Leaving { .. });
-            if !is_leaving {
+            let holds = stage == Stage::Serving && lasting.hold(client, outbox, Instant::now())?;
+            if !is_leaving && !holds {
                 outbox.feed(client, &mut lasting.rules, &queue, Instant::now);
             }
-            let may_feed = outbox.wants_more(&lasting.rules.suspects) && !is_leaving;
-            let resume = outbox.resume();
+            let may_feed = outbox.wants_more(&lasting.rules.suspects) && !is_leaving && !holds;
+            let resume = outbox.resume().filter(|_| !holds);
             tokio::select! {
                 event = client.next() => match (event, stage) {
                     (Ok(Event::Tick), _) => {
@@ -170,6 +177,13 @@ impl Connection {
                             _ => {}
                         }
                     }
+                    (Ok(Event::Subscribed { packet_id, answers }), _) => {
+                        let now = Instant::now();
+                        lasting.listener.iter_mut().for_each(|listener| listener.answered(packet_id, &answers, now));
+                    }
+                    (Ok(Event::Missed { topic }), _) => {
+                        lasting.listener.iter_mut().for_each(|listener| listener.missed(&topic, Instant::now()));
+                    }
                     (Ok(event), _) => outbox.note(event, client, &mut lasting.rules, &queue, Instant::now())?,
                     (Err(_), Stage::Leaving { renews, .. }) => return Ok(left(renews)),
                     (Err(failure), _) => return Err(failure),
@@ -188,6 +202,12 @@ impl Connection {
 }
 
 impl Lasting {
+    /// Has `client` ask for what is to be subscribed to. Returns whether nothing else may be sent for now.
+    fn hold(&mut self, client: &mut Client, outbox: &Outbox, now: Instant) -> Result<bool, Failure> {
+        let Some(listener) = &mut self.listener else { return Ok(false) };
+        listener.hold(client, outbox.thing(), outbox.is_clear(), now)
+    }
+
     /// A connection stands since `since`: takes note of that, and tells what needs somebody.
     fn note_progress(&mut self, options: &Options, outbox: &Outbox, since: Instant, now: Instant) {
         if self.recovery.stands(now.saturating_duration_since(since), &mut self.rules) {
@@ -195,6 +215,7 @@ impl Lasting {
         }
         self.rules.expire(now);
         self.certificate.tick(now);
+        self.listener.iter_mut().for_each(|listener| listener.tick(now));
         let outgrown: Vec<_> = outbox.topics_outgrown().collect();
         self.note_remarks(outbox.thing(), &outgrown, now);
     }
@@ -202,7 +223,10 @@ impl Lasting {
     /// A connection of `client_id` has ended. Returns the fault, if it is one, as [`Recovery::ended`] does.
     pub fn ended(&mut self, ended: Ended, client_id: &str, now: Instant) -> Option<Fault> {
         let thing = ended.outbox.thing().to_owned();
-        let fault = self.recovery.ended(ended, client_id, &mut self.rules, &self.upkeep.queue, now);
+        let is_close = matches!(&ended.end, End::Fault(fault) if fault.is_close());
+        let over_filter =
+            self.listener.as_mut().map_or(Blame::None, |listener| listener.connection_ended(is_close, now));
+        let fault = self.recovery.ended(ended, over_filter, client_id, &mut self.rules, &self.upkeep.queue, now);
         self.note_remarks(&thing, &[], now);
         fault
     }
@@ -217,9 +241,14 @@ impl Lasting {
         if self.state.borrow().slowed && !slowed {
             connection_log::log_slowed_no_more();
         }
+        let listener = self.listener.as_ref();
+        let (refused_filters, missed) =
+            listener.map(|listener| (listener.refused(), listener.missed_in_all())).unwrap_or_default();
         self.state.send_if_modified(|state| {
-            let changed = state.set_aside != set_aside || state.contested != contested || state.slowed != slowed;
-            (state.set_aside, state.contested, state.slowed) = (set_aside, contested, slowed);
+            let before = (&state.set_aside, &state.refused_filters, state.contested, state.slowed, state.missed);
+            let changed = before != (&set_aside, &refused_filters, contested, slowed, missed);
+            (state.set_aside, state.refused_filters) = (set_aside, refused_filters);
+            (state.contested, state.slowed, state.missed) = (contested, slowed, missed);
             changed
         });
     }

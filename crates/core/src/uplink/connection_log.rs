@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::filters::Why;
 use super::version::Fallback;
 use crate::config::TopicFault;
 use crate::mqtt::client::ServerReason;
@@ -185,6 +186,43 @@ pub(super) fn log_outgrown(topic: &str, size: usize, most: usize) {
         most,
         "The broker says that it takes packets of {most} bytes at most (Maximum Packet Size of its CONNACK), and one to \
          {topic} has {size}. What is published to it waits for another connection, the others go on."
+    );
+}
+
+/// Logs that the broker does not subscribe the bridge to `filter`, which is asked for again after `wait`.
+pub(super) fn log_filter_refused(filter: &str, why: Why, wait: Duration) {
+    let seconds = wait.as_secs();
+    match why {
+        Why::Said(reason) => tracing::error!(
+            filter,
+            reason = reason.0,
+            "The broker refuses the subscription to {filter} ({reason}). It is asked for again in {seconds} s, everything \
+             else goes on."
+        ),
+        Why::Closes => tracing::error!(
+            filter,
+            "The broker closes the connection over the subscription to {filter}; the usual cause is a policy that does not \
+             allow it. It is asked for again in {seconds} s, everything else goes on."
+        ),
+        Why::Silent => tracing::error!(
+            filter,
+            "The broker does not answer the subscription to {filter}. It is asked for again in {seconds} s, everything else \
+             goes on."
+        ),
+    }
+}
+
+/// Logs that the broker subscribes the bridge to a filter that it has refused before.
+pub(super) fn log_filter_granted(filter: &str) {
+    tracing::info!(filter, "The broker takes the subscription to {filter} now.");
+}
+
+/// Logs that a message to `topic` had no room, as `more` had none since this was last said.
+pub(super) fn log_missed(topic: &str, more: u64) {
+    tracing::error!(
+        topic,
+        more,
+        "A message on {topic} is lost: more come than are handled. {more} more were lost since this was last said."
     );
 }
 

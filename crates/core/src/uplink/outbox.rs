@@ -112,7 +112,7 @@ impl Outbox {
     }
 
     /// Whether nothing is in flight over which the broker could close the connection.
-    fn is_clear(&self) -> bool {
+    pub fn is_clear(&self) -> bool {
         self.window.len() == 0 && self.doubtful.is_empty()
     }
 
@@ -341,7 +341,7 @@ impl Outbox {
         let (publish, answer) = match event {
             Event::Sent { packet_id } => (self.window.sent(packet_id, now), None),
             Event::Acknowledged { packet_id, answer } => (self.window.acknowledge(packet_id, now), Some(answer)),
-            // The bridge has nobody who handles what is published to it, and subscribes to nothing.
+            // What is published to the bridge is the listener's.
             Event::Tick | Event::Subscribed { .. } | Event::Arrived | Event::Missed { .. } => return Ok(()),
         };
         let Some(publish) = publish else { return Ok(()) };

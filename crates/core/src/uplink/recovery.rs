@@ -12,6 +12,7 @@ use super::backoff::{Backoff, InvalidBackoff};
 use super::connection::{End, Ended};
 use super::connection_log::{self, ConnectionLog, During};
 use super::early_close::{Course, EarlyCloses};
+use super::filters::Blame;
 use super::rules::Rules;
 use super::suspects::Close;
 use crate::config::Reconnect;
@@ -88,11 +89,13 @@ impl Recovery {
         is_stable && self.log.stable()
     }
 
-    /// A connection of `client_id` has ended. What it had taken from `queue` goes back there, but for what the broker will
-    /// never take. Returns the fault, if it is one, with what is known of its cause.
+    /// A connection of `client_id` has ended, perhaps closed `over_filter`: then nothing else was in flight. What it had
+    /// taken from `queue` goes back there, but for what the broker will never take. Returns the fault, if it is one, with
+    /// what is known of its cause.
     pub fn ended(
         &mut self,
         ended: Ended,
+        over_filter: Blame,
         client_id: &str,
         rules: &mut Rules,
         queue: &Queue,
@@ -103,16 +106,18 @@ impl Recovery {
         if course.is_good() {
             rules.suspects.was_good();
         }
-        let is_close = |fault: &Fault| matches!(fault.kind, FaultKind::Closed | FaultKind::Disconnected);
         let mut is_explained = false;
-        if matches!(&end, End::Fault(fault) if is_close(fault)) {
+        if matches!(&end, End::Fault(fault) if fault.is_close()) {
             // Before the leases are taken back.
             let close = Close { lasted, contested: self.is_contested() };
             let (explained, verdict) = outbox.judge(close, &mut rules.suspects, queue, now);
             if explained {
                 self.early_closes.explained(verdict.is_some(), lasted);
             }
-            is_explained = explained;
+            if over_filter != Blame::None {
+                self.early_closes.explained(over_filter == Blame::Certain, lasted);
+            }
+            is_explained = explained || over_filter != Blame::None;
         }
         queue.requeue();
         rules.connection_ended(now);

@@ -27,6 +27,10 @@ pub struct UplinkState {
     pub certificate_expires: Option<SystemTime>,
     /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
+    /// MQTT topic filters that the broker refuses to subscribe the bridge to.
+    pub refused_filters: Vec<String>,
+    /// Messages to the bridge for which whoever handles them had no room.
+    pub missed: u64,
     /// What provisioning waits for; `None`, if the robot has a certificate or none is asked for.
     pub provisioning: Option<Step>,
     /// The name of the thing that this process was provisioned for.
@@ -72,6 +76,8 @@ impl Default for UplinkState {
             failed_attempts: 0,
             certificate_expires: None,
             set_aside: Vec::new(),
+            refused_filters: Vec::new(),
+            missed: 0,
             provisioning: None,
             provisioned: None,
             other_thing: None,
@@ -99,6 +105,8 @@ impl UplinkState {
     pub fn remarks(&self, now: SystemTime) -> Vec<String> {
         let contested = self.contested.then(|| "Another client seems to have the same client id".to_owned());
         let refused = self.set_aside.iter().map(|topic| format!("The broker refuses publishes to {topic}"));
+        let unheard =
+            self.refused_filters.iter().map(|filter| format!("The broker refuses the subscription to {filter}"));
         // Why there is no connection says it otherwise.
         let expires = self.certificate_expires.filter(|expires| *expires > now || self.is_connected());
         let expiry = expires.and_then(|expires| expiry::remark(expires, now));
@@ -106,7 +114,15 @@ impl UplinkState {
         let other = other.map(|other| format!("The certificate is that of the thing {other}, not of aws.thing"));
         let slowed = self.slowed.then(|| "The broker takes fewer publishes than mqtt.quotas allow".to_owned());
         let lacks = self.broker_lacks.iter().map(|lack| (*lack).to_owned());
-        contested.into_iter().chain(other).chain(expiry).chain(refused).chain(slowed).chain(lacks).collect()
+        contested
+            .into_iter()
+            .chain(other)
+            .chain(expiry)
+            .chain(refused)
+            .chain(unheard)
+            .chain(slowed)
+            .chain(lacks)
+            .collect()
     }
 
     pub(super) fn count_failure(&mut self, kind: FaultKind) {

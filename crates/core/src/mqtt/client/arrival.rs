@@ -16,11 +16,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// A message that somebody has published.
+/// A message that somebody has published. It need not be of a topic that was subscribed to: AWS IoT Core's SendDirectMessage
+/// names a client and a topic.
 #[derive(Debug)]
 pub struct Arrival {
     pub topic: String,
     pub payload: Bytes,
+    /// The broker has kept it and sends it because of the subscription: nobody knows how old it is.
+    pub retain: bool,
+    /// What came beside the payload; nothing in MQTT 3.1.1.
+    pub properties: Properties,
     /// Where to say that it was taken; `None` with QoS 0, of which nothing is said.
     receipt: Option<(u16, mpsc::Sender<u16>)>,
 }
@@ -36,11 +41,26 @@ impl Arrival {
     }
 }
 
+/// What MQTT 5 has beside the payload, as whoever has published it says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// Where an answer is to go. Nobody has looked whether it may be published to.
+    pub response_topic: Option<String>,
+    /// What an answer is to bring back, so that it is known what it answers.
+    pub correlation_data: Option<Bytes>,
+    /// The kind of the payload, such as `application/json`.
+    pub content_type: Option<String>,
+    /// Seconds for which it is of use, those that it waited at the broker taken off.
+    pub expires_in: Option<u32>,
+}
+
 /// A PUBLISH from the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Published {
     pub topic: String,
     pub payload: Bytes,
+    pub retain: bool,
+    pub properties: Properties,
     /// To acknowledge it with; `None` with QoS 0.
     pub packet_id: Option<u16>,
 }
@@ -67,9 +87,9 @@ impl Arrivals {
 
     /// Hands `published` over. Returns false if there is no room for it.
     pub fn hand_over(&mut self, published: Published) -> bool {
-        let Published { topic, payload, packet_id } = published;
+        let Published { topic, payload, retain, properties, packet_id } = published;
         let Some(packet_id) = packet_id else {
-            return self.handler.try_send(Arrival { topic, payload, receipt: None }).is_ok();
+            return self.handler.try_send(Arrival { topic, payload, retain, properties, receipt: None }).is_ok();
         };
         if self.untaken.contains(&packet_id) {
             // It is sent again, and the handler has it.
@@ -77,7 +97,7 @@ impl Arrivals {
         }
         let receipt = Some((packet_id, self.receipts.0.clone()));
         let has_room = self.untaken.len() < self.handler.max_capacity()
-            && self.handler.try_send(Arrival { topic, payload, receipt }).is_ok();
+            && self.handler.try_send(Arrival { topic, payload, retain, properties, receipt }).is_ok();
         if has_room {
             self.untaken.insert(packet_id);
         }

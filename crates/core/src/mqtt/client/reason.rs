@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-/// A reason code, as CONNACK, PUBACK and DISCONNECT carry one (MQTT 5.0, section 2.4).
+/// A reason code, as CONNACK, PUBACK, SUBACK and DISCONNECT carry one (MQTT 5.0, section 2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reason(pub u8);
 
 impl Reason {
     pub const SUCCESS: Reason = Reason(0x00);
+    /// Also the one word of MQTT 3.1.1 for a filter that is not granted.
+    pub const UNSPECIFIED: Reason = Reason(0x80);
     pub const UNSUPPORTED_VERSION: Reason = Reason(0x84);
     pub const BAD_CLIENT_ID: Reason = Reason(0x85);
     pub const BAD_USER_NAME_OR_PASSWORD: Reason = Reason(0x86);

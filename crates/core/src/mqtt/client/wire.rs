@@ -33,7 +33,10 @@ pub(super) enum Incoming {
     },
     SubAck {
         packet_id: u16,
-        granted: bool,
+        answers: Vec<Result<Qos, Reason>>,
+    },
+    UnsubAck {
+        packet_id: u16,
     },
     Published(Published),
     Pong,
@@ -188,9 +191,10 @@ pub(super) fn read(version: Version, bytes: &mut BytesMut) -> Result<Option<Inco
         (0x40, _) => puback(body)?,
         (0x30..=0x3f, _) => Incoming::Published(subscription::published(version, kind, body)?),
         (0x90, _) => {
-            let (packet_id, granted) = subscription::suback(version, body)?;
-            Incoming::SubAck { packet_id, granted }
+            let (packet_id, answers) = subscription::suback(version, body)?;
+            Incoming::SubAck { packet_id, answers }
         }
+        (0xb0, _) => Incoming::UnsubAck { packet_id: subscription::unsuback(body)? },
         (0xd0, _) => Incoming::Pong,
         (0xe0, Version::V5) => Incoming::Disconnect(disconnect(body)?),
         (kind, _) => return Err(Malformed(format!("it sent a packet of the kind {:#04x}", kind >> 4))),

@@ -21,6 +21,7 @@ use crate::queue::{Queue, Record};
 use crate::tally::DropReason;
 use crate::topics::Registry;
 use crate::uplink::connection::{End, Ended};
+use crate::uplink::filters::Blame;
 use crate::uplink::outbox::{Outbox, Publisher};
 use crate::uplink::recovery::Recovery;
 use crate::uplink::rules::Rules;
@@ -201,7 +202,7 @@ impl Bridge {
         let Some(Connection { outbox, since, .. }) = self.connection.take() else { return };
         let end = End::Fault(Fault::new(FaultKind::Closed, "the broker closed the connection".into()));
         let ended = Ended { end, course: outbox.course(since, now), outbox };
-        self.recovery.ended(ended, "robot1", &mut self.rules, &self.queue, now);
+        self.recovery.ended(ended, Blame::None, "robot1", &mut self.rules, &self.queue, now);
         self.was_contested |= self.recovery.is_contested();
         self.connect_at = self.recovery.next_attempt(now);
     }
