@@ -10,6 +10,7 @@
 mod addresses;
 mod arrivals;
 mod context;
+mod defaults;
 mod definitions;
 mod discovery;
 mod distribution;
@@ -53,6 +54,7 @@ pub use publisher::{NoPublisher, Publisher};
 pub use shared_memory::is_udp_alone;
 pub use silence::Silence;
 pub use thread::{Change, RosThread, spawn, spawn_patient};
+pub use type_support::{TypeSupport, TypeSupportError};
 
 /// A topic that somebody wants to receive.
 #[derive(Debug, Clone, PartialEq)]

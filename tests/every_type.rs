@@ -1,10 +1,17 @@
-//! Every message type of the installed ROS, published by rclpy, arrives as the JSON of what rclpy holds.
+//! Every message type of the installed ROS, published by rclpy, arrives as the JSON of what rclpy holds; and from that JSON it
+//! becomes a message again, in which rclpy finds the same.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use iot_bridge::ros::TypeSupport;
+use iot_bridge_core::codec::{Decoder, Encoder, JsonBuffer};
+
+use crate::support::itself;
 use crate::support::program::Program;
 use crate::support::stage::Stage;
 use serde::Deserialize;
@@ -33,6 +40,7 @@ const MESSAGES: usize = 5;
 
 #[derive(Debug, Deserialize)]
 struct Published {
+    #[serde(default)]
     topic: String,
     #[serde(rename = "type")]
     type_name: String,
@@ -91,23 +99,84 @@ async fn compare(packages: &[&str], environment: &[(String, String)]) -> Vec<Str
     }
     assert_eq!(expected.len(), types.len());
 
-    let mut arrived: HashMap<String, usize> = HashMap::new();
+    let mut arrived: HashMap<String, Vec<String>> = HashMap::new();
     while open > 0 {
         let (topic, payload) = stage.observer.next().await;
         let ros = topic.strip_prefix("robot1").unwrap();
-        let number = arrived.entry(ros.to_owned()).or_default();
+        let texts = arrived.entry(ros.to_owned()).or_default();
         let text = String::from_utf8(payload.to_vec()).unwrap();
         let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{ros}: {error}: {text}"));
-        assert_eq!(value, expected[ros][*number], "{ros}, message {number}: {text}");
-        *number += 1;
+        assert_eq!(value, expected[ros][texts.len()], "{ros}, message {}: {text}", texts.len());
+        texts.push(text);
         open -= 1;
     }
     assert_eq!(program.terminate().code(), Some(0));
+
+    let texts = types.iter().map(|published| (published.type_name.as_str(), arrived[&published.topic].as_slice()));
+    let held = hold(stage.directory.path(), texts, environment);
+    let expected: Vec<_> = types.iter().flat_map(|published| &expected[&published.topic]).collect();
+    assert_eq!(held.len(), expected.len());
+    for (held, expected) in held.iter().zip(expected) {
+        assert_eq!(held.expected, *expected, "{}", held.type_name);
+    }
     types.into_iter().map(|published| published.type_name).collect()
 }
 
+/// What rclpy holds of the messages that the encoder makes of the JSON `texts` of each type, in their order.
+fn hold<'a>(
+    directory: &Path,
+    texts: impl Iterator<Item = (&'a str, &'a [String])>,
+    environment: &[(String, String)],
+) -> Vec<Published> {
+    let [texts_file, messages_file] = ["texts", "messages"].map(|name| directory.join(name));
+    let lines: Vec<_> = texts.map(|(type_name, texts)| serde_json::json!([type_name, texts]).to_string()).collect();
+    fs::write(&texts_file, lines.join("\n")).unwrap();
+    // Type supports are found in the environment that a process starts with.
+    let encoder = Command::new(itself::program())
+        .args(itself::arguments("every_type::encoder_of_texts"))
+        .arg("--ignored")
+        .envs(environment.iter().cloned())
+        .envs([("TEXTS", &texts_file), ("MESSAGES", &messages_file)])
+        .output()
+        .unwrap();
+    assert!(encoder.status.success(), "{}", String::from_utf8_lossy(&encoder.stderr));
+    let messages = File::open(&messages_file).unwrap();
+    let held = Publisher::command(&["--hold"], environment).stdin(messages).output().unwrap();
+    assert!(held.status.success());
+    self::lines(held.stdout.as_slice()).collect()
+}
+
+/// Encodes the lines of the file `TEXTS`, each `[type, [text, …]]` with the default message first, into lines of the file
+/// `MESSAGES`, each `{"type": …, "cdr": hexadecimal}`. Each message has to have the text that it was made of, and the text that
+/// says nothing makes the default message.
+#[test]
+#[ignore = "it is the encoder that the tests start"]
+fn encoder_of_texts() {
+    let [texts, messages] = ["TEXTS", "MESSAGES"].map(|name| env::var(name).unwrap());
+    let mut messages = File::create(messages).unwrap();
+    for line in fs::read_to_string(texts).unwrap().lines() {
+        let (type_name, texts): (String, Vec<String>) = serde_json::from_str(line).unwrap();
+        let support = TypeSupport::load(&type_name).unwrap();
+        let encoder = Encoder::new(support.schema(), &support.defaults().unwrap(), &[]).unwrap();
+        let decoder = Decoder::new(support.schema().clone()).unwrap();
+        let mut cdr = Vec::new();
+        let mut round = |text: &str, expected: &str| {
+            encoder.encode(text.as_bytes(), &mut cdr).unwrap_or_else(|error| panic!("{type_name}: {error}: {text}"));
+            let mut back = JsonBuffer::new(1 << 20);
+            decoder.write_json(&cdr, &mut back).unwrap();
+            assert_eq!(str::from_utf8(back.as_bytes()).unwrap(), expected, "{type_name}");
+            cdr.iter().map(|octet| format!("{octet:02x}")).collect::<String>()
+        };
+        round("{}", &texts[0]);
+        for text in &texts {
+            let cdr = round(text, text);
+            writeln!(messages, "{}", serde_json::json!({"type": type_name, "cdr": cdr})).unwrap();
+        }
+    }
+}
+
 /// Every message type of common_interfaces and test_msgs, with defaults, extremes and random content, arrives as JSON
-/// equal to what rclpy holds: on far more than a hundred topics at once, whose types the bridge was not built with.
+/// equal to what rclpy holds, and back: on far more than a hundred topics at once, whose types the bridge was not built with.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_type_arrives_as_rclpy_holds_it() {
     let types = compare(PACKAGES, &[]).await;

@@ -2,6 +2,7 @@
 """Prints a table of docs/performance.md in Markdown, from what criterion has measured.
 
     bench_table.py codec CRITERION_DIRECTORY LOG
+    bench_table.py encoder CRITERION_DIRECTORY LOG
     bench_table.py queue CRITERION_DIRECTORY
 """
 
@@ -46,6 +47,19 @@ def codec(directory, log):
         print(f"| {' | '.join(columns)} |")
 
 
+def encoder(directory, log):
+    results = measured(directory)
+    print("| message | JSON | CDR | encoder | serde_json's tree alone | tree ÷ encoder |")
+    print("| --- | --: | --: | --: | --: | --: |")
+    for title, size, cdr in re.findall(
+        r"^(.*): (\d+) bytes of JSON become (\d+) bytes of CDR$", Path(log).read_text(), re.M
+    ):
+        if result := results.get(f"from JSON: {title}"):
+            mine, tree = result["encoder"], result["tree"]
+            columns = [title, f"{size} B", f"{cdr} B", microseconds(mine), microseconds(tree), f"{tree[0] / mine[0]:.1f}"]
+            print(f"| {' | '.join(columns)} |")
+
+
 def queue(directory):
     print("| a record of 200 bytes | time |")
     print("| --- | --: |")
@@ -54,4 +68,4 @@ def queue(directory):
 
 
 if __name__ == "__main__":
-    {"codec": codec, "queue": queue}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+    {"codec": codec, "encoder": encoder, "queue": queue}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -43,6 +43,11 @@ impl Buffer {
         }
     }
 
+    /// For who fills it in.
+    pub(super) fn as_mut_ptr(&mut self) -> *mut rcutils_uint8_array_t {
+        &mut self.array
+    }
+
     /// The message that was taken last.
     pub(super) fn bytes(&self) -> &[u8] {
         if self.array.buffer.is_null() {

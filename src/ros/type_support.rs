@@ -9,16 +9,20 @@ use std::sync::{Arc, Weak};
 
 use libloading::Library;
 use r2r_rcl::rosidl_message_type_support_t;
+use r2r_rcl::rosidl_typesupport_introspection_c__MessageMembers as Members;
 
+use super::defaults::default_message;
+use super::error::RosError;
 use super::introspection::{self, UnsupportedShape};
 use super::type_hash::TypeHash;
-use iot_bridge_core::codec::Schema;
+use iot_bridge_core::codec::{Kind, Schema};
 
 /// A message type that can be subscribed to and decoded.
 pub struct TypeSupport {
     handle: *const rosidl_message_type_support_t,
+    members: *const Members,
     schema: Arc<Schema>,
-    /// Keeps `handle` and rosidl's tables mapped, for good: DDS may have kept something of them, and the environment has
+    /// Keeps `handle`, `members` and rosidl's tables mapped, for good: DDS may have kept something of them, and the environment has
     /// no more than so many.
     _libraries: [ManuallyDrop<Library>; 2],
 }
@@ -45,6 +49,9 @@ pub enum TypeSupportError {
     /// The bridge can't carry messages of this shape.
     #[error(transparent)]
     Shape(#[from] UnsupportedShape),
+    /// The type's default message can't be had.
+    #[error("the defaults of {name} are unknown: {error}")]
+    Defaults { name: String, error: RosError },
 }
 
 impl TypeSupport {
@@ -60,6 +67,38 @@ impl TypeSupport {
     /// The shape of the type.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
+    }
+
+    /// The default messages of the type and of each type within it, as CDR, by the names of the types: what an
+    /// [`Encoder`](iot_bridge_core::codec::Encoder) takes.
+    ///
+    /// # Errors
+    /// [`TypeSupportError`] of a type within it, or of the RMW that serializes them.
+    pub fn defaults(&self) -> Result<HashMap<String, Vec<u8>>, TypeSupportError> {
+        let mut defaults = HashMap::new();
+        let mut open = vec![Arc::clone(&self.schema)];
+        while let Some(schema) = open.pop() {
+            if defaults.contains_key(&schema.name) {
+                continue;
+            }
+            let default = match schema.name == self.schema.name {
+                true => self.default_message()?,
+                false => TypeSupport::load(&schema.name)?.default_message()?,
+            };
+            defaults.insert(schema.name.clone(), default);
+            open.extend(schema.fields.iter().filter_map(|field| match &field.kind {
+                Kind::Message(nested) => Some(Arc::clone(nested)),
+                _ => None,
+            }));
+        }
+        Ok(defaults.into_iter().filter_map(|(name, default)| Some((name, default?))).collect())
+    }
+
+    /// `None` of a type that has no initialisation.
+    fn default_message(&self) -> Result<Option<Vec<u8>>, TypeSupportError> {
+        // SAFETY: both are of this type, and their libraries are kept loaded.
+        unsafe { default_message(self.members, self.handle) }
+            .map_err(|error| TypeSupportError::Defaults { name: self.schema.name.clone(), error })
     }
 
     pub(super) fn handle(&self) -> *const rosidl_message_type_support_t {
@@ -104,8 +143,11 @@ fn load_from(type_name: &str, prefixes: &OsStr) -> Result<TypeSupport, TypeSuppo
     let (introspection_library, introspection) = open("rosidl_typesupport_introspection_c")?;
     // SAFETY: the function of that name in the introspection library answers a type support of that kind, whose data
     // is the members table; the library is kept beside it.
-    let schema = unsafe { introspection::schema((*introspection).data.cast())? };
-    Ok(TypeSupport { handle, schema, _libraries: [library, introspection_library].map(ManuallyDrop::new) })
+    let (members, schema) = unsafe {
+        let members = (*introspection).data.cast();
+        (members, introspection::schema(members)?)
+    };
+    Ok(TypeSupport { handle, members, schema, _libraries: [library, introspection_library].map(ManuallyDrop::new) })
 }
 
 fn is_identifier(part: &str) -> bool {
@@ -150,7 +192,7 @@ impl TypeSupports {
     }
 }
 
-// SAFETY: the handle points to static data of a library that is kept loaded; rosidl only reads it.
+// SAFETY: handle and members point to static data of libraries that are kept loaded; rosidl only reads it.
 unsafe impl Send for TypeSupport {}
 // SAFETY: as above.
 unsafe impl Sync for TypeSupport {}
@@ -164,7 +206,7 @@ pub(super) fn rmw_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iot_bridge_core::codec::{Count, Kind};
+    use iot_bridge_core::codec::{Count, Decoder, Encoder, JsonBuffer};
 
     #[test]
     fn loads_a_type_that_the_program_was_not_built_with() {
@@ -188,6 +230,36 @@ mod tests {
             assert!(types.loaded.len() <= 2, "{name}");
             assert_eq!(types.get(&format!("std_msgs/msg/{name}")).unwrap().definition(), definition);
         }
+    }
+
+    /// What a definition gives its fields is what a text that says nothing becomes: in the message itself, in messages within
+    /// it, and in the elements of a sequence that is empty by default.
+    #[test]
+    fn a_type_knows_the_defaults_of_its_definition() {
+        let encoded = |name: &str, json: &str| {
+            let support = TypeSupport::load(name).unwrap();
+            let encoder = Encoder::new(support.schema(), &support.defaults().unwrap(), &[]).unwrap();
+            let mut cdr = Vec::new();
+            encoder.encode(json.as_bytes(), &mut cdr).unwrap();
+            let mut out = JsonBuffer::new(1 << 16);
+            Decoder::new(support.schema().clone()).unwrap().write_json(&cdr, &mut out).unwrap();
+            String::from_utf8(out.as_bytes().to_vec()).unwrap()
+        };
+        let defaults = concat!(
+            r#"{"bool_value":true,"byte_value":50,"char_value":100,"float32_value":1.125,"float64_value":1.125,"#,
+            r#""int8_value":-50,"uint8_value":200,"int16_value":-1000,"uint16_value":2000,"int32_value":-30000,"#,
+            r#""uint32_value":60000,"int64_value":-40000000,"uint64_value":50000000}"#
+        );
+        assert_eq!(encoded("test_msgs/msg/Defaults", "{}"), defaults);
+        let sequences =
+            encoded("test_msgs/msg/UnboundedSequences", r#"{"defaults_values":[{}],"int8_values_default":[]}"#);
+        assert!(sequences.contains(&format!("\"defaults_values\":[{defaults}]")), "{sequences}");
+        assert!(sequences.contains(r#""string_values_default":["","max value","min value"]"#), "{sequences}");
+        assert!(sequences.contains(r#""int8_values_default":[]"#), "{sequences}");
+        assert!(
+            encoded("geometry_msgs/msg/Pose", "{}").ends_with(r#""orientation":{"x":0.0,"y":0.0,"z":0.0,"w":1.0}}"#)
+        );
+        assert_eq!(encoded("std_msgs/msg/Empty", "{}"), "{}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
     publish_all.py [--seed N] [--count N] PACKAGE_OR_TYPE...
     publish_all.py --all-installed
     publish_all.py --list PACKAGE_OR_TYPE...
+    publish_all.py --hold
 
 For every message type of the packages it publishes `--count` messages on `/all/<package>/<Type>`, reliable and
 transient local, so that a subscriber that comes later gets them too: first a message of defaults, then one of
@@ -15,7 +16,8 @@ extremes, then random ones. For each it prints a line of JSON:
 are null, `uint8[]` and `byte[]` are base64 text, a float32 has the shortest digits that read back as that float32.
 Then it waits until its standard input is closed, and ends. The seed stands on standard error.
 
-`--list` prints {"topic", "type"} for each type instead, and needs no ROS graph.
+`--list` prints {"topic", "type"} for each type instead, and needs no ROS graph. `--hold` reads lines of
+{"type", "cdr": hexadecimal} and prints {"type", "expected"} for each: what rclpy holds of the serialized message.
 """
 
 import argparse
@@ -88,7 +90,8 @@ class Maker:
             return self.text(limit, lambda character: len(character.encode()), extreme)
         if isinstance(slot, AbstractWString):
             limit = slot.maximum_size if isinstance(slot, BoundedWString) else None
-            return self.text(limit, lambda character: len(character.encode("utf-16-le")) // 2, extreme)
+            # rclpy takes U+FEFF off the start of a wstring that it reads.
+            return self.text(limit, lambda character: len(character.encode("utf-16-le")) // 2, extreme).lstrip("\ufeff")
         assert isinstance(slot, BasicType), slot
         return self.basic(slot.typename, extreme)
 
@@ -208,15 +211,29 @@ def publish(types, seed, count):
     rclpy.try_shutdown()
 
 
+def hold():
+    from rclpy.serialization import deserialize_message
+
+    for line in sys.stdin:
+        serialized = json.loads(line)
+        message = deserialize_message(bytes.fromhex(serialized["cdr"]), message_class(serialized["type"]))
+        line = {"type": serialized["type"], "expected": expected_message(message)}
+        print(json.dumps(line, allow_nan=False))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("types", nargs="*", metavar="PACKAGE_OR_TYPE", help="std_msgs, or std_msgs/msg/String")
     parser.add_argument("--all-installed", action="store_true", help="every package of the ament index")
     parser.add_argument("--list", action="store_true", help="print topics and types, publish nothing")
+    parser.add_argument("--hold", action="store_true", help="print what rclpy holds of serialized messages")
     parser.add_argument("--seed", type=int, default=None, help="of the random content; default: another one each time")
     parser.add_argument("--count", type=int, default=3, help="messages a type (default: 3)")
     arguments = parser.parse_args()
 
+    if arguments.hold:
+        hold()
+        return
     packages = sorted(get_resources("rosidl_interfaces")) if arguments.all_installed else arguments.types
     if not packages:
         parser.error("name packages or types, or say --all-installed")

@@ -1,9 +1,12 @@
-//! The codec: CDR bytes to JSON text in one pass, led by a [`Schema`]. Knows nothing of ROS threads or MQTT.
+//! The codec: CDR bytes to JSON text and back, in one pass each, led by a [`Schema`]. Knows nothing of ROS threads or MQTT.
 //!
 //! ```text
 //!  Schema, Selection ──► Plan: the JSON text between the values, ready-made; what to read between two pieces of it,
 //!                │             and what to pass over
 //!  CDR bytes ──► Decoder ──► JsonBuffer, which takes no more than its limit
+//!  CDR bytes ◄── Encoder ◄── JSON text
+//!                │
+//!  Schema ──► Plan: the fields of each type, with the defaults of its definition and the limits of the configuration
 //! ```
 //!
 //! # The bytes
@@ -37,12 +40,36 @@
 //! - With `digits` a float has at most so many significant digits, rounded to the nearest, and looks as above.
 //! - Text is UTF-8; `"`, `\` and characters below U+0020 are escaped, nothing else. What is no UTF-8 or UTF-16 becomes
 //!   U+FFFD.
+//!
+//! # The text that is accepted
+//!
+//! What the [`Encoder`] takes is one JSON object (RFC 8259) and white space around it. It becomes CDR little endian as above,
+//! with a NUL behind each `string`, zeros between values and as the octet of a message without fields. The text of a decoder
+//! that left nothing out becomes a message with the same text again. The bytes too are the same again, unless they had NaN with
+//! a payload or infinities, a text that was no UTF-8 or UTF-16, a `bool` over 1, other padding, or bytes after the end.
+//!
+//! - Members stand in any order, each once. One that is missing has the default of the message's definition, at each level and
+//!   in the elements of sequences. A member that the type does not have is refused.
+//! - Integers have neither fraction nor exponent (`1.0` and `1e3` are refused) and are within the range of their type;
+//!   64-bit ones are exact. `-0` is 0.
+//! - A `float32` or `float64` is the nearest one to the number, rounded once. One that is out of range is refused
+//!   (`1e39` for a `float32`). `null` is NaN; there is no text for infinities.
+//! - `bool` is `true` or `false`, no number. A single `byte`, `uint8` or `char` is a number, `uint8[]` and `byte[]` are base64 text:
+//!   standard alphabet, with padding.
+//! - A text has at most as many characters as its type allows, for a `wstring` too. U+0000 is refused in a `string`: DDS
+//!   ends one there, so that its subscriber would see less than was sent. Half a surrogate pair and what is no UTF-8 is refused.
+//! - Sequences have at most as many elements as their type allows, arrays exactly as many as theirs has.
+//! - The message has at most [`Encoder::LARGEST`] bytes; the text at most 127 objects and arrays within each other.
+//! - [`Limit`]s hold for what the message has, be it written or default. NaN is outside of each.
+//!
+//! What is refused is refused with the path of its field ([`EncodeError`]), which is the only part of the text that is told again.
 
 mod array;
 mod cdr_writer;
 mod cursor;
 mod decoder;
 mod decoders;
+mod encoder;
 mod error;
 mod json_buffer;
 mod number;
@@ -58,6 +85,7 @@ mod values;
 pub use cdr_writer::CdrWriter;
 pub use decoder::{Decoder, string_data};
 pub use decoders::Decoders;
+pub use encoder::{EncodeError, EncodeFault, Encoder, Expected, Limit, NoEncoder};
 pub use error::{DecodeError, Fault, Malformed, SchemaError, TooLong};
 pub use json_buffer::{Full, JsonBuffer};
 pub use schema::{Count, Field, Kind, Schema};

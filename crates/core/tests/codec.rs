@@ -3,6 +3,7 @@
 mod encode;
 mod generate;
 pub mod hostile;
+mod identity;
 mod properties;
 mod selected;
 mod vectors;

@@ -13,6 +13,12 @@ fn decode() {
     run("decode", 30_000, hostile::decode);
 }
 
+/// Any bytes, as a JSON text that is encoded as any message type.
+#[test]
+fn encode() {
+    run("encode", 30_000, hostile::encode);
+}
+
 /// Any bytes, as what stands in the queue's directory.
 #[test]
 fn recover() {

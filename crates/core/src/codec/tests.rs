@@ -6,23 +6,23 @@ use super::*;
 
 mod selection;
 
-fn field(name: &str, kind: Kind) -> Field {
+pub(super) fn field(name: &str, kind: Kind) -> Field {
     Field { name: name.into(), kind, count: Count::One }
 }
 
-fn array(name: &str, kind: Kind, length: usize) -> Field {
+pub(super) fn array(name: &str, kind: Kind, length: usize) -> Field {
     Field { name: name.into(), kind, count: Count::Array(length) }
 }
 
-fn sequence(name: &str, kind: Kind, bound: Option<usize>) -> Field {
+pub(super) fn sequence(name: &str, kind: Kind, bound: Option<usize>) -> Field {
     Field { name: name.into(), kind, count: Count::Sequence { bound } }
 }
 
-fn schema(fields: impl Into<Vec<Field>>) -> Arc<Schema> {
+pub(super) fn schema(fields: impl Into<Vec<Field>>) -> Arc<Schema> {
     Arc::new(Schema { name: "test/msg/Test".into(), fields: fields.into() })
 }
 
-fn text() -> Kind {
+pub(super) fn text() -> Kind {
     Kind::String { bound: None }
 }
 
@@ -52,7 +52,7 @@ fn fault(result: Result<String, DecodeError>) -> (String, usize, Fault) {
 }
 
 /// `std_msgs/msg/Header`.
-fn header() -> Kind {
+pub(super) fn header() -> Kind {
     let time = schema([field("sec", Kind::I32), field("nanosec", Kind::U32)]);
     Kind::Message(schema([field("stamp", Kind::Message(time)), field("frame_id", text())]))
 }
@@ -312,7 +312,7 @@ fn the_data_of_a_string_is_its_bytes() {
 }
 
 /// `depth` messages within each other.
-fn nested(depth: usize) -> Arc<Schema> {
+pub(super) fn nested(depth: usize) -> Arc<Schema> {
     (1..depth).fold(schema([field("n", Kind::U8)]), |inner, _| schema([field("m", Kind::Message(inner))]))
 }
 

@@ -1,14 +1,15 @@
-//! Any bytes at all: the first ones make up a message type, the rest is to be decoded as it.
+//! Any bytes at all: the first ones make up a message type, the rest is to be decoded as it, or encoded.
 //!
-//! `fuzz/fuzz_targets/decode.rs` feeds the same function, led by coverage.
+//! `fuzz/fuzz_targets/decode.rs` and `encode.rs` feed the same functions, led by coverage.
 
 #[path = "paths.rs"]
 pub mod paths;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use iot_bridge_core::codec::{
-    Count, DecodeError, Decoder, Field, JsonBuffer, Kind, Schema, SelectionError, string_data,
+    Count, DecodeError, Decoder, EncodeError, Encoder, Field, JsonBuffer, Kind, Schema, SelectionError, string_data,
 };
 
 /// Decodes `data`, whole and in part, and checks that, whatever it holds, the answer is JSON within the limit or an error
@@ -57,6 +58,34 @@ fn run(decoder: &Decoder, cdr: &[u8], limit: usize) -> Result<(), DecodeError> {
         Err(DecodeError::TooLong(too_long)) => assert!(too_long.count > too_long.max),
     }
     result
+}
+
+/// Encodes `data` and checks that, whatever it holds, the answer is an error of bounded length, or a message that becomes a text
+/// which comes back as the same message.
+pub fn encode(data: &[u8]) {
+    let mut recipe = Recipe(data);
+    let schema = schema(&mut recipe, 4);
+    let json = recipe.0;
+
+    let Ok(encoder) = Encoder::new(&schema, &HashMap::new(), &[]) else { panic!("the recipe makes no such type") };
+    let mut cdr = Vec::new();
+    match encoder.encode(json, &mut cdr) {
+        Ok(()) => {
+            serde_json::from_slice::<serde::de::IgnoredAny>(json).expect("only JSON is taken");
+            assert!(cdr.len() <= Encoder::LARGEST + 4096);
+            let mut text = JsonBuffer::new(usize::MAX);
+            Decoder::new(schema).expect("it has an encoder").write_json(&cdr, &mut text).expect("it is a message");
+            let mut again = Vec::new();
+            encoder.encode(text.as_bytes(), &mut again).expect("the decoder's text is taken");
+            assert_eq!(again, cdr);
+        }
+        Err(error) => {
+            assert!(cdr.is_empty());
+            let longest = 10 * EncodeError::LONGEST_NAME + 300;
+            let shown = error.to_string();
+            assert!(shown.len() <= longest && !shown.contains(char::is_control), "{shown}");
+        }
+    }
 }
 
 /// Bytes that decide; zeros when they have run out.
