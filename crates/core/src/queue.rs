@@ -35,16 +35,13 @@
 pub mod disk;
 mod disk_worker;
 mod figures;
-#[cfg(any(test, feature = "fuzzing"))]
-pub mod hostile;
 mod losses;
 mod record;
-#[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(not(test), allow(dead_code, reason = "the tests use all of it"))]
-mod robot;
 mod routes;
 mod shared;
 mod store;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -22,7 +22,7 @@ fn encode() {
 /// Any bytes, as what stands in the queue's directory.
 #[test]
 fn recover() {
-    run("recover", 250, iot_bridge_core::queue::hostile::recover);
+    run("recover", 250, iot_bridge_core::queue::testing::hostile::recover);
 }
 
 /// Any bytes, as a configuration file.

@@ -163,11 +163,7 @@ fn numbers_never_go_back() {
         bridge.reload(settings);
         bridge.receive("std_msgs/msg/Empty", 3);
         let sent = bridge.send();
-        let odom = sent.iter().filter(|(mqtt, _)| mqtt.ends_with("odom"));
-        numbers.extend(odom.map(|(_, payload)| {
-            let seq = payload.split_once("\"seq\":").unwrap().1;
-            seq.split(|other: char| !other.is_ascii_digit()).next().unwrap().parse::<u64>().unwrap()
-        }));
+        numbers.extend(sent.iter().filter(|(mqtt, _)| mqtt.ends_with("odom")).map(number));
     }
     assert_eq!(numbers.len(), 9);
     assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
@@ -266,6 +262,42 @@ fn topics_that_come_and_go_with_the_graph_leave_nothing() {
     drop(shown);
     bridge.now += Duration::from_secs(601);
     assert_eq!(bridge.sizes(), [0, 0, 100]);
+}
+
+/// The `seq` of a message.
+fn number((_, payload): &(String, String)) -> u64 {
+    let seq = payload.split_once("\"seq\":").unwrap().1;
+    seq.split(|other: char| !other.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+/// Of two entries with the same ROS topic and the same MQTT topic one has got more messages than the other. Subscribed anew,
+/// both begin above all numbers that either has given.
+#[test]
+fn numbers_of_two_entries_never_go_back() {
+    let twice = |depth: u32| {
+        let more = format!("payload = \"envelope\"\ndepth = {depth}");
+        let mut settings = settings(&[("/odom".to_owned(), more.as_str())]);
+        // In a file of its own this is refused.
+        settings.topics.push(settings.topics[0].clone());
+        settings
+    };
+    let schema = Arc::new(Schema { name: "std_msgs/msg/Empty".to_owned(), fields: Vec::new() });
+    for counts in [[5, 2], [2, 5]] {
+        let mut bridge = Bridge::start(&twice(1));
+        let receive = |bridge: &mut Bridge, counts: [usize; 2]| {
+            for (index, count) in counts.into_iter().enumerate() {
+                bridge.reception.opened(index, &schema);
+                let sample = Sample { cdr: &[0, 1, 0, 0, 0], source_ns: 1, received_ns: 1 };
+                (0..count).for_each(|_| bridge.reception.received(index, &sample));
+            }
+            bridge.send().iter().map(number).collect::<Vec<_>>()
+        };
+        let before = receive(&mut bridge, counts);
+        bridge.reload(&twice(5));
+        let after = receive(&mut bridge, [1, 1]);
+        assert_eq!((before.len(), after.len()), (7, 2));
+        assert!(after.iter().min() > before.iter().max(), "{counts:?}: {before:?}, {after:?}");
+    }
 }
 
 /// What a reload plans that changes one topic grows with the number of topics, not with its square; the one alone is

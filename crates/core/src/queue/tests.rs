@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Account, Lease, LeaseId, Queue, RECORD_OVERHEAD, Record, Route, robot};
+use super::{Account, Lease, LeaseId, Queue, RECORD_OVERHEAD, Record, Route, testing::harness};
 use crate::config::{self, Overflow, Priority, Qos};
 use crate::tally::DropReason;
 use crate::topics::Registry;
@@ -17,7 +17,6 @@ mod faults;
 mod gone;
 mod hostile;
 mod lives;
-mod meddler;
 mod model;
 mod routes;
 mod topics;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-use super::robot::{Robot, number_of, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
 use crate::files::OsFiles;
@@ -12,6 +11,7 @@ use crate::files::simulated::{Action, Fault, Operation, SimulatedFiles};
 use crate::queue::disk::clock::Clock;
 use crate::queue::disk::route_table::{LONG_AT_START, NEW_ROUTES, ROUTES};
 use crate::queue::disk::survey::{go_on, survey};
+use crate::queue::testing::harness::{QueueHarness, number_of, settings};
 
 /// Topics of a round.
 const TOPICS: usize = 2000;
@@ -26,25 +26,25 @@ struct Sizes {
     of_log: [usize; 4],
 }
 
-fn sizes(robot: &Robot) -> Sizes {
-    let (registered, slots) = robot.registered();
-    let in_lanes = robot.queue.shared.lock().store.topics();
-    let routes = robot.files.read(ROUTES).map_or(0, |bytes| bytes.len());
+fn sizes(harness: &QueueHarness) -> Sizes {
+    let (registered, slots) = harness.registered();
+    let in_lanes = harness.queue.shared.lock().store.topics();
+    let routes = harness.files.read(ROUTES).map_or(0, |bytes| bytes.len());
     assert!(routes < 4096, "the routes have {routes} bytes");
-    Sizes { registered, slots, in_lanes, of_log: robot.worker.registers() }
+    Sizes { registered, slots, in_lanes, of_log: harness.worker.registers() }
 }
 
 /// A round: two thousand topics that there were not before, and some that there were, have some records each, of
 /// another type now and then. A half of them is taken while the other half waits on the disk; then that is taken as
 /// well.
-fn round(robot: &mut Robot, round: u64) {
+fn round(harness: &mut QueueHarness, round: u64) {
     let mut admitted = BTreeMap::new();
     let mut routes = Vec::new();
     for topic in 0..TOPICS as u64 {
         // Every tenth is one of each round.
         let name = if topic % 10 == 0 { format!("/again/{topic}") } else { format!("/{round}/{topic}") };
         let priority = [Priority::High, Priority::Normal, Priority::Low][topic as usize % 3];
-        let route = robot.route(&name, priority);
+        let route = harness.route(&name, priority);
         let other_type = Route {
             topic: route.topic.towards(&format!("robots{name}/{}", round % 3)),
             packing: Default::default(),
@@ -54,48 +54,48 @@ fn round(robot: &mut Robot, round: u64) {
         for route in routes_of_topic {
             for record in 0..1 + topic % 3 {
                 let number = topic * 100 + record;
-                assert!(robot.admit(&route, number, 20 + topic as usize % 80));
+                assert!(harness.admit(&route, number, 20 + topic as usize % 80));
                 *admitted.entry(number).or_insert(0) += 1;
             }
             routes.push(route);
         }
     }
-    robot.queue.set_link(round % 3 == 2);
-    robot.work();
-    for number in robot.send(TOPICS) {
+    harness.queue.set_link(round % 3 == 2);
+    harness.work();
+    for number in harness.send(TOPICS) {
         *admitted.get_mut(&number).unwrap() -= 1;
     }
     // They are wanted no more.
-    robot.let_go();
+    harness.let_go();
     drop(routes);
-    robot.work();
-    robot.queue.maintain(robot.now);
-    for number in robot.drain() {
+    harness.work();
+    harness.queue.maintain(harness.now);
+    for number in harness.drain() {
         *admitted.get_mut(&number).unwrap() -= 1;
     }
     assert!(admitted.values().all(|left| *left == 0), "something is missing, or came twice");
-    rest(robot);
+    rest(harness);
 }
 
 /// Lets pass what it takes until everything is forgotten that can be.
-fn rest(robot: &mut Robot) {
+fn rest(harness: &mut QueueHarness) {
     for _ in 0..3 {
-        robot.work();
-        robot.queue.maintain(robot.now);
+        harness.work();
+        harness.queue.maintain(harness.now);
     }
-    robot.queue.shared.lock().store.check();
+    harness.queue.shared.lock().store.check();
 }
 
 fn churn(durability: config::QueueDurability, rounds: u64) -> Sizes {
-    let mut robot = Robot::new(settings(durability));
-    round(&mut robot, 0);
-    let first = sizes(&robot);
+    let mut harness = QueueHarness::new(settings(durability));
+    round(&mut harness, 0);
+    let first = sizes(&harness);
     for number in 1..=rounds {
-        round(&mut robot, number);
-        assert_eq!(sizes(&robot), first, "after round {number}");
+        round(&mut harness, number);
+        assert_eq!(sizes(&harness), first, "after round {number}");
     }
     // Nor does the next process find anything of them.
-    let next = robot.restart();
+    let next = harness.restart();
     assert!(next.queue.is_empty());
     first
 }
@@ -124,16 +124,16 @@ fn topics_that_come_and_go_for_long_leave_nothing() {
     // The simulated files remember each operation.
     let (seen, start) = (Arc::new(OsFiles::new(directory.path().join("queue"))), Instant::now());
     let times = (start, 1, Clock::of_boot(1, start));
-    let mut robot = Robot::start(SimulatedFiles::new(), seen, settings(Always), super::robot::WINDOW, times);
+    let mut harness = QueueHarness::start(SimulatedFiles::new(), seen, settings(Always), harness::WINDOW, times);
     let (mut number, mut said) = (0, start);
     let mut first = None;
     while start.elapsed() < Duration::from_secs(60 * minutes) {
-        round(&mut robot, number);
+        round(&mut harness, number);
         number += 1;
-        assert_eq!(sizes(&robot), *first.get_or_insert_with(|| sizes(&robot)));
+        assert_eq!(sizes(&harness), *first.get_or_insert_with(|| sizes(&harness)));
         if said.elapsed() > Duration::from_secs(30) {
             said = Instant::now();
-            println!("{} s: {number} rounds, {} pages, {:?}", start.elapsed().as_secs(), resident(), sizes(&robot));
+            println!("{} s: {number} rounds, {} pages, {:?}", start.elapsed().as_secs(), resident(), sizes(&harness));
         }
     }
 }
@@ -143,23 +143,23 @@ fn topics_that_come_and_go_for_long_leave_nothing() {
 #[test]
 fn a_topic_in_two_lanes_is_forgotten_in_both() {
     for durability in [Spill, Always] {
-        let mut robot = Robot::new(settings(durability));
-        let before = robot.route("/odom", Priority::Normal);
-        (0..10).for_each(|number| assert!(robot.admit(&before, number, 20)));
-        let topics = |robot: &Robot| robot.queue.shared.lock().store.topics();
-        let after = robot.route("/odom", Priority::High);
-        robot.queue.put_in_force(&after);
+        let mut harness = QueueHarness::new(settings(durability));
+        let before = harness.route("/odom", Priority::Normal);
+        (0..10).for_each(|number| assert!(harness.admit(&before, number, 20)));
+        let topics = |harness: &QueueHarness| harness.queue.shared.lock().store.topics();
+        let after = harness.route("/odom", Priority::High);
+        harness.queue.put_in_force(&after);
         drop(before);
-        assert!(robot.admit(&after, 10, 20));
-        robot.queue.set_link(true);
-        assert_eq!(topics(&robot), 2);
-        assert_eq!(robot.drain(), std::iter::once(10).chain(0..10).collect::<Vec<_>>());
-        rest(&mut robot);
-        assert_eq!(topics(&robot), 1, "{durability:?}: the lane to which nothing comes any more");
+        assert!(harness.admit(&after, 10, 20));
+        harness.queue.set_link(true);
+        assert_eq!(topics(&harness), 2);
+        assert_eq!(harness.drain(), std::iter::once(10).chain(0..10).collect::<Vec<_>>());
+        rest(&mut harness);
+        assert_eq!(topics(&harness), 1, "{durability:?}: the lane to which nothing comes any more");
         drop(after);
-        robot.let_go();
-        rest(&mut robot);
-        assert_eq!((topics(&robot), robot.registered()), (0, (0, 0)), "{durability:?}");
+        harness.let_go();
+        rest(&mut harness);
+        assert_eq!((topics(&harness), harness.registered()), (0, (0, 0)), "{durability:?}");
     }
 }
 
@@ -169,30 +169,30 @@ fn a_topic_in_two_lanes_is_forgotten_in_both() {
 #[test]
 fn a_topic_that_is_gone_does_not_come_again() {
     for durability in [Spill, Always] {
-        let mut robot = Robot::new(settings(durability));
-        let aside = robot.route("/aside", Priority::Normal);
-        assert!(robot.admit(&aside, 0, 20));
+        let mut harness = QueueHarness::new(settings(durability));
+        let aside = harness.route("/aside", Priority::Normal);
+        assert!(harness.admit(&aside, 0, 20));
         for number in 1..=80 {
-            assert!(robot.admit(&robot.route(&format!("/{number}"), Priority::Normal), number, 20));
+            assert!(harness.admit(&harness.route(&format!("/{number}"), Priority::Normal), number, 20));
         }
-        robot.work();
-        robot.let_go();
+        harness.work();
+        harness.let_go();
         let wanted = |route: &Route| route.ros != "/aside";
-        while let Some(lease) = robot.queue.lease_where(robot.now, &wanted) {
-            assert!(robot.queue.acknowledge(lease.id));
+        while let Some(lease) = harness.queue.lease_where(harness.now, &wanted) {
+            assert!(harness.queue.acknowledge(lease.id));
         }
-        robot.queue.maintain(robot.now);
-        assert_eq!(robot.queue.shared.lock().store.topics(), 81, "forgotten before the ledger knows it");
-        rest(&mut robot);
-        assert_eq!(robot.queue.shared.lock().store.topics(), 1);
+        harness.queue.maintain(harness.now);
+        assert_eq!(harness.queue.shared.lock().store.topics(), 81, "forgotten before the ledger knows it");
+        rest(&mut harness);
+        assert_eq!(harness.queue.shared.lock().store.topics(), 1);
         // The segment with what waits names all of them.
-        assert_eq!(robot.worker.registers(), [1, 1, 1, 81]);
+        assert_eq!(harness.worker.registers(), [1, 1, 1, 81]);
         // Others come, with the routes' names and without, and the ledger is written again.
         for number in 70..90 {
-            assert!(robot.admit(&robot.route(&format!("/{number}"), Priority::Normal), 1000 + number, 20));
+            assert!(harness.admit(&harness.route(&format!("/{number}"), Priority::Normal), 1000 + number, 20));
         }
-        robot.work();
-        let mut next = Robot::on(robot.files.after_power_cut(1), robot.settings.clone());
+        harness.work();
+        let mut next = QueueHarness::on(harness.files.after_power_cut(1), harness.settings.clone());
         assert_eq!(next.drain(), std::iter::once(0).chain(1070..1090).collect::<Vec<_>>());
     }
 }
@@ -203,10 +203,10 @@ fn a_topic_that_is_gone_does_not_come_again() {
 fn the_routes_are_rewritten_safely() {
     let before = long_table(20);
     let operations = {
-        let mut robot = Robot::on(before.after_kill(), settings(Spill));
-        let start = robot.files.operations();
-        assert!(robot.files.read(ROUTES).unwrap().len() < 1000, "it is rewritten at the start");
-        assert_eq!(names(&mut robot), waiting());
+        let mut harness = QueueHarness::on(before.after_kill(), settings(Spill));
+        let start = harness.files.operations();
+        assert!(harness.files.read(ROUTES).unwrap().len() < 1000, "it is rewritten at the start");
+        assert_eq!(names(&mut harness), waiting());
         start
     };
     let mut rewritten = 0;
@@ -214,23 +214,23 @@ fn the_routes_are_rewritten_safely() {
         for cut in [false, true] {
             let files = before.after_kill();
             files.fault_at(operation, Fault::PowerCut { written: 100 });
-            let robot = Robot::on(files.clone(), settings(Spill));
-            drop(robot);
+            let harness = QueueHarness::on(files.clone(), settings(Spill));
+            drop(harness);
             let next = if cut { files.after_power_cut(operation) } else { files.after_kill() };
-            let mut robot = Robot::on(next, settings(Spill));
-            rewritten += usize::from(robot.files.read(ROUTES).unwrap().len() < 1000);
-            let fresh = robot.route("/fresh", Priority::Normal);
-            assert!(robot.admit(&fresh, 7777, 20));
-            robot.stop();
-            let mut robot = robot.kill();
+            let mut harness = QueueHarness::on(next, settings(Spill));
+            rewritten += usize::from(harness.files.read(ROUTES).unwrap().len() < 1000);
+            let fresh = harness.route("/fresh", Priority::Normal);
+            assert!(harness.admit(&fresh, 7777, 20));
+            harness.stop();
+            let mut harness = harness.kill();
             let mut expected = waiting();
             expected.push(("/fresh".to_owned(), 7777));
             // The ids that have been given are given to nobody else, though nothing names them any more.
-            let routes = survey(&robot.files, &mut go_on).unwrap().routes;
+            let routes = survey(&harness.files, &mut go_on).unwrap().routes;
             let id =
                 (0..4 * LONG_AT_START as u32).find(|id| routes.get(*id).is_some_and(|route| route.ros == "/fresh"));
             assert_eq!(id, Some(LONG_AT_START as u32 + 2), "{operation} {cut}");
-            assert_eq!(names(&mut robot), expected, "{operation} {cut}");
+            assert_eq!(names(&mut harness), expected, "{operation} {cut}");
         }
     }
     assert!(rewritten > 0);
@@ -241,8 +241,8 @@ fn the_routes_are_rewritten_safely() {
 fn a_table_that_can_not_be_rewritten_keeps_no_queue_closed() {
     let before = long_table(20);
     let log = {
-        let robot = Robot::on(before.after_kill(), settings(Spill));
-        robot.files.log()
+        let harness = QueueHarness::on(before.after_kill(), settings(Spill));
+        harness.files.log()
     };
     // What is removed needs no room.
     let takes_room = |action| action != Action::Remove;
@@ -252,10 +252,10 @@ fn a_table_that_can_not_be_rewritten_keeps_no_queue_closed() {
     for operation in operations {
         let files = before.after_kill();
         files.fault_at(operation, Fault::Fail(Errno::NOSPC));
-        let mut robot = Robot::on(files, settings(Spill));
-        let disk = robot.queue.figures().disk.expect("a disk");
+        let mut harness = QueueHarness::on(files, settings(Spill));
+        let disk = harness.queue.figures().disk.expect("a disk");
         assert_eq!(disk.trouble, None, "{operation}");
-        assert_eq!(names(&mut robot), waiting(), "{operation}");
+        assert_eq!(names(&mut harness), waiting(), "{operation}");
     }
 }
 
@@ -271,34 +271,34 @@ fn what_can_not_be_read_keeps_its_routes() {
     before.corrupt(&segment, name, b"/OTHER");
     before.fail_reads(&segment, name..u64::MAX);
     let routes = before.read(ROUTES).unwrap().len();
-    let mut robot = Robot::on(before.after_kill(), settings(Spill));
-    robot.work();
-    assert_eq!(robot.files.read(ROUTES).unwrap().len(), routes);
-    let files = robot.kill().files.after_kill();
+    let mut harness = QueueHarness::on(before.after_kill(), settings(Spill));
+    harness.work();
+    assert_eq!(harness.files.read(ROUTES).unwrap().len(), routes);
+    let files = harness.kill().files.after_kill();
     files.heal();
-    let mut robot = Robot::on(files, settings(Spill));
-    assert_eq!(names(&mut robot), waiting());
-    assert!(robot.files.read(ROUTES).unwrap().len() < 1000, "it is rewritten once all can be read");
+    let mut harness = QueueHarness::on(files, settings(Spill));
+    assert_eq!(names(&mut harness), waiting());
+    assert!(harness.files.read(ROUTES).unwrap().len() < 1000, "it is rewritten once all can be read");
 }
 
 /// A disk with records of two topics, of so many `bytes` each, and the routes of very many others of which all is done.
 fn long_table(bytes: usize) -> SimulatedFiles {
-    let mut robot = Robot::new(settings(Spill));
+    let mut harness = QueueHarness::new(settings(Spill));
     for (ros, number) in waiting() {
-        let route = robot.route(&ros, Priority::Low);
-        assert!(robot.admit(&route, number, bytes));
+        let route = harness.route(&ros, Priority::Low);
+        assert!(harness.admit(&route, number, bytes));
     }
-    robot.work();
+    harness.work();
     for topic in 0..LONG_AT_START as u64 {
-        let route = robot.route(&format!("/{topic}"), Priority::Normal);
-        assert!(robot.admit(&route, topic, 20));
+        let route = harness.route(&format!("/{topic}"), Priority::Normal);
+        assert!(harness.admit(&route, topic, 20));
     }
-    robot.work();
-    robot.send(LONG_AT_START);
+    harness.work();
+    harness.send(LONG_AT_START);
     // Everybody has the topics still, so the routes stay.
-    robot.stop();
-    assert!(robot.files.read(ROUTES).unwrap().len() > 10_000);
-    robot.files.after_kill()
+    harness.stop();
+    assert!(harness.files.read(ROUTES).unwrap().len() > 10_000);
+    harness.files.after_kill()
 }
 
 fn waiting() -> Vec<(String, u64)> {
@@ -306,13 +306,13 @@ fn waiting() -> Vec<(String, u64)> {
 }
 
 /// All that is sent, with its topic.
-fn names(robot: &mut Robot) -> Vec<(String, u64)> {
+fn names(harness: &mut QueueHarness) -> Vec<(String, u64)> {
     let mut sent = Vec::new();
     for _ in 0..10 {
-        robot.work();
-        while let Some(lease) = robot.queue.lease(robot.now) {
+        harness.work();
+        while let Some(lease) = harness.queue.lease(harness.now) {
             sent.push((lease.record.route.ros.clone(), number_of(&lease)));
-            assert!(robot.queue.acknowledge(lease.id));
+            assert!(harness.queue.acknowledge(lease.id));
         }
     }
     sent.sort_by_key(|(_, number)| *number);

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
-use super::robot::{Robot, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
 use crate::files::simulated::SimulatedFiles;
 use crate::queue::disk::clock::Clock;
+use crate::queue::testing::harness::{QueueHarness, settings};
 
 const YEAR_NS: i64 = 365 * 86_400 * 1_000_000_000;
 const HOUR_NS: i64 = 3_600_000_000_000;
@@ -18,31 +18,31 @@ fn wall_ns() -> i64 {
 }
 
 /// Admits records 0 to 9 that are received at `received_ns` and live for an hour.
-fn admit(robot: &Robot, received_ns: i64) -> Arc<Route> {
-    let route = robot.route("/odom", Priority::Normal);
+fn admit(harness: &QueueHarness, received_ns: i64) -> Arc<Route> {
+    let route = harness.route("/odom", Priority::Normal);
     for number in 0..10u64 {
         route.counters.count_received();
         let payload = number.to_le_bytes().to_vec().into();
-        let record = Record { route: route.clone(), payload, received_ns, expires: robot.now + HOUR };
-        assert!(robot.queue.admit(record, robot.now));
+        let record = Record { route: route.clone(), payload, received_ns, expires: harness.now + HOUR };
+        assert!(harness.queue.admit(record, harness.now));
     }
     route
 }
 
-/// Starts on what `robot` leaves when the power goes, `later` by a time of day that is `ahead_ns` of the real one.
-fn boot(robot: &Robot, ahead_ns: i64) -> Robot {
-    let (now, boot, clock) = robot.times(false);
+/// Starts on what `harness` leaves when the power goes, `later` by a time of day that is `ahead_ns` of the real one.
+fn boot(harness: &QueueHarness, ahead_ns: i64) -> QueueHarness {
+    let (now, boot, clock) = harness.times(false);
     clock.told().ahead_ns.store(ahead_ns, Relaxed);
-    let files = robot.files.after_power_cut(5);
-    Robot::start(files.clone(), Arc::new(files), robot.settings.clone(), 100, (now, boot, clock))
+    let files = harness.files.after_power_cut(5);
+    QueueHarness::start(files.clone(), Arc::new(files), harness.settings.clone(), 100, (now, boot, clock))
 }
 
 /// The numbers of all records that come, after the disk worker has looked for expired segments as well.
-fn drained(mut robot: Robot) -> (Vec<u64>, u64) {
-    robot.work();
-    let numbers = robot.drain();
-    robot.check_accounts();
-    let counters = robot.topic("/odom").unwrap().counters.clone();
+fn drained(mut harness: QueueHarness) -> (Vec<u64>, u64) {
+    harness.work();
+    let numbers = harness.drain();
+    harness.check_accounts();
+    let counters = harness.topic("/odom").unwrap().counters.clone();
     (numbers, counters.dropped(DropReason::Expired))
 }
 
@@ -51,27 +51,27 @@ fn drained(mut robot: Robot) -> (Vec<u64>, u64) {
 #[test]
 fn suspended_time_counts() {
     for durability in [Spill, Always] {
-        let mut robot = Robot::new(settings(durability));
-        admit(&robot, wall_ns());
-        robot.work();
-        robot.clock.told().suspended_ns.store(HOUR_NS / 2, Relaxed);
-        let lease = robot.queue.lease(robot.now).unwrap();
-        let left = lease.record.expires - robot.now;
+        let mut harness = QueueHarness::new(settings(durability));
+        admit(&harness, wall_ns());
+        harness.work();
+        harness.clock.told().suspended_ns.store(HOUR_NS / 2, Relaxed);
+        let lease = harness.queue.lease(harness.now).unwrap();
+        let left = lease.record.expires - harness.now;
         assert!(left < HOUR / 2 + Duration::from_secs(1), "{left:?}");
-        robot.queue.requeue();
-        robot.work();
-        let next = robot.kill();
+        harness.queue.requeue();
+        harness.work();
+        let next = harness.kill();
         next.clock.told().suspended_ns.store(HOUR_NS, Relaxed);
         assert_eq!(next.queue.figures().queued(), 10, "{durability:?}");
         assert_eq!(drained(next), (vec![], 10), "{durability:?}");
     }
     // In memory alone, and without maintenance.
-    let robot = Robot::new(settings(Spill));
-    let route = admit(&robot, wall_ns());
-    robot.clock.told().suspended_ns.store(2 * HOUR_NS, Relaxed);
-    assert!(robot.queue.lease(robot.now).is_none());
-    robot.queue.maintain(robot.now);
-    assert!(robot.queue.is_empty());
+    let harness = QueueHarness::new(settings(Spill));
+    let route = admit(&harness, wall_ns());
+    harness.clock.told().suspended_ns.store(2 * HOUR_NS, Relaxed);
+    assert!(harness.queue.lease(harness.now).is_none());
+    harness.queue.maintain(harness.now);
+    assert!(harness.queue.is_empty());
     assert_eq!(route.counters.dropped(DropReason::Expired), 10);
 }
 
@@ -80,18 +80,18 @@ fn suspended_time_counts() {
 #[test]
 fn a_clock_that_is_set_makes_nothing_older() {
     for wrong in [-56 * YEAR_NS, -2 * HOUR_NS, 3 * HOUR_NS, 73 * YEAR_NS] {
-        let robot = Robot::new(settings(Spill));
-        robot.clock.told().ahead_ns.store(wrong, Relaxed);
-        robot.queue.maintain(robot.now);
-        admit(&robot, wall_ns() + wrong);
-        robot.clock.told().ahead_ns.store(0, Relaxed);
-        robot.queue.maintain(robot.now);
-        let oldest = robot.queue.figures().lanes[1].oldest_received_ns.unwrap();
+        let harness = QueueHarness::new(settings(Spill));
+        harness.clock.told().ahead_ns.store(wrong, Relaxed);
+        harness.queue.maintain(harness.now);
+        admit(&harness, wall_ns() + wrong);
+        harness.clock.told().ahead_ns.store(0, Relaxed);
+        harness.queue.maintain(harness.now);
+        let oldest = harness.queue.figures().lanes[1].oldest_received_ns.unwrap();
         assert!((oldest - wall_ns()).abs() < HOUR_NS / 60, "{wrong}");
-        let mut robot = robot;
-        robot.stop();
-        assert_eq!(drained(boot(&robot, HOUR_NS / 2)), ((0..10).collect(), 0), "{wrong}");
-        assert_eq!(drained(boot(&robot, 2 * HOUR_NS)), (vec![], 10), "{wrong}");
+        let mut harness = harness;
+        harness.stop();
+        assert_eq!(drained(boot(&harness, HOUR_NS / 2)), ((0..10).collect(), 0), "{wrong}");
+        assert_eq!(drained(boot(&harness, 2 * HOUR_NS)), (vec![], 10), "{wrong}");
     }
 }
 
@@ -99,12 +99,12 @@ fn a_clock_that_is_set_makes_nothing_older() {
 /// numbers of messages go on from where they were, in that boot and in the next.
 #[test]
 fn a_boot_by_a_wrong_clock_costs_nothing() {
-    let mut robot = Robot::new(settings(Always));
-    let before = robot.queue.sequence_start();
-    admit(&robot, wall_ns() - HOUR_NS / 2);
-    robot.stop();
+    let mut harness = QueueHarness::new(settings(Always));
+    let before = harness.queue.sequence_start();
+    admit(&harness, wall_ns() - HOUR_NS / 2);
+    harness.stop();
     for (boots, years) in (2..).zip([73, 240, 10, -60]) {
-        let next = boot(&robot, years * YEAR_NS);
+        let next = boot(&harness, years * YEAR_NS);
         let sequence = next.queue.sequence_start();
         if years != 10 {
             assert!((before..before + boots * (1 << 29)).contains(&sequence), "{years}: {sequence}");
@@ -117,7 +117,7 @@ fn a_boot_by_a_wrong_clock_costs_nothing() {
         assert_eq!(drained(next), ((0..10).collect(), 0), "{years}");
         assert_eq!(drained(third), ((0..10).collect(), 0), "{years}");
     }
-    assert_eq!(drained(boot(&robot, HOUR_NS)), (vec![], 10));
+    assert_eq!(drained(boot(&harness, HOUR_NS)), (vec![], 10));
 }
 
 /// Where no boot id can be had, each start counts as another boot: neither an uptime that was longer nor one that was
@@ -134,14 +134,14 @@ fn without_a_boot_id_the_time_of_day_counts() {
             };
             let now = Instant::now();
             let start = |files: &SimulatedFiles, clock| {
-                Robot::start(files.clone(), Arc::new(files.clone()), settings(Spill), 100, (now, 1, clock))
+                QueueHarness::start(files.clone(), Arc::new(files.clone()), settings(Spill), 100, (now, 1, clock))
             };
-            let mut robot = start(&Default::default(), clock(uptime, now));
-            admit(&robot, wall_ns());
-            robot.stop();
+            let mut harness = start(&Default::default(), clock(uptime, now));
+            admit(&harness, wall_ns());
+            harness.stop();
             let clock = clock(next_uptime, now);
             clock.told().ahead_ns.store(age_ns, Relaxed);
-            let (numbers, expired) = drained(start(&robot.files.after_kill(), clock));
+            let (numbers, expired) = drained(start(&harness.files.after_kill(), clock));
             assert_eq!((numbers.len(), expired), (arrive, 10 - arrive as u64), "{uptime} {age_ns}");
         }
     }

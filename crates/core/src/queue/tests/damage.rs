@@ -15,12 +15,12 @@ use super::super::disk::route_table::ROUTES;
 use super::super::disk::scan::{Item, Scan};
 use super::super::disk::segment::path;
 use super::super::disk::survey::{go_on, survey};
-use super::robot::{Robot, settings};
 use super::*;
 use crate::config::QueueDurability::Spill;
 use crate::files::Files;
 use crate::files::simulated::SimulatedFiles;
 use crate::queue::disk::format::{Mark, Stream};
+use crate::queue::testing::harness::{QueueHarness, settings};
 
 #[derive(Debug, Clone, Copy)]
 enum Damage {
@@ -74,59 +74,59 @@ struct Left {
 impl Left {
     fn new(records: u64, bytes: usize) -> Left {
         let settings = settings(Spill);
-        let mut robot = Robot::new(settings);
+        let mut harness = QueueHarness::new(settings);
         for half in 0..2 {
             for number in half * records..(half + 1) * records {
-                let route = robot.route(if number % 2 == 0 { "/even" } else { "/odd" }, Priority::Normal);
-                assert!(robot.admit(&route, number, bytes));
+                let route = harness.route(if number % 2 == 0 { "/even" } else { "/odd" }, Priority::Normal);
+                assert!(harness.admit(&route, number, bytes));
             }
-            robot.work();
+            harness.work();
             if half == 0 {
-                assert_eq!(robot.send(1), [0]);
-                robot.work();
+                assert_eq!(harness.send(1), [0]);
+                harness.work();
             }
-            robot = robot.kill();
+            harness = harness.kill();
         }
-        let segments = robot.files.paths().into_iter().filter(|path| path.starts_with("normal/"));
-        let segments: Vec<_> = segments.map(|path| (path.clone(), records_of(&robot.files, &path))).collect();
+        let segments = harness.files.paths().into_iter().filter(|path| path.starts_with("normal/"));
+        let segments: Vec<_> = segments.map(|path| (path.clone(), records_of(&harness.files, &path))).collect();
         assert_eq!(segments.len(), 2);
         let numbers = segments.iter().flat_map(|(_, records)| records.iter().map(|(number, _)| *number));
         assert!(numbers.eq(0..2 * records));
-        Left { files: robot.files, settings: robot.settings, segments }
+        Left { files: harness.files, settings: harness.settings, segments }
     }
 
-    /// Damages a file and starts. Returns what was found, what arrived, and the robot.
-    fn damage(&self, path: &str, damage: Damage) -> (Vec<Finding>, Vec<u64>, Robot) {
+    /// Damages a file and starts. Returns what was found, what arrived, and the queue.
+    fn damage(&self, path: &str, damage: Damage) -> (Vec<Finding>, Vec<u64>, QueueHarness) {
         let files = self.files.after_kill();
         damage.apply(&files, path);
         let findings = survey(&files, &mut go_on).unwrap().findings;
-        let mut robot = Robot::on(files, self.settings.clone());
+        let mut harness = QueueHarness::on(files, self.settings.clone());
         let told = || format!("{damage:?} of {path}");
-        assert_eq!(robot.queue.figures().disk.unwrap().trouble, None, "{}", told());
-        let arrived = robot.drain();
+        assert_eq!(harness.queue.figures().disk.unwrap().trouble, None, "{}", told());
+        let arrived = harness.drain();
         for parity in 0..2 {
             let own: Vec<_> = arrived.iter().filter(|number| *number % 2 == parity).collect();
             assert!(own.is_sorted_by(|one, other| one < other), "{}: {own:?}", told());
         }
         let all = 2 * self.segments[0].1.len() as u64;
         assert!(arrived.iter().all(|number| *number < all), "{}: {arrived:?}", told());
-        robot.check_accounts();
-        robot.work();
+        harness.check_accounts();
+        harness.work();
         // It goes on.
-        let route = robot.route("/after", Priority::Low);
-        assert!(robot.admit(&route, 1 << 32, 20));
-        robot.queue.set_link(false);
-        robot.work();
-        let figures = robot.queue.figures();
+        let route = harness.route("/after", Priority::Low);
+        assert!(harness.admit(&route, 1 << 32, 20));
+        harness.queue.set_link(false);
+        harness.work();
+        let figures = harness.queue.figures();
         assert_eq!((figures.memory_only(), figures.disk.unwrap().trouble), (0, None), "{}", told());
-        (findings, arrived, robot)
+        (findings, arrived, harness)
     }
 
     /// Damages a segment, and checks that all arrives that the damage has not touched, and that it is told.
     fn check(&self, segment: usize, damage: Damage) {
         let (path, records) = &self.segments[segment];
         let told = format!("{damage:?} of {path}");
-        let (findings, arrived, robot) = self.damage(path, damage);
+        let (findings, arrived, harness) = self.damage(path, damage);
         let place = damage.place(&self.files.read(path).unwrap());
         // With the header go the clocks, not the records.
         let is_hit = |frame: &Range<u64>| frame.start < place.end && place.start < frame.end;
@@ -151,7 +151,7 @@ impl Left {
         }
         if lost > 0 && matches!(damage, Damage::Flip(_)) && !is_last {
             assert!(
-                robot.files.paths().iter().any(|path| path.starts_with("quarantine/")),
+                harness.files.paths().iter().any(|path| path.starts_with("quarantine/")),
                 "{told}: nothing set aside"
             );
         }
@@ -220,10 +220,10 @@ fn a_ledger_damaged_at_any_place() {
             assert!((1..10).all(|number| arrived.contains(&number)), "{damage:?}: {arrived:?}");
         }
     }
-    let (findings, arrived, robot) = left.damage(LEDGER, Damage::Zero(0, length));
+    let (findings, arrived, harness) = left.damage(LEDGER, Damage::Zero(0, length));
     assert!(findings.iter().any(|finding| finding.file == LEDGER), "{findings:?}");
     assert_eq!(arrived.len(), 10);
-    assert!(robot.files.paths().iter().any(|path| path.starts_with("quarantine/") && path.ends_with(LEDGER)));
+    assert!(harness.files.paths().iter().any(|path| path.starts_with("quarantine/") && path.ends_with(LEDGER)));
 }
 
 /// Whatever happens to the table of routes costs nothing: each segment knows its own.
@@ -238,12 +238,12 @@ fn a_table_of_routes_damaged_at_any_place() {
 }
 
 /// A disk with this and that in place of files, or beside them: what a start finds, and what the next one does.
-fn twice(left: &Left, spoil: impl Fn(&SimulatedFiles)) -> (Vec<Finding>, Robot, Robot) {
+fn twice(left: &Left, spoil: impl Fn(&SimulatedFiles)) -> (Vec<Finding>, QueueHarness, QueueHarness) {
     let files = left.files.after_kill();
     spoil(&files);
     let findings = survey(&files, &mut go_on).unwrap().findings;
-    let first = Robot::on(files, left.settings.clone());
-    let second = Robot::on(first.files.after_power_cut(3), left.settings.clone());
+    let first = QueueHarness::on(files, left.settings.clone());
+    let second = QueueHarness::on(first.files.after_power_cut(3), left.settings.clone());
     (findings, first, second)
 }
 
@@ -261,8 +261,8 @@ fn a_file_without_records_hides_none() {
     let header = &left.files.read(&left.segments[0].0).unwrap()[..HEADER_BYTES];
     for bytes in [&b""[..], &[0; 300], header, &[7; 10], &[7; 300]] {
         let (_, mut first, mut second) = twice(&left, |files| put(files, &path(Priority::Normal, 7), bytes));
-        for robot in [&mut first, &mut second] {
-            let mut arrived = robot.drain();
+        for harness in [&mut first, &mut second] {
+            let mut arrived = harness.drain();
             arrived.sort_unstable();
             assert!(arrived.into_iter().filter(|number| *number > 0).eq(1..10), "{bytes:?}");
         }
@@ -290,11 +290,11 @@ fn a_file_without_records_does_not_name_the_queue() {
 #[test]
 fn files_without_records_make_none_look_done() {
     let left = Left::new(5, 12);
-    let mut robot = Robot::on(left.files.after_kill(), left.settings.clone());
+    let mut harness = QueueHarness::on(left.files.after_kill(), left.settings.clone());
     // The ledger is in the middle of the second segment.
-    assert_eq!(robot.send(6).len(), 6);
-    robot.work();
-    let sent = Left { files: robot.files.after_kill(), settings: left.settings.clone(), segments: left.segments };
+    assert_eq!(harness.send(6).len(), 6);
+    harness.work();
+    let sent = Left { files: harness.files.after_kill(), settings: left.settings.clone(), segments: left.segments };
     let junk = |files: &SimulatedFiles| {
         (6..9).for_each(|first| put(files, &path(Priority::Normal, first), b"junk"));
     };
@@ -316,8 +316,9 @@ fn what_the_device_does_not_give_is_kept() {
         let route = first.route("/after", Priority::Normal);
         assert!(first.admit(&route, 11, 20));
         first.work();
-        let kept =
-            |robot: &Robot| robot.files.paths().iter().any(|path| robot.files.read(path) == Some(content.clone()));
+        let kept = |harness: &QueueHarness| {
+            harness.files.paths().iter().any(|path| harness.files.read(path) == Some(content.clone()))
+        };
         assert!(kept(&first), "{start}: {:?}", first.files.paths());
         let findings = survey(&first.files.after_kill(), &mut go_on).unwrap().findings;
         assert!(!findings.iter().any(|finding| finding.is_loss() && finding.file != *name), "{start}: {findings:?}");
@@ -359,8 +360,8 @@ fn the_highest_number_of_a_segment_comes_once() {
         put_record(&mut bytes, mark, &StoredRecord { route: 0, number: u32::MAX, received_ns: 0, expires_ns, payload });
     }
     let (_, mut first, mut second) = twice(&left, |files| put(files, &path(Priority::Normal, 10), &bytes));
-    for robot in [&mut first, &mut second] {
-        assert_eq!(robot.drain().into_iter().filter(|number| *number == 77).count(), 1);
+    for harness in [&mut first, &mut second] {
+        assert_eq!(harness.drain().into_iter().filter(|number| *number == 77).count(), 1);
     }
 }
 
@@ -404,20 +405,20 @@ fn what_may_not_be_opened_waits_for_it() {
     for path in [&left.segments[0].0, &left.segments[1].0, LEDGER, ROUTES] {
         let files = left.files.after_kill();
         files.forbid(path);
-        let mut robot = Robot::on(files, left.settings.clone());
+        let mut harness = QueueHarness::on(files, left.settings.clone());
         for number in 100..103 {
-            let trouble = robot.queue.figures().disk.unwrap().trouble;
+            let trouble = harness.queue.figures().disk.unwrap().trouble;
             assert!(trouble.as_ref().is_some_and(|trouble| trouble.contains(path)), "{path}: {trouble:?}");
-            assert!(robot.admit(&robot.route("/even", Priority::Normal), number, 12));
-            assert_eq!(robot.drain(), [number], "{path}");
-            robot.work();
+            assert!(harness.admit(&harness.route("/even", Priority::Normal), number, 12));
+            assert_eq!(harness.drain(), [number], "{path}");
+            harness.work();
         }
-        robot.files.heal();
-        robot.work();
-        assert_eq!(robot.queue.figures().disk.unwrap().trouble, None, "{path}");
-        let mut arrived = robot.drain();
+        harness.files.heal();
+        harness.work();
+        assert_eq!(harness.queue.figures().disk.unwrap().trouble, None, "{path}");
+        let mut arrived = harness.drain();
         arrived.sort_unstable();
         assert!(arrived.iter().copied().filter(|number| *number > 0).eq(1..10), "{path}: {arrived:?}");
-        robot.check_accounts();
+        harness.check_accounts();
     }
 }

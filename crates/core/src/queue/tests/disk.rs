@@ -2,70 +2,70 @@
 
 use std::ops::ControlFlow;
 
-use super::meddler::Meddler;
-use super::robot::{Robot, number_of, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
 use crate::files::simulated::SimulatedFiles;
 use crate::queue::SLOW;
 use crate::queue::disk::clock::Clock;
+use crate::queue::testing::harness::{QueueHarness, number_of, settings};
+use crate::queue::testing::meddler::Meddler;
 
 /// What is being written counts as in memory only until the disk has answered, also when it is leased or taken back
 /// meanwhile; what is acknowledged meanwhile counts no more.
 #[test]
 fn what_is_being_written_is_in_memory_only() {
-    let robot = Robot::new(settings(Always));
-    let route = robot.route("/odom", Priority::Normal);
-    (0..10).for_each(|number| assert!(robot.admit(&route, number, 200)));
-    let memory_only = || robot.queue.figures().memory_only();
-    let records = robot.queue.shared.lock().store.begin_write(Priority::Normal, 0, 1 << 20);
+    let harness = QueueHarness::new(settings(Always));
+    let route = harness.route("/odom", Priority::Normal);
+    (0..10).for_each(|number| assert!(harness.admit(&route, number, 200)));
+    let memory_only = || harness.queue.figures().memory_only();
+    let records = harness.queue.shared.lock().store.begin_write(Priority::Normal, 0, 1 << 20);
     assert_eq!((records.len(), memory_only()), (10, 10));
-    let leases: Vec<_> = (0..3).filter_map(|_| robot.queue.lease(robot.now)).collect();
+    let leases: Vec<_> = (0..3).filter_map(|_| harness.queue.lease(harness.now)).collect();
     assert_eq!(memory_only(), 10);
-    assert!(robot.queue.acknowledge(leases[0].id));
+    assert!(harness.queue.acknowledge(leases[0].id));
     assert_eq!(memory_only(), 9);
-    robot.queue.requeue();
+    harness.queue.requeue();
     assert_eq!(memory_only(), 9);
-    robot.queue.shared.lock().store.end_write(Priority::Normal, 0, 6, robot.now);
+    harness.queue.shared.lock().store.end_write(Priority::Normal, 0, 6, harness.now);
     assert_eq!(memory_only(), 4);
 }
 
 /// In the steady state nothing is written, however much passes through.
 #[test]
 fn nothing_is_written_while_the_link_keeps_up() {
-    let mut robot = Robot::new(settings(Spill));
-    robot.queue.set_link(true);
-    robot.work();
-    let before = robot.files.operations();
-    let route = robot.route("/odom", Priority::Normal);
+    let mut harness = QueueHarness::new(settings(Spill));
+    harness.queue.set_link(true);
+    harness.work();
+    let before = harness.files.operations();
+    let route = harness.route("/odom", Priority::Normal);
     for number in 0..10_000 {
-        assert!(robot.admit(&route, number, 200));
-        assert_eq!(robot.send(1), [number]);
+        assert!(harness.admit(&route, number, 200));
+        assert_eq!(harness.send(1), [number]);
         if number % 1000 == 0 {
-            robot.work();
+            harness.work();
         }
     }
-    robot.work();
-    assert_eq!(robot.files.operations(), before, "{:?}", robot.files.log().last());
+    harness.work();
+    assert_eq!(harness.files.operations(), before, "{:?}", harness.files.log().last());
 }
 
 /// What is admitted while the link is down is on the disk within the stated time, and comes back after a power cut in
 /// its order.
 #[test]
 fn what_is_admitted_while_the_link_is_down_survives_a_power_cut() {
-    let mut robot = Robot::new(settings(Spill));
-    let route = robot.route("/odom", Priority::Normal);
+    let mut harness = QueueHarness::new(settings(Spill));
+    let route = harness.route("/odom", Priority::Normal);
     for number in 0..1000 {
-        robot.admit(&route, number, 200);
+        harness.admit(&route, number, 200);
     }
-    robot.work();
-    assert_eq!(robot.queue.figures().memory_only(), 0);
+    harness.work();
+    assert_eq!(harness.queue.figures().memory_only(), 0);
     for seed in 0..5 {
-        robot = robot.cut_power(seed);
-        assert_eq!(robot.queue.figures().queued(), 1000);
+        harness = harness.cut_power(seed);
+        assert_eq!(harness.queue.figures().queued(), 1000);
     }
-    assert_eq!(robot.drain(), (0..1000).collect::<Vec<_>>());
-    robot.check_accounts();
+    assert_eq!(harness.drain(), (0..1000).collect::<Vec<_>>());
+    harness.check_accounts();
 }
 
 /// An outage longer than memory: all of it goes through the disk and comes back in order, in the same process and in
@@ -73,32 +73,32 @@ fn what_is_admitted_while_the_link_is_down_survives_a_power_cut() {
 #[test]
 fn a_long_outage_goes_through_the_disk() {
     for restart in [false, true] {
-        let mut robot = Robot::new(settings(Spill));
-        let mut route = robot.route("/odom", Priority::Normal);
+        let mut harness = QueueHarness::new(settings(Spill));
+        let mut route = harness.route("/odom", Priority::Normal);
         for number in 0..60_000 {
-            assert!(robot.admit(&route, number, 200));
+            assert!(harness.admit(&route, number, 200));
             if number % 500 == 0 {
-                robot.work();
-                assert!(robot.queue.figures().bytes() <= robot.settings.memory);
+                harness.work();
+                assert!(harness.queue.figures().bytes() <= harness.settings.memory);
             }
         }
-        robot.work();
-        assert!(robot.queue.figures().queued_on_disk() > 30_000, "{:?}", robot.queue.figures());
-        robot.check_accounts();
+        harness.work();
+        assert!(harness.queue.figures().queued_on_disk() > 30_000, "{:?}", harness.queue.figures());
+        harness.check_accounts();
         if restart {
-            robot = robot.restart();
-            route = robot.route("/odom", Priority::Normal);
+            harness = harness.restart();
+            route = harness.route("/odom", Priority::Normal);
         }
-        robot.queue.set_link(true);
-        let mut arrived = robot.send(30_000);
+        harness.queue.set_link(true);
+        let mut arrived = harness.send(30_000);
         // What comes meanwhile goes behind what is on the disk.
-        robot.admit(&route, 60_000, 200);
-        arrived.extend(robot.drain());
+        harness.admit(&route, 60_000, 200);
+        arrived.extend(harness.drain());
         assert!(arrived.iter().copied().eq(0..=60_000), "{} of 60001", arrived.len());
-        robot.check_accounts();
+        harness.check_accounts();
         // Nothing of it is left behind.
-        robot.work();
-        let left = robot.files.paths();
+        harness.work();
+        let left = harness.files.paths();
         assert!(left.iter().all(|path| !path.contains(".seg")), "{left:?}");
     }
 }
@@ -108,26 +108,26 @@ fn a_long_outage_goes_through_the_disk() {
 #[test]
 fn what_follows_the_backlog_of_an_earlier_process_arrives() {
     for is_given_up in [false, true] {
-        let mut robot = Robot::new(config::Queue { disk: 4 << 20, ..settings(Spill) });
-        let route = robot.route("/odom", Priority::Normal);
-        (0..9000).for_each(|number| assert!(robot.admit(&route, number, 200)));
-        robot.work();
-        let mut robot = robot.restart();
-        let route = robot.route("/odom", Priority::Normal);
+        let mut harness = QueueHarness::new(config::Queue { disk: 4 << 20, ..settings(Spill) });
+        let route = harness.route("/odom", Priority::Normal);
+        (0..9000).for_each(|number| assert!(harness.admit(&route, number, 200)));
+        harness.work();
+        let mut harness = harness.restart();
+        let route = harness.route("/odom", Priority::Normal);
         for number in 9000..if is_given_up { 30_000 } else { 12_000 } {
-            assert!(robot.admit(&route, number, 200));
+            assert!(harness.admit(&route, number, 200));
             if number % 500 == 0 {
-                robot.work();
+                harness.work();
             }
         }
-        robot.work();
-        let queued = robot.queue.figures().queued();
-        let arrived = robot.drain();
+        harness.work();
+        let queued = harness.queue.figures().queued();
+        let arrived = harness.drain();
         assert_eq!(arrived.len() as u64, queued);
         assert!(arrived.is_sorted() && arrived.last() == Some(&if is_given_up { 29_999 } else { 11_999 }));
         assert_eq!(arrived.first() == Some(&0), !is_given_up);
         assert_eq!(route.counters.dropped(DropReason::Damaged), 0);
-        robot.check_accounts();
+        harness.check_accounts();
     }
 }
 
@@ -135,37 +135,37 @@ fn what_follows_the_backlog_of_an_earlier_process_arrives() {
 /// order of the acknowledgements.
 #[test]
 fn what_is_acknowledged_stays_so_but_for_a_window() {
-    let mut robot = Robot::new(settings(Always));
-    let route = robot.route("/odom", Priority::Normal);
+    let mut harness = QueueHarness::new(settings(Always));
+    let route = harness.route("/odom", Priority::Normal);
     for number in 0..5000 {
-        robot.admit(&route, number, 200);
+        harness.admit(&route, number, 200);
     }
-    robot.work();
+    harness.work();
     let mut acknowledged = Vec::new();
     let mut window: Vec<Lease> = Vec::new();
     while acknowledged.len() < 3000 {
-        while window.len() < super::robot::WINDOW
-            && let Some(lease) = robot.queue.lease(robot.now)
+        while window.len() < harness::WINDOW
+            && let Some(lease) = harness.queue.lease(harness.now)
         {
             window.push(lease);
         }
         // The last first.
         for lease in window.drain(1..).rev() {
             acknowledged.push(number_of(&lease));
-            robot.queue.acknowledge(lease.id);
+            harness.queue.acknowledge(lease.id);
         }
-        if window.len() == 1 && robot.queue.lease(robot.now).map(|lease| window.push(lease)).is_none() {
+        if window.len() == 1 && harness.queue.lease(harness.now).map(|lease| window.push(lease)).is_none() {
             let lease = window.remove(0);
             acknowledged.push(number_of(&lease));
-            robot.queue.acknowledge(lease.id);
-            robot.worker.turn(robot.now);
+            harness.queue.acknowledge(lease.id);
+            harness.worker.turn(harness.now);
         }
     }
-    let mut robot = robot.kill();
-    let again: Vec<u64> = robot.drain();
+    let mut harness = harness.kill();
+    let again: Vec<u64> = harness.drain();
     assert!(again.is_sorted());
     let twice = again.iter().filter(|number| acknowledged.contains(number)).count();
-    assert!(twice <= super::robot::WINDOW, "{twice} came again");
+    assert!(twice <= harness::WINDOW, "{twice} came again");
     acknowledged.extend(again);
     acknowledged.sort_unstable();
     acknowledged.dedup();
@@ -175,100 +175,100 @@ fn what_is_acknowledged_stays_so_but_for_a_window() {
 /// What is acknowledged before its turn to be written is never written.
 #[test]
 fn what_is_done_soon_is_not_written() {
-    let mut robot = Robot::new(settings(Always));
-    robot.work();
-    let before = robot.files.operations();
-    let route = robot.route("/odom", Priority::Normal);
+    let mut harness = QueueHarness::new(settings(Always));
+    harness.work();
+    let before = harness.files.operations();
+    let route = harness.route("/odom", Priority::Normal);
     for number in 0..1000 {
-        robot.admit(&route, number, 200);
-        robot.send(1);
+        harness.admit(&route, number, 200);
+        harness.send(1);
     }
-    robot.work();
-    assert_eq!(robot.files.operations(), before);
+    harness.work();
+    assert_eq!(harness.files.operations(), before);
 }
 
 /// A requeue sends again in order, also what was read from the disk meanwhile.
 #[test]
 fn a_requeue_restores_the_order() {
-    let mut robot = Robot::new(settings(Spill));
-    let route = robot.route("/odom", Priority::Normal);
+    let mut harness = QueueHarness::new(settings(Spill));
+    let route = harness.route("/odom", Priority::Normal);
     (0..30_000).for_each(|number| {
-        robot.admit(&route, number, 200);
+        harness.admit(&route, number, 200);
         if number % 1000 == 0 {
-            robot.work();
+            harness.work();
         }
     });
-    robot.work();
+    harness.work();
     let mut arrived = Vec::new();
-    while !robot.queue.is_empty() {
-        robot.work();
-        let leases: Vec<_> = (0..50).map_while(|_| robot.queue.lease(robot.now)).collect();
+    while !harness.queue.is_empty() {
+        harness.work();
+        let leases: Vec<_> = (0..50).map_while(|_| harness.queue.lease(harness.now)).collect();
         for (index, lease) in leases.iter().enumerate().filter(|(index, _)| index % 3 == 0) {
-            assert!(robot.queue.acknowledge(lease.id), "{index}");
+            assert!(harness.queue.acknowledge(lease.id), "{index}");
             arrived.push(number_of(lease));
         }
         let left: Vec<_> =
             leases.iter().enumerate().filter(|(index, _)| index % 3 != 0).map(|(_, l)| number_of(l)).collect();
-        robot.queue.requeue();
-        let again: Vec<_> = left.iter().map_while(|_| robot.queue.lease(robot.now)).collect();
+        harness.queue.requeue();
+        let again: Vec<_> = left.iter().map_while(|_| harness.queue.lease(harness.now)).collect();
         assert_eq!(again.iter().map(number_of).collect::<Vec<_>>(), left);
         for lease in again {
             arrived.push(number_of(&lease));
-            robot.queue.acknowledge(lease.id);
+            harness.queue.acknowledge(lease.id);
         }
     }
     arrived.sort_unstable();
     assert!(arrived.into_iter().eq(0..30_000));
-    robot.check_accounts();
+    harness.check_accounts();
 }
 
 /// Over the disk's bound the oldest segments of the lowest lanes give way, each record is counted, and the files never
 /// take more than the bound.
 #[test]
 fn over_the_bound_the_oldest_of_the_lowest_lane_give_way() {
-    let mut robot = Robot::new(config::Queue { disk: 8 << 20, memory: 1 << 20, ..settings(Spill) });
-    let (high, low) = (robot.route("/high", Priority::High), robot.route("/low", Priority::Low));
+    let mut harness = QueueHarness::new(config::Queue { disk: 8 << 20, memory: 1 << 20, ..settings(Spill) });
+    let (high, low) = (harness.route("/high", Priority::High), harness.route("/low", Priority::Low));
     for number in 0..60_000 {
-        robot.admit(if number % 4 == 0 { &high } else { &low }, number, 200);
+        harness.admit(if number % 4 == 0 { &high } else { &low }, number, 200);
         if number % 200 == 0 {
-            robot.work();
-            assert!(robot.files.total_bytes() <= 8 << 20, "{}", robot.files.total_bytes());
-            assert!(robot.queue.figures().bytes() <= 1 << 20);
+            harness.work();
+            assert!(harness.files.total_bytes() <= 8 << 20, "{}", harness.files.total_bytes());
+            assert!(harness.queue.figures().bytes() <= 1 << 20);
         }
     }
-    robot.work();
-    robot.check_accounts();
+    harness.work();
+    harness.check_accounts();
     assert_eq!(high.counters.dropped(DropReason::Overflow), 0);
     let dropped = low.counters.dropped(DropReason::Overflow);
     assert!(dropped > 20_000, "{dropped}");
-    robot.queue.set_link(true);
-    let arrived = robot.drain();
+    harness.queue.set_link(true);
+    let arrived = harness.drain();
     let (high, low): (Vec<u64>, Vec<u64>) = arrived.iter().partition(|number| *number % 4 == 0);
     assert!(high.into_iter().eq((0..60_000).step_by(4)));
     assert!(low.is_sorted() && low.last() == Some(&59_999));
     assert_eq!(low.len() as u64 + dropped, 45_000);
-    robot.check_accounts();
+    harness.check_accounts();
 }
 
 /// With drop-newest the disk keeps what it has.
 #[test]
 fn drop_newest_keeps_what_is_on_the_disk() {
     let settings = config::Queue { disk: 1 << 20, memory: 1 << 20, overflow: Overflow::DropNewest, ..settings(Spill) };
-    let mut robot = Robot::new(settings);
-    let route = robot.route("/odom", Priority::Normal);
+    let mut harness = QueueHarness::new(settings);
+    let route = harness.route("/odom", Priority::Normal);
     let mut admitted = Vec::new();
     for number in 0..20_000 {
-        if robot.admit(&route, number, 200) {
+        if harness.admit(&route, number, 200) {
             admitted.push(number);
         }
         if number % 100 == 0 {
-            robot.work();
-            assert!(robot.files.total_bytes() <= 1 << 20);
+            harness.work();
+            assert!(harness.files.total_bytes() <= 1 << 20);
         }
     }
     assert!(admitted.len() < 10_000 && admitted.iter().copied().eq(0..admitted.len() as u64));
-    assert_eq!(robot.drain(), admitted);
-    robot.check_accounts();
+    assert_eq!(harness.drain(), admitted);
+    harness.check_accounts();
 }
 
 /// A full or broken disk at run time keeps nothing from being admitted and sent, in order; when it works again, it is
@@ -277,25 +277,25 @@ fn drop_newest_keeps_what_is_on_the_disk() {
 fn a_disk_that_fails_is_done_without() {
     use rustix::io::Errno;
     for errno in [Errno::NOSPC, Errno::IO, Errno::ROFS] {
-        let mut robot = Robot::new(settings(Always));
-        let route = robot.route("/odom", Priority::Normal);
-        (0..1000).for_each(|number| assert!(robot.admit(&route, number, 200)));
-        robot.work();
-        let next = robot.files.operations();
-        robot.files.fault_at(next, crate::files::simulated::Fault::FailFrom(errno));
-        (1000..2000).for_each(|number| assert!(robot.admit(&route, number, 200)));
-        robot.work();
-        let figures = robot.queue.figures();
+        let mut harness = QueueHarness::new(settings(Always));
+        let route = harness.route("/odom", Priority::Normal);
+        (0..1000).for_each(|number| assert!(harness.admit(&route, number, 200)));
+        harness.work();
+        let next = harness.files.operations();
+        harness.files.fault_at(next, crate::files::simulated::Fault::FailFrom(errno));
+        (1000..2000).for_each(|number| assert!(harness.admit(&route, number, 200)));
+        harness.work();
+        let figures = harness.queue.figures();
         assert_eq!(figures.memory_only(), 1000, "{errno}");
         assert!(figures.disk.unwrap().trouble.is_some());
         // Nor does a ledger that can't be written hold it up.
-        assert_eq!(robot.send(WINDOW_AND_MORE), (0..150).collect::<Vec<_>>(), "{errno}");
-        robot.files.heal();
-        robot.work();
-        let figures = robot.queue.figures();
+        assert_eq!(harness.send(WINDOW_AND_MORE), (0..150).collect::<Vec<_>>(), "{errno}");
+        harness.files.heal();
+        harness.work();
+        let figures = harness.queue.figures();
         assert_eq!((figures.memory_only(), figures.disk.unwrap().trouble), (0, None), "{errno}");
-        let mut robot = robot.cut_power(7);
-        assert!(robot.drain().into_iter().eq(150..2000), "{errno}");
+        let mut harness = harness.cut_power(7);
+        assert!(harness.drain().into_iter().eq(150..2000), "{errno}");
     }
 }
 
@@ -305,22 +305,22 @@ const WINDOW_AND_MORE: usize = 150;
 /// A start that is stopped while it looks through the disk changes nothing there; the next one finds all of it.
 #[test]
 fn a_start_that_is_stopped_leaves_the_disk_as_it_was() {
-    let mut robot = Robot::new(config::Queue { disk: 4 << 20, ..settings(Spill) });
-    let routes = [Priority::High, Priority::Low].map(|priority| robot.route("/odom", priority));
-    (0..300).for_each(|number| assert!(robot.admit(&routes[number as usize % 2], number, 5000)));
-    robot.stop();
+    let mut harness = QueueHarness::new(config::Queue { disk: 4 << 20, ..settings(Spill) });
+    let routes = [Priority::High, Priority::Low].map(|priority| harness.route("/odom", priority));
+    (0..300).for_each(|number| assert!(harness.admit(&routes[number as usize % 2], number, 5000)));
+    harness.stop();
     let mut stops = 0;
     for segments in 1.. {
-        let files = robot.files.after_kill();
+        let files = harness.files.after_kill();
         // A torn tail, which a start that goes on cuts off.
         let torn = files.paths().into_iter().rfind(|path| path.starts_with("high/")).unwrap();
         files.corrupt(&torn, files.read(&torn).unwrap().len() as u64, b"torn");
         let content = || files.paths().into_iter().map(|path| (path.clone(), files.read(&path))).collect::<Vec<_>>();
         let before = content();
-        let (now, _, clock) = robot.times(true);
+        let (now, _, clock) = harness.times(true);
         let registry = Registry::default();
         let topics = Arc::new(move |ros: &str, mqtt: &str| registry.topic(ros, mqtt));
-        let (queue, mut worker) = Queue::on(Arc::new(files.clone()), &robot.settings, 100, topics, clock);
+        let (queue, mut worker) = Queue::on(Arc::new(files.clone()), &harness.settings, 100, topics, clock);
         let mut seen = 0;
         let opened = worker.open(now, &mut |_| {
             seen += 1;
@@ -340,48 +340,48 @@ fn a_start_that_is_stopped_leaves_the_disk_as_it_was() {
 /// `seq` starts above all that an earlier process can have given, also when the clock has been set back.
 #[test]
 fn sequence_numbers_never_go_back() {
-    let robot = Robot::new(settings(Spill));
-    let first = robot.queue.sequence_start();
-    let robot = robot.kill();
-    let second = robot.queue.sequence_start();
+    let harness = QueueHarness::new(settings(Spill));
+    let first = harness.queue.sequence_start();
+    let harness = harness.kill();
+    let second = harness.queue.sequence_start();
     assert!(second >= first + (1 << 28), "{first} {second}");
-    let robot = robot.cut_power(3);
-    assert!(robot.queue.sequence_start() > second);
-    assert!(robot.queue.sequence_start() < 1 << 53);
+    let harness = harness.cut_power(3);
+    assert!(harness.queue.sequence_start() > second);
+    assert!(harness.queue.sequence_start() < 1 << 53);
 }
 
 /// A flood on one topic that has gone to the disk does not keep another topic waiting behind it, in this process; and
 /// what was sent of the other one does not come again after a restart, however far the flood lags.
 #[test]
 fn a_flood_on_the_disk_delays_only_itself() {
-    let mut robot = Robot::new(settings(Always));
-    robot.queue.set_link(true);
-    let (flood, small) = (robot.route("/flood", Priority::Normal), robot.route("/small", Priority::Normal));
+    let mut harness = QueueHarness::new(settings(Always));
+    harness.queue.set_link(true);
+    let (flood, small) = (harness.route("/flood", Priority::Normal), harness.route("/small", Priority::Normal));
     let mut sent = Vec::new();
     for number in 0..40_000 {
-        robot.admit(&flood, number, 200);
+        harness.admit(&flood, number, 200);
         if number % 100 == 0 {
-            robot.admit(&small, 1_000_000 + number, 200);
-            robot.work();
+            harness.admit(&small, 1_000_000 + number, 200);
+            harness.work();
             // The quota is far below the flood.
-            let four = robot.send(4);
+            let four = harness.send(4);
             assert!(four.contains(&(1_000_000 + number)), "{number}: {four:?}");
             sent.extend(four);
         }
     }
-    assert!(robot.queue.figures().queued_on_disk() > 20_000, "{:?}", robot.queue.figures());
-    robot.check_accounts();
-    robot.work();
-    let mut robot = robot.kill();
-    let rest = robot.drain();
+    assert!(harness.queue.figures().queued_on_disk() > 20_000, "{:?}", harness.queue.figures());
+    harness.check_accounts();
+    harness.work();
+    let mut harness = harness.kill();
+    let rest = harness.drain();
     let twice = rest.iter().filter(|number| sent.contains(number)).count();
-    assert!(twice <= super::robot::WINDOW, "{twice} came again");
+    assert!(twice <= harness::WINDOW, "{twice} came again");
     sent.extend(rest.iter().filter(|number| !sent.contains(number)).copied().collect::<Vec<_>>());
     let (mut small, flood): (Vec<u64>, Vec<u64>) = sent.iter().partition(|number| **number >= 1_000_000);
     assert!(flood.into_iter().eq(0..40_000));
     small.dedup();
     assert_eq!(small.len(), 400);
-    robot.check_accounts();
+    harness.check_accounts();
 }
 
 /// A disk that does not answer holds nothing up: records are admitted, sent and acknowledged meanwhile, it is known to
@@ -403,9 +403,9 @@ fn a_disk_that_hangs_holds_nothing_up() {
         let seen = Meddler::new(Arc::new(files.clone()), Box::new(meddle));
         let now = Instant::now();
         let times = (now, 1, Clock::of_boot(1, now));
-        let Robot { queue, mut worker, .. } =
-            Robot::start(files.clone(), Arc::new(seen), settings(durability), 100, times);
-        let route = Robot::on(SimulatedFiles::new(), settings(durability)).route("/odom", Priority::Normal);
+        let QueueHarness { queue, mut worker, .. } =
+            QueueHarness::start(files.clone(), Arc::new(seen), settings(durability), 100, times);
+        let route = QueueHarness::on(SimulatedFiles::new(), settings(durability)).route("/odom", Priority::Normal);
         let admit = |number: u64| {
             let payload = number.to_le_bytes().to_vec().into();
             let record = Record { route: route.clone(), payload, received_ns: number as i64, expires: now + HOUR };
@@ -430,7 +430,7 @@ fn a_disk_that_hangs_holds_nothing_up() {
         thread.join().unwrap();
         queue.maintain(Instant::now());
         assert!(!queue.shared.lock().disk_is_slow);
-        let mut next = Robot::on(files.after_power_cut(1), settings(durability));
+        let mut next = QueueHarness::on(files.after_power_cut(1), settings(durability));
         assert!(next.drain().into_iter().filter(|number| *number >= 50).eq(50..2000), "{durability:?}");
     }
 }

@@ -8,18 +8,18 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
-use super::robot::{Robot, number_in, number_of, settings};
 use super::*;
 use crate::config::QueueDurability;
 use crate::config::QueueDurability::{Always, Spill};
 use crate::files::simulated::{Action, Fault, SimulatedFiles};
+use crate::queue::testing::harness::{QueueHarness, number_in, number_of, settings};
 
 /// Names of topics; a record's number has the topic's index in its upper half.
 const TOPICS: [(&str, Priority); 3] =
     [("/high", Priority::High), ("/one", Priority::Normal), ("/two", Priority::Normal)];
 
 struct Script {
-    robot: Robot,
+    harness: QueueHarness,
     routes: [Arc<Route>; 3],
     /// How many of each topic were admitted.
     admitted: [u64; 3],
@@ -31,37 +31,37 @@ struct Script {
 impl Script {
     /// A start on `files`.
     fn start(files: SimulatedFiles, settings: config::Queue, last: u64) -> Script {
-        let robot = Robot::on(files, settings);
-        let routes = TOPICS.map(|(ros, priority)| robot.route(ros, priority));
-        Script { robot, routes, admitted: [0; 3], acknowledged: BTreeSet::new(), last }
+        let harness = QueueHarness::on(files, settings);
+        let routes = TOPICS.map(|(ros, priority)| harness.route(ros, priority));
+        Script { harness, routes, admitted: [0; 3], acknowledged: BTreeSet::new(), last }
     }
 
     fn admit(&mut self, topic: usize, records: u64) {
         for _ in 0..records {
             let number = (topic as u64) << 32 | self.admitted[topic];
-            assert!(self.robot.admit(&self.routes[topic], number, 20), "{number}");
+            assert!(self.harness.admit(&self.routes[topic], number, 20), "{number}");
             self.admitted[topic] += 1;
         }
     }
 
     /// Lets the disk worker work. Nothing if the story ends here.
     fn work(&mut self) -> Option<()> {
-        self.robot.work();
+        self.harness.work();
         self.check();
-        (self.robot.files.operations() <= self.last).then_some(())
+        (self.harness.files.operations() <= self.last).then_some(())
     }
 
     fn check(&self) {
-        self.robot.queue.shared.lock().store.check();
-        self.robot.check_accounts();
-        assert!(self.robot.files.total_bytes() <= self.robot.settings.disk);
+        self.harness.queue.shared.lock().store.check();
+        self.harness.check_accounts();
+        assert!(self.harness.files.total_bytes() <= self.harness.settings.disk);
     }
 
     /// Leases so many, and acknowledges all but the first.
     fn send_all_but_one(&mut self, records: usize) {
-        let leases: Vec<_> = (0..records).map_while(|_| self.robot.queue.lease(self.robot.now)).collect();
+        let leases: Vec<_> = (0..records).map_while(|_| self.harness.queue.lease(self.harness.now)).collect();
         for lease in leases.iter().skip(1).rev() {
-            assert!(self.robot.queue.acknowledge(lease.id));
+            assert!(self.harness.queue.acknowledge(lease.id));
             self.acknowledged.insert(number_of(lease));
         }
     }
@@ -73,39 +73,39 @@ impl Script {
         self.admit(0, 1);
         self.admit(2, 2);
         self.work()?;
-        self.robot.queue.set_link(true);
+        self.harness.queue.set_link(true);
         self.send_all_but_one(4);
         self.work()?;
-        self.robot.queue.requeue();
-        self.robot.queue.set_link(false);
+        self.harness.queue.requeue();
+        self.harness.queue.set_link(false);
         self.admit(1, 2);
         self.admit(2, 1);
         self.work()?;
-        self.robot.queue.set_link(true);
+        self.harness.queue.set_link(true);
         self.send_all_but_one(7);
         self.work()?;
-        self.robot.queue.set_link(false);
-        self.robot.queue.requeue();
+        self.harness.queue.set_link(false);
+        self.harness.queue.requeue();
         self.admit(0, 2);
         self.work()?;
-        self.robot.queue.set_link(true);
+        self.harness.queue.set_link(true);
         self.send_all_but_one(100);
         self.work()?;
-        self.robot.queue.requeue();
+        self.harness.queue.requeue();
         self.admit(1, 2);
-        self.robot.queue.set_link(false);
+        self.harness.queue.set_link(false);
         self.work()
     }
 
     /// The numbers of what is durable and has not ended, as the queue says, and how many are on the disk only.
     fn durable(&self) -> (Vec<u64>, u64) {
-        let durable = self.robot.queue.shared.lock().store.durable();
+        let durable = self.harness.queue.shared.lock().store.durable();
         let in_memory = durable.iter().flat_map(|topic| topic.in_memory.iter().map(number_in)).collect();
         (in_memory, durable.iter().map(|topic| topic.on_disk_only).sum())
     }
 
     /// The next process finds what is durable, in its order, and nothing that never was; and it goes on.
-    fn check_successor(&self, mut next: Robot, told: &str) {
+    fn check_successor(&self, mut next: QueueHarness, told: &str) {
         let (durable, on_disk_only) = self.durable();
         next.work();
         next.queue.shared.lock().store.check();
@@ -126,25 +126,25 @@ impl Script {
 }
 
 /// The queue writes to the disk and reads from there.
-fn goes_on(robot: &mut Robot, told: &str) {
-    robot.queue.set_link(false);
-    let route = robot.route("/after", Priority::Low);
-    assert!(robot.admit(&route, 7 << 32, 20), "{told}");
-    robot.work();
-    let figures = robot.queue.figures();
+fn goes_on(harness: &mut QueueHarness, told: &str) {
+    harness.queue.set_link(false);
+    let route = harness.route("/after", Priority::Low);
+    assert!(harness.admit(&route, 7 << 32, 20), "{told}");
+    harness.work();
+    let figures = harness.queue.figures();
     assert_eq!((figures.memory_only(), figures.disk.unwrap().trouble), (0, None), "{told}");
-    assert!(robot.drain().contains(&(7 << 32)), "{told}");
-    robot.check_accounts();
+    assert!(harness.drain().contains(&(7 << 32)), "{told}");
+    harness.check_accounts();
 }
 
 /// A small disk of which one segment is damaged, as a process has left it.
 fn begun(durability: QueueDurability) -> (SimulatedFiles, config::Queue) {
     let settings = config::Queue { disk: 1 << 20, memory: 2 << 20, ..settings(durability) };
-    let mut robot = Robot::new(settings.clone());
-    let route = robot.route("/before", Priority::Low);
-    (0..3).for_each(|number| assert!(robot.admit(&route, 9 << 32 | number, 30)));
-    robot.work();
-    let files = robot.files.after_kill();
+    let mut harness = QueueHarness::new(settings.clone());
+    let route = harness.route("/before", Priority::Low);
+    (0..3).for_each(|number| assert!(harness.admit(&route, 9 << 32 | number, 30)));
+    harness.work();
+    let files = harness.files.after_kill();
     let segment = files.paths().into_iter().find(|path| path.starts_with("low/")).unwrap();
     // Within the second record.
     let length = files.read(&segment).unwrap().len() as u64;
@@ -174,33 +174,34 @@ fn check_until(durability: QueueDurability, last: u64, operation: u64, fault: Fa
     let is_dead = matches!(fault, Fault::PowerCut { .. });
     let first = operation * 1000 + if let Fault::PowerCut { written } = fault { 2 * written as u64 } else { 0 };
     for seed in first..first + if is_dead { 2 } else { 1 } {
-        let files = script.robot.files.after_power_cut(seed);
-        script.check_successor(Robot::on(files, script.robot.settings.clone()), &format!("{told}, cut {seed}"));
+        let files = script.harness.files.after_power_cut(seed);
+        script
+            .check_successor(QueueHarness::on(files, script.harness.settings.clone()), &format!("{told}, cut {seed}"));
     }
     if is_dead {
         return;
     }
-    let files = script.robot.files.after_kill();
-    script.check_successor(Robot::on(files, script.robot.settings.clone()), &format!("{told}, killed"));
+    let files = script.harness.files.after_kill();
+    script.check_successor(QueueHarness::on(files, script.harness.settings.clone()), &format!("{told}, killed"));
     // Nor does the process itself lose anything, once the disk works again.
-    script.robot.queue.requeue();
-    script.robot.files.heal();
+    script.harness.queue.requeue();
+    script.harness.files.heal();
     script.work();
-    assert_eq!(script.robot.queue.figures().disk.unwrap().trouble, None, "{told}");
-    let queued = script.robot.queue.figures().queued();
-    let arrived = script.robot.drain();
+    assert_eq!(script.harness.queue.figures().disk.unwrap().trouble, None, "{told}");
+    let queued = script.harness.queue.figures().queued();
+    let arrived = script.harness.drain();
     assert_eq!(arrived.len() as u64, queued, "{told}");
     for (topic, admitted) in script.admitted.iter().enumerate() {
         let all = arrived.iter().chain(&script.acknowledged).filter(|number| **number >> 32 == topic as u64);
         let all: BTreeSet<u64> = all.copied().collect();
         assert_eq!(all.len() as u64, *admitted, "{told}: something is missing of topic {topic}");
     }
-    goes_on(&mut script.robot, &told);
+    goes_on(&mut script.harness, &told);
 }
 
 fn operations(durability: QueueDurability) -> Vec<Action> {
     let script = play(durability, u64::MAX, None);
-    script.robot.files.log().into_iter().map(|operation| operation.action).collect()
+    script.harness.files.log().into_iter().map(|operation| operation.action).collect()
 }
 
 /// An operation that fails once, or from then on until the disk is mended, costs nothing that was durable, invents

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
-use super::super::hostile::recover;
+use crate::queue::testing::hostile::recover;
 
 /// Whatever bytes stand in the queue's directory, starting on them does no harm: [`recover`] says what that is. With
 /// 1,500 inputs, the same ones in every run; each has a seed, which is printed if it fails.

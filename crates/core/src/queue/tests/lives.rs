@@ -10,12 +10,12 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::meddler::Meddler;
-use super::robot::{Robot, number_in};
 use super::*;
 use crate::config::QueueDurability;
 use crate::files::simulated::SimulatedFiles;
 use crate::queue::LeaseId;
+use crate::queue::testing::harness::{QueueHarness, number_in};
+use crate::queue::testing::meddler::Meddler;
 
 /// Records in flight, at most.
 const WINDOW: usize = 12;
@@ -273,7 +273,7 @@ fn again(route: &Route, qos: Qos) -> Arc<Route> {
 /// A robot's whole story.
 struct Story {
     world: Arc<Mutex<World>>,
-    robot: Robot,
+    harness: QueueHarness,
 }
 
 fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
@@ -291,7 +291,7 @@ impl Story {
             disk: if is_roomy { 64 << 20 } else { rng.gen_range(400 << 10..2 << 20) },
             overflow: if rng.gen_bool(0.7) { Overflow::DropOldest } else { Overflow::DropNewest },
             sync: Duration::from_millis(*[0, 100].choose(&mut rng).unwrap()),
-            ..super::robot::settings(durability)
+            ..harness::settings(durability)
         };
         let world = World {
             rng,
@@ -308,11 +308,11 @@ impl Story {
             trace: vec![format!("start {settings:?}")],
         };
         let world = Arc::new(Mutex::new(world));
-        let robot = Robot::new(settings.clone());
-        let (files, times) = (SimulatedFiles::new(), robot.times(true));
-        lock(&world).now = robot.now;
-        let robot = Story::start(&world, files, settings, times);
-        Story { world, robot }
+        let harness = QueueHarness::new(settings.clone());
+        let (files, times) = (SimulatedFiles::new(), harness.times(true));
+        lock(&world).now = harness.now;
+        let harness = Story::start(&world, files, settings, times);
+        Story { world, harness }
     }
 
     fn start(
@@ -320,7 +320,7 @@ impl Story {
         files: SimulatedFiles,
         settings: config::Queue,
         times: (Instant, u8, super::super::disk::clock::Clock),
-    ) -> Robot {
+    ) -> QueueHarness {
         let meddle = {
             let world = Arc::clone(world);
             move || {
@@ -333,11 +333,11 @@ impl Story {
             }
         };
         let seen = Meddler::new(Arc::new(files.clone()), Box::new(meddle));
-        let robot = Robot::start(files, Arc::new(seen), settings, WINDOW, times);
+        let harness = QueueHarness::start(files, Arc::new(seen), settings, WINDOW, times);
         let mut world = lock(world);
-        world.queue = Some(Queue { shared: robot.queue.shared.clone() });
+        world.queue = Some(Queue { shared: harness.queue.shared.clone() });
         for (topic, (ros, priority)) in world.topics.iter_mut().zip(TOPICS) {
-            topic.route = Some(robot.route(ros, priority));
+            topic.route = Some(harness.route(ros, priority));
             topic.last = None;
             topic.admitted.values_mut().for_each(|admitted| admitted.has_ended = false);
         }
@@ -349,7 +349,7 @@ impl Story {
             let topic = world.rng.gen_range(0..TOPICS.len());
             world.topics[topic].route = world.topics[topic].route.take().map(|route| again(&route, Qos::AtMostOnce));
         }
-        robot
+        harness
     }
 
     fn live(&mut self) {
@@ -373,22 +373,26 @@ impl Story {
             let mut world = lock(&self.world);
             let pause = *[0, 1, 100, 1100, 6000, 12_000].choose(&mut world.rng).unwrap();
             world.now += Duration::from_millis(pause);
-            self.robot.now = world.now;
+            self.harness.now = world.now;
             world.trace.push(format!("turn after {pause} ms"));
         }
-        self.robot.worker.turn(self.robot.now);
+        self.harness.worker.turn(self.harness.now);
     }
 
     fn check(&self) {
         let mut world = lock(&self.world);
         world.check();
-        self.robot.check_accounts();
-        let figures = self.robot.queue.figures();
-        assert!(self.robot.files.total_bytes() <= self.robot.settings.disk, "{} bytes", self.robot.files.total_bytes());
+        self.harness.check_accounts();
+        let figures = self.harness.queue.figures();
+        assert!(
+            self.harness.files.total_bytes() <= self.harness.settings.disk,
+            "{} bytes",
+            self.harness.files.total_bytes()
+        );
         let disk = figures.disk.unwrap();
         assert!(disk.bytes <= disk.bound, "{disk:?}");
         assert_eq!(disk.trouble, None);
-        if self.robot.settings.durability == QueueDurability::Always && !world.has_batches {
+        if self.harness.settings.durability == QueueDurability::Always && !world.has_batches {
             assert!(world.again <= WINDOW as u64, "{} came again", world.again);
         }
     }
@@ -404,29 +408,29 @@ impl Story {
             }
         }
         if end == End::Stopped {
-            self.robot.stop();
+            self.harness.stop();
             self.check();
         }
         let durable = {
             let mut world = lock(&self.world);
             world.queue = None;
-            self.robot.queue.shared.lock().store.durable()
+            self.harness.queue.shared.lock().store.durable()
         };
         for durable in durable {
             left.insert(durable.ros, durable.in_memory.len() as u64 + durable.on_disk_only);
         }
         let (files, same_boot) = match end {
-            End::Stopped | End::Killed => (self.robot.files.after_kill(), true),
-            End::WithoutPower => (self.robot.files.after_power_cut(lock(&self.world).rng.r#gen()), false),
+            End::Stopped | End::Killed => (self.harness.files.after_kill(), true),
+            End::WithoutPower => (self.harness.files.after_power_cut(lock(&self.world).rng.r#gen()), false),
         };
         {
             let mut world = lock(&self.world);
             world.trace.push(format!("start with {left:?}"));
             world.boot += u64::from(!same_boot);
         }
-        self.robot = Story::start(&self.world, files, self.robot.settings.clone(), self.robot.times(same_boot));
+        self.harness = Story::start(&self.world, files, self.harness.settings.clone(), self.harness.times(same_boot));
         for (ros, records) in left {
-            let recovered = self.robot.topic(&ros).map_or(0, |topic| topic.counters.recovered());
+            let recovered = self.harness.topic(&ros).map_or(0, |topic| topic.counters.recovered());
             assert!(recovered >= records, "{ros}: {recovered} of {records} durable records are there");
         }
     }
@@ -455,7 +459,7 @@ impl Story {
             }
             world.unwanted.clear();
         }
-        panic!("something never arrives: {:?}", self.robot.queue.figures());
+        panic!("something never arrives: {:?}", self.harness.queue.figures());
     }
 }
 

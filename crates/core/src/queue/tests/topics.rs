@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 
-use super::robot::{Robot, number_of, settings};
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
+use crate::queue::testing::harness::{QueueHarness, number_of, settings};
 
 /// Of thousands of topics one is set aside: its records wait on the disk, before those of all others. What was
 /// acknowledged of the others does not come again after a restart, and no more than fit the window may do so when the
@@ -12,35 +12,35 @@ use crate::config::QueueDurability::{Always, Spill};
 #[test]
 fn one_topic_set_aside_among_thousands_brings_nothing_back() {
     const TOPICS: u64 = 3000;
-    let mut robot = Robot::new(settings(Always));
-    let aside = robot.route("/aside", Priority::Normal);
-    (0..10).for_each(|number| assert!(robot.admit(&aside, number, 20)));
-    robot.work();
+    let mut harness = QueueHarness::new(settings(Always));
+    let aside = harness.route("/aside", Priority::Normal);
+    (0..10).for_each(|number| assert!(harness.admit(&aside, number, 20)));
+    harness.work();
     for topic in 1..=TOPICS {
-        let route = robot.route(&format!("/topic_{topic:04}"), Priority::Normal);
-        assert!(robot.admit(&route, topic * 100, 20));
+        let route = harness.route(&format!("/topic_{topic:04}"), Priority::Normal);
+        assert!(harness.admit(&route, topic * 100, 20));
     }
-    robot.work();
+    harness.work();
     let wanted = |route: &Route| route.ros != "/aside";
     let mut acknowledged = 0;
     while acknowledged < TOPICS {
-        let Some(lease) = robot.queue.lease_where(robot.now, &wanted) else {
-            robot.work();
+        let Some(lease) = harness.queue.lease_where(harness.now, &wanted) else {
+            harness.work();
             continue;
         };
-        assert!(number_of(&lease) >= 100 && robot.queue.acknowledge(lease.id));
+        assert!(number_of(&lease) >= 100 && harness.queue.acknowledge(lease.id));
         acknowledged += 1;
         if acknowledged == TOPICS / 2 {
             // The most that may be done without the disk knowing it.
-            let mut killed = Robot::on(robot.files.after_kill(), robot.settings.clone());
+            let mut killed = QueueHarness::on(harness.files.after_kill(), harness.settings.clone());
             let twice = killed.drain().len() as u64 - 10 - (TOPICS - acknowledged);
-            assert!(twice <= super::robot::WINDOW as u64, "{twice} came again");
+            assert!(twice <= harness::WINDOW as u64, "{twice} came again");
         }
     }
-    robot.work();
-    assert!(robot.queue.figures().disk.unwrap().trouble.is_none());
-    for mut next in
-        [robot.files.after_kill(), robot.files.after_power_cut(3)].map(|files| Robot::on(files, robot.settings.clone()))
+    harness.work();
+    assert!(harness.queue.figures().disk.unwrap().trouble.is_none());
+    for mut next in [harness.files.after_kill(), harness.files.after_power_cut(3)]
+        .map(|files| QueueHarness::on(files, harness.settings.clone()))
     {
         assert_eq!(next.drain(), (0..10).collect::<Vec<_>>());
         next.check_accounts();
@@ -50,18 +50,18 @@ fn one_topic_set_aside_among_thousands_brings_nothing_back() {
     }
 }
 
-/// A robot with records of so many topics on the disk, of which each has more there than in memory.
-fn with_backlogs(topics: u64) -> Robot {
-    let mut robot = Robot::new(config::Queue { memory: 2 << 20, ..settings(Spill) });
-    let routes: Vec<_> = (0..topics).map(|topic| robot.route(&format!("/{topic:04}"), Priority::Normal)).collect();
+/// A queue with records of so many topics on the disk, of which each has more there than in memory.
+fn with_backlogs(topics: u64) -> QueueHarness {
+    let mut harness = QueueHarness::new(config::Queue { memory: 2 << 20, ..settings(Spill) });
+    let routes: Vec<_> = (0..topics).map(|topic| harness.route(&format!("/{topic:04}"), Priority::Normal)).collect();
     for number in 0..4800 {
-        assert!(robot.admit(&routes[number as usize % routes.len()], number, 100));
+        assert!(harness.admit(&routes[number as usize % routes.len()], number, 100));
     }
-    robot.stop();
-    let mut robot = robot.kill();
-    robot.work();
-    assert!(robot.queue.figures().lanes[1].queued_on_disk > 4000);
-    robot
+    harness.stop();
+    let mut harness = harness.kill();
+    harness.work();
+    assert!(harness.queue.figures().lanes[1].queued_on_disk > 4000);
+    harness
 }
 
 /// A lease does not ask for each topic of which something is on the disk: it costs the same beside 1,600 of them as
@@ -69,16 +69,16 @@ fn with_backlogs(topics: u64) -> Robot {
 #[test]
 fn a_backlog_of_others_costs_a_lease_nothing() {
     for topics in [100, 1600] {
-        let robot = with_backlogs(topics);
+        let harness = with_backlogs(topics);
         let asked = Cell::new(0);
         let wanted = |_: &Route| {
             asked.set(asked.get() + 1);
             true
         };
         for _ in 0..20 {
-            assert!(robot.queue.shared.lock().store.has_next(robot.now, &wanted));
-            let lease = robot.queue.lease_where(robot.now, &wanted).expect("a record waits");
-            assert!(robot.queue.acknowledge(lease.id));
+            assert!(harness.queue.shared.lock().store.has_next(harness.now, &wanted));
+            let lease = harness.queue.lease_where(harness.now, &wanted).expect("a record waits");
+            assert!(harness.queue.acknowledge(lease.id));
         }
         assert!(asked.get() <= 100, "{} for 20 leases beside {topics} topics", asked.get());
     }
@@ -90,42 +90,42 @@ fn a_backlog_of_others_costs_a_lease_nothing() {
 fn what_nobody_wants_holds_nobody_up() {
     // Who asks first whether there is something is heard as who leases is.
     for asks_first in [false, true] {
-        let mut robot = Robot::new(config::Queue { memory: 1 << 20, ..settings(Spill) });
-        let [aside, other] = ["/aside", "/other"].map(|ros| robot.route(ros, Priority::Normal));
+        let mut harness = QueueHarness::new(config::Queue { memory: 1 << 20, ..settings(Spill) });
+        let [aside, other] = ["/aside", "/other"].map(|ros| harness.route(ros, Priority::Normal));
         for (route, first) in [(&aside, 0), (&other, 1000)] {
             for number in first..first + 200 {
-                assert!(robot.admit(route, number, 4000));
-                robot.work();
+                assert!(harness.admit(route, number, 4000));
+                harness.work();
             }
         }
-        robot = robot.kill();
-        robot.work();
+        harness = harness.kill();
+        harness.work();
         let wanted = |route: &Route| route.ros != "/aside";
         let (mut sent, mut turns) = (Vec::new(), 0);
         while sent.len() < 200 {
-            robot.queue.shared.lock().store.check();
-            if !asks_first || robot.queue.shared.lock().store.has_next(robot.now, &wanted) {
-                if let Some(lease) = robot.queue.lease_where(robot.now, &wanted) {
+            harness.queue.shared.lock().store.check();
+            if !asks_first || harness.queue.shared.lock().store.has_next(harness.now, &wanted) {
+                if let Some(lease) = harness.queue.lease_where(harness.now, &wanted) {
                     sent.push(number_of(&lease));
-                    assert!(robot.queue.acknowledge(lease.id));
+                    assert!(harness.queue.acknowledge(lease.id));
                     continue;
                 }
             }
             turns += 1;
             assert!(turns < 100, "{} were sent, and nothing more comes", sent.len());
-            robot.work();
+            harness.work();
         }
         assert_eq!(sent, (1000..1200).collect::<Vec<_>>());
-        robot.work();
-        assert_eq!(robot.queue.figures().lanes[1].queued_on_disk, 200, "nothing is in memory that nobody wants");
+        harness.work();
+        assert_eq!(harness.queue.figures().lanes[1].queued_on_disk, 200, "nothing is in memory that nobody wants");
         if asks_first {
-            assert!(!robot.queue.shared.lock().store.has_next(robot.now, &|_| true));
+            assert!(!harness.queue.shared.lock().store.has_next(harness.now, &|_| true));
         } else {
-            assert!(robot.queue.lease(robot.now).is_none());
+            assert!(harness.queue.lease(harness.now).is_none());
         }
-        robot.work();
-        assert!(robot.queue.figures().lanes[1].queued_on_disk < 200);
-        assert_eq!(robot.drain(), (0..200).collect::<Vec<_>>());
+        harness.work();
+        assert!(harness.queue.figures().lanes[1].queued_on_disk < 200);
+        assert_eq!(harness.drain(), (0..200).collect::<Vec<_>>());
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use crate::files::{Entry, File, Files, Named};
 
 /// What happens. It is called before the operation, and may not work on the files itself.
-pub(super) type Meddle = dyn FnMut() + Send;
+pub(in crate::queue) type Meddle = dyn FnMut() + Send;
 
 #[derive(Clone)]
-pub(super) struct Meddler {
+pub(in crate::queue) struct Meddler {
     files: Arc<dyn Files>,
     meddle: Arc<Mutex<Box<Meddle>>>,
 }

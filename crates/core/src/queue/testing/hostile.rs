@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use super::disk::LANES;
-use super::disk::clock::Clock;
-use super::disk::ledger::{self, Entry, Ledger};
-use super::disk::quarantine::QUARANTINE;
-use super::disk::route_table::ROUTES;
-use super::disk::segment::on_disk;
-use super::robot::{Robot, WINDOW, settings};
-use super::{Queue, Route};
+use super::harness::{QueueHarness, WINDOW, settings};
 use crate::config::{self, Priority, QueueDurability};
 use crate::files::simulated::SimulatedFiles;
+use crate::queue::disk::LANES;
+use crate::queue::disk::clock::Clock;
+use crate::queue::disk::ledger::{self, Entry, Ledger};
+use crate::queue::disk::quarantine::QUARANTINE;
+use crate::queue::disk::route_table::ROUTES;
+use crate::queue::disk::segment::on_disk;
+use crate::queue::{Queue, Route};
 use edits::{Edited, Recipe};
 use plain::{Found, PlainLane};
 
@@ -52,10 +52,10 @@ pub fn recover(data: &[u8]) {
     let now = Instant::now();
     let start = |files: &SimulatedFiles, boot: u8| {
         let times = (now, boot, Clock::of_boot(boot, now));
-        let robot = Robot::start(files.clone(), Arc::new(files.clone()), settings.clone(), WINDOW, times);
-        let trouble = robot.queue.figures().disk.and_then(|disk| disk.trouble);
+        let harness = QueueHarness::start(files.clone(), Arc::new(files.clone()), settings.clone(), WINDOW, times);
+        let trouble = harness.queue.figures().disk.and_then(|disk| disk.trouble);
         assert!(trouble.is_none() || edited.is_unreadable, "{trouble:?}");
-        robot
+        harness
     };
 
     let mut first = start(&files, 1);
@@ -74,8 +74,8 @@ pub fn recover(data: &[u8]) {
         // Else there may be records that expire.
         assert_eq!(arrived, after_cut, "a start after a power cut finds something else");
     }
-    for robot in [first, second, third] {
-        check_goes_on(robot, &edited);
+    for harness in [first, second, third] {
+        check_goes_on(harness, &edited);
     }
 }
 
@@ -85,10 +85,10 @@ fn left_behind() -> &'static [SimulatedFiles] {
     LEFT.get_or_init(|| {
         let mut all = vec![SimulatedFiles::new()];
         for durability in [QueueDurability::Spill, QueueDurability::Always] {
-            let robot = scripted(durability);
-            all.push(robot.files.after_kill());
-            all.push(robot.files.after_power_cut(5));
-            all.push(with_something_set_aside(robot));
+            let harness = scripted(durability);
+            all.push(harness.files.after_kill());
+            all.push(harness.files.after_power_cut(5));
+            all.push(with_something_set_aside(harness));
         }
         all
     })
@@ -99,47 +99,47 @@ const TOPICS: [(&str, Priority); 4] =
 
 /// Three lives of a queue, each with a segment in each lane; something is acknowledged, out of its order too, and one
 /// topic's configuration changes.
-fn scripted(durability: QueueDurability) -> Robot {
+fn scripted(durability: QueueDurability) -> QueueHarness {
     let files = SimulatedFiles::new();
     // The same queue in each process.
     drop(Ledger::open(&files, Entry { queue_id: 77, ..Entry::default() }));
-    let mut robot = Robot::on(files, settings(durability));
+    let mut harness = QueueHarness::on(files, settings(durability));
     for life in 0..3 {
         for (index, (ros, priority)) in TOPICS.into_iter().enumerate() {
-            let route = robot.route(ros, priority);
+            let route = harness.route(ros, priority);
             let changed =
                 Route { retain: life > 0 && index == 1, ..Arc::into_inner(route).expect("a route of its own") };
             let route = Arc::new(changed);
             for number in 0..4 {
                 let number = (index as u64) << 32 | (life * 4 + number);
-                assert!(robot.admit(&route, number, 8 + 10 * number as usize % 50));
+                assert!(harness.admit(&route, number, 8 + 10 * number as usize % 50));
             }
         }
-        robot.work();
-        robot.queue.set_link(true);
-        let leases: Vec<_> = (0..4).map_while(|_| robot.queue.lease(robot.now)).collect();
+        harness.work();
+        harness.queue.set_link(true);
+        let leases: Vec<_> = (0..4).map_while(|_| harness.queue.lease(harness.now)).collect();
         for lease in leases.iter().filter(|lease| life == 0 || lease.record.route.ros != "/one") {
-            assert!(robot.queue.acknowledge(lease.id));
+            assert!(harness.queue.acknowledge(lease.id));
         }
-        robot.work();
-        robot.queue.requeue();
-        robot.queue.set_link(false);
-        robot.work();
-        robot = if life < 2 { robot.kill() } else { robot };
+        harness.work();
+        harness.queue.requeue();
+        harness.queue.set_link(false);
+        harness.work();
+        harness = if life < 2 { harness.kill() } else { harness };
     }
-    robot
+    harness
 }
 
 /// The same, after damage that was found and set aside.
-fn with_something_set_aside(robot: Robot) -> SimulatedFiles {
-    let files = robot.files.after_kill();
+fn with_something_set_aside(harness: QueueHarness) -> SimulatedFiles {
+    let files = harness.files.after_kill();
     let segment = files.paths().into_iter().find(|path| path.starts_with("low/")).expect("a segment");
     files.corrupt(&segment, 200, b"####");
-    let mut robot = Robot::on(files, robot.settings);
-    robot.send(32);
-    robot.work();
-    assert!(robot.files.paths().iter().any(|path| path.starts_with(QUARANTINE)), "nothing is set aside");
-    robot.files.after_kill()
+    let mut harness = QueueHarness::on(files, harness.settings);
+    harness.send(32);
+    harness.work();
+    assert!(harness.files.paths().iter().any(|path| path.starts_with(QUARANTINE)), "nothing is set aside");
+    harness.files.after_kill()
 }
 
 fn content(files: &SimulatedFiles) -> Content {
@@ -200,24 +200,24 @@ fn check_kept(before: &Content, after: &Content, disk: u64) {
 }
 
 /// Leases and acknowledges all there is. Time stands still, so that whoever does the same finds the same.
-fn drain(robot: &mut Robot) -> Vec<Delivered> {
+fn drain(harness: &mut QueueHarness) -> Vec<Delivered> {
     let mut arrived = Vec::new();
     loop {
         let before = arrived.len();
-        while let Some(lease) = robot.queue.lease(robot.now) {
+        while let Some(lease) = harness.queue.lease(harness.now) {
             let (route, record) = (&lease.record.route, &lease.record);
             let names = (route.ros.clone(), route.mqtt.clone());
             arrived.push((route.priority, names.0, names.1, record.received_ns, record.payload.to_vec()));
-            assert!(robot.queue.acknowledge(lease.id));
+            assert!(harness.queue.acknowledge(lease.id));
         }
-        check_store(&robot.queue);
-        robot.worker.turn(robot.now);
-        check_store(&robot.queue);
-        if arrived.len() == before && !robot.queue.shared.lock().store.has_next(robot.now, &|_| true) {
+        check_store(&harness.queue);
+        harness.worker.turn(harness.now);
+        check_store(&harness.queue);
+        if arrived.len() == before && !harness.queue.shared.lock().store.has_next(harness.now, &|_| true) {
             break;
         }
     }
-    robot.check_accounts();
+    harness.check_accounts();
     arrived
 }
 
@@ -251,22 +251,22 @@ fn check_arrived(before: &Content, edited: &Edited, arrived: &[Delivered]) {
 }
 
 /// The queue writes to the disk and reads from there; after another start, what was acknowledged is gone.
-fn check_goes_on(mut robot: Robot, edited: &Edited) {
+fn check_goes_on(mut harness: QueueHarness, edited: &Edited) {
     if edited.is_unreadable {
         return;
     }
-    robot.work();
-    robot.queue.set_link(false);
-    let route = robot.route(AFTER.0, Priority::Low);
-    assert!(robot.admit(&route, AFTER.1, 20));
-    robot.work();
-    let figures = robot.queue.figures();
+    harness.work();
+    harness.queue.set_link(false);
+    let route = harness.route(AFTER.0, Priority::Low);
+    assert!(harness.admit(&route, AFTER.1, 20));
+    harness.work();
+    let figures = harness.queue.figures();
     let disk = figures.disk.as_ref().and_then(|disk| disk.trouble.clone());
     assert_eq!((figures.memory_only(), disk), (0, None), "it does not go on: {figures:?}");
-    let mut robot = robot.kill();
-    let arrived = drain(&mut robot);
+    let mut harness = harness.kill();
+    let arrived = drain(&mut harness);
     assert_eq!(arrived.len(), 1, "{arrived:?}");
     assert_eq!(arrived[0].4[..8], AFTER.1.to_le_bytes());
-    robot.work();
-    assert_eq!(drain(&mut robot.kill()), []);
+    harness.work();
+    assert_eq!(drain(&mut harness.kill()), []);
 }

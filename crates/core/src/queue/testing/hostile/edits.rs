@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::super::disk::clock::{Counted, Written};
-use super::super::disk::format::{Header, Mark, StoredRecord, StoredRoute, Stream, put_record, put_route};
-use super::super::disk::ledger::{Entry, LEDGER, LaneEntry, Ledger};
-use super::super::disk::segment::path;
 use super::{LANES, QUARANTINE, ROUTES};
 use crate::config::{Priority, Qos};
 use crate::files::Files;
 use crate::files::simulated::SimulatedFiles;
+use crate::queue::disk::clock::{Counted, Written};
+use crate::queue::disk::format::{Header, Mark, StoredRecord, StoredRoute, Stream, put_record, put_route};
+use crate::queue::disk::ledger::{Entry, LEDGER, LaneEntry, Ledger};
+use crate::queue::disk::segment::path;
 
 /// Most edits of an input, and most bytes that a file may grow to by them.
 const EDITS: usize = 8;

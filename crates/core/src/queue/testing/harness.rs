@@ -3,18 +3,18 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::disk::clock::Clock;
-use super::disk::survey::go_on;
-use super::disk_worker::DiskWorker;
-use super::{Lease, Queue, Record, Route};
 use crate::config::{self, Overflow, Priority, Qos, QueueDurability};
 use crate::files::Files;
 use crate::files::simulated::SimulatedFiles;
+use crate::queue::disk::clock::Clock;
+use crate::queue::disk::survey::go_on;
+use crate::queue::disk_worker::DiskWorker;
+use crate::queue::{Lease, Queue, Record, Route};
 use crate::topics::{Registry, Topic};
 
-pub(super) const WINDOW: usize = 100;
+pub(in crate::queue) const WINDOW: usize = 100;
 
-pub(super) struct Robot {
+pub(in crate::queue) struct QueueHarness {
     pub files: SimulatedFiles,
     pub settings: config::Queue,
     pub queue: Queue,
@@ -27,7 +27,7 @@ pub(super) struct Robot {
     pub clock: Clock,
 }
 
-pub(super) fn settings(durability: QueueDurability) -> config::Queue {
+pub(in crate::queue) fn settings(durability: QueueDurability) -> config::Queue {
     config::Queue {
         disk: 64 << 20,
         durability,
@@ -37,16 +37,16 @@ pub(super) fn settings(durability: QueueDurability) -> config::Queue {
     }
 }
 
-impl Robot {
-    /// The first start of a robot.
-    pub fn new(settings: config::Queue) -> Robot {
-        Robot::on(SimulatedFiles::new(), settings)
+impl QueueHarness {
+    /// The first start on an empty disk.
+    pub fn new(settings: config::Queue) -> QueueHarness {
+        QueueHarness::on(SimulatedFiles::new(), settings)
     }
 
-    /// As [`Robot::new`], on a disk with something on it.
-    pub fn on(files: SimulatedFiles, settings: config::Queue) -> Robot {
+    /// As [`QueueHarness::new`], on a disk with something on it.
+    pub fn on(files: SimulatedFiles, settings: config::Queue) -> QueueHarness {
         let now = Instant::now();
-        Robot::start(files.clone(), Arc::new(files), settings, WINDOW, (now, 1, Clock::of_boot(1, now)))
+        QueueHarness::start(files.clone(), Arc::new(files), settings, WINDOW, (now, 1, Clock::of_boot(1, now)))
     }
 
     /// Starts a process that sees `files` as `seen`, at a time, in a boot, by a clock.
@@ -56,13 +56,13 @@ impl Robot {
         settings: config::Queue,
         window: usize,
         (now, boot, clock): (Instant, u8, Clock),
-    ) -> Robot {
+    ) -> QueueHarness {
         let (registry, topics) = (Registry::default(), Arc::<Mutex<Vec<Arc<Topic>>>>::default());
         let found = (registry.clone(), topics.clone());
         let find = move |ros: &str, mqtt: &str| note(&found.1, found.0.topic(ros, mqtt));
         let (queue, mut worker) = Queue::on(seen, &settings, window, Arc::new(find), clock.clone());
         worker.open(now, &mut go_on).unwrap();
-        Robot { files, settings, queue, worker, now, registry, topics, boot, clock }
+        QueueHarness { files, settings, queue, worker, now, registry, topics, boot, clock }
     }
 
     /// The time, the boot and its clock, for the next process of the same boot, or of the next one.
@@ -76,19 +76,19 @@ impl Robot {
     }
 
     /// The process is killed and starts again.
-    pub fn kill(self) -> Robot {
+    pub fn kill(self) -> QueueHarness {
         let (files, times) = (self.files.after_kill(), self.times(true));
-        Robot::start(files.clone(), Arc::new(files), self.settings, WINDOW, times)
+        QueueHarness::start(files.clone(), Arc::new(files), self.settings, WINDOW, times)
     }
 
     /// The power goes and comes back.
-    pub fn cut_power(self, seed: u64) -> Robot {
+    pub fn cut_power(self, seed: u64) -> QueueHarness {
         let (files, times) = (self.files.after_power_cut(seed), self.times(false));
-        Robot::start(files.clone(), Arc::new(files), self.settings, WINDOW, times)
+        QueueHarness::start(files.clone(), Arc::new(files), self.settings, WINDOW, times)
     }
 
     /// The process is stopped as it should be, and starts again.
-    pub fn restart(mut self) -> Robot {
+    pub fn restart(mut self) -> QueueHarness {
         self.stop();
         self.kill()
     }
@@ -203,10 +203,10 @@ fn note(topics: &Mutex<Vec<Arc<Topic>>>, topic: Arc<Topic>) -> Arc<Topic> {
     topic
 }
 
-pub(super) fn number_of(lease: &Lease) -> u64 {
+pub(in crate::queue) fn number_of(lease: &Lease) -> u64 {
     number_in(&lease.record)
 }
 
-pub(super) fn number_in(record: &Record) -> u64 {
+pub(in crate::queue) fn number_in(record: &Record) -> u64 {
     u64::from_le_bytes(record.payload[..8].try_into().unwrap())
 }

@@ -1,14 +1,15 @@
-//! What is in a queue's directory, found in the plainest way: byte by byte, without looking ahead.
+//! What is in a queue's directory, found in the plainest way: byte by byte, without looking ahead. The walk through the
+//! frames repeats the product's on purpose: what shares its code can't judge it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::disk::format::{Header, HeaderFault, Mark, Stream};
-use super::super::disk::ledger::{self, LEDGER};
-use super::super::disk::segment::{directory, first_number};
 use super::{Content, LANES, ROUTES};
 use crate::config::Priority;
 use crate::files::Files;
 use crate::files::simulated::SimulatedFiles;
+use crate::queue::disk::format::{Header, HeaderFault, Mark, Stream};
+use crate::queue::disk::ledger::{self, LEDGER};
+use crate::queue::disk::segment::{directory, first_number};
 
 const HEADER: usize = 64;
 const FRAME: usize = 12;
