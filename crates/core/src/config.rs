@@ -38,6 +38,7 @@ mod limits;
 mod load;
 mod mqtt_topic;
 mod origins;
+mod path_places;
 mod planned;
 mod problem;
 mod proxy;
@@ -64,6 +65,7 @@ pub use load::{
     DEFAULT_DIRECTORY, LoadError, Loaded, default_mqtt, default_topic, is_there, load, load_directory, load_file,
 };
 pub use mqtt_topic::{TopicFault, check_publish_topic, is_basic_ingest};
+pub use path_places::PathPlace;
 pub use planned::is_supported;
 pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};

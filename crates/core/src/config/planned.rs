@@ -20,10 +20,6 @@ pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
     unless("topics[].ros", |value| !contains(value, '*'), "allowed is the name of one topic, without `*`"),
     whole("topics[].except"),
     unless("topics[].limit", |value| *value == Checked::Integer(1000), "leave it out"),
-    whole("topics[].fields"),
-    whole("topics[].exclude"),
-    whole("topics[].arrays"),
-    whole("topics[].digits"),
     whole("commands"),
     whole("services"),
 ];

@@ -169,6 +169,11 @@ impl Section {
         self.values.contains_key(name)
     }
 
+    /// Whether somebody has written a value of this name, and not the program.
+    pub fn is_written(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|(_, tag)| !tag.is_default())
+    }
+
     pub fn list(&self, name: &str) -> &[Section] {
         self.lists.get(name).map_or(&[], Vec::as_slice)
     }
