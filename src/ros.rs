@@ -54,7 +54,7 @@ pub use publisher::{NoPublisher, Publisher};
 pub use shared_memory::is_udp_alone;
 pub use silence::Silence;
 pub use thread::{Change, RosThread, spawn, spawn_patient};
-pub use type_support::{TypeSupport, TypeSupportError};
+pub use type_support::{TypeSupport, TypeSupportError, schema_of};
 
 /// A topic that somebody wants to receive.
 #[derive(Debug, Clone, PartialEq)]

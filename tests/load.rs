@@ -215,7 +215,8 @@ async fn a_huge_topic_leaves_a_small_one_alone() {
     program.await_log("A message of /image was dropped: the payload is over 131072 bytes");
     // That none of them will ever fit is said once, with what to do about it.
     let said = "no message of it is small enough for AWS IoT Core, which takes 131072 bytes (the last has 40000";
-    let remedy = "remove it from the configuration or forward a smaller topic instead";
+    let remedy = "choose what travels with `fields` or `arrays`, such as arrays = { max = 100, over = \"omit\" }, forward a \
+                  smaller topic instead, of compressed images for example, or remove it from the configuration";
     let note = program.await_note(&format!("1 of 2 topics subscribed. /image: {said}"));
     assert!(note.contains(remedy), "{note}");
     let trouble = program.await_log("Topic /image can't be forwarded");

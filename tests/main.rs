@@ -46,6 +46,7 @@ mod reload;
 mod ros;
 mod ros_turns;
 mod secrets;
+mod selection;
 mod service;
 mod status;
 mod thinning;

@@ -72,20 +72,13 @@ struct Open {
 }
 
 impl Open {
-    /// What is queued for a shaped message. `None` if it is too large to be sent, or is not tried, because too many before
-    /// it were.
-    fn pack(&self, payload: Bytes, fit: &mut Fit) -> Option<(Arc<Route>, Bytes)> {
+    /// What is queued for a shaped message. `None` if it is too large to be sent.
+    fn pack(&self, payload: Bytes) -> Option<(Arc<Route>, Bytes)> {
         let packing = &self.route.packing;
         if packing.framed(payload.len()) <= PAYLOAD_LIMIT {
             return Some((Arc::clone(&self.route), payload));
         }
-        let route = self.ahead.clone()?;
-        if !fit.is_worth_compressing(Instant::now()) {
-            return None;
-        }
-        let packed = packing.pack_ahead(&payload);
-        fit.compressed(packed.is_some(), Instant::now());
-        Some((route, packed?))
+        Some((self.ahead.clone()?, packing.pack_ahead(&payload)?))
     }
 }
 
@@ -269,16 +262,23 @@ impl Receiver for Reception {
             topic.health.counters.count_shaped(ShapedReason::Unchanged);
             return;
         }
+        let bytes = sample.cdr.len();
+        if !topic.fit.is_worth_trying(bytes, Instant::now()) {
+            open.shaper.pass_over();
+            topic.drop(DropReason::TooLarge, &"those before it were too large, one is tried again soon");
+            topic.is_too_large(bytes);
+            return;
+        }
         match open.shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
             Ok(payload) => {
-                let is_admitted = topic.admit(payload, sample.received_ns, sample.cdr.len(), &self.queue);
+                let is_admitted = topic.admit(payload, sample.received_ns, bytes, &self.queue);
                 if let Some(Ok(Open { on_change: Some(on_change), .. })) = &mut topic.open
                     && is_admitted
                 {
                     on_change.was_sent(sample.cdr, at);
                 }
             }
-            Err(refused) => topic.refuse(&refused, sample.cdr.len()),
+            Err(refused) => topic.refuse(&refused, bytes),
         }
     }
 
@@ -397,12 +397,13 @@ impl Topic {
     /// Admits what was made of a message that ROS sent as `bytes` bytes. Returns whether it is queued.
     fn admit(&mut self, payload: Bytes, received_ns: i64, bytes: usize, queue: &Queue) -> bool {
         let Some(Ok(open)) = &self.open else { return false };
-        let Some((route, payload)) = open.pack(payload, &mut self.fit) else {
+        let Some((route, payload)) = open.pack(payload) else {
             self.drop(DropReason::TooLarge, &"the payload is over 131072 bytes, compressed too");
+            self.fit.tried_in_vain(bytes, Instant::now());
             self.is_too_large(bytes);
             return false;
         };
-        self.fits();
+        self.fits(bytes);
         let now = Instant::now();
         let expires = expiry(now, self.settings.max_age);
         queue.admit(Record { route, payload, received_ns, expires }, now)
@@ -415,6 +416,7 @@ impl Topic {
             CountedAs::Dropped(reason) => {
                 self.drop(reason, refused);
                 if reason == DropReason::TooLarge {
+                    self.fit.tried_in_vain(bytes, Instant::now());
                     self.is_too_large(bytes);
                 }
             }
@@ -440,23 +442,20 @@ impl Topic {
         if !self.fit.is_too_large() {
             return;
         }
-        let or = match self.settings.compression {
-            None if bytes <= COMPRESSIBLE_LIMIT => ", set its `compression` if it is well compressible,",
-            _ => "",
-        };
         let topic = &self.settings.ros;
+        let what = what_to_do(&self.settings, bytes);
         let never_fits = format!(
             "no message of it is small enough for AWS IoT Core, which takes {PAYLOAD_LIMIT} bytes (the last has {bytes} in \
-             ROS); remove it from the configuration{or} or forward a smaller topic instead, of compressed images for example"
+             ROS); {what}"
         );
         tracing::error!(topic, bytes, "Topic {topic} can't be forwarded: {never_fits}.");
         self.never_fits = Some(never_fits);
         self.tell_state();
     }
 
-    /// A message is small enough.
-    fn fits(&mut self) {
-        if self.fit.fits() {
+    /// A message of `bytes` bytes in ROS is small enough.
+    fn fits(&mut self, bytes: usize) {
+        if self.fit.fits(bytes) {
             tracing::info!(topic = self.settings.ros, "Messages of {} fit again.", self.settings.ros);
             self.never_fits = None;
             self.tell_state();
@@ -495,6 +494,20 @@ impl Topic {
             );
         }
     }
+}
+
+/// What somebody can do about a topic whose messages are too large; ROS sends the last as `bytes` bytes.
+fn what_to_do(settings: &config::Topic, bytes: usize) -> String {
+    let may_be_shaped = matches!(settings.payload, config::Payload::Message | config::Payload::Envelope);
+    let mut ways = Vec::new();
+    if may_be_shaped {
+        ways.push("choose what travels with `fields` or `arrays`, such as arrays = { max = 100, over = \"omit\" }");
+    }
+    if settings.compression.is_none() && bytes <= COMPRESSIBLE_LIMIT {
+        ways.push("set `compression` if it is well compressible");
+    }
+    ways.push("forward a smaller topic instead, of compressed images for example");
+    format!("{}, or remove it from the configuration", ways.join(", "))
 }
 
 /// When a record that is admitted at `now` is too old; a `max_age` beyond the clock's range never comes.

@@ -3,6 +3,7 @@
 mod connect;
 mod eyes;
 mod graph;
+mod paths;
 mod secrets;
 
 use std::fmt::Write;
@@ -26,6 +27,7 @@ use iot_bridge_core::config::{
 use iot_bridge_core::mqtt::tls;
 use iot_bridge_core::provisioning::{self, Standing};
 use iot_bridge_core::uplink::broker;
+use paths::Paths;
 
 /// What `check --json` prints.
 #[derive(Serialize)]
@@ -137,7 +139,10 @@ pub fn beside_run(config: Option<&Path>) -> ExitCode {
 pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: bool) -> ExitCode {
     let Findings { loaded, of_configuration, of_files, files: found, doubt } = find(config);
     let credentials_checked = found.is_some();
-    let problems = [of_configuration, of_files].concat();
+    let Paths { problems: of_paths, unseen } = loaded.as_ref().map(paths::inspect).unwrap_or_default();
+    let problems = [of_configuration, of_paths, of_files].concat();
+    let warnings: Vec<String> =
+        loaded.iter().flat_map(|loaded| warnings(loaded, found.as_ref())).chain(unseen).collect();
     let settings = loaded.as_ref().map(|loaded| &loaded.settings).filter(|_| problems.is_empty() && !quiet);
     let graph = settings.and_then(graph::look);
     let trial = match try_out(wish, loaded.as_ref().filter(|_| problems.is_empty()), found.as_ref()) {
@@ -145,14 +150,14 @@ pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: boo
         Err(error) => return fail(&format!("the connection could not be tried: {error:#}")),
     };
     let printed = if json {
-        match json_report(loaded.as_ref(), &problems, found.as_ref(), doubt, graph.as_ref(), trial.as_ref()) {
+        match json_report(loaded.as_ref(), &problems, warnings, found.as_ref(), doubt, graph.as_ref(), trial.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
     } else if quiet && problems.is_empty() {
         ExitCode::SUCCESS
     } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
-        match text_report(loaded, found.as_ref(), doubt, graph.as_ref(), trial.as_ref()) {
+        match text_report(loaded, warnings, found.as_ref(), doubt, graph.as_ref(), trial.as_ref()) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
@@ -276,6 +281,7 @@ fn unseen(files: &CredentialFiles, is_waiting: bool) -> Vec<&'static str> {
 fn json_report(
     loaded: Option<&Loaded>,
     problems: &[Problem],
+    warnings: Vec<String>,
     found: Option<&Files>,
     doubt: Option<String>,
     graph: Option<&Graph>,
@@ -284,7 +290,7 @@ fn json_report(
     let report = Report {
         ok: problems.is_empty(),
         problems,
-        warnings: loaded.map_or_else(Vec::new, |loaded| warnings(loaded, found)),
+        warnings,
         sources: loaded.iter().flat_map(|loaded| &loaded.sources).map(|path| path.display().to_string()).collect(),
         variables: loaded.map_or(&[], |loaded| &loaded.variables),
         provisioning: found.and_then(|found| found.provisioning.clone()),
@@ -319,6 +325,7 @@ fn complain(problems: &[Problem], credentials_checked: bool, to_connect: bool) {
 /// The effective configuration, as a configuration file that says where it comes from.
 fn text_report(
     loaded: &Loaded,
+    warnings: Vec<String>,
     found: Option<&Files>,
     doubt: Option<String>,
     graph: Option<&Graph>,
@@ -353,7 +360,7 @@ fn text_report(
     for key in found.iter().flat_map(|found| &found.unseen) {
         writeln!(text, "# Not looked at: {key}, which systemd shows to the service alone (LoadCredential=).")?;
     }
-    for warning in warnings(loaded, found).into_iter().chain(doubt) {
+    for warning in warnings.into_iter().chain(doubt) {
         writeln!(text, "# {warning}.")?;
     }
     if let Some(graph) = graph {

@@ -112,6 +112,14 @@ impl TypeSupport {
     }
 }
 
+/// The shape of `type_name` (`package/msg/Name`) in the sourced environment.
+///
+/// # Errors
+/// As of [`TypeSupport::load`].
+pub fn schema_of(type_name: &str) -> Result<Arc<Schema>, TypeSupportError> {
+    Ok(Arc::clone(TypeSupport::load(type_name)?.schema()))
+}
+
 fn load_from(type_name: &str, prefixes: &OsStr) -> Result<TypeSupport, TypeSupportError> {
     let parts: Vec<&str> = type_name.split('/').collect();
     let [package, namespace, name] = parts.as_slice() else {

@@ -39,6 +39,7 @@ mod limits;
 mod load;
 mod mqtt_topic;
 mod origins;
+mod path_places;
 mod pattern;
 mod planned;
 mod problem;
@@ -67,6 +68,7 @@ pub use load::{
     DEFAULT_DIRECTORY, LoadError, Loaded, default_mqtt, default_topic, is_there, load, load_directory, load_file,
 };
 pub use mqtt_topic::{TopicFault, check_publish_topic, is_basic_ingest};
+pub use path_places::PathPlace;
 pub use pattern::{Pattern, is_pattern};
 pub use planned::is_supported;
 pub use problem::{Problem, Problems, quote};

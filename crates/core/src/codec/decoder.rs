@@ -47,7 +47,9 @@ impl Decoder {
     /// [`SelectionError`] if a path of the selection leads nowhere or all of them leave nothing, or as of
     /// [`Decoder::new`].
     pub fn select(schema: Arc<Schema>, selection: &Selection) -> Result<Self, SelectionError> {
-        selection.check(&schema)?;
+        if let Some(lost) = selection.lost(&schema).next() {
+            return Err(lost);
+        }
         let nothing = || SelectionError::NothingLeft { type_name: schema.name.clone() };
         let plan = Plan::new(&schema, selection)?.ok_or_else(nothing)?;
         Ok(Decoder { schema, plan, digits: selection.digits })

@@ -84,26 +84,33 @@ impl Selection {
         Ok(Selection { fields, ..Selection::default() })
     }
 
-    /// Whether each path leads somewhere in messages of the type that `schema` describes.
+    /// What is wrong with it for messages of the type that `schema` describes, everything: a
+    /// [`NoMatch`](SelectionError::NoMatch) for each path that leads nowhere, or the one error of [`Decoder::select`].
     ///
-    /// # Errors
-    /// [`SelectionError::NoMatch`] for the first that does not.
-    pub(super) fn check(&self, schema: &Arc<Schema>) -> Result<(), SelectionError> {
+    /// [`Decoder::select`]: super::Decoder::select
+    pub fn faults(&self, schema: &Arc<Schema>) -> Vec<SelectionError> {
+        let lost: Vec<_> = self.lost(schema).collect();
+        if lost.is_empty() {
+            super::Decoder::select(Arc::clone(schema), self).err().into_iter().collect()
+        } else {
+            lost
+        }
+    }
+
+    /// An error for each path that leads nowhere in messages of the type that `schema` describes.
+    pub(super) fn lost(&self, schema: &Arc<Schema>) -> impl Iterator<Item = SelectionError> {
         let fields = self.fields.iter().map(|path| (FIELDS, path));
         let exclude = self.exclude.iter().map(|path| (EXCLUDE, path));
         let arrays = self.array_fields.iter().map(|(path, _)| (ARRAYS, path));
-        for (key, path) in fields.chain(exclude).chain(arrays) {
+        fields.chain(exclude).chain(arrays).filter_map(|(key, path)| {
             let mut search = Search { path, only_arrays: key == ARRAYS, seen: HashSet::new(), furthest: None };
-            if !search.message(schema, 0) {
-                return Err(SelectionError::NoMatch {
-                    key,
-                    path: path.to_string(),
-                    type_name: schema.name.clone(),
-                    why: search.why(),
-                });
-            }
-        }
-        Ok(())
+            (!search.message(schema, 0)).then(|| SelectionError::NoMatch {
+                key,
+                path: path.to_string(),
+                type_name: schema.name.clone(),
+                why: search.why(),
+            })
+        })
     }
 }
 

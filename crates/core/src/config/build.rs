@@ -1,5 +1,6 @@
 //! From checked values to [`Settings`]: what concerns several keys at a time.
 
+mod shaping;
 mod thinning;
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,8 +15,8 @@ use super::problem::quote;
 use super::proxy::{Proxy, ProxySource};
 use super::ros_names;
 use super::settings::{
-    ArrayLimit, Arrays, Aws, Batch, Encoding, Health, LastWill, Mqtt, OnChange, Payload, Presence, Provisioning, Qos,
-    Queue, QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE, Settings, Topic, UNNAMED,
+    Aws, Batch, Encoding, Health, LastWill, Mqtt, OnChange, Payload, Presence, Provisioning, Qos, Queue,
+    QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE, Settings, Topic, UNNAMED,
 };
 use super::template::{Names, expand, expand_for_thing};
 use super::units::{format_duration, format_size};
@@ -318,7 +319,7 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
             .collect(),
         fields: section.texts("fields").to_vec(),
         exclude: section.texts("exclude").to_vec(),
-        arrays: arrays(section),
+        arrays: shaping::arrays(section),
         digits: section.integer("digits").and_then(|digits| digits.try_into().ok()),
         on_change: on_change(section),
         payload: payload?,
@@ -334,6 +335,7 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
         ros,
     };
     check_packing(&topic, section, report);
+    shaping::check(section, report);
     thinning::check(&topic, section, report);
     Some(topic)
 }
@@ -354,15 +356,6 @@ fn except(section: &Section, namespace: &str, report: &mut Report<'_>) -> Vec<St
         }
     }
     except
-}
-
-fn arrays(section: &Section) -> Option<Arrays> {
-    let limit = |section: &Section, within: &str| {
-        let max = section.integer(&format!("{within}max"))?.try_into().ok()?;
-        Some(ArrayLimit { max, over: word(section.text(&format!("{within}over"))?)? })
-    };
-    let fields = section.named("arrays.fields").filter_map(|(path, section)| Some((path.clone(), limit(section, "")?)));
-    section.is_there("arrays").then(|| Arrays { all: limit(section, "arrays."), fields: fields.collect() })
 }
 
 fn on_change(section: &Section) -> Option<OnChange> {

@@ -12,6 +12,7 @@ use super::environment;
 use super::keys;
 use super::kind::{Kind, shape};
 use super::origins::{Origin, Origins};
+use super::path_places::PathPlace;
 use super::problem::{Problem, Problems};
 use super::ros_environment;
 use super::sample;
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The files that `[aws]` names, and where it does.
     pub credentials: CredentialFiles,
+    /// Where paths of fields stand, which are right or wrong for a type.
+    pub paths: Vec<PathPlace>,
     /// The files it was read from, in the order of reading: the main file first.
     pub sources: Vec<PathBuf>,
     /// The environment variables that set something, by name.
@@ -268,6 +271,7 @@ fn merge(
         Some(settings) if report.is_empty() => Ok(Loaded {
             settings,
             credentials,
+            paths: PathPlace::find(&root, &report),
             sources: origins.files().map(Path::to_owned).collect(),
             variables: origins.variables().map(str::to_owned).collect(),
             is_sample,

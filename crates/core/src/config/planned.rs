@@ -10,14 +10,7 @@ pub(super) struct Planned {
 }
 
 /// Everything that is refused with "not supported yet".
-pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[
-    whole("topics[].fields"),
-    whole("topics[].exclude"),
-    whole("topics[].arrays"),
-    whole("topics[].digits"),
-    whole("commands"),
-    whole("services"),
-];
+pub(super) const NOT_SUPPORTED_YET: &[Planned] = &[whole("commands"), whole("services")];
 
 /// Whether what stands under the key at `path` is refused, and with which words.
 pub(super) fn refusal(path: &str) -> Option<String> {

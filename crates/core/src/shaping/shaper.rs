@@ -186,6 +186,11 @@ impl Shaper {
         Some(Closed { payload, messages: ended.messages, received_ns: ended.received_ns })
     }
 
+    /// Gives a number to a message that is dropped without being looked at.
+    pub fn pass_over(&mut self) {
+        self.sequence.next();
+    }
+
     /// Makes the record for the serialized message `cdr`.
     ///
     /// `source_ns` is when it was published, `received_ns` when it was taken from DDS, nanoseconds since 1970. Every

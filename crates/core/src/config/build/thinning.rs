@@ -23,7 +23,8 @@ pub(super) fn check(topic: &Topic, section: &Section, report: &mut Report<'_>) {
         Payload::Data => "data",
         Payload::Cdr => "cdr",
     };
-    for name in ["on_change", "window"].into_iter().filter(|name| section.is_there(name)) {
+    let reshaping = ["on_change", "window", "fields", "exclude", "arrays", "digits"];
+    for name in reshaping.into_iter().filter(|name| section.is_there(name)) {
         let allowed = format!(
             "the payload {payload:?} is passed on as it is, which only `every` and `rate` go with; leave it out, or choose the \
              payload \"message\" or \"envelope\""

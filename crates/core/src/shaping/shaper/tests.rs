@@ -1,9 +1,10 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
 use crate::codec::{Count, Field, Kind};
 use crate::config::PAYLOAD_LIMIT;
-use crate::config::{Batch, Durability, Encoding, Payload, Priority, Qos, Reliability};
+use crate::config::{ArrayLimit, ArrayOver, Arrays, Batch, Durability, Encoding, Payload, Priority, Qos, Reliability};
 
 const SOURCE: i64 = 1_700_000_000_000_000_001;
 const RECEIVED: i64 = 1_700_000_000_000_500_002;
@@ -189,4 +190,32 @@ fn a_refused_message_leaves_nothing_for_the_next() {
     shaper.shape(&string(b"hi")[..9], SOURCE, RECEIVED, &mut scratch).unwrap_err();
     let next = shaper.shape(&string(b"ho"), SOURCE, RECEIVED, &mut scratch).unwrap();
     assert_eq!(next, r#"{"data":"ho"}"#);
+}
+
+/// A message that is shaped away takes no number, one that is dropped takes one, and so does one that is not looked at.
+#[test]
+fn what_is_shaped_away_takes_no_number() {
+    let samples = Field { name: "s".into(), kind: Kind::U8, count: Count::Sequence { bound: None } };
+    let schema = Arc::new(Schema { name: "example/msg/Samples".into(), fields: vec![samples] });
+    let arrays = Some(Arrays { all: Some(ArrayLimit { max: 1, over: ArrayOver::Drop }), fields: BTreeMap::new() });
+    let topic = config::Topic { arrays, ..topic(Payload::Envelope) };
+    let mut shaper = Shaper::new(&topic, "r1", schema, FIRST, &mut Decoders::default()).unwrap();
+    let refused = shape(&mut shaper, &[0, 1, 0, 0, 2, 0, 0, 0, 7, 7]).unwrap_err();
+    assert_eq!(refused.counted_as(), CountedAs::Shaped(ShapedReason::Arrays));
+    assert_eq!(refused.to_string(), "field s has 2 elements, `arrays` drops messages with more than 1");
+    assert_eq!(shaper.next_number(), FIRST);
+    let kept = shape(&mut shaper, &[0, 1, 0, 0, 1, 0, 0, 0, 7]).unwrap();
+    assert!(kept.ends_with(br#""msg":{"s":"Bw=="}}"#) && shaper.next_number() == FIRST + 1);
+    shape(&mut shaper, &[0, 1, 0, 0, 9, 0, 0, 0]).unwrap_err();
+    shaper.pass_over();
+    assert_eq!(shaper.next_number(), FIRST + 3);
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_no_shaper() {
+    let topic = config::Topic { fields: vec!["date".into()], ..topic(Payload::Message) };
+    let error = Shaper::new(&topic, "r1", string_schema(STRING_TYPE), FIRST, &mut Decoders::default()).unwrap_err();
+    let words = "`date` in `fields` matches nothing in std_msgs/msg/String: std_msgs/msg/String has no field `date`; did \
+                 you mean `data`?";
+    assert_eq!(error.to_string(), words);
 }
