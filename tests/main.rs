@@ -48,4 +48,5 @@ mod secrets;
 mod service;
 mod status;
 mod thinning;
+mod topics;
 mod watchdog;
