@@ -50,4 +50,5 @@ mod selection;
 mod service;
 mod status;
 mod thinning;
+mod topics;
 mod watchdog;

@@ -100,6 +100,17 @@ pub struct Published {
 impl Stream {
     /// Runs until it is stopped, or `most` were published on each publisher.
     pub fn start(robot: Robot, publishers: Vec<Publisher>, rate: u32, most: usize) -> Stream {
+        Self::start_of(robot, publishers, rate, most, numbered)
+    }
+
+    /// As [`start`](Self::start), with the texts that `text` makes of numbers.
+    pub fn start_of(
+        robot: Robot,
+        publishers: Vec<Publisher>,
+        rate: u32,
+        most: usize,
+        text: impl Fn(usize) -> String + Send + 'static,
+    ) -> Stream {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -109,7 +120,7 @@ impl Stream {
                 let due = start + Duration::from_secs(count as u64) / rate;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 for publisher in &publishers {
-                    publish(publisher, numbered(count));
+                    publish(publisher, text(count));
                 }
                 count += 1;
             }
