@@ -100,6 +100,12 @@ pub enum Command {
         /// Stop after this many messages
         #[arg(long, value_name = "N")]
         count: Option<NonZeroU64>,
+        /// Tell of each message what each stage decides and why, also of those that do not travel
+        ///
+        /// With the payload, its size and how many steps of 5,120 bytes AWS IoT Core counts for it, all on standard output. Each
+        /// message counts for `--count`, and so does a window.
+        #[arg(long)]
+        explain: bool,
         #[command(flatten)]
         config: ConfigArgs,
     },

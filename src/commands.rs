@@ -41,7 +41,9 @@ pub fn execute(cli: Cli) -> ExitCode {
             check::execute(config.config.as_deref(), wish, json, quiet)
         }
         Command::Status { json, watch } => status::execute(json, watch),
-        Command::Preview { topic, count, config } => preview::execute(config.config.as_deref(), &topic, count),
+        Command::Preview { topic, count, explain, config } => {
+            preview::execute(config.config.as_deref(), &topic, count, explain)
+        }
         Command::Topics(wish) => topics::execute(&wish),
         Command::Mock { rate, topic } => mock::execute(rate, &topic),
         Command::Queue { command } => queue::execute(command),

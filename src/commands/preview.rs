@@ -1,5 +1,7 @@
 //! `iot-bridge preview`: what would be published for a topic, without a broker.
 
+mod stages;
+
 use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -16,14 +18,15 @@ use tokio::time::{Instant, sleep};
 use super::{asked_to_stop, fail, refuse};
 use crate::bridge;
 use crate::ros::{self, Node, Receiver, Sample, Silence, TopicState, another_definition};
-use iot_bridge_core::codec::{Decoders, Schema};
+use iot_bridge_core::codec::Schema;
 use iot_bridge_core::config::PAYLOAD_LIMIT;
-use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, Patterns, Payload, Problems};
+use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, Patterns, Payload, Problems, Version};
 use iot_bridge_core::packing::{Compression, Packing};
+use iot_bridge_core::price::{metered_bytes, steps};
 use iot_bridge_core::provisioning;
-use iot_bridge_core::queue::sequence_by_clock;
-use iot_bridge_core::shaping::{CountedAs, Scratch};
+use iot_bridge_core::shaping::{Scratch, moment};
 use iot_bridge_core::tally::{DropReason, counted};
+use stages::{Outcome, Stages};
 
 /// After this long without a message somebody should hear why.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -31,15 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Messages between the ROS thread and a slow terminal; what does not fit is left out, and said.
 const BACKLOG: usize = 1000;
 
-pub fn execute(config: Option<&Path>, topic: &str, count: Option<NonZeroU64>) -> ExitCode {
+pub fn execute(config: Option<&Path>, topic: &str, count: Option<NonZeroU64>, explain: bool) -> ExitCode {
     if let Err(exit) = super::distribution::expect_the_sourced() {
         return exit;
     }
-    let (thing, settings) = match topics(config, topic) {
+    let shown = match topics(config, topic) {
         Ok(found) => found,
         Err(problems) => return refuse(&problems),
     };
-    match show(&thing, settings, count) {
+    match show(shown, count, explain) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
             ExitCode::SUCCESS
@@ -48,42 +51,54 @@ pub fn execute(config: Option<&Path>, topic: &str, count: Option<NonZeroU64>) ->
     }
 }
 
-/// The thing's name and the configured entries of `topic`; the defaults where there is none.
-fn topics(config: Option<&Path>, topic: &str) -> Result<(String, Vec<config::Topic>), Problems> {
+/// What is to be shown.
+struct Shown {
+    thing: String,
+    version: Version,
+    topics: Vec<config::Topic>,
+}
+
+/// The configured entries of `topic`; the defaults where there is none.
+fn topics(config: Option<&Path>, topic: &str) -> Result<Shown, Problems> {
     const UNKNOWN_THING: &str = "thing";
     if config.is_none() && !config::is_there(Path::new(DEFAULT_DIRECTORY)) {
         let default = config::default_topic(UNKNOWN_THING, topic)?;
         eprintln!("There is no configuration yet; showing {} with the defaults.", default.ros);
-        return Ok((UNKNOWN_THING.to_owned(), vec![default]));
+        return Ok(Shown { thing: UNKNOWN_THING.to_owned(), version: Version::V3_1_1, topics: vec![default] });
     }
     let mut settings = config::load(config, std::env::vars_os())?.settings;
     provisioning::identify(&mut settings.aws);
+    let version = settings.mqtt.version;
     let default = config::default_topic(&settings.aws.thing, topic)?;
     // Its type is not known yet.
     if let Some(place) = Patterns::of(&settings.topics).entry_of(&default.ros, &[]) {
         let entry = &settings.topics[place];
         eprintln!("{} is found by {}.", default.ros, entry.ros);
-        return Ok((settings.aws.thing, vec![entry.found(&default.ros, "")]));
+        let topics = vec![entry.found(&default.ros, "")];
+        return Ok(Shown { thing: settings.aws.thing, version, topics });
     }
     let configured: Vec<_> = settings.topics.into_iter().filter(|entry| entry.ros == default.ros).collect();
     if configured.is_empty() {
         eprintln!("{} is not configured; showing it with the defaults.", default.ros);
-        return Ok((settings.aws.thing, vec![default]));
+        return Ok(Shown { thing: settings.aws.thing, version, topics: vec![default] });
     }
-    Ok((settings.aws.thing, configured))
+    Ok(Shown { thing: settings.aws.thing, version, topics: configured })
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>) -> anyhow::Result<()> {
+async fn show(shown: Shown, count: Option<NonZeroU64>, explain: bool) -> anyhow::Result<()> {
+    let Shown { thing, version, topics } = shown;
     let mut stop = pin!(asked_to_stop()?);
     let node = Node::create("iot_bridge_preview", "")?;
     let (shown, mut lines) = mpsc::channel(BACKLOG);
     let wanted = topics.iter().map(bridge::wanted).collect();
     let names: Vec<String> = topics.iter().map(|topic| topic.ros.clone()).collect();
-    let topics = topics.into_iter().map(|settings| Previewed { settings, opened: None }).collect();
+    let topics = topics.into_iter().map(|settings| Previewed { settings, stages: None, is_told: false }).collect();
     let publishers = Arc::new(AtomicUsize::new(0));
     let preview = Preview {
-        thing: thing.to_owned(),
+        thing,
+        version,
+        explain,
         topics,
         shown,
         left_out: 0,
@@ -100,10 +115,14 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
         tokio::select! {
             _ = &mut stop => break,
             line = lines.recv() => match line {
+                Some(Line::Explained(text)) => {
+                    printed += 1;
+                    writeln!(io::stdout(), "{text}")?;
+                }
                 Some(Line::Payload { bytes, raw, heading }) => {
                     printed += 1;
-                    eprintln!("{heading}");
                     let mut stdout = io::stdout().lock();
+                    if explain { writeln!(stdout, "{heading}")? } else { eprintln!("{heading}") }
                     stdout.write_all(&bytes)?;
                     if !raw {
                         stdout.write_all(b"\n")?;
@@ -111,6 +130,10 @@ async fn show(thing: &str, topics: Vec<config::Topic>, count: Option<NonZeroU64>
                     stdout.flush()?;
                 }
                 Some(Line::Remark(text)) => eprintln!("{text}"),
+                Some(Line::HeldBack(text)) => {
+                    told = Some(true);
+                    eprintln!("{text}");
+                }
                 None => anyhow::bail!("the ROS thread died"),
             },
             () = &mut patience, if printed == 0 && told != Some(true) => {
@@ -149,20 +172,27 @@ fn nothing_yet(topic: &str, publishers: usize, is_udp_alone: bool) -> String {
 
 /// What the ROS thread has to say.
 enum Line {
-    Payload { bytes: Bytes, raw: bool, heading: String },
+    Payload {
+        bytes: Bytes,
+        raw: bool,
+        heading: String,
+    },
+    /// Of a message that makes no payload, for `--explain`.
+    Explained(String),
     Remark(String),
+    /// Messages come, and do not travel.
+    HeldBack(String),
 }
 
 /// What is published for one record, before compression.
-fn published(topic: &config::Topic, mqtt: &str, record: Bytes) -> Line {
+fn published(topic: &config::Topic, mqtt: &str, version: Version, record: Bytes) -> Result<Published, String> {
     let packing = Packing::of(topic, mqtt);
     let plain = Packing { compression: None, ..packing.clone() };
     let (bytes, sent) = (plain.pack(std::slice::from_ref(&record)).payload, packing.pack(&[record]));
     if sent.payload.len() > PAYLOAD_LIMIT {
         let reason = DropReason::TooLarge.label();
         let length = sent.payload.len();
-        let remark = format!("{} -> nothing: it would be dropped ({reason}): it has {length} bytes.", topic.ros);
-        return Line::Remark(remark);
+        return Err(format!("it would be dropped ({reason}): it has {length} bytes"));
     }
     let (to, size) = match (sent.encoding, &packing.compression) {
         (Some(encoding), Some(Compression { topic, .. })) => {
@@ -171,11 +201,22 @@ fn published(topic: &config::Topic, mqtt: &str, record: Bytes) -> Line {
         }
         _ => (mqtt, format!("{} bytes", bytes.len())),
     };
-    Line::Payload { heading: format!("{} -> {to} ({size})", topic.ros), raw: topic.payload == Payload::Cdr, bytes }
+    let metered = metered_bytes(version, to, sent.payload.len(), packing.content_type(), sent.encoding);
+    Ok(Published { heading: format!("{} -> {to} ({size})", topic.ros), metered, bytes })
+}
+
+/// What is published for a record, by itself.
+struct Published {
+    heading: String,
+    /// Bytes that AWS IoT Core counts.
+    metered: usize,
+    bytes: Bytes,
 }
 
 struct Preview {
     thing: String,
+    version: Version,
+    explain: bool,
     topics: Vec<Previewed>,
     shown: mpsc::Sender<Line>,
     left_out: u64,
@@ -186,7 +227,9 @@ struct Preview {
 
 struct Previewed {
     settings: config::Topic,
-    opened: Option<bridge::Opened>,
+    stages: Option<Stages>,
+    /// Whether it was said that messages do not travel.
+    is_told: bool,
 }
 
 impl Preview {
@@ -196,14 +239,65 @@ impl Preview {
             Err(TrySendError::Full(_)) => self.left_out += 1,
         }
     }
+
+    /// Says what has become of a message or window of a topic: `said` is what its stages say.
+    fn tell(&mut self, index: usize, outcome: Outcome, said: &[String]) {
+        let (explain, version) = (self.explain, self.version);
+        let topic = &mut self.topics[index];
+        let Some(stages) = &topic.stages else { return };
+        let settings = &topic.settings;
+        let explained = |last: String| [said, &[last]].concat().join("\n  ");
+        let nothing = |why: String| {
+            if explain {
+                Line::Explained(explained(format!("-> nothing: {why}.")))
+            } else {
+                Line::Remark(format!("{} -> nothing: {why}.", settings.ros))
+            }
+        };
+        let line = match outcome {
+            Outcome::Record(record) => match published(settings, stages.mqtt(), version, record) {
+                Ok(Published { heading, metered, bytes }) => {
+                    let steps = counted(steps(metered), "step", "steps");
+                    let heading = if explain {
+                        explained(format!("{heading}: {metered} bytes are counted, {steps} of 5,120"))
+                    } else {
+                        heading
+                    };
+                    Line::Payload { heading, raw: settings.payload == Payload::Cdr, bytes }
+                }
+                Err(why) => nothing(why),
+            },
+            Outcome::Dropped(why) => nothing(why),
+            Outcome::Shaped(reason) if explain => nothing(format!("it counts as shaped ({})", reason.label())),
+            Outcome::Gathered if explain => nothing("the window travels when it ends".to_owned()),
+            Outcome::Shaped(_) | Outcome::Gathered if std::mem::replace(&mut topic.is_told, true) => return,
+            Outcome::Shaped(_) | Outcome::Gathered => {
+                let ros = &settings.ros;
+                Line::HeldBack(format!("Not every message of {ros} travels by itself; `--explain` tells of each."))
+            }
+        };
+        self.say(line);
+    }
+
+    /// Shows the windows whose time is over.
+    fn close_windows(&mut self, now: std::time::Instant) {
+        for index in 0..self.topics.len() {
+            let stages = self.topics[index].stages.as_mut();
+            if let Some((outcome, messages)) = stages.and_then(|stages| stages.close(now, &mut self.scratch)) {
+                let ros = &self.topics[index].settings.ros;
+                let said = format!("{ros}: the window of {} has ended", counted(messages, "message", "messages"));
+                self.tell(index, outcome, &[said]);
+            }
+        }
+    }
 }
 
 impl Receiver for Preview {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
         let topic = &mut self.topics[index];
-        topic.opened = None;
-        match bridge::open(&topic.settings, &self.thing, schema, sequence_by_clock(), &mut Decoders::default()) {
-            Ok(opened) => topic.opened = Some(opened),
+        topic.stages = None;
+        match Stages::open(&topic.settings, &self.thing, schema) {
+            Ok(stages) => topic.stages = Some(stages),
             Err(error) => {
                 let remark = format!("{} can't be forwarded: {error:#}.", topic.settings.ros);
                 self.say(Line::Remark(remark));
@@ -219,19 +313,12 @@ impl Receiver for Preview {
                 self.left_out = 0;
             }
         }
-        let topic = &mut self.topics[index];
-        let Some(bridge::Opened { shaper, mqtt, .. }) = &mut topic.opened else { return };
-        let line = match shaper.shape(sample.cdr, sample.source_ns, sample.received_ns, &mut self.scratch) {
-            Ok(record) => published(&topic.settings, mqtt, record),
-            Err(refused) => {
-                let counted_as = match refused.counted_as() {
-                    CountedAs::Dropped(reason) => format!("it would be dropped ({})", reason.label()),
-                    CountedAs::Shaped(reason) => format!("it is not wanted ({})", reason.label()),
-                };
-                Line::Remark(format!("{} -> nothing: {counted_as}: {refused}.", topic.settings.ros))
-            }
-        };
-        self.say(line);
+        self.close_windows(moment(sample.received_ns));
+        let Some(stages) = &mut self.topics[index].stages else { return };
+        let heading = stages.heading(sample);
+        let (outcome, mut said) = stages.message(sample, &mut self.scratch);
+        said.insert(0, heading);
+        self.tell(index, outcome, &said);
     }
 
     fn unreadable(&mut self, _: usize) {}
@@ -262,5 +349,11 @@ impl Receiver for Preview {
         }
     }
 
-    fn turned(&mut self) {}
+    fn turned(&mut self) {
+        self.close_windows(std::time::Instant::now());
+    }
+
+    fn wake_at(&self) -> Option<std::time::Instant> {
+        self.topics.iter().filter_map(|topic| topic.stages.as_ref()?.window_ends()).min()
+    }
 }

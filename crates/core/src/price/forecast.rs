@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ use crate::codec::{Decoders, Schema};
 use crate::config::{self, Encoding, PAYLOAD_LIMIT, Qos, Version, fill_thing};
 use crate::mqtt::client::{Message, publish_size};
 use crate::packing::{CONTENT_ENCODING, Packing};
-use crate::shaping::{Refused, Scratch, Shaper};
+use crate::shaping::{Change, OnChange, Refused, Scratch, Shaper};
 use crate::uplink::batch_bytes;
 
 /// Bytes of records that are looked at: their sizes hardly differ beyond.
@@ -94,7 +94,10 @@ impl Forecast {
             topic.mqtt_for(&observed.schema.name).map_err(|fault| format!("its MQTT topic is refused: {fault}"))?;
         let mqtt = fill_thing(&mqtt, thing).into_owned();
         let schema = Arc::clone(&observed.schema);
-        let shaper = Shaper::new(topic, thing, schema, FIRST_NUMBER, &mut Decoders::default());
+        let mut decoders = Decoders::default();
+        let on_change = OnChange::of(topic, &schema, &mut decoders);
+        let mut on_change = on_change.map_err(|error| error.to_string())?;
+        let shaper = Shaper::new(topic, thing, schema, FIRST_NUMBER, &mut decoders);
         let mut shaper = shaper.map_err(|error| error.to_string())?;
         let mut forecast = Forecast {
             records_per_second: 0.0,
@@ -111,7 +114,26 @@ impl Forecast {
         };
         let (mut tried, mut too_large, mut bytes) = (0, 0, 0);
         let mut scratch = Scratch::new();
+        if let Some(length) = topic.window {
+            let record = forecast.window(&mut shaper, observed, &mut scratch);
+            if let Some(record) = record.filter(|record| forecast.take(record)) {
+                forecast.records_per_second = observed.hz.min(1.0 / length.as_secs_f64());
+                forecast.record_bytes = Some(record.len() as f64);
+            }
+            return Ok(forecast);
+        }
+        let begin = Instant::now();
         for message in &observed.messages {
+            let after =
+                observed.messages.first().map_or(0, |first| message.received_ns.saturating_sub(first.received_ns));
+            let at = begin + Duration::from_nanos(after.max(0).unsigned_abs());
+            if let Some(on_change) = &mut on_change {
+                if on_change.judge(&message.cdr, at) == Change::None {
+                    tried += 1;
+                    continue;
+                }
+                on_change.was_sent(&message.cdr, at);
+            }
             let shaped = shaper.shape(&message.cdr, message.source_ns, message.received_ns, &mut scratch);
             tried += 1;
             match shaped {
@@ -133,6 +155,16 @@ impl Forecast {
         }
         forecast.never_fits = too_large > 0 && taken == 0;
         Ok(forecast)
+    }
+
+    /// The record of a window in which all messages are that were observed.
+    fn window(&self, shaper: &mut Shaper, observed: &Observed, scratch: &mut Scratch) -> Option<Bytes> {
+        let now = Instant::now();
+        for message in &observed.messages {
+            // One that can't be read is none of the window's.
+            let _ = shaper.take(&message.cdr, message.source_ns, message.received_ns, now);
+        }
+        shaper.close(now, scratch)?.payload.ok()
     }
 
     /// Keeps a record. Returns `false` if it is too large to be sent.

@@ -242,3 +242,19 @@ fn retained_and_serialized_messages_get_no_batch() {
         assert!(proposal.topics.iter().all(|topic| topic.topic.batch.is_none()));
     }
 }
+
+/// Messages that do not change travel as often as they differ, those of a window once in its time.
+#[test]
+fn what_is_held_back_costs_nothing() {
+    let on_change = config::OnChange { fields: Vec::new(), deadband: None, at_least_every: None };
+    let steady = || observed(10.0, ["a", "a", "b", "b", "b"].map(str::to_owned));
+    let per_second = |topic: &config::Topic| {
+        let forecast = Forecast::of(topic, "r1", &steady()).unwrap();
+        forecast.publishes(1, Version::V3_1_1).per_second
+    };
+    assert_near(per_second(&config::Topic { on_change: Some(on_change), ..entry() }), 4.0);
+    let length = Some(std::time::Duration::from_secs(10));
+    let aggregate = vec![config::Aggregate::Last];
+    assert_near(per_second(&config::Topic { window: length, aggregate, ..entry() }), 0.1);
+    assert_near(per_second(&entry()), 10.0);
+}

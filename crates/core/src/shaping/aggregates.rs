@@ -85,15 +85,14 @@ impl Aggregates {
     /// [`Full`] if that does not fit into `out`.
     pub(super) fn write(&self, out: &mut JsonBuffer) -> Result<(), Full> {
         for wanted in &self.wanted {
-            let (key, figure): (&[u8], fn(&Figure) -> Option<Value<'static>>) = match wanted {
-                Aggregate::Mean => (br#","mean":"#, Figure::mean),
-                Aggregate::Min => (br#","min":"#, |figure| figure.min),
-                Aggregate::Max => (br#","max":"#, |figure| figure.max),
+            out.put(match wanted {
+                Aggregate::Mean => br#","mean":"#,
+                Aggregate::Min => br#","min":"#,
+                Aggregate::Max => br#","max":"#,
                 Aggregate::Last | Aggregate::Count => continue,
-            };
-            out.put(key)?;
+            })?;
             let mut figures = self.figures.iter();
-            self.decoder.write_places(out, |out| match figures.next().and_then(figure) {
+            self.decoder.write_places(out, |out| match figures.next().and_then(|figure| figure.of(*wanted)) {
                 Some(value) => put_value(value, self.digits, out),
                 None => out.put(b"null"),
             })?;
@@ -132,6 +131,16 @@ impl Figure {
         }
         if self.max.is_none_or(|max| is_less(max, value)) {
             self.max = Some(value);
+        }
+    }
+
+    /// `None` if there was no number, or `wanted` is no figure of one.
+    fn of(&self, wanted: Aggregate) -> Option<Value<'static>> {
+        match wanted {
+            Aggregate::Mean => self.mean(),
+            Aggregate::Min => self.min,
+            Aggregate::Max => self.max,
+            Aggregate::Last | Aggregate::Count => None,
         }
     }
 

@@ -34,6 +34,11 @@ impl Rate {
         Rate { period, due: None, gaps: Gaps::default() }
     }
 
+    /// When the next message is due; `None` before the first.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
     /// Whether the message that was received at `at` is taken. One that seems to be older than the one before counts as if
     /// it were not.
     pub(super) fn takes(&mut self, at: Instant) -> bool {

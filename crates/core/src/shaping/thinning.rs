@@ -20,6 +20,11 @@ impl Thinning {
         Thinning { every: topic.every.map(Every::new), rate: topic.rate.map(Rate::new) }
     }
 
+    /// When the next message is due by `rate`; `None` without it, and before the first.
+    pub fn due(&self) -> Option<Instant> {
+        self.rate.as_ref().and_then(Rate::due)
+    }
+
     /// What holds back the message that was received at `at`; `None` if it goes on.
     pub fn holds_back(&mut self, at: Instant) -> Option<ShapedReason> {
         if self.every.as_mut().is_some_and(|every| !every.takes()) {
