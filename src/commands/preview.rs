@@ -20,7 +20,7 @@ use crate::bridge;
 use crate::ros::{self, Node, Receiver, Sample, Silence, TopicState, another_definition};
 use iot_bridge_core::codec::Schema;
 use iot_bridge_core::config::PAYLOAD_LIMIT;
-use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, Patterns, Payload, Problems, Version};
+use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, MqttVersion, Patterns, Payload, Problems, Version};
 use iot_bridge_core::packing::{Compression, Packing};
 use iot_bridge_core::price::{metered_bytes, steps};
 use iot_bridge_core::provisioning;
@@ -64,11 +64,15 @@ fn topics(config: Option<&Path>, topic: &str) -> Result<Shown, Problems> {
     if config.is_none() && !config::is_there(Path::new(DEFAULT_DIRECTORY)) {
         let default = config::default_topic(UNKNOWN_THING, topic)?;
         eprintln!("There is no configuration yet; showing {} with the defaults.", default.ros);
-        return Ok(Shown { thing: UNKNOWN_THING.to_owned(), version: Version::V3_1_1, topics: vec![default] });
+        return Ok(Shown {
+            thing: UNKNOWN_THING.to_owned(),
+            version: MqttVersion::Auto.first(),
+            topics: vec![default],
+        });
     }
     let mut settings = config::load(config, std::env::vars_os())?.settings;
     provisioning::identify(&mut settings.aws);
-    let version = settings.mqtt.version;
+    let version = settings.mqtt.version.first();
     let default = config::default_topic(&settings.aws.thing, topic)?;
     // Its type is not known yet.
     if let Some(place) = Patterns::of(&settings.topics).entry_of(&default.ros, &[]) {
