@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_table_for_programs_has_all() {
         let wanted = "\
-topic                               type                 pubs  QoS                   Hz         ROS  JSON  sent  publishes/s  $/month
+topic                               type                 pubs  QoS                   Hz          ROS  JSON  sent  publishes/s  $/month
 /robot1/sensors/front/imu/data_raw  sensor_msgs/msg/Imu     1  reliable volatile  100.0  31.64 KiB/s   603  yes         100.0   259.20
 /odom                               sensor_msgs/msg/Imu     1  reliable volatile  100.0  31.64 KiB/s   603  yes         100.0     0.00
 ";
