@@ -6,6 +6,8 @@
 //! They serialize to the configuration's own vocabulary, and what is printed so reads back as the same settings, but for
 //! secrets, which are not printed.
 
+mod shaping;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +23,8 @@ use super::proxy::ProxySource;
 use super::template::fill_type;
 use super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate, serialize_size};
 use super::version::MqttVersion;
+
+pub use shaping::{Aggregate, ArrayLimit, ArrayOver, Arrays, Deadband, OnChange};
 
 /// The type whose text the payload `data` passes on.
 pub const STRING_TYPE: &str = "std_msgs/msg/String";
@@ -417,83 +421,6 @@ impl Topic {
     /// What is added to the MQTT topic of payloads that are compressed.
     pub fn suffix(&self) -> Option<&'static str> {
         self.compression.filter(|_| self.compression_suffix).map(Encoding::suffix)
-    }
-}
-
-/// What a record of a window holds of each numeric field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Aggregate {
-    Mean,
-    Min,
-    Max,
-    /// The last message, of all fields.
-    Last,
-    /// How many messages there were; a record always says so.
-    Count,
-}
-
-/// What becomes of arrays and sequences that are too long.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Arrays {
-    /// Of all fields that `fields` does not name.
-    #[serde(flatten)]
-    pub all: Option<ArrayLimit>,
-    /// By the path of the field.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub fields: BTreeMap<String, ArrayLimit>,
-}
-
-/// What becomes of an array of more than `max` elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct ArrayLimit {
-    pub max: u32,
-    pub over: ArrayOver,
-}
-
-/// What becomes of an array that is too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ArrayOver {
-    /// The first `max` elements travel.
-    Truncate,
-    /// The message does not travel.
-    Drop,
-    /// The field does not travel.
-    Omit,
-    /// Count, least, largest and mean travel.
-    Summary,
-}
-
-/// When a message differs from the last one that was sent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct OnChange {
-    /// Paths of the fields that are compared; empty for all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fields: Vec<String>,
-    /// By how much a number has to differ; by anything without it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deadband: Option<Deadband>,
-    /// A message that comes after this time travels, changed or not.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_optional_duration")]
-    pub at_least_every: Option<Duration>,
-}
-
-/// By how much a number has to differ from the one that was sent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Deadband {
-    /// In the field's own unit.
-    Absolute(f64),
-    /// Of the magnitude of what was sent.
-    Percent(f64),
-}
-
-impl Serialize for Deadband {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Deadband::Absolute(number) => serializer.serialize_f64(*number),
-            Deadband::Percent(percent) => serializer.collect_str(&format_args!("{percent} %")),
-        }
     }
 }
 
