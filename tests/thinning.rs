@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Stdio;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use crate::support::aws_broker::{AwsBroker, Limits};
 use crate::support::link::Link;
 use crate::support::port::Port;
-use crate::support::program::{Program, command};
+use crate::support::program::Program;
 use crate::support::robot::{Robot, Stream};
 use crate::support::stage::Stage;
 use iot_bridge::health::report::Topic;
@@ -250,55 +249,4 @@ async fn changes_and_windows_travel() {
     );
     assert_eq!(program.log_lines(" ERROR ").len(), 0);
     program.await_log("Topic /value: 7 received, 5 acknowledged, 2 shaped away, 0 dropped");
-}
-
-/// `preview` prints what travels alone; with `--explain` it tells of each message what each stage decides and why, its payload
-/// and what AWS IoT Core counts for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn preview_explains_each_stage() {
-    let stage = Stage::set().await;
-    let topic = r#"
-[[topics]]
-ros = "/value"
-type = "std_msgs/msg/Float64"
-every = 2
-rate = "1000 Hz"
-on_change = { deadband = "10 %" }
-digits = 2
-"#;
-    let path = stage.configure(topic);
-    let preview = |more: &[&str]| {
-        let mut preview = command();
-        let preview = preview.args(["preview", "/value", "--config", path.to_str().unwrap()]).args(more);
-        preview.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    };
-    let (explained, plain) = (preview(&["--explain", "--count", "5"]), preview(&["--count", "2"]));
-    let mut robot = Robot::start();
-    let publisher = robot.raw_publisher_of("/value", "std_msgs/msg/Float64");
-    while publisher.get_inter_process_subscription_count().unwrap() < 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    for value in [1.0f64, 5.0, 1.05, 5.0, 1.234] {
-        publisher.publish_raw(&[&[0, 1, 0, 0], &value.to_le_bytes()[..]].concat()).unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    let output = tokio::task::spawn_blocking(|| [explained, plain].map(|child| child.wait_with_output().unwrap()));
-    let [explained, plain] = output.await.unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    assert_eq!(text(&plain.stdout), "{\"data\":1.0}\n{\"data\":1.2}\n");
-    assert!(text(&plain.stderr).contains("Not every message of /value travels by itself; `--explain`"));
-    let explained = text(&explained.stdout);
-    for part in [
-        "/value: a message of 12 bytes in ROS\n  every: goes on, as the first or one of 2\n  rate: goes on; at most 1000 Hz, ",
-        "\n  on_change: goes on; it is the first one\n  fields, exclude, arrays, digits: 12 bytes of 12 bytes with all of it\n",
-        "\n  /value -> robots/robot1/value (12 bytes): 31 bytes are counted, 1 step of 5,120\n{\"data\":1.0}\n",
-        "\n  every: held back; the first travels, and then one of 2\n  -> nothing: it counts as shaped (every).\n",
-        "\n  on_change: held back; it does not differ from the one that travelled last\n  -> nothing: it counts as shaped \
-         (unchanged).\n",
-        "12 bytes of 14 bytes with all of it\n",
-        "\n{\"data\":1.2}\n",
-    ] {
-        assert!(explained.contains(part), "{part:?} is missing in\n{explained}");
-    }
-    assert_eq!(explained.matches("/value: a message of").count(), 5);
 }
