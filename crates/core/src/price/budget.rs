@@ -22,7 +22,7 @@ use super::forecast::{Forecast, Observed};
 use super::{Prices, STEP};
 use crate::codec::{Count, Kind, Schema};
 use crate::config::units::format_duration;
-use crate::config::{self, Batch, Encoding, Mqtt, Payload, is_supported};
+use crate::config::{self, Batch, Encoding, Mqtt, Payload};
 
 /// Rates that are proposed, in hertz.
 const RATES: [f64; 9] = [50.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1];
@@ -228,7 +228,7 @@ impl<'a> Search<'a, '_> {
     }
 
     fn thin_out(&mut self) {
-        let mut done = vec![!is_supported("topics[].rate"); self.topics.len()];
+        let mut done = vec![false; self.topics.len()];
         while !self.is_below() {
             let Some(at) = self.dearest().into_iter().find(|at| !done[*at]) else { return };
             let changed = self.topics[at].now().and_then(|subject| self.thinned(subject));
@@ -304,7 +304,7 @@ impl<'a> Search<'a, '_> {
         covariances(&subject.observed.schema, "", &mut paths);
         let chosen = &subject.topic;
         let is_json = matches!(chosen.payload, Payload::Message | Payload::Envelope);
-        if paths.is_empty() || !is_json || !chosen.fields.is_empty() || !is_supported("topics[].exclude") {
+        if paths.is_empty() || !is_json || !chosen.fields.is_empty() {
             return None;
         }
         let mut topic = chosen.clone();
