@@ -5,7 +5,7 @@
 //!
 //! 1. `batch` with a `linger` of at most 10 s: messages come later, in an array.
 //! 2. `compression = "zstd"` and a `linger` of at most a minute: subscribers have to expand it.
-//! 3. `exclude` of the fields named `covariance`, where there are some.
+//! 3. `exclude` of fields whose names end with `covariance`.
 //! 4. `rate`: the dearest topic gets the next lower of 50, 20, 10, 5, 2, 1, 0.5, 0.2 and 0.1 Hz, again and again: the messages
 //!    between do not travel.
 //! 5. The dearest topic is left out.
@@ -352,7 +352,7 @@ fn linger(records: usize, hz: f64) -> Duration {
     }
 }
 
-/// Paths of the fields of `schema` that are called `covariance`.
+/// Paths of the fields of `schema` whose names end with `covariance`.
 fn covariances(schema: &Schema, before: &str, paths: &mut Vec<String>) {
     for field in &schema.fields {
         let path = format!("{before}{}", field.name);
@@ -364,5 +364,30 @@ fn covariances(schema: &Schema, before: &str, paths: &mut Vec<String>) {
             _ if field.name.ends_with("covariance") => paths.push(path),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::codec::Field;
+
+    /// As `nav_msgs/msg/Odometry` has them, and below a sequence.
+    #[test]
+    fn covariances_are_found_wherever_they_are() {
+        let field = |name: &str, kind, count| Field { name: name.to_owned(), kind, count };
+        let schema = |fields| Arc::new(Schema { name: "p/msg/T".to_owned(), fields });
+        let many = Count::Sequence { bound: None };
+        let pose = schema(vec![field("x", Kind::F64, Count::One), field("covariance", Kind::F64, Count::Array(36))]);
+        let whole = schema(vec![
+            field("pose", Kind::Message(Arc::clone(&pose)), Count::One),
+            field("poses", Kind::Message(pose), many),
+            field("orientation_covariance", Kind::F64, Count::Array(9)),
+        ]);
+        let mut paths = Vec::new();
+        covariances(&whole, "", &mut paths);
+        assert_eq!(paths, ["pose.covariance", "poses[*].covariance", "orientation_covariance"]);
     }
 }
