@@ -70,7 +70,6 @@ pub use load::{
 pub use mqtt_topic::{TopicFault, check_publish_topic, is_basic_ingest};
 pub use path_places::PathPlace;
 pub use pattern::{Pattern, is_pattern};
-pub use planned::is_supported;
 pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;

@@ -17,11 +17,6 @@ pub(super) fn refusal(path: &str) -> Option<String> {
     NOT_SUPPORTED_YET.iter().any(|planned| planned.key == path).then(|| "not supported yet; leave it out".to_owned())
 }
 
-/// Whether the program can do what the key at `path` asks for, such as `topics[].rate`.
-pub fn is_supported(path: &str) -> bool {
-    !is_whole(path)
-}
-
 /// Whether the table at `path`, or the list of tables at `path[]`, is refused whatever it says.
 pub(super) fn is_whole(path: &str) -> bool {
     refusal(path.strip_suffix("[]").unwrap_or(path)).is_some()

@@ -5,7 +5,7 @@
 //!
 //! 1. `batch` with a `linger` of at most 10 s: messages come later, in an array.
 //! 2. `compression = "zstd"` and a `linger` of at most a minute: subscribers have to expand it.
-//! 3. `exclude` of the fields named `covariance`, where there are some.
+//! 3. `exclude` of fields whose names end with `covariance`.
 //! 4. `rate`: the dearest topic gets the next lower of 50, 20, 10, 5, 2, 1, 0.5, 0.2 and 0.1 Hz, again and again: the messages
 //!    between do not travel.
 //! 5. The dearest topic is left out.
@@ -22,7 +22,7 @@ use super::forecast::{Forecast, Observed};
 use super::{Prices, STEP};
 use crate::codec::{Count, Kind, Schema};
 use crate::config::units::format_duration;
-use crate::config::{self, Batch, Encoding, Mqtt, Payload, is_supported};
+use crate::config::{self, Batch, Encoding, Mqtt, Payload};
 
 /// Rates that are proposed, in hertz.
 const RATES: [f64; 9] = [50.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1];
@@ -228,7 +228,7 @@ impl<'a> Search<'a, '_> {
     }
 
     fn thin_out(&mut self) {
-        let mut done = vec![!is_supported("topics[].rate"); self.topics.len()];
+        let mut done = vec![false; self.topics.len()];
         while !self.is_below() {
             let Some(at) = self.dearest().into_iter().find(|at| !done[*at]) else { return };
             let changed = self.topics[at].now().and_then(|subject| self.thinned(subject));
@@ -304,7 +304,7 @@ impl<'a> Search<'a, '_> {
         covariances(&subject.observed.schema, "", &mut paths);
         let chosen = &subject.topic;
         let is_json = matches!(chosen.payload, Payload::Message | Payload::Envelope);
-        if paths.is_empty() || !is_json || !chosen.fields.is_empty() || !is_supported("topics[].exclude") {
+        if paths.is_empty() || !is_json || !chosen.fields.is_empty() {
             return None;
         }
         let mut topic = chosen.clone();
@@ -352,7 +352,7 @@ fn linger(records: usize, hz: f64) -> Duration {
     }
 }
 
-/// Paths of the fields of `schema` that are called `covariance`.
+/// Paths of the fields of `schema` whose names end with `covariance`.
 fn covariances(schema: &Schema, before: &str, paths: &mut Vec<String>) {
     for field in &schema.fields {
         let path = format!("{before}{}", field.name);
@@ -364,5 +364,30 @@ fn covariances(schema: &Schema, before: &str, paths: &mut Vec<String>) {
             _ if field.name.ends_with("covariance") => paths.push(path),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::codec::Field;
+
+    /// As `nav_msgs/msg/Odometry` has them, and below a sequence.
+    #[test]
+    fn covariances_are_found_wherever_they_are() {
+        let field = |name: &str, kind, count| Field { name: name.to_owned(), kind, count };
+        let schema = |fields| Arc::new(Schema { name: "p/msg/T".to_owned(), fields });
+        let many = Count::Sequence { bound: None };
+        let pose = schema(vec![field("x", Kind::F64, Count::One), field("covariance", Kind::F64, Count::Array(36))]);
+        let whole = schema(vec![
+            field("pose", Kind::Message(Arc::clone(&pose)), Count::One),
+            field("poses", Kind::Message(pose), many),
+            field("orientation_covariance", Kind::F64, Count::Array(9)),
+        ]);
+        let mut paths = Vec::new();
+        covariances(&whole, "", &mut paths);
+        assert_eq!(paths, ["pose.covariance", "poses[*].covariance", "orientation_covariance"]);
     }
 }

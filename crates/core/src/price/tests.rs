@@ -258,3 +258,16 @@ fn what_is_held_back_costs_nothing() {
     assert_near(per_second(&config::Topic { window: length, aggregate, ..entry() }), 0.1);
     assert_near(per_second(&entry()), 10.0);
 }
+
+/// What turns out not to be needed is taken back: the cheap topic is compressed before the dear one, which has no batches, gets
+/// a lower rate; that is enough without it.
+#[test]
+fn what_is_not_needed_is_taken_back() {
+    let cdr = config::Topic { payload: Payload::Cdr, ..entry() };
+    let topics = [(entry(), texts(20.0, 50)), (cdr.clone(), texts(1.0, 200)), (cdr, texts(50.0, 200))];
+    let proposal = proposed(&topics, 7.0).unwrap();
+    let [cheap, single, dear] = &proposal.topics[..] else { panic!("{proposal:#?}") };
+    assert!(proposal.bill.dollars_per_month <= 7.0);
+    assert_eq!((cheap.topic.batch.is_some(), cheap.topic.compression), (true, None), "{:?}", cheap.lost);
+    assert_eq!((single.lost.len(), dear.topic.rate), (0, Some(1.0)), "{:?}", dear.lost);
+}
