@@ -55,6 +55,19 @@ impl JsonBuffer {
         Ok(())
     }
 
+    /// Appends the first `length` bytes of `json`. All of it is copied, which is faster for short texts.
+    ///
+    /// # Errors
+    /// [`Full`] if they do not fit; the buffer is unchanged then.
+    #[inline]
+    pub(super) fn put_short<const N: usize>(&mut self, json: &[u8; N], length: usize) -> Result<(), Full> {
+        self.ensure(length)?;
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(json);
+        self.bytes.truncate(before + length);
+        Ok(())
+    }
+
     /// Appends an integer.
     ///
     /// # Errors

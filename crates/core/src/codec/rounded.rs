@@ -20,11 +20,14 @@ pub(super) trait Float: zmij::Float + Into<f64> + Copy {
     const CERTAIN_DIGITS: u8;
     /// From here on that holds.
     const LEAST_CERTAIN: f64;
+    /// Whether its significand has no more than 24 bits.
+    const IS_NARROW: bool;
     /// Powers of ten of the first digit that are written without an exponent.
     const PLAIN: std::ops::RangeInclusive<i32>;
 }
 
 impl Float for f32 {
+    const IS_NARROW: bool = true;
     const ALL_DIGITS: u8 = 9;
     const CERTAIN_DIGITS: u8 = f32::DIGITS as u8;
     const LEAST_CERTAIN: f64 = f32::MIN_POSITIVE as f64;
@@ -32,6 +35,7 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
+    const IS_NARROW: bool = false;
     const ALL_DIGITS: u8 = 17;
     const CERTAIN_DIGITS: u8 = f64::DIGITS as u8;
     const LEAST_CERTAIN: f64 = f64::MIN_POSITIVE;
@@ -42,6 +46,9 @@ impl Float for f64 {
 #[inline]
 pub(super) fn put<F: Float>(value: F, digits: u8, out: &mut JsonBuffer) -> Result<(), Full> {
     let wide: f64 = value.into();
+    if wide == 0.0 {
+        return out.put(if wide.is_sign_negative() { b"-0.0" } else { b"0.0" });
+    }
     if digits > F::CERTAIN_DIGITS || wide.abs() < F::LEAST_CERTAIN {
         let mut buffer = zmij::Buffer::new();
         let shortest = buffer.format_finite(value);
@@ -49,14 +56,9 @@ pub(super) fn put<F: Float>(value: F, digits: u8, out: &mut JsonBuffer) -> Resul
             return out.put(shortest.as_bytes());
         }
     }
-    let decimal = Decimal::nearest(wide.abs(), digits.into());
-    let mut text = Text { bytes: *b"                                                ", length: 0 };
-    if wide.is_sign_negative() {
-        text.bytes[0] = b'-';
-        text.length = 1;
-    }
-    text.write::<F>(&decimal);
-    out.put(&text.bytes[..text.length])
+    let mut text = Text { bytes: [b'-'; 32], length: usize::from(wide.is_sign_negative()) };
+    text.write::<F>(&Decimal::nearest::<F>(wide.abs(), digits.into()));
+    out.put_short(&text.bytes, text.length)
 }
 
 /// Significant digits of a decimal number.
@@ -67,13 +69,12 @@ fn significant(text: &str) -> usize {
     mantissa[first..last].bytes().filter(u8::is_ascii_digit).count()
 }
 
-/// `0.d…` times ten to the power of `exponent` + 1.
+/// `d.ddd…` times ten to the power of `exponent`.
 struct Decimal {
-    /// The digits in ASCII, the first one not zero, zeros to the end.
-    digits: [u8; 32],
+    /// The first eight digits in ASCII and the next eight, zeros to the end; the first one is lowest and not zero.
+    digits: [u64; 2],
     /// Without the zeros at the end.
     count: usize,
-    /// The power of ten of the first digit.
     exponent: i32,
 }
 
@@ -83,32 +84,30 @@ const MOST: u32 = 16;
 impl Decimal {
     /// The decimal number of at most `digits` digits, 1 to 16, that is nearest to `value`, which is finite and above 0.
     #[inline]
-    fn nearest(value: f64, digits: u32) -> Self {
-        let (number, exponent) = rounded(value, digits).unwrap_or_else(|| rounded_exactly(value, digits));
+    fn nearest<F: Float>(value: f64, digits: u32) -> Self {
+        let narrow = if F::IS_NARROW { rounded_narrow(value, digits) } else { None };
+        let (number, exponent) =
+            narrow.or_else(|| rounded(value, digits)).unwrap_or_else(|| rounded_exactly(value, digits));
         // A 9 that was rounded up may have brought one digit more.
-        let carried = number == TENS[digits as usize];
-        let (number, exponent) = if carried { (number / 10, exponent + 1) } else { (number, exponent) };
-        let mut ascii = [b'0'; 32];
-        let (high, low) = if digits <= 8 {
-            ((number * TENS[8 - digits as usize]) as u32, 0)
+        let (number, exponent) = if number == TENS[digits as usize] {
+            (TENS[digits as usize - 1], exponent + 1)
         } else {
-            let number = number * TENS[(MOST - digits) as usize];
-            ((number / TENS[8]) as u32, (number % TENS[8]) as u32)
+            (number, exponent)
         };
-        let (high, low) = (octets(high), octets(low));
-        ascii[..8].copy_from_slice(&(high | ZEROS).to_le_bytes());
-        let count = if low == 0 {
-            8 - high.leading_zeros() / 8
-        } else {
-            ascii[8..16].copy_from_slice(&(low | ZEROS).to_le_bytes());
-            16 - low.leading_zeros() / 8
-        };
-        Decimal { digits: ascii, count: count as usize, exponent }
+        if digits <= 8 {
+            let high = octets((number * TENS[8 - digits as usize]) as u32);
+            let count = 8 - high.leading_zeros() as usize / 8;
+            return Decimal { digits: [high | ZEROS, ZEROS], count, exponent };
+        }
+        let number = number * TENS[(MOST - digits) as usize];
+        let (high, low) = (octets((number / TENS[8]) as u32), octets((number % TENS[8]) as u32));
+        let zeros = if low == 0 { 8 + high.leading_zeros() / 8 } else { low.leading_zeros() / 8 };
+        Decimal { digits: [high | ZEROS, low | ZEROS], count: (MOST - zeros) as usize, exponent }
     }
 }
 
 /// Eight times `'0'`.
-const ZEROS: u64 = u64::from_ne_bytes(*b"00000000");
+const ZEROS: u64 = u64::from_le_bytes(*b"00000000");
 
 /// The digits of `number`, which has at most eight, an octet each, the first one lowest.
 #[inline]
@@ -138,19 +137,42 @@ fn rounded(value: f64, digits: u32) -> Option<(u64, i32)> {
 
     let scale = digits as i32 - 1 - exponent;
     let product = u128::from(significand) * u128::from(power(scale));
-    let shift = 126 - binary - log2_of_power(scale);
-    let whole = (product >> shift) as u64;
-    let (rest, half) = (product & ((1 << shift) - 1), 1 << (shift - 1));
-    if rest > half {
+    // Of the 128 bits at most 54 stand before the point, so that the lower 64 are all behind it.
+    let (high, low) = ((product >> 64) as u64, product as u64);
+    let shift = 62 - binary - log2_of_power(scale);
+    let whole = high >> shift;
+    let (rest, half) = (high & ((1 << shift) - 1), 1 << (shift - 1));
+    if rest > half || rest == half && low > 0 {
         Some((whole + 1, exponent))
     } else if EXACT.contains(&scale) {
         Some((whole + if rest == half { whole & 1 } else { 0 }, exponent))
-    } else if rest + (1 << 65) < half {
+    } else if rest + 2 < half {
         Some((whole, exponent))
     } else {
         None
     }
 }
+
+/// The same as [`rounded`] for a `value` of 24 bits, if it is neither large nor small: then its product with the power of ten
+/// is exact in a `float64`, because 5^11 has 26.
+#[inline]
+fn rounded_narrow(value: f64, digits: u32) -> Option<(u64, i32)> {
+    const POINT: f64 = (1_u64 << 52) as f64;
+    if digits > 6 || !(1e-6..1e6).contains(&value) {
+        return None;
+    }
+    let binary = (value.to_bits() >> 52) as i32 - 1023;
+    let least = (binary * 315_653) >> 20; // log10(2) * 2^20
+    let exponent = least + i32::from(value >= FLOATS[(least + 7) as usize]);
+    let scale = usize::try_from(digits as i32 - 1 - exponent).ok()?;
+    // A sum that has no bits behind the point is rounded to the nearest, a half to the even one.
+    let product = value * FLOATS[scale + 6] + POINT;
+    Some((product.to_bits() & ((1 << 52) - 1), exponent))
+}
+
+/// From 10^-6 up to 10^11.
+const FLOATS: [f64; 18] =
+    [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11];
 
 /// The same as [`rounded`], always.
 #[cold]
@@ -226,42 +248,52 @@ static POWERS: [u64; (HIGHEST - LOWEST + 1) as usize] = {
 
 /// A number in the making: a sign, a point, 16 digits and an exponent, or zeros in their place.
 struct Text {
-    bytes: [u8; 48],
+    bytes: [u8; 32],
     length: usize,
 }
 
 impl Text {
     #[inline]
     fn write<F: Float>(&mut self, decimal: &Decimal) {
-        let Decimal { digits, count, exponent } = decimal;
-        if !F::PLAIN.contains(exponent) {
+        let &Decimal { digits: [high, low], count, exponent } = decimal;
+        let start = self.length;
+        if low == ZEROS && (0..7).contains(&exponent) {
+            // Eight bytes at a time, whether they count or not: all digits, and those behind the point once more.
+            let before = exponent as usize + 1;
+            self.put(start, high);
+            self.bytes[start + before] = b'.';
+            self.put(start + before + 1, high >> (8 * before) | ZEROS << (64 - 8 * before));
+            self.length = start + before + 1 + count.saturating_sub(before).max(1);
+        } else if !F::PLAIN.contains(&exponent) {
             self.write_with_exponent(decimal);
-        } else if let Ok(before) = usize::try_from(exponent + 1)
-            && before > 0
-        {
-            // Sixteen bytes are copied faster than those that count.
-            self.copy(self.length, &digits[..16]);
-            let point = self.length + before;
-            self.bytes[point] = b'.';
-            self.copy(point + 1, &digits[before..before + 16]);
-            self.length = point + 1 + count.saturating_sub(before).max(1);
-        } else {
+        } else if exponent < 0 {
             let zeros = exponent.unsigned_abs() as usize - 1;
-            self.bytes[self.length..self.length + 8].copy_from_slice(b"0.000000");
-            self.copy(self.length + 2 + zeros, &digits[..16]);
-            self.length += 2 + zeros + count;
+            self.put(start, u64::from_le_bytes(*b"0.000000"));
+            self.put(start + 2 + zeros, high);
+            if low != ZEROS {
+                self.put(start + 10 + zeros, low);
+            }
+            self.length = start + 2 + zeros + count;
+        } else {
+            self.put(start, high);
+            self.put(start + 8, low);
+            self.put(start + 16, ZEROS);
+            let point = start + exponent as usize + 1;
+            let behind = count.saturating_sub(exponent as usize + 1).max(1);
+            self.bytes.copy_within(point..point + behind, point + 1);
+            self.bytes[point] = b'.';
+            self.length = point + 1 + behind;
         }
     }
 
-    fn write_with_exponent(&mut self, Decimal { digits, count, exponent }: &Decimal) {
-        self.bytes[self.length] = digits[0];
-        self.length += 1;
-        if *count > 1 {
-            self.bytes[self.length] = b'.';
-            self.copy(self.length + 1, &digits[1..17]);
-            self.length += *count;
-        }
-        self.bytes[self.length..self.length + 2].copy_from_slice(if *exponent < 0 { b"e-" } else { b"e+" });
+    fn write_with_exponent(&mut self, &Decimal { digits: [high, low], count, exponent }: &Decimal) {
+        let start = self.length;
+        self.put(start + 1, high);
+        self.put(start + 9, low);
+        self.bytes[start] = self.bytes[start + 1];
+        self.bytes[start + 1] = b'.';
+        self.length += if count > 1 { count + 1 } else { 1 };
+        self.put(self.length, u64::from_le_bytes(if exponent < 0 { *b"e-......" } else { *b"e+......" }));
         self.length += 2;
         let mut buffer = itoa::Buffer::new();
         let number = buffer.format(exponent.unsigned_abs()).as_bytes();
@@ -269,9 +301,10 @@ impl Text {
         self.length += number.len();
     }
 
+    /// Writes eight bytes, the lowest one first.
     #[inline]
-    fn copy(&mut self, at: usize, digits: &[u8]) {
-        self.bytes[at..at + 16].copy_from_slice(digits);
+    fn put(&mut self, at: usize, bytes: u64) {
+        self.bytes[at..at + 8].copy_from_slice(&bytes.to_le_bytes());
     }
 }
 
