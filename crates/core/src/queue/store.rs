@@ -14,7 +14,7 @@ mod topic_queue;
 mod topic_queues;
 mod unused;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -283,7 +283,10 @@ impl Store {
 
     fn take_back(&mut self, which: impl Fn(TopicId) -> bool) -> usize {
         let leased = self.leased.extract_if(.., |_, leased| which(leased.topic));
-        let topics: BTreeSet<_> = leased.map(|(_, leased)| (leased.lane, leased.topic)).collect();
+        // In the order in which they were leased: those come into the round first that have waited for longest.
+        let mut known = HashSet::new();
+        let topics = leased.map(|(_, leased)| (leased.lane, leased.topic)).filter(|topic| known.insert(*topic));
+        let topics: Vec<_> = topics.collect();
         let mut taken_back = 0;
         for (lane, topic) in topics {
             self.lanes[lane].requeue(topic, |record| {
