@@ -14,7 +14,7 @@ mod topic_queue;
 mod topic_queues;
 mod unused;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -283,7 +283,11 @@ impl Store {
 
     fn take_back(&mut self, which: impl Fn(TopicId) -> bool) -> usize {
         let leased = self.leased.extract_if(.., |_, leased| which(leased.topic));
-        let topics: BTreeSet<_> = leased.map(|(_, leased)| (leased.lane, leased.topic)).collect();
+        // Those leased last come first into the round: a connection is closed over the oldest that is in flight, if at all.
+        let mut known = HashSet::new();
+        let topics = leased.map(|(_, leased)| (leased.lane, leased.topic)).filter(|topic| known.insert(*topic));
+        let topics: Vec<_> = topics.collect();
+        let topics = topics.into_iter().rev();
         let mut taken_back = 0;
         for (lane, topic) in topics {
             self.lanes[lane].requeue(topic, |record| {

@@ -11,10 +11,18 @@
 //! Without a gap, everything is in the front. Records in memory may be on the disk too.
 //!
 //! The gap is a range of numbers, and every record of the topic in that range is read back from the disk when its turn
-//! comes. So no record in that range may have ended already: it would be sent twice. For example, records 5 to 9 are on
-//! the disk and in memory, and 5 to 7 are leased. The broker acknowledges 7 first. Then the connection is lost, and 5
-//! and 6 wait again. They stay in memory, because a gap of 5 to 9 would bring 7 back; a gap of 8 and 9 is fine. For the
-//! same reason a record that is on the disk expires only when it is at the head.
+//! comes. So no record in that range may have ended already: it would be sent twice. What ended before an older record
+//! did therefore keeps all that is older in memory, and a record that is on the disk expires only when it is at the
+//! head. For example:
+//!
+//! | what happens | leased | waits in memory | what may go into a gap |
+//! | --- | --- | --- | --- |
+//! | records 5 to 9 are written to the disk | | 5 6 7 8 9 | 5 to 9 |
+//! | 5, 6 and 7 are leased | 5 6 7 | 8 9 | 8 and 9 |
+//! | the broker acknowledges 7 first | 5 6 | 8 9 | 8 and 9 |
+//! | the connection is lost: 5 and 6 are requeued | | 5 6 8 9 | 8 and 9; from 5 on, 7 would come back |
+//! | memory is short: 8 and 9 are in a gap | | 5 6 | |
+//! | 8 and 9 are read back | | 5 6 8 9 | 8 and 9 |
 
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};

@@ -104,12 +104,11 @@ fn what_nobody_wants_holds_nobody_up() {
         let (mut sent, mut turns) = (Vec::new(), 0);
         while sent.len() < 200 {
             harness.queue.shared.lock().store.check();
-            if !asks_first || harness.queue.shared.lock().store.has_next(harness.now, &wanted) {
-                if let Some(lease) = harness.queue.lease_where(harness.now, &wanted) {
-                    sent.push(number_of(&lease));
-                    assert!(harness.queue.acknowledge(lease.id));
-                    continue;
-                }
+            let may_lease = !asks_first || harness.queue.shared.lock().store.has_next(harness.now, &wanted);
+            if may_lease && let Some(lease) = harness.queue.lease_where(harness.now, &wanted) {
+                sent.push(number_of(&lease));
+                assert!(harness.queue.acknowledge(lease.id));
+                continue;
             }
             turns += 1;
             assert!(turns < 100, "{} were sent, and nothing more comes", sent.len());
