@@ -152,7 +152,7 @@ async fn a_topic_changes_hands_without_a_loss() {
     Robot::await_subscriber(&publisher);
     let stream = Stream::start(robot, vec![publisher], 200, usize::MAX);
     let named = entry("/s/steady", "type = \"std_msgs/msg/String\"").replace("1000", "2000");
-    let changed = entry("/s/*", "priority = \"high\"\nreliability = \"reliable\"");
+    let changed = entry("/s/*", "max_age = \"2 h\"\nreliability = \"reliable\"");
     for (config, found) in [
         (format!("{pattern}{named}"), ""),
         (pattern.clone(), "/s/*"),
