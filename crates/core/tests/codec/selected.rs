@@ -164,7 +164,9 @@ fn is_ordered(text: &str) -> bool {
     let value: Value = serde_json::from_str(text).unwrap();
     // serde_json sorts the names of an object, and writes numbers in its own way: what is left are the names.
     let names = |text: &str| text.split('"').filter(|part| part.len() == 2 && part.starts_with('f')).count();
-    let marks = |text: &str| text.match_indices("\"f").map(|(at, _)| text[at..at + 4].to_owned()).collect::<Vec<_>>();
+    // By bytes: what follows may be in the middle of a character.
+    let mark = |text: &str, at: usize| text.as_bytes()[at..].iter().take(4).copied().collect::<Vec<u8>>();
+    let marks = |text: &str| text.match_indices("\"f").map(|(at, _)| mark(text, at)).collect::<Vec<_>>();
     names(text) == names(&value.to_string()) && marks(text) == marks(&value.to_string())
 }
 
