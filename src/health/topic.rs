@@ -34,6 +34,8 @@ pub struct Sending {
     pub compression: Option<config::Encoding>,
     /// The bytes of DDS, which do not batch.
     pub is_cdr: bool,
+    /// One record for the messages of a time, which has no `rate` beside it.
+    pub has_window: bool,
 }
 
 impl Sending {
@@ -121,9 +123,9 @@ impl TopicHealth {
 
     /// The same with its messages sent as `settings` say.
     pub fn sent_as(self, settings: &config::Topic) -> TopicHealth {
-        let config::Topic { batch, compression, payload, .. } = settings;
-        let is_cdr = *payload == config::Payload::Cdr;
-        TopicHealth { sending: Sending { batch: *batch, compression: *compression, is_cdr }, ..self }
+        let config::Topic { batch, compression, payload, window, .. } = settings;
+        let (is_cdr, has_window) = (*payload == config::Payload::Cdr, window.is_some());
+        TopicHealth { sending: Sending { batch: *batch, compression: *compression, is_cdr, has_window }, ..self }
     }
 
     pub fn set_pattern(&self, pattern: Option<String>) {
