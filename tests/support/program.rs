@@ -58,8 +58,7 @@ impl Program {
         if !bridge.get_envs().any(|(name, _)| name == "RUNTIME_DIRECTORY") {
             bridge.env("RUNTIME_DIRECTORY", &runtime_directory);
         }
-        let mut child =
-            bridge.env("NOTIFY_SOCKET", &path).stderr(Stdio::piped()).spawn().expect("iot-bridge starts");
+        let mut child = bridge.env("NOTIFY_SOCKET", &path).stderr(Stdio::piped()).spawn().expect("iot-bridge starts");
         let (sender, notes) = mpsc::channel();
         thread::spawn(move || {
             let _keep = directory;
