@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -10,7 +12,7 @@ use serde_json::Value;
 use crate::support::aws_broker::{AwsBroker, Limits};
 use crate::support::link::Link;
 use crate::support::port::Port;
-use crate::support::program::Program;
+use crate::support::program::{Program, command};
 use crate::support::robot::{Robot, Stream};
 use crate::support::stage::Stage;
 use iot_bridge::health::report::Topic;
@@ -249,4 +251,66 @@ async fn changes_and_windows_travel() {
     );
     assert_eq!(program.log_lines(" ERROR ").len(), 0);
     program.await_log("Topic /value: 7 received, 5 acknowledged, 2 shaped away, 0 dropped");
+}
+
+/// `preview` prints what travels alone; with `--explain` it tells of each message what each stage decides and why, its payload
+/// and what AWS IoT Core counts for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn preview_explains_each_stage() {
+    let stage = Stage::set().await;
+    let topic = r#"
+[[topics]]
+ros = "/value"
+type = "std_msgs/msg/Float64"
+every = 2
+rate = "1000 Hz"
+on_change = { deadband = "10 %" }
+digits = 2
+"#;
+    let path = stage.configure(topic);
+    let preview = |more: &[&str]| {
+        let mut preview = command();
+        let preview = preview.args(["preview", "/value", "--config", path.to_str().unwrap()]).args(more);
+        preview.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let previews = [preview(&["--explain", "--count", "20"]), preview(&["--count", "2"])];
+    let mut robot = Robot::start();
+    let publisher = robot.raw_publisher_of("/value", "std_msgs/msg/Float64");
+    let ended = tokio::task::spawn_blocking(|| previews.map(|child| child.wait_with_output().unwrap()));
+    // Each begins where it finds the publisher: no message is the first for both.
+    let mut value = 1.0f64;
+    while !ended.is_finished() {
+        publisher.publish_raw(&[&[0, 1, 0, 0], &value.to_le_bytes()[..]].concat()).unwrap();
+        value *= 1.01;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let [explained, plain] = ended.await.unwrap();
+    let printed = text(&plain.stdout);
+    let values: Vec<f64> =
+        printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["data"].as_f64().unwrap()).collect();
+    // Every second message, 2 % more each: the sixth of them is the first that is 10 % more.
+    assert!(values.len() == 2 && (1.05..1.2).contains(&(values[1] / values[0])), "{printed}");
+    assert!(text(&plain.stderr).contains("Not every message of /value travels by itself; `--explain`"));
+
+    let explained = text(&explained.stdout);
+    let messages: Vec<&str> = explained.split("/value: a message of 12 bytes in ROS\n").skip(1).collect();
+    assert_eq!(messages.len(), 20, "{explained}");
+    let first = messages[0];
+    for part in [
+        "  every: goes on, as the first or one of 2\n  rate: goes on; at most 1000 Hz, the one after it is due in 0.00",
+        "\n  on_change: goes on; it is the first one\n  fields, exclude, arrays, digits: ",
+        "\n  /value -> robots/robot1/value (",
+        " bytes are counted, 1 step of 5,120\n{\"data\":",
+    ] {
+        assert!(first.contains(part), "{part:?} is missing in\n{first}");
+    }
+    let second =
+        "  every: held back; the first travels, and then one of 2\n  -> nothing: it counts as shaped (every).\n";
+    assert_eq!(messages[1], second);
+    let held_back = "\n  on_change: held back; it does not differ from the one that travelled last\n  -> nothing: it counts as \
+                     shaped (unchanged).\n";
+    assert!(messages[2].ends_with(held_back), "{explained}");
+    let later = messages[10];
+    assert!(later.contains("\n  on_change: goes on; it differs from the one that travelled last\n"), "{explained}");
 }

@@ -133,6 +133,7 @@ async fn show(shown: Shown, count: Option<NonZeroU64>, explain: bool) -> anyhow:
                     }
                     stdout.flush()?;
                 }
+                Some(Line::Gathered(text)) => writeln!(io::stdout(), "{text}")?,
                 Some(Line::Remark(text)) => eprintln!("{text}"),
                 Some(Line::HeldBack(text)) => {
                     told = Some(true);
@@ -183,6 +184,8 @@ enum Line {
     },
     /// Of a message that makes no payload, for `--explain`.
     Explained(String),
+    /// Of a message that is in a window, for `--explain`. The window's record counts for both.
+    Gathered(String),
     Remark(String),
     /// Messages come, and do not travel.
     HeldBack(String),
@@ -244,11 +247,11 @@ impl Preview {
         }
     }
 
-    /// Says what has become of a message or window of a topic: `said` is what its stages say.
-    fn tell(&mut self, index: usize, outcome: Outcome, said: &[String]) {
+    /// Says what has become of a message or window of a topic: `said` is what its stages say. Returns whether it travels.
+    fn tell(&mut self, index: usize, outcome: Outcome, said: &[String]) -> bool {
         let (explain, version) = (self.explain, self.version);
         let topic = &mut self.topics[index];
-        let Some(stages) = &topic.stages else { return };
+        let Some(stages) = &topic.stages else { return false };
         let settings = &topic.settings;
         let explained = |last: String| [said, &[last]].concat().join("\n  ");
         let nothing = |why: String| {
@@ -273,14 +276,27 @@ impl Preview {
             },
             Outcome::Dropped(why) => nothing(why),
             Outcome::Shaped(reason) if explain => nothing(format!("it counts as shaped ({})", reason.label())),
-            Outcome::Gathered if explain => nothing("the window travels when it ends".to_owned()),
-            Outcome::Shaped(_) | Outcome::Gathered if std::mem::replace(&mut topic.is_told, true) => return,
+            Outcome::Gathered if explain => {
+                Line::Gathered(explained("-> nothing: the window travels when it ends.".to_owned()))
+            }
+            Outcome::Shaped(_) | Outcome::Gathered if std::mem::replace(&mut topic.is_told, true) => return false,
             Outcome::Shaped(_) | Outcome::Gathered => {
                 let ros = &settings.ros;
                 Line::HeldBack(format!("Not every message of {ros} travels by itself; `--explain` tells of each."))
             }
         };
+        let travels = matches!(line, Line::Payload { .. });
         self.say(line);
+        travels
+    }
+
+    /// Says of a message that it makes nothing whatever is in it, for `--explain`.
+    fn tell_nothing(&mut self, index: usize, why: &str) {
+        if self.explain {
+            let ros = &self.topics[index].settings.ros;
+            let text = format!("{ros}: a message\n  -> nothing: {why}.");
+            self.say(Line::Explained(text));
+        }
     }
 
     /// Shows the windows whose time is over.
@@ -318,14 +334,22 @@ impl Receiver for Preview {
             }
         }
         self.close_windows(moment(sample.received_ns));
-        let Some(stages) = &mut self.topics[index].stages else { return };
+        let Some(stages) = &mut self.topics[index].stages else {
+            return self.tell_nothing(index, "its topic can't be forwarded as configured");
+        };
         let heading = stages.heading(sample);
         let (outcome, mut said) = stages.message(sample, &mut self.scratch);
         said.insert(0, heading);
-        self.tell(index, outcome, &said);
+        if self.tell(index, outcome, &said)
+            && let Some(stages) = &mut self.topics[index].stages
+        {
+            stages.travels(sample);
+        }
     }
 
-    fn unreadable(&mut self, _: usize) {}
+    fn unreadable(&mut self, index: usize) {
+        self.tell_nothing(index, "its publisher has another definition of its type");
+    }
 
     fn lost(&mut self, _: usize, _: u64) {}
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::ros::{Silence, TopicState};
 use iot_bridge_core::config;
-use iot_bridge_core::tally::DropReason;
+use iot_bridge_core::tally::{DropReason, ShapedReason};
 use iot_bridge_core::topics::Topic;
 
 /// What health knows of one configured topic; shared between the ROS thread, the queue and whoever reports. It
@@ -34,6 +34,8 @@ pub struct Sending {
     pub compression: Option<config::Encoding>,
     /// The bytes of DDS, which do not batch.
     pub is_cdr: bool,
+    /// One record for the messages of a time, which has no `rate` beside it.
+    pub has_window: bool,
 }
 
 impl Sending {
@@ -55,6 +57,7 @@ pub(super) fn is_sent_to(mqtt: &str, type_name: Option<&str>, to: &str) -> bool 
 struct Sample {
     at: Instant,
     received: u64,
+    /// By anything but a window, which counts when it closes.
     shaped: u64,
     published_bytes: u64,
     lost: u64,
@@ -121,9 +124,9 @@ impl TopicHealth {
 
     /// The same with its messages sent as `settings` say.
     pub fn sent_as(self, settings: &config::Topic) -> TopicHealth {
-        let config::Topic { batch, compression, payload, .. } = settings;
-        let is_cdr = *payload == config::Payload::Cdr;
-        TopicHealth { sending: Sending { batch: *batch, compression: *compression, is_cdr }, ..self }
+        let config::Topic { batch, compression, payload, window, .. } = settings;
+        let (is_cdr, has_window) = (*payload == config::Payload::Cdr, window.is_some());
+        TopicHealth { sending: Sending { batch: *batch, compression: *compression, is_cdr, has_window }, ..self }
     }
 
     pub fn set_pattern(&self, pattern: Option<String>) {
@@ -227,7 +230,7 @@ impl TopicHealth {
         Sample {
             at,
             received: counters.received(),
-            shaped: counters.shaped_in_all(),
+            shaped: counters.shaped_in_all() - counters.shaped(ShapedReason::Window),
             published_bytes: counters.published_bytes(),
             lost: counters.dropped_in_all() + counters.lost_in_dds(),
             lost_in_dds: counters.lost_in_dds(),
@@ -239,7 +242,6 @@ impl TopicHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iot_bridge_core::tally::ShapedReason;
     use iot_bridge_core::topics::Registry;
 
     /// A rate is that of the last seconds, whatever was before; it falls to nothing when nothing comes.
@@ -284,6 +286,12 @@ mod tests {
         assert_eq!(topic.loses_everything(now), Some("every message is lost in DDS"));
         topic.counters.count_received();
         assert_eq!(topic.loses_everything(now), None);
+        // A window counts what it has gathered for long when it closes.
+        let windows = TopicHealth::new(Registry::default().topic("/imu", "imu"));
+        windows.counters.count_received();
+        windows.counters.count_lost_in_dds(1);
+        windows.counters.count_shaped_by(ShapedReason::Window, 599);
+        assert_eq!(windows.loses_everything(now), None);
         // A full queue that drops older records takes the new ones.
         let full = TopicHealth::new(Registry::default().topic("/odom", "odom"));
         full.counters.count_received();

@@ -274,8 +274,8 @@ fn number((_, payload): &(String, String)) -> u64 {
 /// both begin above all numbers that either has given.
 #[test]
 fn numbers_of_two_entries_never_go_back() {
-    let twice = |depth: u32| {
-        let more = format!("payload = \"envelope\"\ndepth = {depth}");
+    let twice = |more: &str| {
+        let more = format!("payload = \"envelope\"\n{more}");
         let mut settings = settings(&[("/odom".to_owned(), more.as_str())]);
         // In a file of its own this is refused.
         settings.topics.push(settings.topics[0].clone());
@@ -283,7 +283,7 @@ fn numbers_of_two_entries_never_go_back() {
     };
     let schema = Arc::new(Schema { name: "std_msgs/msg/Empty".to_owned(), fields: Vec::new() });
     for counts in [[5, 2], [2, 5]] {
-        let mut bridge = Bridge::start(&twice(1));
+        let mut bridge = Bridge::start(&twice("type = \"std_msgs/msg/Int8\""));
         let receive = |bridge: &mut Bridge, counts: [usize; 2]| {
             for (index, count) in counts.into_iter().enumerate() {
                 bridge.reception.opened(index, &schema);
@@ -293,7 +293,8 @@ fn numbers_of_two_entries_never_go_back() {
             bridge.send().iter().map(number).collect::<Vec<_>>()
         };
         let before = receive(&mut bridge, counts);
-        bridge.reload(&twice(5));
+        // Another type takes another subscription.
+        bridge.reload(&twice("type = \"std_msgs/msg/Empty\""));
         let after = receive(&mut bridge, [1, 1]);
         assert_eq!((before.len(), after.len()), (7, 2));
         assert!(after.iter().min() > before.iter().max(), "{counts:?}: {before:?}, {after:?}");

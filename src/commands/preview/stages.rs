@@ -148,13 +148,15 @@ impl Stages {
             });
         }
         match shaped {
-            Ok(record) => {
-                if let Some(on_change) = &mut self.opened.on_change {
-                    on_change.was_sent(sample.cdr, at);
-                }
-                (Outcome::Record(record), said)
-            }
+            Ok(record) => (Outcome::Record(record), said),
             Err(refused) => (outcome(refused), said),
+        }
+    }
+
+    /// The record of this message can be sent: later ones are compared with it.
+    pub(super) fn travels(&mut self, sample: &Sample<'_>) {
+        if let Some(on_change) = &mut self.opened.on_change {
+            on_change.was_sent(sample.cdr, moment(sample.received_ns));
         }
     }
 

@@ -32,8 +32,10 @@ pub(super) fn keep(allowed: f64, theirs: f64) -> f64 {
 /// records that it should keep.
 pub(super) fn advice(offer: &Offer, limit: Limit, keep: f64) -> String {
     let mut lines = Vec::new();
-    let hertz = round(offer.records * keep);
-    lines.push((format!("rate = \"{hertz} Hz\""), told(offer.flow_of(hertz), limit)));
+    if !offer.sending.has_window {
+        let hertz = round(offer.records * keep);
+        lines.push((format!("rate = \"{hertz} Hz\""), told(offer.flow_of(hertz), limit)));
+    }
     if limit != Limit::BytesPerSecond
         && let Some(line) = batch(offer)
     {
@@ -52,7 +54,12 @@ pub(super) fn advice(offer: &Offer, limit: Limit, keep: f64) -> String {
             _ => format!("`{line}` {result}"),
         })
         .collect();
-    format!("{} offers {}: {}", offer.ros, told(offer.flow(), limit), lines.join(", "))
+    let offers = format!("{} offers {}", offer.ros, told(offer.flow(), limit));
+    if lines.is_empty() {
+        format!("{offers}: a longer `window` makes less of it")
+    } else {
+        format!("{offers}: {}", lines.join(", "))
+    }
 }
 
 fn told(flow: Flow, limit: Limit) -> String {

@@ -13,10 +13,11 @@
 //! four attempts: 5 closed, 5 closed, 3.1.1 closed, 5 closed, 5 accepted.
 //!
 //! Only a close after the CONNECT was written counts. Brokers also close for other reasons, AWS IoT Core when a client id
-//! has connected less than a second before. So after a connection in MQTT 5 it takes [`CLOSES_OF_OLD`] in a row: enough
-//! for a broker that was exchanged for an older one.
+//! has connected less than a second before. So after a connection in MQTT 5 it takes [`CLOSES_OF_OLD`] in a row, and if
+//! 3.1.1 is accepted then, the next connection is in 5 again: the outage may have been over just then. A broker that was
+//! exchanged for an older one closes that twice, and 3.1.1 stays.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use crate::config::{MqttVersion, Version};
 use crate::mqtt::FaultKind;
@@ -89,9 +90,12 @@ impl VersionChoice {
     /// The broker has accepted a connection in the version that was next.
     pub fn accepted(&mut self) {
         self.closes = 0;
-        self.has_spoken_5 |= self.next == Version::V5;
-        if self.configured == MqttVersion::Auto && self.next == Version::V3_1_1 && self.fallback.is_none() {
-            self.fallback = Some(Fallback::Closed);
+        match self.next {
+            Version::V5 => self.has_spoken_5 = true,
+            Version::V3_1_1 if self.configured != MqttVersion::Auto || self.fallback.is_some() => {}
+            // It may as well be that the outage was over just then.
+            Version::V3_1_1 if mem::take(&mut self.has_spoken_5) => self.next = Version::V5,
+            Version::V3_1_1 => self.fallback = Some(Fallback::Closed),
         }
     }
 
@@ -226,6 +230,13 @@ mod tests {
         choice.accepted();
         fails(&mut choice, &[(Closed, ASKED); 10]);
         assert_eq!(choice.next(), V3_1_1);
+        // That may have been an outage.
+        choice.accepted();
+        assert_eq!((choice.next(), choice.fallback()), (V5, None));
+        fails(&mut choice, &[(Closed, ASKED); 2]);
+        assert_eq!(choice.next(), V3_1_1);
+        choice.accepted();
+        assert_eq!((choice.next(), choice.fallback()), (V3_1_1, Some(Fallback::Closed)));
         let mut choice = auto();
         choice.accepted();
         assert_eq!(fails(&mut choice, &[(UnsupportedVersion, ANSWERED)]), [(Told::Refused, V3_1_1)]);

@@ -79,6 +79,12 @@ impl Node {
                 Item::Bool | Item::String(_) | Item::WideString(_) | Item::Message(_) => {
                     search.ends(parts, || "it leads to no number".into())
                 }
+                Item::F32 => {
+                    // What a field of this width can hold of a limit: 0.3 is within a limit of 0.3.
+                    let Range { lowest, highest } = search.range;
+                    self.narrow(Range { lowest: f64::from(lowest as f32), highest: f64::from(highest as f32) });
+                    true
+                }
                 _ => {
                     self.narrow(search.range);
                     true
