@@ -274,17 +274,17 @@ fn number((_, payload): &(String, String)) -> u64 {
 /// both begin above all numbers that either has given.
 #[test]
 fn numbers_of_two_entries_never_go_back() {
-    let twice = |depth: u32| {
-        let more = format!("payload = \"envelope\"\ndepth = {depth}");
+    let twice = |type_name: &str| {
+        let more = format!("payload = \"envelope\"\ntype = \"{type_name}\"");
         let mut settings = settings(&[("/odom".to_owned(), more.as_str())]);
         // In a file of its own this is refused.
         settings.topics.push(settings.topics[0].clone());
         settings
     };
-    let schema = Arc::new(Schema { name: "std_msgs/msg/Empty".to_owned(), fields: Vec::new() });
     for counts in [[5, 2], [2, 5]] {
-        let mut bridge = Bridge::start(&twice(1));
-        let receive = |bridge: &mut Bridge, counts: [usize; 2]| {
+        let mut bridge = Bridge::start(&twice("a/msg/A"));
+        let receive = |bridge: &mut Bridge, type_name: &str, counts: [usize; 2]| {
+            let schema = Arc::new(Schema { name: type_name.to_owned(), fields: Vec::new() });
             for (index, count) in counts.into_iter().enumerate() {
                 bridge.reception.opened(index, &schema);
                 let sample = Sample { cdr: &[0, 1, 0, 0, 0], source_ns: 1, received_ns: 1 };
@@ -292,9 +292,9 @@ fn numbers_of_two_entries_never_go_back() {
             }
             bridge.send().iter().map(number).collect::<Vec<_>>()
         };
-        let before = receive(&mut bridge, counts);
-        bridge.reload(&twice(5));
-        let after = receive(&mut bridge, [1, 1]);
+        let before = receive(&mut bridge, "a/msg/A", counts);
+        bridge.reload(&twice("a/msg/B"));
+        let after = receive(&mut bridge, "a/msg/B", [1, 1]);
         assert_eq!((before.len(), after.len()), (7, 2));
         assert!(after.iter().min() > before.iter().max(), "{counts:?}: {before:?}, {after:?}");
     }
