@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
 use crate::ros::{Receiver, Sample};
-use iot_bridge_core::codec::Schema;
+use iot_bridge_core::codec::{Count, Field, Kind, Schema};
 use iot_bridge_core::config::{Overflow, load_file};
 use iot_bridge_core::queue::Queue;
 use iot_bridge_core::tally::Heartbeat;
@@ -352,4 +352,26 @@ fn what_is_held_back_changes_without_a_new_subscription() {
         bridge.receive("a/msg/B", 150);
         assert_eq!(bridge.send().len(), sent, "{more}");
     }
+}
+
+/// A topic without `type` gets one by a reload, other than it was subscribed as, with a field that only that has: it is not in
+/// trouble until then, and its numbers go on.
+#[test]
+fn another_type_is_not_measured_by_the_one_before() {
+    let envelope = "payload = \"envelope\"";
+    let mut bridge = Bridge::start(&with(&[("/a", envelope)]));
+    bridge.receive("a/msg/A", 3);
+    let (type_name, publishers) = ("a/msg/A".to_owned(), 1);
+    let subscribed = TopicState::Subscribed { type_name, publishers, incompatible: 0, redefined: 0 };
+    bridge.reception.changed(0, subscribed.clone());
+    let typed = format!("{envelope}\ntype = \"a/msg/B\"\nfields = [\"only_in_b\"]");
+    bridge.reload(&with(&[("/a", &typed)]));
+    assert_eq!(bridge.configured.registry().configured()[0].state(), subscribed);
+    let only_in_b = Field { name: "only_in_b".to_owned(), kind: Kind::U8, count: Count::One };
+    bridge.reception.opened(0, &Arc::new(Schema { name: "a/msg/B".to_owned(), fields: vec![only_in_b] }));
+    bridge.reception.received(0, &Sample { cdr: &[0, 1, 0, 0, 5], source_ns: 1, received_ns: 1 });
+    let sent = bridge.send();
+    let numbers: Vec<_> = sent.iter().map(number).collect();
+    assert!(numbers.len() == 4 && numbers.windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
+    assert!(sent[3].1.contains("\"only_in_b\":5"), "{}", sent[3].1);
 }
