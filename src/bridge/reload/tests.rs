@@ -54,18 +54,20 @@ impl Bridge {
         self.follow(Leaves::WhenDrained);
     }
 
-    /// The graph has these topics now, all of one type.
-    fn appear(&mut self, names: &[&str]) {
+    /// The graph has these topics now, all of one type. Returns whether the ROS thread has something to do.
+    fn appear(&mut self, names: &[&str]) -> bool {
         let types = vec!["std_msgs/msg/Empty".to_owned()];
         let published = names.iter().map(|name| GraphTopic { name: (*name).to_owned(), types: types.clone() });
         self.configured.published = published.collect();
-        self.follow(Leaves::AfterAWhile);
+        self.follow(Leaves::AfterAWhile)
     }
 
-    /// As the ROS thread does it.
-    fn follow(&mut self, leaves: Leaves) {
+    /// As the ROS thread does it. Returns whether that has something to do.
+    fn follow(&mut self, leaves: Leaves) -> bool {
         let assigned = self.configured.assign(&self.configured.settings.topics, &self.configured.published);
         let (entries, change) = self.configured.plan(&assigned).carry_out();
+        let is_told = change.is_some();
+        let change = change.unwrap_or_default();
         change.remove.iter().for_each(|index| self.wanted[*index] = None);
         (change.tell)(&mut self.reception);
         for wanted in change.add {
@@ -84,6 +86,7 @@ impl Bridge {
             assert_eq!(wanted.is_some(), is_received(&entry.settings));
             assert!(wanted.is_none_or(|wanted| *wanted == entry.settings.ros), "an index is another topic's");
         }
+        is_told
     }
 
     /// Each topic gets its type, and `count` messages of it.
@@ -186,11 +189,11 @@ fn with(topics: &[(&str, &str)]) -> Settings {
 fn patterns_follow_the_graph_and_reloads() {
     let mut bridge = Bridge::start(&with(&[("/odom", ""), ("/s/**", "limit = 2")]));
     assert_eq!(in_force(&bridge), [("/odom", None, Some(0))]);
-    bridge.appear(&["/s/b", "/s/c"]);
+    assert!(bridge.appear(&["/s/b", "/s/c"]));
     let (b, c) = (("/s/b", Some("/s/**"), Some(1)), ("/s/c", Some("/s/**"), Some(2)));
     assert_eq!(in_force(&bridge), [("/odom", None, Some(0)), b, c]);
-    // Those that are there keep their places.
-    bridge.appear(&["/s/a", "/s/b", "/s/c"]);
+    // Those that are there keep their places, and the ROS thread is not bothered.
+    assert!(!bridge.appear(&["/s/a", "/s/b", "/s/c"]));
     assert_eq!(in_force(&bridge)[1..], [b, c]);
     assert_eq!(bridge.configured.registry().patterns()[0].waiting, ["/s/a"]);
     bridge.appear(&["/s/a", "/s/c"]);
@@ -374,4 +377,28 @@ fn another_type_is_not_measured_by_the_one_before() {
     let numbers: Vec<_> = sent.iter().map(number).collect();
     assert!(numbers.len() == 4 && numbers.windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
     assert!(sent[3].1.contains("\"only_in_b\":5"), "{}", sent[3].1);
+}
+
+/// A topic beyond a limit that comes and goes is named once, ever new ones once a minute, and what is kept of them is bounded.
+#[test]
+fn topics_beyond_a_limit_are_named_once() {
+    let (mut beyond, start) = (Beyond::default(), Instant::now());
+    let mut named = |minute: u64, topics: usize, waiting: &[&str]| {
+        let waiting = waiting.iter().map(|name| (*name).to_owned()).collect();
+        let found = Found { place: 0, ros: "/**".to_owned(), limit: 2, topics, waiting };
+        beyond.take_new(&found, start + Duration::from_secs(60 * minute)).join(" ")
+    };
+    assert_eq!(named(0, 2, &["/c"]), "/c");
+    assert_eq!(named(0, 2, &["/c", "/d"]), "");
+    assert_eq!(named(1, 2, &["/c", "/d"]), "/d");
+    assert_eq!(named(2, 2, &[]), "");
+    assert_eq!(named(2, 2, &["/c", "/d"]), "", "they are back");
+    assert_eq!(named(3, 1, &[]), "");
+    assert_eq!(named(3, 2, &["/c"]), "/c", "the limit is reached anew");
+    for minute in 4..30 {
+        let names: Vec<_> = (0..100).map(|topic| format!("/t_{minute}_{topic}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        assert_eq!(named(minute, 2, &names), names.join(" "));
+    }
+    assert!(beyond.named.len() <= KNOWN, "{}", beyond.named.len());
 }
