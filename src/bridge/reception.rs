@@ -152,6 +152,13 @@ impl Reception {
         self.close_window(index);
         let Some(topic) = self.topic(index) else { return };
         (topic.settings, topic.health) = (settings, health);
+        let is_other =
+            |schema: &Arc<Schema>| topic.settings.type_name.as_ref().is_some_and(|name| *name != schema.name);
+        if topic.schema.as_ref().is_some_and(is_other) {
+            // It is subscribed anew, and opened when the other type is known.
+            topic.first_number = topic.next_number();
+            (topic.open, topic.schema) = (None, None);
+        }
         self.reopen(index);
         if let Some(topic) = self.topic(index) {
             topic.tell_state();

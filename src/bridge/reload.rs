@@ -12,10 +12,13 @@ use super::reception::{Reception, wanted};
 use crate::health::{Leaves, Refusal, TopicHealth, Topics};
 use crate::ros::{Change, Interest, RosError, RosThread, Sighted, TopicState, Wanted};
 use iot_bridge_core::config::{self, Assigned, Found, GraphTopic, Patterns, Settings, assign};
-use iot_bridge_core::tally::counted;
+use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat, counted};
 
 /// Topics that are named in one line of the log.
 const NAMED: usize = 50;
+
+/// Names of topics beyond a limit that are remembered; of more, those are forgotten that are not on the graph.
+const KNOWN: usize = 1000;
 
 /// The topics in force.
 pub(super) struct Configured {
@@ -28,8 +31,16 @@ pub(super) struct Configured {
     /// What its entries become with those.
     entries: Vec<Entry>,
     registry: Arc<Topics>,
-    /// Topics beyond the limit of a pattern that were named, each with the pattern.
-    named: HashSet<(String, String)>,
+    /// What the log has said of patterns that reach their limits, by their places and the patterns.
+    beyond: HashMap<(usize, String), Beyond>,
+}
+
+/// What the log has said of the topics beyond the limit of one pattern.
+#[derive(Default)]
+struct Beyond {
+    /// Topics that were named. Kept while the pattern is at its limit, so that one that comes and goes is named once.
+    named: HashSet<String>,
+    said: Repeat,
 }
 
 /// A topic in force.
@@ -74,7 +85,7 @@ impl Configured {
         registry.replace(healths(&entries), Leaves::WhenDrained, Instant::now());
         registry.set_patterns(patterns);
         let interest = interest(&settings.topics);
-        Configured { settings, interest, published: Vec::new(), entries, registry, named: HashSet::new() }
+        Configured { settings, interest, published: Vec::new(), entries, registry, beyond: HashMap::new() }
     }
 
     /// The topics in force.
@@ -103,7 +114,11 @@ impl Configured {
         let plan = self.plan(&assigned);
         let (added, removed, changed) = (plan.added, plan.removed, plan.changed);
         let (entries, change) = plan.carry_out();
-        if let Err(error) = ros.change(change) {
+        // Each change has the ROS thread look at the graph at once. If it got one with nothing to do, a topic that comes and
+        // goes all the time would have it look all the time.
+        if let Some(change) = change
+            && let Err(error) = ros.change(change)
+        {
             tracing::error!("The topics that have appeared or vanished are not followed: {error}.");
             return;
         }
@@ -152,7 +167,8 @@ impl Configured {
         let assigned = self.assign(&settings.topics, &published);
         let plan = self.plan(&assigned);
         let (added, removed, changed) = (plan.added, plan.removed, plan.changed);
-        let (entries, mut change) = plan.carry_out();
+        let (entries, change) = plan.carry_out();
+        let mut change = change.unwrap_or_default();
         let interest = interest(&settings.topics).or_else(|| self.interest.as_ref().map(|_| nothing()));
         change.interest.clone_from(&interest);
         if let Err(error) = ros.change(change) {
@@ -194,13 +210,14 @@ impl Configured {
         self.registry.set_patterns(patterns);
     }
 
-    /// Names each topic beyond a limit once.
+    /// Names each topic beyond a limit once; each pattern has its line once a minute.
     fn name_waiting(&mut self, patterns: &[Found]) {
-        let mut waiting = HashSet::new();
-        for Found { ros, limit, waiting: names, .. } in patterns {
-            let is_new = |name: &&String| !self.named.contains(&(ros.clone(), (*name).clone()));
-            let new: Vec<&str> = names.iter().filter(is_new).map(String::as_str).collect();
-            for names in new.chunks(NAMED) {
+        let mut before = std::mem::take(&mut self.beyond);
+        for found in patterns {
+            let Found { place, ros, limit, .. } = found;
+            let key = (*place, ros.clone());
+            let mut beyond = before.remove(&key).unwrap_or_default();
+            for names in beyond.take_new(found, Instant::now()).chunks(NAMED) {
                 let (topics, names) = (counted(names.len() as u64, "topic is", "topics are"), names.join(", "));
                 tracing::warn!(
                     pattern = ros,
@@ -209,9 +226,8 @@ impl Configured {
                      topics out with `except` or `type`."
                 );
             }
-            waiting.extend(names.iter().map(|name| (ros.clone(), name.clone())));
+            self.beyond.insert(key, beyond);
         }
-        self.named = waiting;
     }
 
     /// What patterns may mean after a reload: also the topics that were named exactly so far, until it is known who publishes
@@ -327,9 +343,29 @@ fn goes_on(before: &config::Topic, after: &config::Topic) -> bool {
     }
 }
 
+impl Beyond {
+    /// The topics beyond the limit of `found` that the log has to name at `now`.
+    fn take_new<'a>(&mut self, found: &'a Found, now: Instant) -> Vec<&'a str> {
+        if found.topics < found.limit {
+            self.named.clear();
+        }
+        let new: Vec<_> = found.waiting.iter().map(String::as_str).filter(|name| !self.named.contains(*name)).collect();
+        if new.is_empty() || self.said.due(now, ONCE_A_MINUTE).is_none() {
+            return Vec::new();
+        }
+        if self.named.len() + new.len() > KNOWN {
+            let waiting: HashSet<_> = found.waiting.iter().collect();
+            self.named.retain(|name| waiting.contains(name));
+        }
+        self.named.extend(new.iter().map(|name| (*name).to_owned()));
+        new
+    }
+}
+
 impl Plan {
-    /// The topics that are in force then, and what the ROS thread has to do for it. A topic that is not received is told.
-    fn carry_out(self) -> (Vec<Entry>, Change<Reception>) {
+    /// The topics that are in force then, and what the ROS thread has to do for it; `None` if nothing. A topic that is not
+    /// received is told.
+    fn carry_out(self) -> (Vec<Entry>, Option<Change<Reception>>) {
         let Plan { entries, remove, change, rewant, add, .. } = self;
         for entry in add.iter().filter(|entry| entry.index.is_none()) {
             let config::Topic { ros: topic, mqtt, .. } = &entry.settings;
@@ -340,6 +376,9 @@ impl Plan {
         }
         let add: Vec<_> =
             add.into_iter().filter_map(|entry| Some((entry.index?, entry.settings, entry.health))).collect();
+        if remove.is_empty() && change.is_empty() && rewant.is_empty() && add.is_empty() {
+            return (entries, None);
+        }
         let change = Change {
             remove: remove.clone(),
             change: rewant,
@@ -354,7 +393,7 @@ impl Plan {
             }),
             ..Change::default()
         };
-        (entries, change)
+        (entries, Some(change))
     }
 }
 

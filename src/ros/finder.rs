@@ -66,6 +66,8 @@ impl Finder {
         self.interest = Some(interest);
         self.known.clear();
         self.asking.clear();
+        // The look that is under way was not for this.
+        self.has_looked = false;
     }
 
     /// Whether the topic `name` is looked for; `None` if none is.
@@ -146,5 +148,26 @@ impl Finder {
         let topics = published.into_iter().map(topic).collect();
         drop(before);
         self.sighted.send_replace(Sighted { interest: Some(Arc::clone(interest)), topics });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody else's topics are looked for while a look at the graph is under way: nothing is told before the next look.
+    #[test]
+    fn a_new_interest_is_told_nothing_of_the_look_before() {
+        let (sights, mut sighted) = watch::channel(Sighted::default());
+        let mut finder = Finder::new(sights);
+        finder.look_for(Arc::new(|_: &str| true));
+        finder.note(HashMap::new(), false);
+        let second: Interest = Arc::new(|_: &str| true);
+        finder.look_for(Arc::clone(&second));
+        finder.tell(&[], Instant::now());
+        assert!(!sighted.has_changed().unwrap());
+        finder.note(HashMap::new(), false);
+        finder.tell(&[], Instant::now());
+        assert!(Arc::ptr_eq(sighted.borrow_and_update().interest.as_ref().unwrap(), &second));
     }
 }

@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
 use crate::ros::{Receiver, Sample};
-use iot_bridge_core::codec::Schema;
+use iot_bridge_core::codec::{Count, Field, Kind, Schema};
 use iot_bridge_core::config::{Overflow, load_file};
 use iot_bridge_core::queue::Queue;
 use iot_bridge_core::tally::Heartbeat;
@@ -54,18 +54,20 @@ impl Bridge {
         self.follow(Leaves::WhenDrained);
     }
 
-    /// The graph has these topics now, all of one type.
-    fn appear(&mut self, names: &[&str]) {
+    /// The graph has these topics now, all of one type. Returns whether the ROS thread has something to do.
+    fn appear(&mut self, names: &[&str]) -> bool {
         let types = vec!["std_msgs/msg/Empty".to_owned()];
         let published = names.iter().map(|name| GraphTopic { name: (*name).to_owned(), types: types.clone() });
         self.configured.published = published.collect();
-        self.follow(Leaves::AfterAWhile);
+        self.follow(Leaves::AfterAWhile)
     }
 
-    /// As the ROS thread does it.
-    fn follow(&mut self, leaves: Leaves) {
+    /// As the ROS thread does it. Returns whether that has something to do.
+    fn follow(&mut self, leaves: Leaves) -> bool {
         let assigned = self.configured.assign(&self.configured.settings.topics, &self.configured.published);
         let (entries, change) = self.configured.plan(&assigned).carry_out();
+        let is_told = change.is_some();
+        let change = change.unwrap_or_default();
         change.remove.iter().for_each(|index| self.wanted[*index] = None);
         (change.tell)(&mut self.reception);
         for wanted in change.add {
@@ -84,6 +86,7 @@ impl Bridge {
             assert_eq!(wanted.is_some(), is_received(&entry.settings));
             assert!(wanted.is_none_or(|wanted| *wanted == entry.settings.ros), "an index is another topic's");
         }
+        is_told
     }
 
     /// Each topic gets its type, and `count` messages of it.
@@ -186,11 +189,11 @@ fn with(topics: &[(&str, &str)]) -> Settings {
 fn patterns_follow_the_graph_and_reloads() {
     let mut bridge = Bridge::start(&with(&[("/odom", ""), ("/s/**", "limit = 2")]));
     assert_eq!(in_force(&bridge), [("/odom", None, Some(0))]);
-    bridge.appear(&["/s/b", "/s/c"]);
+    assert!(bridge.appear(&["/s/b", "/s/c"]));
     let (b, c) = (("/s/b", Some("/s/**"), Some(1)), ("/s/c", Some("/s/**"), Some(2)));
     assert_eq!(in_force(&bridge), [("/odom", None, Some(0)), b, c]);
-    // Those that are there keep their places.
-    bridge.appear(&["/s/a", "/s/b", "/s/c"]);
+    // Those that are there keep their places, and the ROS thread is not bothered.
+    assert!(!bridge.appear(&["/s/a", "/s/b", "/s/c"]));
     assert_eq!(in_force(&bridge)[1..], [b, c]);
     assert_eq!(bridge.configured.registry().patterns()[0].waiting, ["/s/a"]);
     bridge.appear(&["/s/a", "/s/c"]);
@@ -274,17 +277,17 @@ fn number((_, payload): &(String, String)) -> u64 {
 /// both begin above all numbers that either has given.
 #[test]
 fn numbers_of_two_entries_never_go_back() {
-    let twice = |more: &str| {
-        let more = format!("payload = \"envelope\"\n{more}");
+    let twice = |type_name: &str| {
+        let more = format!("payload = \"envelope\"\ntype = \"{type_name}\"");
         let mut settings = settings(&[("/odom".to_owned(), more.as_str())]);
         // In a file of its own this is refused.
         settings.topics.push(settings.topics[0].clone());
         settings
     };
-    let schema = Arc::new(Schema { name: "std_msgs/msg/Empty".to_owned(), fields: Vec::new() });
     for counts in [[5, 2], [2, 5]] {
-        let mut bridge = Bridge::start(&twice("type = \"std_msgs/msg/Int8\""));
-        let receive = |bridge: &mut Bridge, counts: [usize; 2]| {
+        let mut bridge = Bridge::start(&twice("a/msg/A"));
+        let receive = |bridge: &mut Bridge, type_name: &str, counts: [usize; 2]| {
+            let schema = Arc::new(Schema { name: type_name.to_owned(), fields: Vec::new() });
             for (index, count) in counts.into_iter().enumerate() {
                 bridge.reception.opened(index, &schema);
                 let sample = Sample { cdr: &[0, 1, 0, 0, 0], source_ns: 1, received_ns: 1 };
@@ -292,10 +295,9 @@ fn numbers_of_two_entries_never_go_back() {
             }
             bridge.send().iter().map(number).collect::<Vec<_>>()
         };
-        let before = receive(&mut bridge, counts);
-        // Another type takes another subscription.
-        bridge.reload(&twice("type = \"std_msgs/msg/Empty\""));
-        let after = receive(&mut bridge, [1, 1]);
+        let before = receive(&mut bridge, "a/msg/A", counts);
+        bridge.reload(&twice("a/msg/B"));
+        let after = receive(&mut bridge, "a/msg/B", [1, 1]);
         assert_eq!((before.len(), after.len()), (7, 2));
         assert!(after.iter().min() > before.iter().max(), "{counts:?}: {before:?}, {after:?}");
     }
@@ -353,4 +355,50 @@ fn what_is_held_back_changes_without_a_new_subscription() {
         bridge.receive("a/msg/B", 150);
         assert_eq!(bridge.send().len(), sent, "{more}");
     }
+}
+
+/// A topic without `type` gets one by a reload, other than it was subscribed as, with a field that only that has: it is not in
+/// trouble until then, and its numbers go on.
+#[test]
+fn another_type_is_not_measured_by_the_one_before() {
+    let envelope = "payload = \"envelope\"";
+    let mut bridge = Bridge::start(&with(&[("/a", envelope)]));
+    bridge.receive("a/msg/A", 3);
+    let (type_name, publishers) = ("a/msg/A".to_owned(), 1);
+    let subscribed = TopicState::Subscribed { type_name, publishers, incompatible: 0, redefined: 0 };
+    bridge.reception.changed(0, subscribed.clone());
+    let typed = format!("{envelope}\ntype = \"a/msg/B\"\nfields = [\"only_in_b\"]");
+    bridge.reload(&with(&[("/a", &typed)]));
+    assert_eq!(bridge.configured.registry().configured()[0].state(), subscribed);
+    let only_in_b = Field { name: "only_in_b".to_owned(), kind: Kind::U8, count: Count::One };
+    bridge.reception.opened(0, &Arc::new(Schema { name: "a/msg/B".to_owned(), fields: vec![only_in_b] }));
+    bridge.reception.received(0, &Sample { cdr: &[0, 1, 0, 0, 5], source_ns: 1, received_ns: 1 });
+    let sent = bridge.send();
+    let numbers: Vec<_> = sent.iter().map(number).collect();
+    assert!(numbers.len() == 4 && numbers.windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
+    assert!(sent[3].1.contains("\"only_in_b\":5"), "{}", sent[3].1);
+}
+
+/// A topic beyond a limit that comes and goes is named once, ever new ones once a minute, and what is kept of them is bounded.
+#[test]
+fn topics_beyond_a_limit_are_named_once() {
+    let (mut beyond, start) = (Beyond::default(), Instant::now());
+    let mut named = |minute: u64, topics: usize, waiting: &[&str]| {
+        let waiting = waiting.iter().map(|name| (*name).to_owned()).collect();
+        let found = Found { place: 0, ros: "/**".to_owned(), limit: 2, topics, waiting };
+        beyond.take_new(&found, start + Duration::from_secs(60 * minute)).join(" ")
+    };
+    assert_eq!(named(0, 2, &["/c"]), "/c");
+    assert_eq!(named(0, 2, &["/c", "/d"]), "");
+    assert_eq!(named(1, 2, &["/c", "/d"]), "/d");
+    assert_eq!(named(2, 2, &[]), "");
+    assert_eq!(named(2, 2, &["/c", "/d"]), "", "they are back");
+    assert_eq!(named(3, 1, &[]), "");
+    assert_eq!(named(3, 2, &["/c"]), "/c", "the limit is reached anew");
+    for minute in 4..30 {
+        let names: Vec<_> = (0..100).map(|topic| format!("/t_{minute}_{topic}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        assert_eq!(named(minute, 2, &names), names.join(" "));
+    }
+    assert!(beyond.named.len() <= KNOWN, "{}", beyond.named.len());
 }
