@@ -171,6 +171,8 @@ fn what_is_refused_leaves_the_window_as_it_was() {
         (&record["count"], &record["max"]["count"], &record["last"]["count"]),
         (&1.into(), &1.into(), &1.into())
     );
+    // Both were dropped, each is a gap before the number of the window.
+    assert_eq!(shaper.next_number(), 103);
 }
 
 /// A type without a number has none to aggregate, which is said.
