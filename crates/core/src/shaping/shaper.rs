@@ -95,6 +95,8 @@ pub struct Closed {
     pub messages: u64,
     /// When the last of them was received, nanoseconds since 1970.
     pub received_ns: i64,
+    /// The bytes of the last of them in ROS.
+    pub bytes: usize,
 }
 
 /// A [`config::Payload`] with what it needs.
@@ -189,7 +191,7 @@ impl Shaper {
             Ok(()) => Ok(Bytes::copy_from_slice(out.as_bytes())),
             Err(Full) => Err(Refused::TooLarge { limit }),
         };
-        Some(Closed { payload, messages: ended.messages, received_ns: ended.received_ns })
+        Some(Closed { payload, messages: ended.messages, received_ns: ended.received_ns, bytes: ended.bytes })
     }
 
     /// Gives a number to a message that is dropped without being looked at.

@@ -175,6 +175,24 @@ fn what_is_refused_leaves_the_window_as_it_was() {
     assert_eq!(shaper.next_number(), 103);
 }
 
+/// A record that is too large is refused, and says how large the last message was in ROS.
+#[test]
+fn a_record_that_is_too_large_is_refused() {
+    let fields = vec![Field { name: "cov".into(), kind: Kind::F64, count: Count::Array(4000) }];
+    let schema = Arc::new(Schema { name: "a_msgs/msg/Large".into(), fields });
+    let topic = topic(&[Aggregate::Mean, Aggregate::Min, Aggregate::Max], Payload::Message);
+    let mut shaper = Shaper::new(&topic, "r1", schema, 100, &mut Decoders::default()).unwrap();
+    let mut cdr = CdrWriter::new();
+    for _ in 0..4000 {
+        cdr.write_u32(0x5555_5555);
+        cdr.write_u32(0x3fd5_5555);
+    }
+    let now = Instant::now();
+    shaper.take(&cdr.into_bytes(), 1, FROM, now).unwrap();
+    let closed = shaper.close(now, &mut Scratch::new()).unwrap();
+    assert_eq!((closed.payload.unwrap_err(), closed.bytes), (Refused::TooLarge { limit: 131_072 }, 4 + 8 * 4000));
+}
+
 /// A type without a number has none to aggregate, which is said.
 #[test]
 fn nothing_to_aggregate_is_said() {
