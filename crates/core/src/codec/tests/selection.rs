@@ -192,7 +192,7 @@ fn long_arrays_are_summed_up() {
     assert_eq!(write(&summary).unwrap(), expected);
     summary.digits = Some(2);
     summary.fields = paths(&["ticks", "scan.ranges[1]", "scan.ranges[2]"]);
-    let expected = r#"{"scan":{"ranges":{"count":2,"min":2.5,"max":2.5,"mean":2.5}},"ticks":{"count":3,"min":-1,"max":5,"mean":1.7}}"#;
+    let expected = r#"{"scan":{"ranges":{"count":2,"min":2.5,"max":2.5,"mean":2.5}},"ticks":{"count":3,"min":-1,"max":5,"mean":1.6666666666666667}}"#;
     assert_eq!(write(&summary).unwrap(), expected);
     summary.arrays = Some(ArrayLimit { max: 0, over: ArrayOver::Summary });
     summary.fields = paths(&["scan.ranges[2]"]);
