@@ -437,10 +437,9 @@ impl Topic {
         self.health.counters.count_shaped_by(ShapedReason::Window, closed.messages.saturating_sub(1));
         match closed.payload {
             Ok(payload) => {
-                let bytes = payload.len();
-                self.admit(payload, closed.received_ns, bytes, queue);
+                self.admit(payload, closed.received_ns, closed.bytes, queue);
             }
-            Err(refused) => self.refuse(&refused, 0),
+            Err(refused) => self.refuse(&refused, closed.bytes),
         }
     }
 

@@ -92,9 +92,8 @@ fn some(
     out: &mut JsonBuffer,
 ) -> Result<(), Stop> {
     if let Item::U8 = many.item {
-        let octets = cursor.bytes(count)?.iter().enumerate();
-        let octets: Vec<u8> =
-            octets.filter(|(index, _)| chosen.has(*index)).map(|(_, octet)| *octet).take(wanted).collect();
+        let octets = cursor.bytes(count)?;
+        let octets: Vec<u8> = chosen.elements(count, &many.item).map(|(index, _)| octets[index]).take(wanted).collect();
         return Ok(out.put_base64(&octets)?);
     }
     let mut before: &[u8] = b"[";

@@ -65,7 +65,7 @@ fn list<T: Number<N>, const N: usize>(
 pub(super) trait Summed<const N: usize>: Number<N> + PartialOrd {
     fn is_finite(self) -> bool;
 
-    /// Writes the mean of `count` finite `numbers`.
+    /// Writes the mean of `count` finite `numbers`. `digits` is [`Style::digits`], which that of integers ignores too.
     fn put_mean(
         numbers: impl Iterator<Item = Self> + Clone,
         count: usize,
@@ -146,14 +146,15 @@ macro_rules! integer {
                 true
             }
 
+            /// With all its digits, so that it is never less than the least.
             fn put_mean(
                 numbers: impl Iterator<Item = Self> + Clone,
                 count: usize,
-                digits: Option<u8>,
+                _: Option<u8>,
                 out: &mut JsonBuffer,
             ) -> Result<(), Full> {
                 let sum: i128 = numbers.map(i128::from).sum();
-                put_float(sum as f64 / count as f64, digits, out)
+                put_float(sum as f64 / count as f64, None, out)
             }
         }
     };

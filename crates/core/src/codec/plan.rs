@@ -109,6 +109,18 @@ impl Chosen {
         if self.others { count - passed } else { written }
     }
 
+    /// The elements that are written of an array of `count`, ascending, with what is written of each; `other` where that is
+    /// not said of the element alone. It takes as many rounds as there are such elements, however long the array is.
+    pub(super) fn elements<'a>(&'a self, count: usize, other: &'a Item) -> impl Iterator<Item = (usize, &'a Item)> {
+        let single = self.single.iter().take_while(move |(index, _)| *index < count);
+        let mut from = 0;
+        single.map(|(index, item)| (*index, item.as_ref())).chain([(count, None)]).flat_map(move |(next, item)| {
+            let others = if self.others { from..next } else { next..next };
+            from = next + 1;
+            others.map(move |index| (index, other)).chain(item.map(|item| (next, item)))
+        })
+    }
+
     /// Whether the element at `index` is written.
     pub(super) fn has(&self, index: usize) -> bool {
         let single = self.single.binary_search_by_key(&index, |(index, _)| *index);

@@ -6,7 +6,7 @@ use super::decoder::{Decoder, skip, skip_elements};
 use super::error::{DecodeError, Stop};
 use super::json_buffer::{Full, JsonBuffer};
 use super::number;
-use super::plan::{Chosen, Item, Many, Plan, Work};
+use super::plan::{Item, Many, Plan, Work};
 use super::schema::Count;
 use super::text;
 
@@ -135,26 +135,20 @@ fn values<'a>(
     if let Count::Sequence { .. } = many.count {
         each(Value::Length(count));
     }
-    if matches!(many.item, Item::U8) && many.chosen.is_none() {
-        each(Value::Bytes(cursor.bytes(count)?));
-        return Ok(());
-    }
-    for index in 0..count {
-        match wanted(many, index) {
-            Some(item) => value(item, cursor, endian, each).map_err(|stop| stop.at(index))?,
-            None => skip_elements(&many.skip, index..index + 1, cursor, endian)?,
+    let Some(chosen) = &many.chosen else {
+        if let Item::U8 = many.item {
+            each(Value::Bytes(cursor.bytes(count)?));
+            return Ok(());
         }
+        return (0..count).try_for_each(|index| value(&many.item, cursor, endian, each).map_err(|stop| stop.at(index)));
+    };
+    let mut done = 0;
+    for (index, item) in chosen.elements(count, &many.item) {
+        skip_elements(&many.skip, done..index, cursor, endian)?;
+        value(item, cursor, endian, each).map_err(|stop| stop.at(index))?;
+        done = index + 1;
     }
-    Ok(())
-}
-
-/// What is wanted of the element at `index`.
-fn wanted(many: &Many, index: usize) -> Option<&Item> {
-    let Some(Chosen { single, others }) = &many.chosen else { return Some(&many.item) };
-    match single.binary_search_by_key(&index, |(index, _)| *index) {
-        Ok(at) => single[at].1.as_ref(),
-        Err(_) => others.then_some(&many.item),
-    }
+    skip_elements(&many.skip, done..count, cursor, endian)
 }
 
 fn places(
@@ -173,9 +167,13 @@ fn places(
                 step.lead.write(out)?;
                 let count = if let Count::Array(count) = many.count { count } else { 0 };
                 let mut before: &[u8] = b"[";
-                for item in (0..count).filter_map(|index| wanted(many, index)) {
+                let mut write = |item| {
                     out.put(std::mem::replace(&mut before, b","))?;
-                    place(item, out, each)?;
+                    place(item, out, each)
+                };
+                match &many.chosen {
+                    None => (0..count).try_for_each(|_| write(&many.item))?,
+                    Some(chosen) => chosen.elements(count, &many.item).try_for_each(|(_, item)| write(item))?,
                 }
                 out.put(if before == b"[" { b"[]" } else { b"]" })?;
             }

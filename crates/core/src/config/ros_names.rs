@@ -7,6 +7,8 @@
 const MAX_TOPIC: usize = 247;
 /// Longest namespace: a topic name less a slash and one character.
 const MAX_NAMESPACE: usize = MAX_TOPIC - 2;
+/// Most `**` in a pattern: each doubles the texts that a policy needs for it.
+const MAX_ANY: usize = 4;
 /// Longest node name.
 const MAX_NODE: usize = 255;
 
@@ -31,6 +33,9 @@ fn check_pattern(name: &str) -> Result<(), String> {
         return Err(
             "`**` stands for whole levels, with slashes around it: `/sensors/**`; within a level there is `*`".into()
         );
+    }
+    if name.split('/').filter(|level| *level == "**").count() > MAX_ANY {
+        return Err(format!("a pattern has at most {MAX_ANY} `**`; make two of it, or write `*` for single levels"));
     }
     if name.split('/').any(|level| level.starts_with('_')) {
         return Err(
@@ -181,7 +186,13 @@ mod tests {
             let fault = check_topic(name).expect_err(name);
             assert!(fault.contains(word), "{name}: {fault}");
         }
-        for (name, word) in [("/a/b**", "whole levels"), ("/***", "whole levels"), ("/a/_b/*", "hidden")] {
+        assert_eq!(check_topic("/**/a/**/b/**/c/**"), Ok(()));
+        for (name, word) in [
+            ("/a/b**", "whole levels"),
+            ("/***", "whole levels"),
+            ("/a/_b/*", "hidden"),
+            ("/**/a/**/b/**/c/**/d/**", "at most 4 `**`"),
+        ] {
             let fault = check_topic(name).expect_err(name);
             assert!(fault.contains(word), "{name}: {fault}");
         }

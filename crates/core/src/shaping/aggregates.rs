@@ -92,9 +92,12 @@ impl Aggregates {
                 Aggregate::Last | Aggregate::Count => continue,
             })?;
             let mut figures = self.figures.iter();
-            self.decoder.write_places(out, |out| match figures.next().and_then(|figure| figure.of(*wanted)) {
-                Some(value) => put_value(value, self.digits, out),
-                None => out.put(b"null"),
+            self.decoder.write_places(out, |out| {
+                let Some(figure) = figures.next() else { return out.put(b"null") };
+                match figure.of(*wanted) {
+                    Some(value) => put_value(value, self.digits.filter(|_| figure.is_of_floats()), out),
+                    None => out.put(b"null"),
+                }
             })?;
         }
         Ok(())
@@ -142,6 +145,11 @@ impl Figure {
             Aggregate::Max => self.max,
             Aggregate::Last | Aggregate::Count => None,
         }
+    }
+
+    /// Whether `digits` concerns it: the mean of integers is a double, and is not rounded either.
+    fn is_of_floats(&self) -> bool {
+        matches!(self.min, Some(Value::F32(_) | Value::F64(_)))
     }
 
     /// Of the width of the numbers; that of integers is a double.

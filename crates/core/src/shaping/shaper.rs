@@ -95,6 +95,8 @@ pub struct Closed {
     pub messages: u64,
     /// When the last of them was received, nanoseconds since 1970.
     pub received_ns: i64,
+    /// The bytes of the last of them in ROS.
+    pub bytes: usize,
 }
 
 /// A [`config::Payload`] with what it needs.
@@ -157,12 +159,18 @@ impl Shaper {
     }
 
     /// Takes the message `cdr`, received at `at`, into the open window or into a new one. A window that had ended by then has
-    /// been closed. The other arguments are those of [`shape`](Shaper::shape).
+    /// been closed. The other arguments are those of [`shape`](Shaper::shape). A message that is dropped takes a number of
+    /// `seq`, as it does there.
     ///
     /// # Errors
     /// [`Refused`]: the message is none of the window's.
     pub fn take(&mut self, cdr: &[u8], source_ns: i64, received_ns: i64, at: Instant) -> Result<(), Refused> {
-        self.window.as_mut().map_or(Ok(()), |window| window.take(cdr, source_ns, received_ns, at))
+        let Some(window) = &mut self.window else { return Ok(()) };
+        let taken = window.take(cdr, source_ns, received_ns, at);
+        if matches!(&taken, Err(refused) if matches!(refused.counted_as(), CountedAs::Dropped(_))) {
+            self.sequence.next();
+        }
+        taken
     }
 
     /// Ends the open window, at `now` if its time is not over yet, and makes its record, which takes a number of `seq`. `None`
@@ -183,7 +191,7 @@ impl Shaper {
             Ok(()) => Ok(Bytes::copy_from_slice(out.as_bytes())),
             Err(Full) => Err(Refused::TooLarge { limit }),
         };
-        Some(Closed { payload, messages: ended.messages, received_ns: ended.received_ns })
+        Some(Closed { payload, messages: ended.messages, received_ns: ended.received_ns, bytes: ended.bytes })
     }
 
     /// Gives a number to a message that is dropped without being looked at.

@@ -35,6 +35,8 @@ struct Open {
     /// When the last message was published, and when it was received, nanoseconds since 1970.
     source_ns: i64,
     received_ns: i64,
+    /// The bytes of the last message in ROS.
+    bytes: usize,
 }
 
 /// A window that has ended.
@@ -45,6 +47,8 @@ pub(super) struct Ended {
     to_ns: i64,
     source_ns: i64,
     pub(super) received_ns: i64,
+    /// The bytes of the last message in ROS.
+    pub(super) bytes: usize,
 }
 
 impl Ended {
@@ -100,9 +104,9 @@ impl Window {
         }
         // A message that was received before the last window ended, and handed on after it was closed, is of the next one.
         let (began, from_ns) = self.ended.filter(|(ended, _)| at < *ended).unwrap_or((at, received_ns));
-        let open = self.open.get_or_insert(Open { began, from_ns, messages: 0, source_ns, received_ns });
+        let open = self.open.get_or_insert(Open { began, from_ns, messages: 0, source_ns, received_ns, bytes: 0 });
         open.messages += 1;
-        (open.source_ns, open.received_ns) = (source_ns, received_ns);
+        (open.source_ns, open.received_ns, open.bytes) = (source_ns, received_ns, cdr.len());
         Ok(())
     }
 
@@ -113,8 +117,8 @@ impl Window {
         let lasted = now.saturating_duration_since(open.began).min(self.length);
         let to_ns = open.from_ns.saturating_add(i64::try_from(lasted.as_nanos()).unwrap_or(i64::MAX));
         self.ended = open.began.checked_add(lasted).map(|ended| (ended, to_ns));
-        let Open { from_ns, messages, source_ns, received_ns, .. } = open;
-        Some(Ended { messages, from_ns, to_ns, source_ns, received_ns })
+        let Open { from_ns, messages, source_ns, received_ns, bytes, .. } = open;
+        Some(Ended { messages, from_ns, to_ns, source_ns, received_ns, bytes })
     }
 
     /// Writes `{"from":…,"to":…,"count":…,…}` of the window that has ended.

@@ -192,7 +192,7 @@ fn long_arrays_are_summed_up() {
     assert_eq!(write(&summary).unwrap(), expected);
     summary.digits = Some(2);
     summary.fields = paths(&["ticks", "scan.ranges[1]", "scan.ranges[2]"]);
-    let expected = r#"{"scan":{"ranges":{"count":2,"min":2.5,"max":2.5,"mean":2.5}},"ticks":{"count":3,"min":-1,"max":5,"mean":1.7}}"#;
+    let expected = r#"{"scan":{"ranges":{"count":2,"min":2.5,"max":2.5,"mean":2.5}},"ticks":{"count":3,"min":-1,"max":5,"mean":1.6666666666666667}}"#;
     assert_eq!(write(&summary).unwrap(), expected);
     summary.arrays = Some(ArrayLimit { max: 0, over: ArrayOver::Summary });
     summary.fields = paths(&["scan.ranges[2]"]);
@@ -293,4 +293,54 @@ fn a_path_of_stars_is_followed_in_no_time() {
         "{wrong}"
     );
     Decoder::select(wide, &selection(&[&format!("{stars}.n")], &["*.*.r.*.l"])).unwrap();
+}
+
+/// The values that are read of a scene.
+fn read(fields: &[&str], exclude: &[&str]) -> Vec<String> {
+    let (decoder, mut values) = (Decoder::select(scene(), &selection(fields, exclude)).unwrap(), Vec::new());
+    decoder.read_values(SCENE, |value| values.push(format!("{value:?}"))).unwrap();
+    values
+}
+
+#[test]
+fn chosen_elements_are_read() {
+    assert_eq!(read(&["poses[1].position", "last"], &[]), ["Length(2)", "F64(1.5)", "F64(-2.0)", "Signed(-2)"]);
+    assert_eq!(read(&["poses[7].position", "id"], &[]), ["Unsigned(7)", "Length(2)"]);
+    assert_eq!(read(&["scan.ranges[3]", "scan.ranges[0]", "last"], &[]), ["F32(1.0)", "F32(-1.0)", "Signed(-2)"]);
+    assert_eq!(read(&["names[1]", "data[1]"], &[]), ["Length(5)", "Unsigned(98)", "Length(2)", "Bytes([121])"]);
+    assert_eq!(read(&["data"], &[]), ["Length(5)", "Bytes([97, 98, 99, 100, 101])"]);
+    assert_eq!(read(&["ticks", "last"], &["ticks[1]"]), ["Length(3)", "Signed(1)", "Signed(5)", "Signed(-2)"]);
+}
+
+/// One octet of an image is read and written without a look at the others.
+#[test]
+fn one_element_of_many_costs_one_round() {
+    const COUNT: usize = 6_000_000;
+    let quickest = |work: &mut dyn FnMut()| {
+        let times = std::iter::repeat_with(|| {
+            let start = std::time::Instant::now();
+            work();
+            start.elapsed()
+        });
+        times.take(5).min()
+    };
+    let mut cdr = b"\0\x01\0\0".to_vec();
+    cdr.extend((COUNT as u32).to_le_bytes());
+    cdr.resize(cdr.len() + COUNT, 7);
+    let schema = schema([sequence("data", Kind::U8, None)]);
+    let decoder = Decoder::select(schema, &selection(&["data[5999999]"], &[])).unwrap();
+    let each = quickest(&mut || {
+        std::hint::black_box(cdr.iter().fold(0u64, |sum, octet| std::hint::black_box(sum + u64::from(*octet))));
+    });
+    let read = quickest(&mut || {
+        let mut values = Vec::new();
+        decoder.read_values(&cdr, |value| values.push(value)).unwrap();
+        assert_eq!(values, [Value::Length(COUNT), Value::Unsigned(7)]);
+    });
+    let written = quickest(&mut || {
+        let mut out = JsonBuffer::new(1000);
+        decoder.write_json(&cdr, &mut out).unwrap();
+        assert_eq!(out.as_bytes(), br#"{"data":"Bw=="}"#);
+    });
+    assert!(read < each && written < each, "{read:?} and {written:?}, {each:?} for a look at each");
 }

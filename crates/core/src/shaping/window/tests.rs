@@ -115,13 +115,14 @@ fn a_selection_and_digits_hold_for_figures() {
     };
     let mut shaper = shaper(&topic);
     let now = Instant::now();
-    for count in [1, 1, 2] {
-        shaper.take(&Message { count, ..MESSAGE }.cdr(), 1, FROM, now).unwrap();
+    for count in [1_234_566, 1_234_566, 1_234_567] {
+        shaper.take(&Message { count, x: [0.5, 0.1234], ..MESSAGE }.cdr(), 1, FROM, now).unwrap();
     }
     let record = text(shaper.close(now + 4 * SECOND, &mut Scratch::new()));
     // Closed before its time: it says how long it was.
     let head = r#"{"from":1700000000000000000,"to":1700000004000000000,"count":3,"#;
-    assert_eq!(record, format!(r#"{head}"mean":{{"count":1.33,"points":[{{"x":2.0}}]}}}}"#));
+    // The mean of integers is not rounded, so that it is never less than the least.
+    assert_eq!(record, format!(r#"{head}"mean":{{"count":1234566.3333333333,"points":[{{"x":0.123}}]}}}}"#));
 }
 
 /// An envelope has one number of `seq` for a window, and the times of its last message.
@@ -171,6 +172,26 @@ fn what_is_refused_leaves_the_window_as_it_was() {
         (&record["count"], &record["max"]["count"], &record["last"]["count"]),
         (&1.into(), &1.into(), &1.into())
     );
+    // Both were dropped, each is a gap before the number of the window.
+    assert_eq!(shaper.next_number(), 103);
+}
+
+/// A record that is too large is refused, and says how large the last message was in ROS.
+#[test]
+fn a_record_that_is_too_large_is_refused() {
+    let fields = vec![Field { name: "cov".into(), kind: Kind::F64, count: Count::Array(4000) }];
+    let schema = Arc::new(Schema { name: "a_msgs/msg/Large".into(), fields });
+    let topic = topic(&[Aggregate::Mean, Aggregate::Min, Aggregate::Max], Payload::Message);
+    let mut shaper = Shaper::new(&topic, "r1", schema, 100, &mut Decoders::default()).unwrap();
+    let mut cdr = CdrWriter::new();
+    for _ in 0..4000 {
+        cdr.write_u32(0x5555_5555);
+        cdr.write_u32(0x3fd5_5555);
+    }
+    let now = Instant::now();
+    shaper.take(&cdr.into_bytes(), 1, FROM, now).unwrap();
+    let closed = shaper.close(now, &mut Scratch::new()).unwrap();
+    assert_eq!((closed.payload.unwrap_err(), closed.bytes), (Refused::TooLarge { limit: 131_072 }, 4 + 8 * 4000));
 }
 
 /// A type without a number has none to aggregate, which is said.
