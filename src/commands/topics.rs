@@ -7,6 +7,7 @@ mod pace;
 mod report;
 mod table;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,11 +52,16 @@ impl Configured {
         })
     }
 
-    /// What the entries say of `topic`: those that name it, or the pattern that has it, if its limit is not reached.
-    fn entries_of(&self, topic: &Published) -> Vec<config::Topic> {
-        let topic = GraphTopic { name: topic.name.clone(), types: topic.type_names.clone() };
-        let assigned = config::assign(&self.topics, std::slice::from_ref(&topic), |_| false).topics;
-        assigned.into_iter().map(|(entry, _)| entry).filter(|entry| entry.ros == topic.name).collect()
+    /// What the entries say of `topics`, by their names: those that name one, or the pattern that has it, unless its limit is
+    /// reached with others.
+    fn entries_of<'a>(&self, topics: impl Iterator<Item = &'a Published>) -> HashMap<String, Vec<config::Topic>> {
+        let topics = topics.map(|topic| GraphTopic { name: topic.name.clone(), types: topic.type_names.clone() });
+        let topics: Vec<GraphTopic> = topics.collect();
+        let mut entries: HashMap<String, Vec<config::Topic>> = HashMap::new();
+        for (entry, _) in config::assign(&self.topics, &topics, |_| false).topics {
+            entries.entry(entry.ros.clone()).or_default().push(entry);
+        }
+        entries
     }
 
     /// What an entry for `ros` means that says nothing else.
@@ -127,4 +133,39 @@ fn bytes_per_second(bytes: f64) -> String {
 /// The allowed bytes in a second, as the configuration writes them.
 fn allowed_bytes(bytes: u64) -> String {
     format!("{}/s", units::format_size(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pattern with `limit` has as many of the topics as the bridge would forward, the first by name; a topic that an entry
+    /// names is none of them.
+    #[test]
+    fn a_pattern_has_no_more_topics_than_its_limit() {
+        let entry = |ros: &str, limit| config::Topic {
+            ros: ros.to_owned(),
+            limit,
+            ..config::default_topic("robot1", "/t").unwrap()
+        };
+        let configured = Configured {
+            thing: "robot1".to_owned(),
+            mqtt: config::default_mqtt().unwrap(),
+            topics: vec![entry("/arm/*", Some(2)), entry("/arm/a", None)],
+            node: "/iot_bridge".to_owned(),
+            max_age: None,
+        };
+        let published = ["/arm/d", "/arm/a", "/arm/c", "/arm/b", "/leg/a"].map(|name| Published {
+            name: name.to_owned(),
+            type_names: vec!["std_msgs/msg/String".to_owned()],
+            publishers: 1,
+            reliability: None,
+            durability: None,
+        });
+        let entries = configured.entries_of(published.iter());
+        let mut names: Vec<&str> = entries.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["/arm/a", "/arm/b", "/arm/c"]);
+        assert!(entries.values().all(|entries| entries.len() == 1));
+    }
 }

@@ -11,12 +11,12 @@ use iot_bridge_core::codec::Schema;
 use iot_bridge_core::price::ObservedMessage;
 
 /// Bytes of messages that are kept at most, of all topics together.
-const KEPT: usize = 64 << 20;
+pub const KEPT: usize = 64 << 20;
 
 /// Bytes of messages that are kept of a topic: enough for the longest batch, also where JSON is shorter than CDR.
 const KEPT_OF_A_TOPIC: usize = 2 << 20;
 
-/// Messages of a topic that are kept whatever their size: of two it is seen whether they are alike.
+/// Messages of a topic that are kept whatever their size while there is room: of two it is seen whether they are alike.
 const KEPT_AT_LEAST: usize = 2;
 
 /// How long what was published before may take to come, in nanoseconds.
@@ -46,6 +46,8 @@ pub struct Gauged {
     /// The last ones.
     kept: VecDeque<ObservedMessage>,
     kept_bytes: usize,
+    /// Bytes of the last one that was dropped to make room.
+    not_kept: Option<usize>,
 }
 
 impl Gauge {
@@ -59,6 +61,23 @@ impl Gauge {
     pub fn begin(&mut self, now: i64) {
         self.is_counting = true;
         self.topics.iter_mut().for_each(|topic| topic.from = Some(now));
+    }
+
+    /// Makes room where more is kept than may be. Each topic has an equal share, and only what is beyond it goes: all messages
+    /// but the last, and where that is not enough, that one too.
+    fn make_room(&mut self) {
+        let share = KEPT / self.topics.len().max(1);
+        for at_least in [1, 0] {
+            let mut kept: usize = self.topics.iter().map(|topic| topic.kept_bytes).sum();
+            for topic in &mut self.topics {
+                if kept <= KEPT {
+                    return;
+                }
+                kept -= topic.kept_bytes;
+                topic.shrink(at_least, share);
+                kept += topic.kept_bytes;
+            }
+        }
     }
 
     /// Takes what has come.
@@ -78,6 +97,11 @@ impl Gauged {
         self.kept.iter().cloned().collect()
     }
 
+    /// Bytes of a message, where there was no room to keep one.
+    pub fn not_kept(&self) -> Option<usize> {
+        self.not_kept.filter(|_| self.kept.is_empty())
+    }
+
     fn keep(&mut self, sample: &Sample<'_>, most: usize) {
         self.kept_bytes += sample.cdr.len();
         self.kept.push_back(ObservedMessage {
@@ -85,11 +109,17 @@ impl Gauged {
             source_ns: sample.source_ns,
             received_ns: sample.received_ns,
         });
-        while self.kept.len() > KEPT_AT_LEAST
+        self.shrink(KEPT_AT_LEAST, most);
+    }
+
+    /// Drops the oldest ones until at most `most` bytes are kept, or `at_least` so many messages.
+    fn shrink(&mut self, at_least: usize, most: usize) {
+        while self.kept.len() > at_least
             && self.kept_bytes > most
             && let Some(oldest) = self.kept.pop_front()
         {
             self.kept_bytes -= oldest.cdr.len();
+            self.not_kept = Some(oldest.cdr.len());
         }
     }
 }
@@ -100,7 +130,7 @@ impl Receiver for Gauge {
         topic.schema = Some(Arc::clone(schema));
         // Of another type.
         topic.kept.clear();
-        topic.kept_bytes = 0;
+        (topic.kept_bytes, topic.not_kept) = (0, None);
     }
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
@@ -112,6 +142,7 @@ impl Receiver for Gauge {
             topic.count += 1;
             topic.bytes += sample.cdr.len() as u64;
         }
+        self.make_room();
     }
 
     fn unreadable(&mut self, _: usize) {}
@@ -138,4 +169,43 @@ impl Receiver for Gauge {
     fn silent(&mut self, _: usize, _: Option<Silence>) {}
 
     fn turned(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is kept of topics that have sent three messages each, as large as `sizes` says.
+    fn gauged(sizes: &[usize]) -> Vec<Gauged> {
+        let mut gauge = Gauge::default();
+        gauge.add(sizes.len(), 0);
+        for _ in 0..3 {
+            for (index, size) in sizes.iter().enumerate() {
+                gauge.received(index, &Sample { cdr: &vec![0; *size], source_ns: 1, received_ns: 2 });
+                let kept: usize = gauge.topics.iter().map(|topic| topic.kept_bytes).sum();
+                assert!(kept <= KEPT, "{kept} bytes are kept");
+            }
+        }
+        gauge.take()
+    }
+
+    /// All topics together never keep more than they may: of large messages two are kept while there is room, then one, then
+    /// none, and then their size is known. Small ones lose nothing by large ones.
+    #[test]
+    fn what_is_kept_is_bounded_over_all_topics() {
+        const MB: usize = 1_000_000;
+        let numbers = |sizes: &[usize]| gauged(sizes).iter().map(|topic| topic.kept.len()).collect::<Vec<_>>();
+        assert_eq!(numbers(&[6 * MB; 5]), [2; 5]);
+        assert_eq!(numbers(&[6 * MB; 11]), [1; 11]);
+        let mut sizes = vec![6_200_000; 16];
+        sizes.push(1000);
+        let topics = gauged(&sizes);
+        let (small, cameras) = topics.split_last().unwrap();
+        assert_eq!((small.kept.len(), small.not_kept()), (3, None));
+        for camera in cameras {
+            assert_eq!(camera.not_kept(), camera.kept.is_empty().then_some(6_200_000));
+        }
+        assert!(cameras.iter().all(|camera| camera.kept.len() <= 1));
+        assert_eq!(cameras.iter().filter(|camera| camera.kept.is_empty()).count(), 6);
+    }
 }

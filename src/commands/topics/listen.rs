@@ -129,11 +129,12 @@ fn add(
     wanted: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let new: Vec<&Published> = found.iter().filter(|topic| !wanted.contains(&topic.name)).collect();
+    let mut entries = configured.entries_of(found.iter());
     let add: Vec<Wanted> = new
         .iter()
         .map(|topic| Wanted {
             topic: topic.name.clone(),
-            type_name: configured.entries_of(topic).into_iter().next().and_then(|entry| entry.type_name),
+            type_name: entries.remove(&topic.name).and_then(|of_topic| of_topic.into_iter().next()?.type_name),
             reliability: Reliability::Auto,
             durability: Durability::Auto,
             depth: DEPTH,

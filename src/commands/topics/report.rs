@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Configured;
 use super::advice::Advice;
+use super::gauge::KEPT;
 use super::listen::{Heard, HeardTopic};
 use iot_bridge_core::config::{self, Durability, PAYLOAD_LIMIT, Reliability};
 use iot_bridge_core::price::{Bill, Charge, Forecast, Observed, Prices, Subject, TooDear, propose};
@@ -98,11 +99,13 @@ impl Sum {
 impl Report {
     pub fn new(heard: &Heard, configured: &Configured, prices: &Prices) -> Report {
         let mut rows: Vec<Row> = heard.topics.iter().map(|topic| Row::measured(topic, heard)).collect();
+        let mut configured_of = configured.entries_of(heard.topics.iter().map(|topic| &topic.published));
         let mut entries = Vec::new();
         // Of each forecast, the row that it is of. What is forwarded is one connection, and shares its quotas.
         let mut forecasts: [Vec<(usize, Forecast)>; 2] = Default::default();
         for (at, (row, topic)) in rows.iter_mut().zip(&heard.topics).enumerate() {
-            match row.forecast(topic, configured) {
+            let of_topic = configured_of.remove(&row.name).unwrap_or_default();
+            match row.forecast(topic, of_topic, configured) {
                 Ok(told) => {
                     for (entry, forecast) in told {
                         forecasts[usize::from(entry.forwarded)].push((at, forecast));
@@ -208,12 +211,16 @@ impl Row {
         }
     }
 
-    /// What the entries of the topic make of it.
+    /// What its `entries` in the configuration make of the topic.
     ///
     /// # Errors
     /// Why it can't be told: a sentence without its full stop.
-    fn forecast(&mut self, topic: &HeardTopic, configured: &Configured) -> Result<Vec<(Entry, Forecast)>, String> {
-        let mut entries = configured.entries_of(&topic.published);
+    fn forecast(
+        &mut self,
+        topic: &HeardTopic,
+        mut entries: Vec<config::Topic>,
+        configured: &Configured,
+    ) -> Result<Vec<(Entry, Forecast)>, String> {
         self.forwarded = !entries.is_empty();
         if entries.is_empty() {
             entries.push(configured.usual(&self.name)?);
@@ -230,15 +237,24 @@ impl Row {
             if let Some(bytes) = forecast.record_bytes {
                 (sent, sizes) = (sent + bytes, sizes + 1);
             }
-            if forecast.never_fits {
+            let not_kept = topic.gauged.not_kept();
+            if forecast.never_fits || not_kept.is_some_and(|bytes| is_surely_too_large(&entry, bytes)) {
+                let bytes = not_kept.or_else(|| observed.messages.last().map(|message| message.cdr.len()));
                 self.trouble = Some(format!(
                     "no message of it is small enough for AWS IoT Core, which takes {PAYLOAD_LIMIT} bytes (they have {} in \
                      ROS): leave out what is large with `fields`, `exclude` or `arrays`, or forward a smaller topic, of \
                      compressed images for example",
-                    indicatif::HumanBytes(topic.gauged.kept().last().map_or(0, |message| message.cdr.len() as u64))
+                    indicatif::HumanBytes(bytes.unwrap_or(0) as u64)
+                ));
+            } else if let Some(bytes) = not_kept {
+                self.trouble = Some(format!(
+                    "what it costs can't be told: its messages have {} in ROS, and with those of the other topics they are \
+                     more than is kept to look at, {}",
+                    indicatif::HumanBytes(bytes as u64),
+                    indicatif::HumanBytes(KEPT as u64)
                 ));
             }
-            let never_fits = forecast.never_fits;
+            let never_fits = forecast.never_fits || not_kept.is_some();
             told.push((Entry { topic: entry, observed, forwarded: self.forwarded, never_fits }, forecast));
         }
         self.json_bytes = (sizes > 0).then(|| (sent / f64::from(sizes)).round() as u64);
@@ -249,5 +265,72 @@ impl Row {
         self.publishes_per_second += charge.publishes.per_second;
         self.metered_per_month += charge.metered_per_month;
         self.dollars_per_month += charge.dollars_per_month;
+    }
+}
+
+/// Whether a message of `bytes` bytes in ROS is too large for AWS IoT Core, whatever is in it, as `entry` forwards it.
+fn is_surely_too_large(entry: &config::Topic, bytes: usize) -> bool {
+    // The shortest that JSON makes of a number of 8 bytes has 2, with its comma.
+    const SHORTER: usize = 4;
+    let is_whole = entry.fields.is_empty() && entry.exclude.is_empty() && entry.arrays.is_none();
+    let is_gathered = entry.window.is_some();
+    is_whole && !is_gathered && entry.compression.is_none() && bytes > SHORTER * PAYLOAD_LIMIT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gauge::Gauge;
+    use super::*;
+    use crate::ros::{Published, Receiver, Sample};
+    use iot_bridge_core::codec::{Count, Field, Kind, Schema};
+
+    /// The troubles of 16 topics with texts of 6.2 MB, of which not one of each can be kept, forwarded by `entry`.
+    fn troubles(entry: config::Topic) -> Vec<String> {
+        let configured = Configured {
+            thing: "robot1".to_owned(),
+            mqtt: config::default_mqtt().unwrap(),
+            topics: vec![entry],
+            node: "/iot_bridge".to_owned(),
+            max_age: None,
+        };
+        let fields = vec![Field { name: "data".into(), kind: Kind::String { bound: None }, count: Count::One }];
+        let schema = Schema { name: "std_msgs/msg/String".into(), fields }.into();
+        const LENGTH: u32 = 6_200_000;
+        let text = std::iter::repeat_n(b'x', LENGTH as usize - 1).chain([0]);
+        let cdr: Vec<u8> = [0, 1, 0, 0].into_iter().chain(LENGTH.to_le_bytes()).chain(text).collect();
+        let mut gauge = Gauge::default();
+        gauge.add(16, 0);
+        gauge.begin(0);
+        for index in 0..16 {
+            gauge.opened(index, &schema);
+            gauge.received(index, &Sample { cdr: &cdr, source_ns: 1, received_ns: 2 });
+        }
+        let topics = gauge.take().into_iter().enumerate().map(|(number, gauged)| {
+            let published = Published {
+                name: format!("/camera/c{number}"),
+                type_names: vec!["std_msgs/msg/String".to_owned()],
+                publishers: 1,
+                reliability: None,
+                durability: None,
+            };
+            HeardTopic { published, gauged }
+        });
+        let heard = Heard { topics: topics.collect(), from: 0, to: 1_000_000_000, nothing: String::new() };
+        let report = Report::new(&heard, &configured, &Prices::built_in());
+        report.rows.into_iter().filter_map(|row| row.trouble).collect()
+    }
+
+    /// Also topics of which no message was kept are marked as too large to be sent, by their size. Where what is sent may be
+    /// smaller, it is said that it can't be told.
+    #[test]
+    fn a_topic_is_too_large_by_its_size_where_none_of_it_is_kept() {
+        let entry = config::Topic { ros: "/camera/*".to_owned(), ..config::default_topic("robot1", "/t").unwrap() };
+        let whole = troubles(entry.clone());
+        let too_large = |trouble: &&String| trouble.starts_with("no message of it is small enough");
+        assert_eq!(whole.iter().filter(too_large).count(), 16, "{whole:#?}");
+        assert!(whole.iter().all(|trouble| trouble.contains("(they have 5.91 MiB in ROS)")), "{whole:#?}");
+        let compressed = troubles(config::Topic { compression: Some(config::Encoding::Zstd), ..entry });
+        let untold = |trouble: &&String| trouble.starts_with("what it costs can't be told: ");
+        assert_eq!(compressed.iter().filter(untold).count(), 6, "{compressed:#?}");
     }
 }

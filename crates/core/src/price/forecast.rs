@@ -13,7 +13,7 @@ use crate::codec::{Decoders, Schema};
 use crate::config::{self, Encoding, PAYLOAD_LIMIT, Qos, Version, fill_thing};
 use crate::mqtt::client::{Message, publish_size};
 use crate::packing::{CONTENT_ENCODING, Packing};
-use crate::shaping::{Change, OnChange, Refused, Scratch, Shaper};
+use crate::shaping::{Change, OnChange, Refused, Scratch, Shaper, Thinning};
 use crate::uplink::batch_bytes;
 
 /// Bytes of records that are looked at: their sizes hardly differ beyond.
@@ -113,6 +113,8 @@ impl Forecast {
             known: RefCell::default(),
         };
         let (mut tried, mut too_large, mut bytes) = (0, 0, 0);
+        // Of those that come after a record that was sent: how many were judged, and how many of them travel.
+        let (mut judged, mut differing) = (0, 0);
         let mut scratch = Scratch::new();
         if let Some(length) = topic.window {
             let record = forecast.window(&mut shaper, observed, &mut scratch);
@@ -122,24 +124,32 @@ impl Forecast {
             }
             return Ok(forecast);
         }
+        // What differs depends on how long ago the last one was. Without `on_change`, all show how large records are.
+        let mut thinning = on_change.is_some().then(|| Thinning::of(topic));
         let begin = Instant::now();
         for message in &observed.messages {
             let after =
                 observed.messages.first().map_or(0, |first| message.received_ns.saturating_sub(first.received_ns));
             let at = begin + Duration::from_nanos(after.max(0).unsigned_abs());
-            if let Some(on_change) = &mut on_change {
-                if on_change.judge(&message.cdr, at) == Change::None {
-                    tried += 1;
-                    continue;
-                }
-                on_change.was_sent(&message.cdr, at);
+            if thinning.as_mut().is_some_and(|thinning| thinning.holds_back(at).is_some()) {
+                continue;
             }
-            let shaped = shaper.shape(&message.cdr, message.source_ns, message.received_ns, &mut scratch);
             tried += 1;
-            match shaped {
-                Ok(record) if forecast.take(&record) => bytes += record.len(),
-                Ok(_) => too_large += 1,
-                Err(Refused::TooLarge { .. }) => too_large += 1,
+            let change = on_change.as_ref().map(|on_change| on_change.judge(&message.cdr, at));
+            // The first always travels, which says nothing of those after it.
+            judged += u32::from(change != Some(Change::First));
+            if change == Some(Change::None) {
+                continue;
+            }
+            match shaper.shape(&message.cdr, message.source_ns, message.received_ns, &mut scratch) {
+                Ok(record) if forecast.take(&record) => {
+                    bytes += record.len();
+                    differing += u32::from(change != Some(Change::First));
+                    if let Some(on_change) = &mut on_change {
+                        on_change.was_sent(&message.cdr, at);
+                    }
+                }
+                Ok(_) | Err(Refused::TooLarge { .. }) => too_large += 1,
                 Err(_) => {}
             }
             if bytes > ENOUGH {
@@ -150,7 +160,11 @@ impl Forecast {
         if taken > 0 {
             let come = observed.hz / f64::from(topic.every.unwrap_or(1));
             let travel = topic.rate.map_or(come, |rate| come.min(rate));
-            forecast.records_per_second = travel * taken as f64 / f64::from(tried);
+            let share =
+                if judged > 0 { f64::from(differing) / f64::from(judged) } else { taken as f64 / f64::from(tried) };
+            let at_least = topic.on_change.as_ref().and_then(|on_change| on_change.at_least_every);
+            let at_least = at_least.map_or(0.0, |every| every.as_secs_f64().recip().min(travel));
+            forecast.records_per_second = (travel * share).max(at_least);
             forecast.record_bytes = Some(bytes as f64 / taken as f64);
         }
         forecast.never_fits = too_large > 0 && taken == 0;

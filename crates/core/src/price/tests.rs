@@ -252,11 +252,40 @@ fn what_is_held_back_costs_nothing() {
         let forecast = Forecast::of(topic, "r1", &steady()).unwrap();
         forecast.publishes(1, Version::V3_1_1).per_second
     };
-    assert_near(per_second(&config::Topic { on_change: Some(on_change), ..entry() }), 4.0);
+    // Of the four after the first one, one differs.
+    assert_near(per_second(&config::Topic { on_change: Some(on_change), ..entry() }), 2.5);
     let length = Some(std::time::Duration::from_secs(10));
     let aggregate = vec![config::Aggregate::Last];
     assert_near(per_second(&config::Topic { window: length, aggregate, ..entry() }), 0.1);
     assert_near(per_second(&entry()), 10.0);
+}
+
+/// `rate` and `every` come before `on_change`: of 50 messages a second of which every fifth differs, those that are a second
+/// apart all do, and so do each tenth. Messages that never change travel `at_least_every` so often, but no more often than they
+/// come.
+#[test]
+fn messages_are_thinned_before_they_are_compared() {
+    let per_second = |differs_after: usize, topic: config::Topic| {
+        let mut observed = observed(50.0, (0..500).map(|number| format!("at {}", number / differs_after)));
+        for (number, message) in observed.messages.iter_mut().enumerate() {
+            message.received_ns = 20_000_000 * number as i64;
+        }
+        Forecast::of(&topic, "r1", &observed).unwrap().records_per_second
+    };
+    let on_change = |seconds: Option<u64>| {
+        let at_least_every = seconds.map(Duration::from_secs);
+        let on_change = config::OnChange { fields: Vec::new(), deadband: None, at_least_every };
+        config::Topic { on_change: Some(on_change), ..entry() }
+    };
+    assert_near(per_second(5, config::Topic { rate: Some(1.0), ..on_change(None) }), 1.0);
+    assert_near(per_second(5, config::Topic { every: Some(10), ..on_change(None) }), 5.0);
+    // 99 of the 499 after the first.
+    assert_near(per_second(5, on_change(None)), 50.0 * 99.0 / 499.0);
+    // Nothing is known of what comes after the only one.
+    assert_near(per_second(5, config::Topic { rate: Some(0.05), ..on_change(None) }), 0.05);
+    assert_near(per_second(500, config::Topic { rate: Some(1.0), ..on_change(None) }), 0.0);
+    assert_near(per_second(500, config::Topic { rate: Some(1.0), ..on_change(Some(10)) }), 0.1);
+    assert_near(per_second(500, config::Topic { rate: Some(0.1), ..on_change(Some(1)) }), 0.1);
 }
 
 /// What turns out not to be needed is taken back: the cheap topic is compressed before the dear one, which has no batches, gets
