@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | was good: it had PUBACKs for [`GOOD`], or lasted `stable_after` | `initial`, and growing starts anew |
 //! | held for `SHORT` or more | as long as it held |
-//! | was closed before that, for a [reason that passes](Cause::Passing) | 2 × `initial`, without any PUBACK for twenty times |
+//! | was closed before that, for a [reason that passes](Cause::Passing) | 2 × `initial`, but grows after twenty in a row without any PUBACK |
 //! | was closed because another client has the same client id | `max`, and at least half of it |
 //!
 //! So a link that holds for some seconds at a time is used most of the time, while a client that is accepted and closed
@@ -34,7 +34,7 @@ pub const MIN_SPACING: Duration = Duration::from_secs(1);
 /// A connection on which a PUBACK came so long after its CONNACK was a good one.
 pub const GOOD: Duration = Duration::from_secs(10);
 
-/// So many connections may end for reasons that pass, without a single PUBACK, until waits grow all the same: enough for
+/// So many connections in a row may end for reasons that pass, without a single PUBACK, until waits grow all the same: enough for
 /// finding a few topics that the broker does not take, with five closes each.
 const PASSING: u32 = 20;
 
@@ -76,7 +76,7 @@ pub struct Backoff {
     bounds: (Duration, Duration),
     /// Attempts since then that were closed without a CONNACK.
     closed: u32,
-    /// Connections without a PUBACK since the last good one that ended for a reason that passes.
+    /// Connections without a PUBACK since the last that had one, or was good, that ended for a reason that passes.
     passing: u32,
     random: StdRng,
 }
@@ -127,11 +127,13 @@ impl Backoff {
     pub fn connection_ended(&mut self, lasted: Duration, last_puback: Option<Duration>, cause: Cause) {
         let was_good = lasted >= self.stable_after || last_puback.is_some_and(|after| after >= GOOD);
         self.closed = 0;
+        if was_good || last_puback.is_some() {
+            self.passing = 0;
+        }
         self.bounds = match cause {
             Cause::Contested => (self.max / 2, self.max),
             Cause::Lasting | Cause::Passing if was_good => {
                 self.growth.reset();
-                self.passing = 0;
                 (Duration::ZERO, self.initial)
             }
             Cause::Lasting | Cause::Passing if lasted >= SHORT => (Duration::ZERO, lasted.max(self.initial)),
@@ -274,6 +276,19 @@ mod tests {
             *longest = (backoff.next_attempt(now) - now).max(*longest);
         }
         assert!(longest[0] <= Duration::from_secs(2) && longest[1] > Duration::from_secs(50), "{longest:?}");
+    }
+
+    /// A search for what the broker does not take may be as long as it likes, if anything is acknowledged meanwhile, though no
+    /// connection is good: with a PUBACK on every twentieth no wait grows.
+    #[test]
+    fn a_puback_now_and_then_keeps_waits_short() {
+        let (now, mut backoff) = (Instant::now(), Backoff::try_new(&settings(1000, 100_000)).unwrap());
+        for close in 1..=50 * PASSING {
+            let last_puback = close.is_multiple_of(PASSING).then_some(GOOD / 20);
+            backoff.connection_ended(Duration::from_secs(1), last_puback, Cause::Passing);
+            let wait = backoff.next_attempt(now) - now;
+            assert!(wait <= Duration::from_secs(2), "{wait:?} after close {close}");
+        }
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::*;
@@ -39,6 +40,17 @@ const MOST_CLOSES: u32 = 10;
 /// How long everything goes wrong at random; how long topics stay forbidden after that, with nothing else going wrong; and
 /// how long nothing goes wrong at last.
 const PHASES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(700), Duration::from_secs(4000)];
+
+/// The order in which topics have their turns once a connection has ended. No rule may depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turns {
+    /// As the queue has it.
+    Queue,
+    /// The same after each connection.
+    Fixed,
+    /// Another one after each.
+    Shuffled,
+}
 
 /// A topic and what has become of its records, which are numbered.
 struct Topic {
@@ -146,6 +158,9 @@ struct World {
     next_kick: Instant,
     next_policy: Instant,
     next_tick: Instant,
+    turns: Turns,
+    /// For the turns alone: a seed makes the same world whatever they are.
+    shuffles: StdRng,
 }
 
 fn settings() -> Mqtt {
@@ -233,7 +248,7 @@ impl Bridge {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, turns: Turns) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let start = Instant::now();
         let allowed = if random.gen_bool(0.1) { 0.1 } else { 0.8 };
@@ -281,6 +296,8 @@ impl World {
             next_tick: start,
             topics,
             random,
+            turns,
+            shuffles: StdRng::seed_from_u64(seed),
         }
     }
 
@@ -299,7 +316,7 @@ impl World {
         let world = [self.next_cut, self.next_kick, self.next_policy, self.next_tick];
         let next = [arrivals, answers, connect, record].into_iter().flatten().chain(world).min();
         self.now = self.now.max(next.expect("a tick"));
-        let (now, age) = (self.now, self.now - self.start);
+        let (now, age, was_connected) = (self.now, self.now - self.start, connection.is_some());
         let phase = PHASES.iter().scan(Duration::ZERO, |end, phase| {
             *end += *phase;
             Some(*end)
@@ -312,6 +329,9 @@ impl World {
         self.at_broker();
         self.at_bridge();
         self.go_wrong(phase);
+        if was_connected && self.bridge.connection.is_none() {
+            self.take_turns();
+        }
         if self.next_tick <= now {
             self.next_tick = now + [SECOND, 5 * SECOND, 20 * SECOND][phase];
             self.bridge.tick(now);
@@ -430,6 +450,20 @@ impl World {
         }
     }
 
+    /// Puts the topics of the queue in order: those leased last have their turn first when all is requeued.
+    fn take_turns(&mut self) {
+        let mut order: Vec<_> = self.topics.iter().map(|topic| topic.route.clone()).collect();
+        match self.turns {
+            Turns::Queue => return,
+            Turns::Fixed => {}
+            Turns::Shuffled => order.shuffle(&mut self.shuffles),
+        }
+        for route in order {
+            while self.bridge.queue.lease_where(self.now, &|other| other.is_same_topic(&route)).is_some() {}
+        }
+        self.bridge.queue.requeue();
+    }
+
     /// Of an allowed topic everything has arrived that was admitted before `then` and is not poisoned. One that was forbidden
     /// before may wait for its trial.
     fn check_flow(&self, then: Instant) -> Result<(), String> {
@@ -485,8 +519,8 @@ struct Outcome {
     late: usize,
 }
 
-fn sequence(seed: u64, outcome: &mut Outcome) -> Result<(), String> {
-    let mut world = World::new(seed);
+fn sequence(seed: u64, turns: Turns, outcome: &mut Outcome) -> Result<(), String> {
+    let mut world = World::new(seed, turns);
     let calm = world.start + PHASES[0] + PHASES[1];
     let mut is_checked = false;
     while world.step() {
@@ -509,7 +543,7 @@ fn sequence(seed: u64, outcome: &mut Outcome) -> Result<(), String> {
 /// A record that is too large for this connection takes those with it that stayed back for it.
 #[test]
 fn what_stays_back_goes_back_with_what_is_outgrown() {
-    let (mut world, route) = (World::new(0), Arc::new(tests::route("0")));
+    let (mut world, route) = (World::new(0, Turns::Queue), Arc::new(tests::route("0")));
     let now = world.now;
     world.bridge.mqtt.presence = None;
     world.bridge.connect(now);
@@ -545,12 +579,16 @@ fn what_stays_back_goes_back_with_what_is_outgrown() {
     assert_eq!(outbox.topics_outgrown().count(), 0);
 }
 
-/// A thousand random sequences against the rules, on two threads.
+/// A thousand random sequences against the rules, on two threads, with turns in one of the orders each.
 #[test]
 fn nothing_allowed_is_dropped_and_nothing_forbidden_blocks_the_others() {
     let run = |seeds: std::ops::Range<u64>| {
         let mut outcome = Outcome::default();
-        let failed = seeds.filter_map(|seed| Some((seed, sequence(seed, &mut outcome).err()?))).collect::<Vec<_>>();
+        let turns = [Turns::Queue, Turns::Fixed, Turns::Shuffled].into_iter().cycle();
+        let sequences = seeds.zip(turns);
+        let failed: Vec<_> = sequences
+            .filter_map(|(seed, turns)| Some((seed, turns, sequence(seed, turns, &mut outcome).err()?)))
+            .collect();
         println!("{outcome:?}");
         assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
         assert!(outcome.poisoned > 100 && outcome.closes > 3, "too little went wrong: {outcome:?}");
