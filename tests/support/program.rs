@@ -55,7 +55,7 @@ impl Program {
         let runtime_directory = directory.path().to_owned();
         let socket = UnixDatagram::bind(&path).expect("a socket");
         // A test may have one of its own.
-        if !bridge.get_envs().any(|(name, _)| name == "RUNTIME_DIRECTORY") {
+        if !bridge.get_envs().any(|(name, value)| name == "RUNTIME_DIRECTORY" && value.is_some()) {
             bridge.env("RUNTIME_DIRECTORY", &runtime_directory);
         }
         let mut child = bridge.env("NOTIFY_SOCKET", &path).stderr(Stdio::piped()).spawn().expect("iot-bridge starts");
