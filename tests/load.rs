@@ -286,7 +286,8 @@ async fn a_topic_that_is_compressed_in_vain_starves_no_other() {
         let (received, lost) = small(report);
         received + lost + COUNT as u64 / 100 >= published.count as u64
     });
-    assert!(share.throttled() > 50, "{} times throttled", share.throttled());
+    // Of some 150 periods. Most of the large ones are counted without being compressed.
+    assert!(share.throttled() > 25, "{} times throttled", share.throttled());
     let (received, lost) = small(&report);
     println!("{received} received, {lost} lost of {COUNT}, {} times throttled", share.throttled());
     assert!(lost <= COUNT as u64 / 100, "{lost} of {COUNT} lost");

@@ -10,11 +10,12 @@ use crate::ros::{self, Node, Role, RosError};
 use iot_bridge_core::config::{GraphTopic, Patterns, Settings, assign, fill_thing};
 use iot_bridge_core::tally::counted;
 
-/// Discovery is over when nothing new was found for so long.
-const SETTLED: Duration = Duration::from_millis(1500);
+/// Discovery is over when nothing new was found for so long. Fast DDS announces each node every three seconds, and often
+/// finds one only then.
+const SETTLED: Duration = Duration::from_millis(3500);
 
 /// How long is looked at the most, where topics go on appearing.
-const MOST: Duration = Duration::from_secs(6);
+const MOST: Duration = Duration::from_secs(10);
 
 const LOOK: Duration = Duration::from_millis(100);
 
