@@ -102,8 +102,8 @@ pub enum Command {
         count: Option<NonZeroU64>,
         /// Tell of each message what each stage decides and why, also of those that do not travel
         ///
-        /// With the payload, its size and how many steps of 5,120 bytes AWS IoT Core counts for it, all on standard output. Each
-        /// message counts for `--count`, and so does a window.
+        /// With the payload, its size and how many steps of 5,120 bytes AWS IoT Core counts for it, all on standard output. A
+        /// message counts for `--count`; of those in a window their record does.
         #[arg(long)]
         explain: bool,
         #[command(flatten)]

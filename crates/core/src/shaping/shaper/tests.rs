@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::codec::{Count, Field, Kind};
 use crate::config::PAYLOAD_LIMIT;
-use crate::config::{ArrayLimit, ArrayOver, Arrays, Batch, Durability, Encoding, Payload, Priority, Qos, Reliability};
+use crate::config::{ArrayLimit, ArrayOver, Arrays, Batch, Encoding, Payload};
 
 const SOURCE: i64 = 1_700_000_000_000_000_001;
 const RECEIVED: i64 = 1_700_000_000_000_500_002;
@@ -12,31 +12,9 @@ const RECEIVED: i64 = 1_700_000_000_000_500_002;
 pub fn topic(payload: Payload) -> config::Topic {
     config::Topic {
         ros: "/chat\"ter".into(),
-        type_name: None,
         mqtt: "robots/r1/chatter".into(),
-        qos: Qos::AtLeastOnce,
-        retain: false,
         payload,
-        batch: None,
-        compression: None,
-        except: Vec::new(),
-        limit: None,
-        rate: None,
-        every: None,
-        window: None,
-        aggregate: Vec::new(),
-        fields: Vec::new(),
-        exclude: Vec::new(),
-        arrays: None,
-        digits: None,
-        on_change: None,
-        compress_over: 1 << 10,
-        compression_suffix: false,
-        priority: Priority::Normal,
-        max_age: Duration::from_secs(60),
-        reliability: Reliability::Auto,
-        durability: Durability::Auto,
-        depth: 10,
+        ..config::default_topic("r1", "/chatter").unwrap()
     }
 }
 
