@@ -46,7 +46,7 @@ use iot_bridge_core::codec::Schema;
 use iot_bridge_core::config::{Durability, GraphTopic, Reliability};
 
 pub use context::Node;
-pub use discovery::{Role, meet_the_graph};
+pub use discovery::{Role, SETTLED, meet_the_graph};
 pub use distribution::{BUILT_FOR, Distribution, sourced_distribution};
 pub use error::RosError;
 pub use published::{Published, published, why_nothing};

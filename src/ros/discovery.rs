@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::shared_memory::{self, UDP};
 
@@ -14,6 +15,10 @@ const SERVER: &str = "ROS_DISCOVERY_SERVER";
 
 /// Whether a discovery server tells everything, not only what matches a node's own topics.
 const SUPER_CLIENT: &str = "ROS_SUPER_CLIENT";
+
+/// Who joins the graph knows what is there when nothing new was found for so long. Fast DDS announces each participant every
+/// three seconds, and one that missed the first announcements is often found only then.
+pub const SETTLED: Duration = Duration::from_millis(3500);
 
 /// The name of an environment variable, and its value.
 pub(super) type Variable = (&'static str, &'static str);

@@ -10,10 +10,6 @@ use crate::ros::{self, Node, Role, RosError};
 use iot_bridge_core::config::{GraphTopic, Patterns, Settings, assign, fill_thing};
 use iot_bridge_core::tally::counted;
 
-/// Discovery is over when nothing new was found for so long. Fast DDS announces each node every three seconds, and often
-/// finds one only then.
-const SETTLED: Duration = Duration::from_millis(3500);
-
 /// How long is looked at the most, where topics go on appearing.
 const MOST: Duration = Duration::from_secs(10);
 
@@ -74,7 +70,7 @@ fn find(settings: &Settings, patterns: &Patterns) -> Result<Graph, String> {
     };
     let start = Instant::now();
     let (mut published, mut changed) = (Vec::new(), start);
-    while changed.elapsed() < SETTLED && start.elapsed() < MOST {
+    while changed.elapsed() < ros::SETTLED && start.elapsed() < MOST {
         let now = look().map_err(|error| error.to_string())?;
         if now != published {
             (published, changed) = (now, Instant::now());

@@ -21,12 +21,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How often it is looked at while it is listened.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The graph is known when nothing has changed for so long. What was published before has come by then, so that it counts for
-/// no rate.
-const QUIET: Duration = Duration::from_secs(2);
-
-/// It is taken as it is after this time, also where topics come and go, or none is found: participants of DDS that have missed
-/// the first announcements hear another after three seconds.
+/// The graph is taken as it is after this time, also where topics come and go, or none is found.
 const KNOWN: Duration = Duration::from_secs(10);
 
 /// Messages that DDS keeps until they are taken: a second of a fast topic on a busy machine.
@@ -62,7 +57,8 @@ pub async fn listen(configured: &Configured, time: Duration) -> anyhow::Result<H
     let mut changed = started;
     let mut is_stopped = false;
     let mut found: Vec<Published> = Vec::new();
-    let is_known = |found: &[Published], changed: Instant| !found.is_empty() && changed.elapsed() >= QUIET;
+    // What was published before has come by then, so that it counts for no rate.
+    let is_known = |found: &[Published], changed: Instant| !found.is_empty() && changed.elapsed() >= ros::SETTLED;
     while !is_stopped && !is_known(&found, changed) && started.elapsed() < KNOWN {
         tokio::select! {
             _ = &mut stop => is_stopped = true,
