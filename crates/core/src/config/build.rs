@@ -34,6 +34,10 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
         queue: queue?,
         health: health(root)?,
         topics: topics?,
+        commands: Vec::new(),
+        services: Vec::new(),
+        actions: Vec::new(),
+        shadows: Vec::new(),
     })
 }
 

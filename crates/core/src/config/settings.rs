@@ -6,6 +6,7 @@
 //! They serialize to the configuration's own vocabulary, and what is printed so reads back as the same settings, but for
 //! secrets, which are not printed.
 
+mod requests;
 mod shaping;
 
 use std::borrow::Cow;
@@ -24,6 +25,7 @@ use super::template::fill_type;
 use super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate, serialize_size};
 use super::version::MqttVersion;
 
+pub use requests::{Action, Command, CommandPayload, OnSilence, Service, Shadow};
 pub use shaping::{Aggregate, ArrayLimit, ArrayOver, Arrays, Deadband, OnChange};
 
 /// The type whose text the payload `data` passes on.
@@ -38,6 +40,14 @@ pub struct Settings {
     pub queue: Queue,
     pub health: Health,
     pub topics: Vec<Topic>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<Command>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<Shadow>,
 }
 
 impl Settings {

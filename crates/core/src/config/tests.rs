@@ -106,6 +106,10 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             max_age: Duration::from_secs(7 * 86_400),
         },
         health: Health { metrics: None, diagnostics: true },
+        commands: Vec::new(),
+        services: Vec::new(),
+        actions: Vec::new(),
+        shadows: Vec::new(),
         topics: vec![Topic {
             ros: "/odom".into(),
             type_name: None,
