@@ -182,6 +182,8 @@ async fn prometheus_reads_the_metrics() {
         ("gauge", "iot_bridge_connection_needs_somebody", &[], Some(0.0)),
         ("gauge", "iot_bridge_client_id_contested", &[], Some(0.0)),
         ("gauge", "iot_bridge_slowed", &[], Some(0.0)),
+        ("gauge", "iot_bridge_subscriptions_refused", &[], Some(0.0)),
+        ("counter", "iot_bridge_arrivals_missed_total", &[], Some(0.0)),
         ("gauge", "iot_bridge_behind", &[], Some(0.0)),
     ] {
         let found = sum(&samples, name, labels);

@@ -73,6 +73,8 @@ fn connection(report: &Report) -> Status {
         failures,
         last_fault,
         set_aside,
+        refused_filters,
+        missed,
         provisioning,
         other_thing,
         contested,
@@ -87,6 +89,9 @@ fn connection(report: &Report) -> Status {
         _ if *contested => (Level::Error, "another client has the same client id".to_owned()),
         (Phase::Connected { .. }, _) if !set_aside.is_empty() => {
             (Level::Error, format!("the broker refuses publishes to {}", set_aside.join(", ")))
+        }
+        (Phase::Connected { .. }, _) if !refused_filters.is_empty() => {
+            (Level::Error, format!("the broker refuses the subscription to {}", refused_filters.join(", ")))
         }
         (Phase::Connected { .. }, _) if !lacks.is_empty() => (Level::Warn, lacks.join(". ")),
         (Phase::Connected { .. }, _) if *slowed => {
@@ -108,6 +113,7 @@ fn connection(report: &Report) -> Status {
         ("failed attempts since", failed_attempts.to_string()),
         ("publishes", report.published.publishes.to_string()),
         ("published bytes", report.published.bytes.to_string()),
+        ("missed from the cloud", missed.to_string()),
     ];
     if let Some(version) = mqtt {
         let because = mqtt_because.as_ref().map(|why| format!(", because {why}")).unwrap_or_default();
@@ -226,6 +232,17 @@ mod tests {
         report.extend(members);
         let status = topic(&serde_json::from_value(Value::Object(report.clone())).unwrap());
         (status.level, status.message)
+    }
+
+    /// A subscription that the broker refuses needs somebody; what was missed is counted.
+    #[test]
+    fn a_refused_subscription_is_an_error() {
+        let mut report: Report = serde_json::from_str(include_str!("../../fuzz/seeds/status/connected.json")).unwrap();
+        (report.connection.contested, report.connection.set_aside) = (false, Vec::new());
+        let Status { level, message, values, .. } = connection(&report);
+        let expected = (Level::Error, "the broker refuses the subscription to robots/robot1/cmd_vel");
+        assert_eq!((level, message.as_str()), expected);
+        assert!(values.contains(&("missed from the cloud", "3".to_owned())), "{values:?}");
     }
 
     #[test]

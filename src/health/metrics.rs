@@ -231,6 +231,10 @@ fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {
     let refused = connection.refused.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));
     let help = "Publishes that the broker refused, by reason code of MQTT 5.";
     families.counters("iot_bridge_publishes_refused_total", help, refused)?;
+    let help = "Filters that the broker refuses to subscribe the bridge to, so that nothing comes from there.";
+    families.gauge("iot_bridge_subscriptions_refused", help, connection.refused_filters.len() as u64)?;
+    let help = "Messages from the cloud that came faster than they were handled, and were not taken.";
+    families.counter("iot_bridge_arrivals_missed_total", help, connection.missed)?;
     let fault = connection.last_fault.as_ref().filter(|_| !connection.phase.is_connected());
     let help = "1 while there is no connection for a reason that stays until somebody mends something.";
     let needs_somebody = fault.is_some_and(|fault| fault.needs_somebody);

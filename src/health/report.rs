@@ -80,6 +80,12 @@ pub struct Connection {
     pub last_fault: Option<Fault>,
     /// MQTT topics that the broker refuses publishes to. Their records wait while the others flow.
     pub set_aside: Vec<String>,
+    /// MQTT topic filters that the broker refuses to subscribe the bridge to: nothing comes from there.
+    #[serde(default)]
+    pub refused_filters: Vec<String>,
+    /// Messages from the cloud that came faster than they were handled, and were not taken.
+    #[serde(default)]
+    pub missed: u64,
     /// What the robot waits for to be provisioned; nothing, if it is or does not have to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisioning: Option<String>,

@@ -192,6 +192,8 @@ fn connection(uplink: UplinkState, refused: BTreeMap<u8, u64>, now: Now) -> Conn
         failures: uplink.failures.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
         last_fault: uplink.last_fault.map(fault),
         set_aside: uplink.set_aside,
+        refused_filters: uplink.refused_filters,
+        missed: uplink.missed,
         provisioning: uplink.provisioning.map(|step| step.label().to_owned()),
         other_thing: uplink.other_thing,
         contested: uplink.contested,

@@ -69,6 +69,13 @@ fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     for topic in &connection.set_aside {
         writeln!(f, "Set aside    {topic}: the broker refuses publishes to it")?;
     }
+    for filter in &connection.refused_filters {
+        writeln!(f, "Refused      the subscription to {filter}: nothing comes from there")?;
+    }
+    if connection.missed > 0 {
+        let missed = counted(connection.missed, "message", "messages");
+        writeln!(f, "Missed       {missed} from the cloud, which came faster than they were handled")?;
+    }
     if connection.slowed {
         writeln!(f, "Slowed       the broker takes fewer publishes than mqtt.quotas allow")?;
     }
@@ -278,6 +285,16 @@ impl Display for AtMost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What does not come from the cloud is named.
+    #[test]
+    fn what_does_not_come_is_named() {
+        let seed = include_str!("../../../fuzz/seeds/status/connected.json");
+        let view = View(&serde_json::from_str(seed).unwrap()).to_string();
+        let refused = "Refused      the subscription to robots/robot1/cmd_vel: nothing comes from there\n";
+        let missed = "Missed       3 messages from the cloud, which came faster than they were handled\n";
+        assert!(view.contains(refused) && view.contains(missed), "{view}");
+    }
 
     #[test]
     fn latencies_are_short() {
