@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  CDR bytes ──► codec ──► shaping ──► queue ──► uplink ──► AWS IoT Core
+//!            ◄── codec ◄── requests ◄────────── uplink ◄──
 //! ```
 
 pub mod accounts;
@@ -14,8 +15,10 @@ pub mod pem;
 pub mod price;
 pub mod provisioning;
 pub mod queue;
+pub mod requests;
 pub mod shaping;
 pub mod tally;
 pub mod terminal;
+pub mod time_of_day;
 pub mod topics;
 pub mod uplink;

@@ -21,7 +21,7 @@ impl EncodeError {
     pub const LONGEST_NAME: usize = 64;
 
     /// `name` as it may be shown, whoever chose it.
-    pub(super) fn shown(name: &str) -> String {
+    pub(crate) fn shown(name: &str) -> String {
         let cut = name.chars().take(Self::LONGEST_NAME);
         // Each escape is of visible ASCII; what Unicode has to turn or hide text is escaped too.
         let mut shown: String = cut.flat_map(char::escape_default).collect();
@@ -29,6 +29,24 @@ impl EncodeError {
             shown.push('…');
         }
         shown
+    }
+}
+
+impl EncodeFault {
+    /// What is wrong with the JSON of `part`, which is a piece of `whole`, or all of it.
+    pub(crate) fn syntax(whole: &[u8], part: &[u8], error: &serde_json::Error) -> EncodeFault {
+        let words = error.to_string();
+        // The words of serde_json are its own; those of a syntax error quote nothing.
+        let words = if error.is_syntax() || error.is_eof() {
+            words.split(" at line ").next().unwrap_or_default().to_owned()
+        } else {
+            "a value of the wrong type".to_owned()
+        };
+        let before = part.split(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
+        let lines: usize = before.map(|line| line.len() + 1).sum();
+        let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+        let offset = start + lines + error.column().saturating_sub(1);
+        EncodeFault::Syntax { words, offset: offset.min(whole.len()) }
     }
 }
 

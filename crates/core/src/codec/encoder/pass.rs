@@ -46,7 +46,7 @@ impl<'de> Pass<'de> {
             Err(_) => self.whole(serde_json::Deserializer::from_slice(self.text), message, limits),
         };
         read.map_err(|error| {
-            let fault = self.fault.take().unwrap_or_else(|| self.syntax(self.text, &error));
+            let fault = self.fault.take().unwrap_or_else(|| EncodeFault::syntax(self.text, self.text, &error));
             EncodeError { path: std::mem::take(&mut self.path), fault }
         })
     }
@@ -67,26 +67,10 @@ impl<'de> Pass<'de> {
         let mut json = serde_json::Deserializer::from_str(text);
         let read = Value { pass: self, item: &field.item, count: field.count, limits }.deserialize(&mut json);
         read.map_err(|error| {
-            let fault = self.fault.take().unwrap_or_else(|| self.syntax(text.as_bytes(), &error));
+            let fault = self.fault.take().unwrap_or_else(|| EncodeFault::syntax(self.text, text.as_bytes(), &error));
             let error = self.stop(fault);
             self.within(&field.name, error)
         })
-    }
-
-    /// What is wrong with the JSON of `text`, which is a part of the whole.
-    fn syntax(&self, text: &[u8], error: &serde_json::Error) -> EncodeFault {
-        let words = error.to_string();
-        // The words of serde_json are its own; those of a syntax error quote nothing.
-        let words = if error.is_syntax() || error.is_eof() {
-            words.split(" at line ").next().unwrap_or_default().to_owned()
-        } else {
-            "a value of the wrong type".to_owned()
-        };
-        let before = text.split(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
-        let lines: usize = before.map(|line| line.len() + 1).sum();
-        let start = (text.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        let offset = start + lines + error.column().saturating_sub(1);
-        EncodeFault::Syntax { words, offset: offset.min(self.text.len()) }
     }
 
     /// Ends the pass. The error that is returned says nothing by itself.

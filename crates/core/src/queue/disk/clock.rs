@@ -25,11 +25,7 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// 2020-01-01. A clock before that was never set.
-const CLOCK_WAS_SET_NS: i64 = 1_577_836_800_000_000_000;
-
-/// 2070-01-01. A clock behind that is wrong: chips that have lost their power tell dates up to 2099, and beyond.
-const CLOCK_IS_WRONG_NS: i64 = 3_155_760_000_000_000_000;
+use crate::time_of_day::PLAUSIBLE;
 
 /// Longer than this beyond its `max_age` no record is old.
 const LONGEST_PAST_NS: i64 = 365 * 86_400 * 1_000_000_000;
@@ -184,8 +180,7 @@ impl Clock {
 
     /// How long ago `received_ns` was by the time of day; `None` if that says nothing.
     fn age(&self, received_ns: i64) -> Option<i64> {
-        let plausible = CLOCK_WAS_SET_NS..CLOCK_IS_WRONG_NS;
-        let now = Some(self.wall_ns()).filter(|now| plausible.contains(now) && plausible.contains(&received_ns))?;
+        let now = Some(self.wall_ns()).filter(|now| PLAUSIBLE.contains(now) && PLAUSIBLE.contains(&received_ns))?;
         Some(now - received_ns).filter(|age| *age >= 0)
     }
 
@@ -271,7 +266,7 @@ pub fn sequence_by_clock() -> u64 {
 }
 
 fn sequence_at(wall_ns: i64) -> u64 {
-    let followed = if wall_ns < CLOCK_IS_WRONG_NS { wall_ns } else { CLOCK_WAS_SET_NS };
+    let followed = if wall_ns < PLAUSIBLE.end { wall_ns } else { PLAUSIBLE.start };
     // A clock before 1970 is one that was never set.
     u64::try_from(followed / 1000).unwrap_or_default()
 }
@@ -337,7 +332,7 @@ mod tests {
             (1000, HOUR),
             (wall + 9 * HOUR_NS, HOUR),
             (wall - YEAR_NS - 2 * HOUR_NS, HOUR),
-            (CLOCK_IS_WRONG_NS + 5, HOUR),
+            (PLAUSIBLE.end + 5, HOUR),
         ] {
             for written in [other, None] {
                 let expires = clock.from_disk(received + HOUR_NS, received, written, now);

@@ -1,0 +1,67 @@
+//! What requests are told apart by, and replies find their request by.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+/// What a request is known by to its sender.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The `id` of the payload.
+    pub id: Option<Id>,
+    /// MQTT 5's correlation data, which each reply brings back.
+    pub correlation_data: Option<Bytes>,
+}
+
+/// The `id` of a payload: a text or a number, of at most [`Id::LONGEST`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Id {
+    /// As it reads once its escapes are resolved: `"a"` and `"\u0061"` are the same.
+    Text(Box<str>),
+    /// As it is written: `1` and `1.0` are two.
+    Number(Box<str>),
+}
+
+/// What tells requests apart at the bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    Id(Id),
+    CorrelationData(Bytes),
+}
+
+impl Identity {
+    /// What the request is known by here: its `id`; without one its correlation data, if that has at most [`Id::LONGEST`] bytes.
+    pub fn key(&self) -> Option<Key> {
+        let of_data =
+            || self.correlation_data.clone().filter(|data| data.len() <= Id::LONGEST).map(Key::CorrelationData);
+        self.id.clone().map(Key::Id).or_else(of_data)
+    }
+}
+
+impl Id {
+    /// Most bytes of an id: of a text as UTF-8, of a number as it is written.
+    pub const LONGEST: usize = 128;
+
+    /// Reads `json`, one JSON value. The error says what is allowed.
+    pub(super) fn read(json: &str) -> Result<Self, &'static str> {
+        const TOO_LONG: &str = "`id` takes at most 128 bytes";
+        match json.as_bytes().first() {
+            // No escape of a byte is longer than six.
+            Some(b'"') if json.len() > 6 * Self::LONGEST + 2 => Err(TOO_LONG),
+            Some(b'"') => {
+                let text: Box<str> = serde_json::from_str(json).map_err(|_| "`id` is no text of Unicode")?;
+                if text.len() > Self::LONGEST { Err(TOO_LONG) } else { Ok(Id::Text(text)) }
+            }
+            Some(b'-' | b'0'..=b'9') if json.len() > Self::LONGEST => Err(TOO_LONG),
+            Some(b'-' | b'0'..=b'9') => Ok(Id::Number(json.into())),
+            _ => Err("`id` takes a text or a number"),
+        }
+    }
+
+    /// Appends it as JSON.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Id::Text(text) => out.extend(Value::from(&**text).to_string().bytes()),
+            Id::Number(number) => out.extend(number.bytes()),
+        }
+    }
+}

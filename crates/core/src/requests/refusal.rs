@@ -1,0 +1,101 @@
+//! Why something is not done that was asked for.
+
+use std::fmt;
+
+use super::Identity;
+
+/// Why a command is not published on ROS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The broker had kept it: nobody knows how old it is.
+    Retained,
+    /// It can't be read, or is no message of its type.
+    Malformed,
+    /// A command with the same id was accepted a short while ago.
+    Duplicate,
+    /// It was sent too long ago, or nobody can tell.
+    TooOld,
+    /// A number is outside of `limits`.
+    OutOfLimits,
+    /// The command before was accepted too short a while ago.
+    TooFast,
+    /// Nobody on ROS takes it.
+    Unavailable,
+}
+
+impl Reason {
+    /// In the order in which a command is looked at.
+    pub const ALL: [Reason; 7] = [
+        Reason::Retained,
+        Reason::Malformed,
+        Reason::Duplicate,
+        Reason::TooOld,
+        Reason::OutOfLimits,
+        Reason::TooFast,
+        Reason::Unavailable,
+    ];
+
+    /// As it stands in replies and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Reason::Retained => "retained",
+            Reason::Malformed => "malformed",
+            Reason::Duplicate => "duplicate",
+            Reason::TooOld => "too_old",
+            Reason::OutOfLimits => "out_of_limits",
+            Reason::TooFast => "too_fast",
+            Reason::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// What is wrong, in a sentence for people: at most [`Detail::LONGEST`] bytes, on one line. Of what was asked for it has at most
+/// the name of a field that does not exist, escaped and cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detail(String);
+
+impl Detail {
+    /// Most bytes of one.
+    pub const LONGEST: usize = 300;
+
+    /// What `words` say; what is beyond the [`LONGEST`](Self::LONGEST) is cut off.
+    pub fn new(words: impl fmt::Display) -> Self {
+        const CUT: &str = "…";
+        let mut words = words.to_string();
+        if words.contains(char::is_control) {
+            words = words.replace(char::is_control, " ");
+        }
+        if words.len() > Self::LONGEST {
+            words.truncate(words.floor_char_boundary(Self::LONGEST - CUT.len()));
+            words.push_str(CUT);
+        }
+        Detail(words)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A command that is not published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// As far as it could be read.
+    pub identity: Identity,
+    pub reason: Reason,
+    pub detail: Detail,
+}
+
+/// A request that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// As far as it could be read.
+    pub identity: Identity,
+    pub detail: Detail,
+}
