@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::support::program::command;
 use bytes::Bytes;
 use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
+use iot_bridge_core::packing::{Correlated, Packing};
 use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::queue::{DiskThread, Queue, Record, Route};
 use iot_bridge_core::topics::Registry;
@@ -34,13 +35,17 @@ fn open(directory: &Path) -> (Queue, DiskThread) {
 }
 
 fn admit(queue: &Queue, ros: &str, priority: Priority, received_ns: i64, payload: &[u8]) {
+    admit_packed(queue, ros, priority, received_ns, payload, Packing::default());
+}
+
+fn admit_packed(queue: &Queue, ros: &str, priority: Priority, received_ns: i64, payload: &[u8], packing: Packing) {
     let now = Instant::now();
     let route = Arc::new(Route {
         topic: REGISTRY.topic(ros, &format!("robots/robot1{ros}")),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority,
-        packing: Default::default(),
+        packing,
     });
     let record = Record { route, payload: Bytes::copy_from_slice(payload), received_ns, expires: now + HOUR };
     assert!(queue.admit(record, now));
@@ -130,23 +135,29 @@ fn damage_is_told_with_its_place() {
     assert_eq!(contents(&directory), before);
 }
 
-/// `export` prints each record once, in the order in which they would be sent, with its payload byte for byte.
+/// `export` prints each record once, in the order in which they would be sent, with its payload byte for byte, and of a
+/// reply the correlation data that goes with it.
 #[test]
 fn export_prints_every_record() {
     let (above, directory) = stopped();
+    let (left, worker) = open(&directory);
+    let reply = Correlated::join(Some(&[0xff]), b"{}").unwrap();
+    admit_packed(&left, "/z", Priority::Low, 9, &reply, Packing::of_replies());
+    worker.close();
     let before = contents(&directory);
     let exported = queue(&["export"], &directory);
     assert!(exported.status.success(), "{}", text(&exported.stderr));
     let lines: Vec<Value> = text(&exported.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let topics: Vec<_> = lines.iter().map(|line| line["ros"].as_str().unwrap()).collect();
-    assert_eq!(topics, ["/alarm", "/odom", "/odom", "/odom", "/scan"]);
+    assert_eq!(topics, ["/alarm", "/odom", "/odom", "/odom", "/scan", "/z"]);
     let odom = &lines[1];
     assert_eq!((&odom["lane"], &odom["mqtt"]), (&"normal".into(), &"robots/robot1/odom".into()));
     assert_eq!((&odom["qos"], &odom["retain"], &odom["number"]), (&1.into(), &false.into(), &0.into()));
     assert_eq!(odom["received"], 1_700_000_000_000_000_000_i64);
     assert_eq!(odom["payload"], r#"{"x":1}"#);
     assert_eq!(lines[4]["payload_base64"], "/wA=");
-    assert_eq!(lines[4].get("payload"), None);
+    assert_eq!((lines[4].get("payload"), lines[4].get("correlation_base64")), (None, None));
+    assert_eq!((&lines[5]["payload"], &lines[5]["correlation_base64"]), (&"{}".into(), &"/w==".into()));
 
     // A file gets the same, and is never written over.
     let file = above.path().join("records.jsonl");

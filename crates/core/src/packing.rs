@@ -8,6 +8,7 @@
 //! be sent without compression is packed [ahead](Packing::pack_ahead), before it is queued.
 
 mod compress;
+mod correlation;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::config::PAYLOAD_LIMIT;
 use crate::config::{self, Encoding};
+pub use correlation::{Correlated, MOST_CORRELATION};
 
 /// Most bytes of a payload that is compressed, before that: a bound of the time that it takes, and of memory.
 pub const COMPRESSIBLE_LIMIT: usize = 1 << 20;
@@ -42,6 +44,9 @@ pub enum Content {
     Text,
     /// A serialized message.
     Cdr,
+    /// The JSON value of a reply, behind the correlation data of the request that it is for: what
+    /// [`Correlated::join`] has made. It is neither batched nor compressed, for each has its own.
+    Reply,
 }
 
 /// How many records travel together.
@@ -103,10 +108,23 @@ impl Packing {
         Packing { content, batch, compression }
     }
 
+    /// Of replies.
+    pub fn of_replies() -> Packing {
+        Packing { content: Content::Reply, batch: None, compression: None }
+    }
+
+    /// Takes apart what was queued as one record.
+    pub fn split(&self, record: Bytes) -> Correlated {
+        match self.content {
+            Content::Reply => Correlated::split(record),
+            Content::Json | Content::Text | Content::Cdr => Correlated { data: None, payload: record },
+        }
+    }
+
     /// What a payload is, before compression, as MQTT 5 and HTTP name it.
     pub fn content_type(&self) -> &'static str {
         match self.content {
-            Content::Json => "application/json",
+            Content::Json | Content::Reply => "application/json",
             Content::Text => "text/plain",
             Content::Cdr => "application/octet-stream",
         }
@@ -140,6 +158,7 @@ impl Packing {
     /// Most bytes of a record that can be sent at all.
     pub fn longest(&self) -> usize {
         let longest = match &self.compression {
+            None if self.content == Content::Reply => PAYLOAD_LIMIT + correlation::LONGEST,
             None => PAYLOAD_LIMIT,
             Some(Compression { when: When::Ahead, .. }) => PAYLOAD_LIMIT,
             Some(_) => COMPRESSIBLE_LIMIT,

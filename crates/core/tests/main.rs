@@ -33,5 +33,6 @@ mod presence;
 mod proxy;
 mod quotas;
 mod refused;
+mod replies;
 mod uplink;
 mod version;

@@ -17,6 +17,7 @@ use super::{files, held, look};
 use iot_bridge_core::accounts;
 use iot_bridge_core::config::{Priority, Qos};
 use iot_bridge_core::files::Files;
+use iot_bridge_core::packing::Correlated;
 use iot_bridge_core::queue::disk::format::{StoredRecord, StoredRoute};
 use iot_bridge_core::queue::disk::reader::Reader;
 use iot_bridge_core::queue::disk::survey::Survey;
@@ -42,11 +43,20 @@ struct Line<'a> {
     payload: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
+    /// Of a reply, if its request had correlation data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_base64: Option<String>,
 }
 
 impl<'a> Line<'a> {
-    fn new(lane: Priority, number: u64, route: &'a StoredRoute, record: &'a StoredRecord<Bytes>) -> Line<'a> {
-        let text = std::str::from_utf8(&record.payload).ok();
+    fn new(
+        lane: Priority,
+        number: u64,
+        route: &'a StoredRoute,
+        record: &StoredRecord<Bytes>,
+        sent: &'a Correlated,
+    ) -> Line<'a> {
+        let text = std::str::from_utf8(&sent.payload).ok();
         Line {
             lane,
             ros: &route.ros,
@@ -57,7 +67,8 @@ impl<'a> Line<'a> {
             received: record.received_ns,
             expires: record.expires_ns,
             payload: text,
-            payload_base64: text.is_none().then(|| STANDARD.encode(&record.payload)),
+            payload_base64: text.is_none().then(|| STANDARD.encode(&sent.payload)),
+            correlation_base64: sent.data.as_ref().map(|data| STANDARD.encode(data)),
         }
     }
 }
@@ -111,7 +122,8 @@ fn export(files: &dyn Files, survey: &Survey, out: &mut impl Write) -> io::Resul
                 let waits = surveyed.pending.get(&record.route).is_some_and(|waiting| number >= waiting.first);
                 // Without a route it can't be sent either, and is among the findings.
                 let Some(route) = survey.routes.get(record.route).filter(|_| waits) else { continue };
-                serde_json::to_writer(&mut *out, &Line::new(lane, number, route, &record))?;
+                let sent = route.packing.split(record.payload.clone());
+                serde_json::to_writer(&mut *out, &Line::new(lane, number, route, &record, &sent))?;
                 out.write_all(b"\n")?;
                 records += 1;
                 if records % STEP == 0 {

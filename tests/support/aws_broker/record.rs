@@ -32,6 +32,7 @@ pub struct Properties {
     pub message_expiry: Option<u32>,
     pub content_type: Option<String>,
     pub user: Vec<(String, String)>,
+    pub correlation_data: Option<Bytes>,
 }
 
 /// What the broker did with a publish.

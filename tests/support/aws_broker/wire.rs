@@ -210,6 +210,7 @@ fn from_v5(packet: v5::Packet, size: usize) -> Result<Received, Malformed> {
                     message_expiry: given.message_expiry_interval,
                     content_type: given.content_type,
                     user: given.user_properties,
+                    correlation_data: given.correlation_data,
                 },
             })
         }

@@ -125,6 +125,8 @@ pub struct Message<'a> {
     pub content_type: Option<&'static str>,
     /// A name and a value that MQTT does not know, for whoever receives it. Only in MQTT 5.
     pub user_property: Option<(&'static str, &'static str)>,
+    /// Of the request that it answers. Only in MQTT 5.
+    pub correlation_data: Option<&'a Bytes>,
     /// Seconds after which the broker keeps it for nobody any more. Only in MQTT 5.
     pub expires_in: Option<u32>,
 }

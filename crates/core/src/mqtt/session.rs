@@ -77,6 +77,7 @@ impl Session {
             payload: &payload,
             content_type: None,
             user_property: None,
+            correlation_data: None,
             expires_in: None,
         };
         self.client.publish(&message);

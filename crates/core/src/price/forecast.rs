@@ -320,6 +320,7 @@ impl Forecast {
                 payload: &nothing,
                 content_type: Some(content_type),
                 user_property: encoding.map(|encoding| (CONTENT_ENCODING, encoding.label())),
+                correlation_data: None,
                 expires_in: Some(1),
             };
             sum.bytes += publish_size(version, &message, payload, false) as f64;

@@ -326,6 +326,7 @@ impl<'a> Exchange<'a> {
             payload: &payload,
             content_type: None,
             user_property: None,
+            correlation_data: None,
             expires_in: None,
         });
         loop {

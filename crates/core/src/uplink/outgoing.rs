@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::suspects::{RecordId, Suspects};
 use crate::config::{Encoding, PAYLOAD_LIMIT};
 use crate::mqtt::client::Message;
-use crate::packing::{CONTENT_ENCODING, Packed};
+use crate::packing::{CONTENT_ENCODING, Correlated, Packed};
 use crate::queue::{Lease, LeaseId, Queue, Route};
 use crate::topics::TopicId;
 
@@ -41,6 +41,8 @@ pub(super) struct OutgoingPublish {
     /// When DDS handed each record to the bridge, nanoseconds since 1970; none, if it is not of ROS.
     pub received_ns: Vec<i64>,
     records: Vec<Bytes>,
+    /// Of the request, if it is a reply to one that has it.
+    correlation: Option<Bytes>,
     /// When the last of the records expires; never, if the bridge made it.
     expires: Option<Instant>,
     packed: Option<Packed>,
@@ -65,11 +67,13 @@ impl OutgoingPublish {
     /// Of a record; more may [follow](OutgoingPublish::grow).
     pub fn of(lease: Lease) -> OutgoingPublish {
         let Lease { id, record } = lease;
+        let Correlated { data, payload } = record.route.packing.split(record.payload);
         OutgoingPublish {
             lease: Some(id),
             route: record.route,
             received_ns: vec![record.received_ns],
-            records: vec![record.payload],
+            records: vec![payload],
+            correlation: data,
             expires: Some(record.expires),
             packed: None,
         }
@@ -82,6 +86,7 @@ impl OutgoingPublish {
             route,
             received_ns: Vec::new(),
             records: vec![payload],
+            correlation: None,
             expires: None,
             packed: None,
         }
@@ -148,6 +153,7 @@ impl OutgoingPublish {
             payload,
             content_type: self.lease.map(|_| route.packing.content_type()),
             user_property: encoding.map(|encoding| (CONTENT_ENCODING, encoding.label())),
+            correlation_data: self.correlation.as_ref(),
             expires_in: self.expires.map(|expires| seconds_until(expires, now)),
         }
     }

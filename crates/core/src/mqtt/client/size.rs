@@ -27,7 +27,8 @@ fn properties_size(message: &Message<'_>, alias: bool) -> usize {
     let expiry = message.expires_in.map_or(0, |_| 1 + 4);
     let content_type = message.content_type.map_or(0, |text| 1 + 2 + text.len());
     let user_property = message.user_property.map_or(0, |(name, value)| 1 + 2 + name.len() + 2 + value.len());
-    alias + expiry + content_type + user_property
+    let correlation = message.correlation_data.map_or(0, |data| 1 + 2 + data.len());
+    alias + expiry + content_type + user_property + correlation
 }
 
 /// So many bytes, and their length before them: seven bits of it in a byte (MQTT 5.0, section 1.5.5).
@@ -68,15 +69,26 @@ mod tests {
             alias in prop::option::of(1..9u16),
             content_type in prop::option::of(Just("application/json")),
             user_property in prop::option::of(Just(("content-encoding", "zstd"))),
+            correlation in prop::option::of(0..1025usize),
             expires_in in prop::option::of(any::<u32>()),
         ) {
             let bytes = Bytes::from(vec![b'x'; payload]);
-            let message =
-                Message { topic: &topic, qos, retain: false, payload: &bytes, content_type, user_property, expires_in };
+            let correlation = correlation.map(|length| Bytes::from(vec![0; length]));
+            let (correlation_data, retain, topic) = (correlation.as_ref(), false, &*topic);
+            let message = Message {
+                topic,
+                qos,
+                retain,
+                payload: &bytes,
+                content_type,
+                user_property,
+                correlation_data,
+                expires_in,
+            };
             let alias = alias.filter(|_| version == Version::V5);
             let packet_id = if qos == Qos::AtLeastOnce { 7 } else { 0 };
             let mut written = BytesMut::new();
-            Publish::new(version, &message, packet_id, &topic, alias).write(&mut written).unwrap();
+            Publish::new(version, &message, packet_id, topic, alias).write(&mut written).unwrap();
             prop_assert_eq!(publish_size(version, &message, payload, alias.is_some()), written.len());
         }
     }

@@ -105,6 +105,7 @@ fn message(payload: &Bytes) -> Message<'_> {
         payload,
         content_type: None,
         user_property: None,
+        correlation_data: None,
         expires_in: None,
     }
 }

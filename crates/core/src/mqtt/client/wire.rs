@@ -101,6 +101,7 @@ impl Publish {
                     topic_alias: alias,
                     content_type: message.content_type.map(str::to_owned),
                     user_properties,
+                    correlation_data: message.correlation_data.cloned(),
                     ..Default::default()
                 };
                 Publish::V5(v5::Publish {

@@ -26,7 +26,8 @@
 //!   another route: the file `routes` may lose those that nothing names any more, but keeps the highest. Its *flags*
 //!   are: 1 QoS 1, 2 retain, 4 records are JSON values that travel in arrays, 8 payloads are compressed with gzip, 16
 //!   with zstd, 32 they are compressed already, 64 what is compressed goes to a topic of its own. Its *content* is 0
-//!   for JSON, 1 for text, 2 for CDR.
+//!   for JSON, 1 for text, 2 for CDR, 3 for replies, whose payloads begin with correlation data (see
+//!   [`Correlated`](crate::packing::Correlated)) and have none of the flags from 4 on.
 //! - *received* and *expires* are nanoseconds since 1970. The *clock offset* is what has to be taken from *expires* for
 //!   the time of the kernel's *clock* in the boot that *boot id* names: 0 is `CLOCK_MONOTONIC`, 1 `CLOCK_BOOTTIME`. A
 //!   *boot id* of zeros names no boot: then only the time of day says how old a record is.
@@ -66,6 +67,9 @@ pub const LONGEST_BODY: usize = 1 << 20;
 pub const NO_NUMBER: u64 = 1 << 63;
 
 /// The only version so far. Another one is not read, but set aside.
+///
+/// A new content is no new version: what a bridge from before it finds of such a route, it takes for damage and passes over,
+/// with the records that name it, and it reads everything else.
 pub const VERSION: u16 = 1;
 
 const MAGIC: &[u8; 8] = b"iotbrseg";
@@ -235,6 +239,9 @@ fn packing(flags: u8, content: Content, max: u32, over: u32, mqtt: &str) -> Pack
     };
     let when = if has(FLAG_AHEAD) { When::Ahead } else { When::Over(over) };
     let batch = Batch { max: max.max(1) as usize, linger: Duration::ZERO };
+    if content == Content::Reply {
+        return Packing::of_replies();
+    }
     Packing {
         content,
         batch: has(FLAG_BATCHES).then_some(batch),
@@ -247,6 +254,7 @@ fn content(code: u8) -> Option<Content> {
         0 => Content::Json,
         1 => Content::Text,
         2 => Content::Cdr,
+        3 => Content::Reply,
         _ => return None,
     })
 }
@@ -296,6 +304,7 @@ pub fn put_route(out: &mut Vec<u8>, mark: Mark, id: u32, route: &StoredRoute) {
             Content::Json => 0,
             Content::Text => 1,
             Content::Cdr => 2,
+            Content::Reply => 3,
         });
         out.put_u32_le(route.packing.batch.map_or(0, |batch| u32::try_from(batch.max).unwrap_or(u32::MAX)));
         out.put_u32_le(match route.packing.compression {
@@ -443,14 +452,37 @@ mod tests {
             });
             for compression in std::iter::once(None).chain(compressions.map(Some)) {
                 let content = if batch.is_some() { Content::Json } else { Content::Cdr };
-                let packing = Packing { content, batch, compression };
-                let (ros, mqtt, qos) = ("/odom".to_owned(), "a/b".to_owned(), Qos::AtMostOnce);
-                let route = StoredRoute { ros, mqtt, qos, retain: false, packing };
-                let mut bytes = Vec::new();
-                put_route(&mut bytes, mark, 3, &route);
-                assert_eq!(parse(&bytes, mark), Parsed::Whole(Body::Route { id: 3, route }, bytes.len()));
+                comes_back(mark, Packing { content, batch, compression });
             }
         }
+        comes_back(mark, Packing { content: Content::Text, ..Packing::default() });
+        comes_back(mark, Packing::of_replies());
+    }
+
+    fn comes_back(mark: Mark, packing: Packing) {
+        let (ros, mqtt, qos) = ("/odom".to_owned(), "a/b".to_owned(), Qos::AtMostOnce);
+        let route = StoredRoute { ros, mqtt, qos, retain: false, packing };
+        let mut bytes = Vec::new();
+        put_route(&mut bytes, mark, 3, &route);
+        assert_eq!(parse(&bytes, mark), Parsed::Whole(Body::Route { id: 3, route }, bytes.len()));
+    }
+
+    /// What a bridge from before replies has written is read: a route of batches in gzip, byte by byte.
+    #[test]
+    fn what_older_bridges_have_written_is_read() {
+        let mark = Mark::new(99, STREAM, 7);
+        let body = b"\x01\x03\0\0\0\x0d\0\x32\0\0\0\0\x04\0\0\x05\0/odoma/b";
+        let mut bytes = Vec::new();
+        put_frame(&mut bytes, mark, |out| out.put_slice(body));
+        let batch = Some(Batch { max: 50, linger: Duration::ZERO });
+        let compression = Some(Compression::new(Encoding::Gzip, When::Over(1024), false, "a/b"));
+        let packing = Packing { content: Content::Json, batch, compression };
+        let (ros, mqtt) = ("/odom".to_owned(), "a/b".to_owned());
+        let route = StoredRoute { ros, mqtt, qos: Qos::AtLeastOnce, retain: false, packing };
+        let mut written = Vec::new();
+        put_route(&mut written, mark, 3, &route);
+        assert_eq!(written, bytes, "and written as it was");
+        assert_eq!(parse(&bytes, mark), Parsed::Whole(Body::Route { id: 3, route }, bytes.len()));
     }
 
     /// No frame is taken for whole when a bit of it is flipped, when it is cut off, or in another segment.

@@ -47,6 +47,7 @@ fn records_on_the_disk_know_how_they_are_packed() {
         batches(50, Duration::from_secs(60)),
         Packing { compression: Some(gzip.clone()), ..batches(7, Duration::ZERO) },
         Packing { compression: Some(Compression { when: When::Ahead, ..gzip }), ..Packing::default() },
+        Packing::of_replies(),
     ];
     for (index, packing) in packings.iter().enumerate() {
         let route = packed(&harness, packing.clone());
@@ -55,7 +56,7 @@ fn records_on_the_disk_know_how_they_are_packed() {
     harness.work();
     for _ in 0..2 {
         harness = harness.kill();
-        assert_eq!(harness.queue.figures().queued(), 40);
+        assert_eq!(harness.queue.figures().queued(), 50);
         harness.work();
         let mut leases = Vec::new();
         while let Some((id, numbers)) = lease(&harness, 4) {
@@ -65,7 +66,7 @@ fn records_on_the_disk_know_how_they_are_packed() {
         let singles = |numbers: std::ops::Range<u64>| numbers.map(|number| vec![number]);
         let fours = [vec![10, 11, 12, 13], vec![14, 15, 16, 17], vec![18, 19]];
         let gzip = [vec![20, 21, 22, 23], vec![24, 25, 26, 27], vec![28, 29]];
-        let expected: Vec<_> = singles(0..10).chain(fours).chain(gzip).chain(singles(30..40)).collect();
+        let expected: Vec<_> = singles(0..10).chain(fours).chain(gzip).chain(singles(30..50)).collect();
         assert_eq!(numbers, expected);
     }
     let leases: Vec<Lease> = {
