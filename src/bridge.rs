@@ -5,6 +5,8 @@ mod fit;
 mod reception;
 mod recovery;
 mod reload;
+#[allow(dead_code, unused_imports, reason = "its handlers come next")]
+mod requests;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -27,9 +29,13 @@ use iot_bridge_core::uplink::{Uplink, UplinkState};
 pub use reception::{Opened, Reception, open, wanted};
 use recovery::Recovery;
 use reload::Configured;
+use requests::{Entry, Requests, Wiring};
 
 /// How often it is seen whether the threads are there.
 const THREAD_LOOK: Duration = Duration::from_millis(500);
+
+/// Longest wait for the end of what the cloud has asked for, before anything else stops.
+const REQUESTS_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest wait for the ROS thread when the bridge stops; what is queued is sent even if DDS hangs.
 const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,8 +43,8 @@ const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the disk when the bridge stops.
 const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs the bridge until `stop` ends, which says what asked for it; then stops it in the order of the data's way:
-/// reception, then the uplink, which sends what it can in a bounded time, then the queue's disk. So it does when one of
+/// Runs the bridge until `stop` ends, which says what asked for it; then stops it: first what the cloud has
+/// asked for, so that a robot that drives by command stops; then in the order of the data's way: reception, then the uplink, which sends what it can in a bounded time, then the queue's disk. So it does when one of
 /// its parts dies: whatever is queued is written then as well.
 ///
 /// What comes through `reloads` is brought into force while the bridge runs, or was refused, which is shown until one is
@@ -79,9 +85,9 @@ pub async fn run_with(
             return Ok(());
         }
     };
-    let (ros_pulse, uplink_pulse) = (Arc::new(Heartbeat::new()), Arc::new(Heartbeat::new()));
+    let [ros_pulse, uplink_pulse, requests_pulse] = [(); 3].map(|()| Arc::new(Heartbeat::new()));
 
-    let (uplink, mut uplink_state) =
+    let (mut uplink, mut uplink_state) =
         Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
     let mut renewal = uplink.renewal().await;
     let node = Node::create(&settings.ros.node_name, &settings.ros.namespace)?;
@@ -90,6 +96,17 @@ pub async fn run_with(
     let ros = ros::spawn(node, configured.topics().map(|(topic, _)| wanted(topic)).collect(), reception)?;
     configured.look_for(&ros)?;
     let mut sighted = ros.sighted();
+    let account = Arc::new(health::Requests::default());
+    let wiring = Wiring {
+        thing: settings.aws.thing.clone(),
+        queue: Arc::clone(&queue),
+        topics: Arc::clone(&registry),
+        account: Arc::clone(&account),
+        nodes: ros.nodes(),
+        state: uplink_state.clone(),
+        heartbeat: Arc::clone(&requests_pulse),
+    };
+    let mut requests = Requests::start(&settings, &mut uplink, wiring)?;
 
     let behind = Arc::new(BehindState::default());
     let reporter = Arc::new(Reporter::new(
@@ -107,7 +124,7 @@ pub async fn run_with(
         queue: Arc::clone(&queue),
         balance: Balance::new(judge, &settings.aws, &settings.mqtt.quotas, behind),
         uplink: uplink_state.clone(),
-        stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse)],
+        stages: vec![("ros", ros_pulse), ("uplink", uplink_pulse), ("requests", requests_pulse)],
     };
     let mut watching = tokio::spawn(health::watch(watched));
     let mut telling = JoinSet::new();
@@ -141,7 +158,14 @@ pub async fn run_with(
                 let taken = match reload {
                     Ok(settings) => {
                         renewal.ask_if_changed().await;
-                        configured.reload(settings, &ros)
+                        let entries = Entry::all(&settings);
+                        let taken = configured.reload(settings, &ros);
+                        taken.and_then(|()| {
+                            requests.reload(entries).map_err(|error| {
+                                tracing::error!("What the cloud may ask is not reloaded: {error}.");
+                                Refusal { problems: 1, first: "there can be no thread for requests".to_owned() }
+                            })
+                        })
                     }
                     Err(refusal) => Err(refusal),
                 };
@@ -155,6 +179,7 @@ pub async fn run_with(
                 let seen = sighted.borrow_and_update().clone();
                 configured.follow(seen, &ros);
             }
+            () = requests.death() => break Err(anyhow!("the thread of requests died")),
             () = death_of(&ros) => break Err(anyhow!("the ROS thread died")),
             () = death_of_disk_thread(disk_thread.as_ref()) => break Err(anyhow!("the queue's thread died")),
             ended = &mut uplink => {
@@ -168,6 +193,8 @@ pub async fn run_with(
     if let Ok(reason) = &asked {
         tracing::info!("Stopping, because of {reason}.");
     }
+    let stopping = tokio::task::spawn_blocking(move || requests.stop());
+    let requests_ended = timeout(REQUESTS_STOP_TIMEOUT, stopping).await;
     let stopping = tokio::task::spawn_blocking(|| ros.stop());
     let ros_ended = timeout(ROS_STOP_TIMEOUT, stopping).await;
     drop(stop_uplink);
@@ -185,6 +212,8 @@ pub async fn run_with(
         topic.log_account();
     }
     uplink_ended.map_err(|error| anyhow!("the uplink died: {error}"))?;
+    let requests_ended = requests_ended.map_err(|_| anyhow!("the thread of requests does not stop"))?;
+    requests_ended?.map_err(|_| anyhow!("the thread of requests died"))?;
     let ros_ended = ros_ended.map_err(|_| anyhow!("the ROS thread does not stop"))?;
     ros_ended?.map_err(|_| anyhow!("the ROS thread died"))?;
     asked.map(|_| ())

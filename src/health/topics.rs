@@ -19,6 +19,8 @@ pub struct Topics {
 #[derive(Debug, Default)]
 struct Lists {
     configured: Vec<Arc<TopicHealth>>,
+    /// Of what is sent because the cloud has asked for it, by the `mqtt` of the entry that was asked.
+    replies: Vec<Arc<TopicHealth>>,
     /// Not configured, or no longer, but the queue still holds records of theirs; or vanished from the graph. Who has left
     /// last is at the end.
     leaving: Vec<Leaving>,
@@ -113,6 +115,34 @@ impl Topics {
         self.lists().configured.clone()
     }
 
+    /// The topic of what is sent because the cloud has asked the entry with the configured `mqtt` for something, and goes to `to`
+    /// unless it is said otherwise. Where a ROS topic has its name it has `mqtt`, which never begins with a slash as those
+    /// do. It is shown until [`no_replies`](Self::no_replies).
+    pub fn replies(&self, mqtt: &str, to: &str) -> Arc<TopicHealth> {
+        let mut lists = self.lists();
+        if let Some(known) = lists.replies.iter().find(|known| known.ros == mqtt) {
+            return Arc::clone(known);
+        }
+        let health = Arc::new(TopicHealth::new(self.registry.topic(mqtt, to)));
+        // What an earlier process has left is counted with it.
+        lists.leaving.retain(|leaving| !Arc::ptr_eq(&leaving.health.counters, &health.counters));
+        lists.replies.push(Arc::clone(&health));
+        health
+    }
+
+    /// The entry with this `mqtt` is in the configuration no more.
+    pub fn no_replies(&self, mqtt: &str) {
+        let mut lists = self.lists();
+        let Lists { replies, leaving, .. } = &mut *lists;
+        let gone = replies.extract_if(.., |known| known.ros == mqtt);
+        leaving.extend(gone.map(|health| Leaving { health, has_waited: true, vanished: None }));
+    }
+
+    /// The topics of replies.
+    pub fn all_replies(&self) -> Vec<Arc<TopicHealth>> {
+        self.lists().replies.clone()
+    }
+
     /// The topics that are not configured, or no longer, and of which records are still to be sent, and those that have
     /// vanished. What became of those that are gone goes to the log. To be called now and then.
     pub fn leaving(&self, now: Instant) -> Vec<Left> {
@@ -142,7 +172,8 @@ impl Topics {
     pub fn untold(&self) -> Vec<Arc<TopicHealth>> {
         let lists = self.lists();
         let mut told = HashSet::new();
-        let shown = lists.configured.iter().chain(lists.leaving.iter().map(|leaving| &leaving.health));
+        let shown = lists.configured.iter().chain(&lists.replies);
+        let shown = shown.chain(lists.leaving.iter().map(|leaving| &leaving.health));
         shown.filter(|health| told.insert(Arc::as_ptr(&health.counters))).cloned().collect()
     }
 
@@ -152,13 +183,14 @@ impl Topics {
         let mut lists = self.lists();
         let found = self.registry.find(ros, mqtt).or_else(|| {
             // It went elsewhere before, or what its MQTT topic is depends on its type.
-            let of_name = || lists.configured.iter().filter(|health| health.ros == ros);
+            let of_name = || lists.configured.iter().chain(&lists.replies).filter(|health| health.ros == ros);
             let known = of_name().find(|health| may_become(&health.mqtt, mqtt)).or_else(|| of_name().next());
             known.map(|health| health.topic.towards(mqtt))
         });
         let topic = found.unwrap_or_else(|| self.registry.topic(ros, mqtt));
-        let shown = lists.configured.iter().chain(lists.leaving.iter().map(|leaving| &leaving.health));
-        if !shown.into_iter().any(|health| Arc::ptr_eq(&health.counters, &topic.counters)) {
+        let shown = lists.configured.iter().chain(&lists.replies);
+        let mut shown = shown.chain(lists.leaving.iter().map(|leaving| &leaving.health));
+        if !shown.any(|health| Arc::ptr_eq(&health.counters, &topic.counters)) {
             let health = Arc::new(TopicHealth::new(Arc::clone(&topic)));
             lists.leaving.push(Leaving { health, has_waited: false, vanished: None });
         }

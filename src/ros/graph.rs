@@ -3,12 +3,14 @@
 use std::ffi::{CStr, CString, c_char};
 
 use r2r_rcl::{
-    rcl_count_publishers, rcl_get_node_names, rcl_get_publishers_info_by_topic, rcl_get_topic_names_and_types,
-    rcl_names_and_types_fini, rcl_node_get_domain_id, rcl_node_get_fully_qualified_name, rcl_node_get_name,
-    rcl_node_get_namespace, rcutils_get_default_allocator, rcutils_get_zero_initialized_string_array,
-    rcutils_string_array_fini, rcutils_string_array_t, rmw_get_zero_initialized_names_and_types,
-    rmw_get_zero_initialized_topic_endpoint_info_array, rmw_qos_durability_policy_e, rmw_qos_reliability_policy_e,
-    rmw_topic_endpoint_info_array_fini, rmw_topic_endpoint_info_t,
+    rcl_count_publishers, rcl_get_node_names, rcl_get_publishers_info_by_topic, rcl_get_subscriptions_info_by_topic,
+    rcl_get_topic_names_and_types, rcl_names_and_types_fini, rcl_node_get_domain_id, rcl_node_get_fully_qualified_name,
+    rcl_node_get_name, rcl_node_get_namespace, rcl_node_t, rcl_ret_t, rcutils_allocator_t,
+    rcutils_get_default_allocator, rcutils_get_zero_initialized_string_array, rcutils_string_array_fini,
+    rcutils_string_array_t, rmw_get_zero_initialized_names_and_types,
+    rmw_get_zero_initialized_topic_endpoint_info_array, rmw_qos_durability_policy_e, rmw_qos_liveliness_policy_e,
+    rmw_qos_profile_t, rmw_qos_reliability_policy_e, rmw_time_t, rmw_topic_endpoint_info_array_fini,
+    rmw_topic_endpoint_info_array_t, rmw_topic_endpoint_info_t,
 };
 
 use super::context::Node;
@@ -34,6 +36,24 @@ pub(super) struct Publisher {
     pub(super) is_own: bool,
 }
 
+/// A subscription of a topic, as discovery knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subscriber {
+    pub(super) id: PublisherId,
+    /// Full name of its node.
+    pub(super) node: String,
+    /// `package/msg/Name`; what is no such name, made legible.
+    pub(super) type_name: String,
+    /// The definition of that type; `None` where it does not tell.
+    pub(super) definition: Option<TypeHash>,
+    /// It asks for what was published before it came.
+    pub(super) transient_local: bool,
+    /// It asks for something that no publisher of the bridge offers: in words.
+    pub(super) asks_for: Option<&'static str>,
+    /// It is one of the bridge itself.
+    pub(super) is_own: bool,
+}
+
 /// How often the graph was asked who publishes a topic, and which topics there are: for tests.
 #[cfg(test)]
 pub(super) static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
@@ -44,11 +64,7 @@ pub(super) static ASKED_FOR_ALL: std::sync::atomic::AtomicUsize = std::sync::ato
 pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, RosError> {
     #[cfg(test)]
     ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    // SAFETY: each node that is there has both, NUL-terminated, for as long as it lives.
-    let own = unsafe {
-        let (name, namespace) = (rcl_node_get_name(node.as_ptr()), rcl_node_get_namespace(node.as_ptr()));
-        (CStr::from_ptr(namespace), CStr::from_ptr(name))
-    };
+    let own = names_of(node);
     endpoints(node, topic, |info| Publisher { is_own: names_of_node(info) == own, ..publisher(info) })
 }
 
@@ -67,6 +83,15 @@ fn publisher(info: &rmw_topic_endpoint_info_t) -> Publisher {
     }
 }
 
+/// Namespace and name of `node`.
+fn names_of(node: &Node) -> (&CStr, &CStr) {
+    // SAFETY: each node that is there has both, NUL-terminated, for as long as it lives.
+    unsafe {
+        let (name, namespace) = (rcl_node_get_name(node.as_ptr()), rcl_node_get_namespace(node.as_ptr()));
+        (CStr::from_ptr(namespace), CStr::from_ptr(name))
+    }
+}
+
 /// Namespace and name of an endpoint's node.
 fn names_of_node(info: &rmw_topic_endpoint_info_t) -> (&CStr, &CStr) {
     // SAFETY: both are NUL-terminated, and there as long as the endpoint's information.
@@ -78,13 +103,72 @@ fn names_of_node(info: &rmw_topic_endpoint_info_t) -> (&CStr, &CStr) {
 pub(super) fn publishers_of_nodes(node: &Node, topic: &CStr) -> Result<Vec<(Publisher, String)>, RosError> {
     endpoints(node, topic, |info| {
         let (namespace, name) = names_of_node(info);
-        let namespace = namespace.to_string_lossy();
-        (publisher(info), format!("{}/{}", namespace.trim_end_matches('/'), name.to_string_lossy()))
+        (publisher(info), full_name(namespace, name))
     })
+}
+
+fn full_name(namespace: &CStr, name: &CStr) -> String {
+    format!("{}/{}", namespace.to_string_lossy().trim_end_matches('/'), name.to_string_lossy())
+}
+
+/// The subscriptions of `topic` that discovery has found so far. The bridge is `node`.
+pub(super) fn subscribers(node: &Node, topic: &CStr) -> Result<Vec<Subscriber>, RosError> {
+    let own = names_of(node);
+    let of = |info: &rmw_topic_endpoint_info_t| {
+        let publisher = publisher(info);
+        let (namespace, name) = names_of_node(info);
+        Subscriber {
+            id: publisher.id,
+            node: full_name(namespace, name),
+            type_name: publisher.type_name,
+            definition: publisher.definition,
+            transient_local: publisher.transient_local,
+            asks_for: more_than_offered(&info.qos_profile),
+            is_own: (namespace, name) == own,
+        }
+    };
+    all_endpoints("Asking for a topic's subscriptions", rcl_get_subscriptions_info_by_topic, node, topic, of)
+}
+
+/// What a subscription with this QoS asks for that publishers with ROS's default QoS do not offer, whatever their reliability and
+/// durability.
+fn more_than_offered(qos: &rmw_qos_profile_t) -> Option<&'static str> {
+    use rmw_qos_liveliness_policy_e::{
+        RMW_QOS_POLICY_LIVELINESS_MANUAL_BY_NODE as BY_NODE, RMW_QOS_POLICY_LIVELINESS_MANUAL_BY_TOPIC as BY_TOPIC,
+    };
+    // An RMW tells of no bound with the largest time that it knows, and with 0 if nobody has asked for one.
+    let is_bound = |time: rmw_time_t| (time.sec, time.nsec) != (0, 0) && time.sec < 1 << 31;
+    if is_bound(qos.deadline) {
+        Some("a deadline")
+    } else if is_bound(qos.liveliness_lease_duration) || [BY_NODE, BY_TOPIC].contains(&qos.liveliness) {
+        Some("signs of life")
+    } else {
+        None
+    }
 }
 
 /// What `of` says of each publisher of `topic`.
 fn endpoints<T>(
+    node: &Node,
+    topic: &CStr,
+    of: impl FnMut(&rmw_topic_endpoint_info_t) -> T,
+) -> Result<Vec<T>, RosError> {
+    all_endpoints("Asking for a topic's publishers", rcl_get_publishers_info_by_topic, node, topic, of)
+}
+
+/// A function of rcl that finds the endpoints of a topic.
+type FindEndpoints = unsafe extern "C" fn(
+    *const rcl_node_t,
+    *mut rcutils_allocator_t,
+    *const c_char,
+    bool,
+    *mut rmw_topic_endpoint_info_array_t,
+) -> rcl_ret_t;
+
+/// What `of` says of each endpoint of `topic` that `find` finds.
+fn all_endpoints<T>(
+    doing: &'static str,
+    find: FindEndpoints,
     node: &Node,
     topic: &CStr,
     of: impl FnMut(&rmw_topic_endpoint_info_t) -> T,
@@ -94,17 +178,14 @@ fn endpoints<T>(
     unsafe {
         let mut allocator = rcutils_get_default_allocator();
         let mut found = rmw_get_zero_initialized_topic_endpoint_info_array();
-        check(
-            "Asking for a topic's publishers",
-            rcl_get_publishers_info_by_topic(node.as_ptr(), &mut allocator, topic.as_ptr(), false, &mut found),
-        )?;
-        let publishers = if found.size == 0 {
+        check(doing, find(node.as_ptr(), &mut allocator, topic.as_ptr(), false, &mut found))?;
+        let endpoints = if found.size == 0 {
             Vec::new()
         } else {
             std::slice::from_raw_parts(found.info_array, found.size).iter().map(of).collect()
         };
-        check("Giving back a topic's publishers", rmw_topic_endpoint_info_array_fini(&mut found, &mut allocator))?;
-        Ok(publishers)
+        check("Giving back a topic's endpoints", rmw_topic_endpoint_info_array_fini(&mut found, &mut allocator))?;
+        Ok(endpoints)
     }
 }
 

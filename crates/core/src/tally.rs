@@ -7,6 +7,7 @@ mod figures;
 mod heartbeat;
 mod latency;
 mod meter;
+mod outcomes;
 mod repeat;
 mod shaped;
 
@@ -15,6 +16,7 @@ pub use figures::{Bytes, Frequency, Span};
 pub use heartbeat::Heartbeat;
 pub use latency::LatencyFigures;
 pub use meter::Meter;
+pub use outcomes::Outcomes;
 pub use repeat::{ONCE_A_MINUTE, Repeat};
 pub use shaped::ShapedReason;
 

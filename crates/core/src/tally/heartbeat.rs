@@ -23,7 +23,12 @@ impl Heartbeat {
         self.last.store(self.elapsed_ms(), Ordering::Relaxed);
     }
 
-    /// How long ago the last beat was, to the millisecond.
+    /// The stage has nothing to do: it is not late until it beats again and then stops.
+    pub fn rest(&self) {
+        self.last.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// How long ago the last beat was, to the millisecond; nothing while the stage [rests](Self::rest).
     pub fn age(&self) -> Duration {
         Duration::from_millis(self.elapsed_ms().saturating_sub(self.last.load(Ordering::Relaxed)))
     }
@@ -53,5 +58,16 @@ mod tests {
         assert!(heartbeat.age() >= Duration::from_secs(60));
         heartbeat.beat();
         assert!(heartbeat.age() < Duration::from_secs(60));
+    }
+
+    /// Who has nothing to do is not late, until it has begun again.
+    #[test]
+    fn who_rests_is_not_late() {
+        let started = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let heartbeat = Heartbeat { started, last: AtomicU64::new(0) };
+        heartbeat.rest();
+        assert_eq!(heartbeat.age(), Duration::ZERO);
+        heartbeat.last.store(1, Ordering::Relaxed);
+        assert!(heartbeat.age() > Duration::from_secs(59));
     }
 }

@@ -31,6 +31,15 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// One of QoS 1 that no broker has sent, and where it is told that it was taken: for tests of whoever handles arrivals.
+    #[doc(hidden)]
+    pub fn for_test(topic: &str, payload: &str) -> (Arrival, mpsc::Receiver<u16>) {
+        let (receipts, taken) = mpsc::channel(1);
+        let (topic, payload) = (topic.to_owned(), Bytes::from(payload.to_owned()));
+        let (properties, receipt) = (Properties::default(), Some((1, receipts)));
+        (Arrival { topic, payload, retain: false, properties, receipt }, taken)
+    }
+
     /// The handler has done with it what it is for, upon which the broker gets a PUBACK. Of an arrival that is dropped without
     /// this, the broker hears nothing.
     pub fn taken(self) {

@@ -1,0 +1,223 @@
+//! The way back: what the cloud asks of the robot.
+//!
+//! ```text
+//!  broker ─► uplink::listener ─► Arrival ─► the thread `requests` ─► Handler of the entry ─► ros
+//!  broker ◄─ uplink ◄─ queue ◄─ records of replies (Replies::send) ◄────────┘
+//! ```
+//!
+//! A thread of its own does it, so that a command waits neither for telemetry that is compressed nor for the disk, and a
+//! robot is stopped in time when commands stay away. It waits for nothing but what it is told: arrivals, changes of the
+//! configuration, the link, ROS, and the times that its handlers name. What may take long, like loading a type, handlers
+//! leave to tokio's blocking threads.
+//!
+//! There is no such thread until the configuration has an entry of `[[commands]]`, `[[services]]`, `[[actions]]` or
+//! `[[shadows]]`.
+
+mod command;
+mod outside;
+mod replies;
+mod work;
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+
+use super::THREAD_LOOK;
+use crate::health::{RequestHealth, Requests as Account, Topics};
+use crate::ros::Node;
+use iot_bridge_core::config::{self, Settings};
+use iot_bridge_core::mqtt::client::Arrival;
+use iot_bridge_core::queue::Queue;
+use iot_bridge_core::tally::Heartbeat;
+use iot_bridge_core::uplink::{Subscription, Uplink, UplinkState};
+
+use command::Command;
+pub(super) use outside::Outside;
+pub(super) use replies::{Reply, ReplyTo};
+use work::{Subscribe, Work};
+
+/// Arrivals that wait for the thread. Each is at most 128 KiB.
+const ROOM: usize = 64;
+
+/// What is done for one entry of `[[commands]]`, `[[services]]`, `[[actions]]` or `[[shadows]]`.
+///
+/// Every call comes from the thread `requests`, within its tokio runtime but for [`end`](Self::end). A slow one delays
+/// all entries, also one that is about to stop the robot: what may take more than a few milliseconds belongs on
+/// [`spawn_blocking`](tokio::task::spawn_blocking), whose end wakes the thread by [`Outside::waker`].
+pub(super) trait Handler: Send {
+    /// What it wants to be subscribed to, without wildcards. `{thing}` may be open.
+    fn subscriptions(&self) -> Vec<Subscription>;
+
+    /// Something has come to one of its topics, or to another client's idea of one: AWS IoT Core's SendDirectMessage needs no
+    /// subscription. It calls `arrival.taken()` in the end, whatever it thinks of it: the broker has no more than so many
+    /// of QoS 1 on the way.
+    fn arrived(&mut self, arrival: Arrival, outside: &Outside, now: Instant);
+
+    /// Something has woken the thread: a callback of ROS, a change of the nodes, the end of [`wake_at`](Self::wake_at), or
+    /// nothing at all. At least twice a second.
+    fn turn(&mut self, outside: &Outside, now: Instant);
+
+    /// When [`turn`](Self::turn) has something to do, at the latest.
+    fn wake_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The connection has been lost, or stands again; asked for the subscriptions is before anything that is sent from now on.
+    fn link(&mut self, _is_connected: bool, _outside: &Outside, _now: Instant) {}
+
+    /// The process stops, or the entry is in the configuration no more.
+    fn end(&mut self, outside: &Outside, now: Instant);
+}
+
+/// An entry of the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Entry {
+    Command(config::Command),
+    #[cfg(test)]
+    Probe(tests::Probe),
+}
+
+impl Entry {
+    /// All entries of `settings`, in their order.
+    pub fn all(settings: &Settings) -> Vec<Entry> {
+        settings.commands.iter().cloned().map(Entry::Command).collect()
+    }
+
+    /// Its place in the account.
+    fn enter(&self, account: &Account) -> Arc<RequestHealth> {
+        match self {
+            Entry::Command(command) => account.enter("command", &command.mqtt, &command.ros),
+            #[cfg(test)]
+            Entry::Probe(probe) => account.enter("probe", probe.mqtt, ""),
+        }
+    }
+
+    /// Who serves it, and counts in `health`.
+    fn handler(&self, health: Arc<RequestHealth>) -> Box<dyn Handler> {
+        match self {
+            Entry::Command(command) => Box::new(Command::new(command.clone(), health)),
+            #[cfg(test)]
+            Entry::Probe(probe) => probe.handler(health),
+        }
+    }
+}
+
+/// The thread, or that there is none.
+pub(super) struct Requests {
+    /// What the thread is started with; nothing once it is.
+    idle: Option<Idle>,
+    running: Option<Running>,
+    heartbeat: Arc<Heartbeat>,
+}
+
+/// Everything that the thread needs.
+struct Idle {
+    subscribe: Subscribe,
+    arrivals: mpsc::Receiver<Arrival>,
+    outside: Outside,
+    uplink: watch::Receiver<UplinkState>,
+    account: Arc<Account>,
+}
+
+struct Running {
+    /// The entries from now on. It ends with this.
+    changes: mpsc::UnboundedSender<Vec<Entry>>,
+    thread: JoinHandle<()>,
+}
+
+/// What the way back is wired to.
+pub(super) struct Wiring {
+    pub thing: String,
+    pub queue: Arc<Queue>,
+    pub topics: Arc<Topics>,
+    pub account: Arc<Account>,
+    pub nodes: watch::Receiver<Vec<Arc<Node>>>,
+    pub state: watch::Receiver<UplinkState>,
+    pub heartbeat: Arc<Heartbeat>,
+}
+
+impl Requests {
+    /// Serves the entries of `settings`, with what `uplink` hears.
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn start(settings: &Settings, uplink: &mut Uplink, wiring: Wiring) -> std::io::Result<Requests> {
+        let Wiring { thing, queue, topics, account, nodes, state, heartbeat } = wiring;
+        let (subscriptions, arrivals) = uplink.listen(ROOM);
+        let outside = Outside::new(thing, queue, topics, nodes);
+        let subscribe: Subscribe = Box::new(move |wanted| subscriptions.set(wanted));
+        let idle = Some(Idle { subscribe, arrivals, outside, uplink: state, account });
+        heartbeat.rest();
+        let mut requests = Requests { idle, running: None, heartbeat };
+        requests.reload(Entry::all(settings))?;
+        Ok(requests)
+    }
+
+    /// Brings `entries` into force. Those that stay as they are are not touched.
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn reload(&mut self, entries: Vec<Entry>) -> std::io::Result<()> {
+        if self.running.is_none() && !entries.is_empty() {
+            self.running = self.idle.take().map(|idle| self.run(idle)).transpose()?;
+        }
+        if let Some(running) = &self.running {
+            // An error means that the thread is gone, which is found out elsewhere.
+            let _ = running.changes.send(entries);
+        }
+        Ok(())
+    }
+
+    fn run(&self, idle: Idle) -> std::io::Result<Running> {
+        let (changes, to_change) = mpsc::unbounded_channel();
+        let Idle { subscribe, arrivals, outside, uplink, account } = idle;
+        let work = Work::new(outside, (subscribe, arrivals), uplink, to_change, account, self.heartbeat.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let thread = thread::Builder::new().name("requests".to_owned()).spawn(move || work.run(runtime))?;
+        Ok(Running { changes, thread })
+    }
+
+    /// Ends when the thread has died. While there is none, takes what comes although nothing of it is configured, and forgets
+    /// it.
+    pub async fn death(&mut self) {
+        let mut look = tokio::time::interval(THREAD_LOOK);
+        loop {
+            match (&mut self.idle, &self.running) {
+                (Some(idle), _) => match idle.arrivals.recv().await {
+                    Some(arrival) => arrival.taken(),
+                    None => std::future::pending().await,
+                },
+                (None, Some(running)) if running.thread.is_finished() => return,
+                (None, _) => _ = look.tick().await,
+            }
+        }
+    }
+
+    /// Ends all entries: a robot that drives by command is told to stop. Returns when the thread is gone.
+    ///
+    /// # Errors
+    /// When the thread had panicked.
+    pub fn stop(mut self) -> thread::Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> thread::Result<()> {
+        let Some(Running { changes, thread }) = self.running.take() else { return Ok(()) };
+        drop(changes);
+        let ended = thread.join();
+        self.heartbeat.rest();
+        ended
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        // Whoever wants to know of a panic calls `stop`.
+        let _ = self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use iot_bridge_core::config::{Overflow, Qos, Queue as QueueSettings};
+use iot_bridge_core::uplink::Phase;
+
+use super::*;
+
+/// An entry whose handler writes down what it is told.
+#[derive(Debug, Clone)]
+pub(super) struct Probe {
+    pub mqtt: &'static str,
+    /// What tells it from another one with the same topic.
+    version: u8,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl PartialEq for Probe {
+    fn eq(&self, other: &Probe) -> bool {
+        (self.mqtt, self.version) == (other.mqtt, other.version)
+    }
+}
+
+impl Probe {
+    pub(super) fn handler(&self, _: Arc<RequestHealth>) -> Box<dyn Handler> {
+        self.say("begins");
+        Box::new(self.clone())
+    }
+
+    fn say(&self, what: &str) {
+        self.told.lock().unwrap().push(format!("{}{} {what}", self.mqtt, self.version));
+    }
+}
+
+impl Handler for Probe {
+    fn subscriptions(&self) -> Vec<Subscription> {
+        vec![Subscription { filter: format!("{{thing}}/{}", self.mqtt), qos: Qos::AtLeastOnce }]
+    }
+
+    fn arrived(&mut self, arrival: Arrival, outside: &Outside, now: Instant) {
+        assert_ne!(arrival.payload, "panic", "a handler that panics, for a test");
+        self.say("has something");
+        let to = ReplyTo::of(&arrival.properties, Some("{thing}/reply")).unwrap();
+        let (payload, max_age) = (arrival.payload.clone(), Duration::from_secs(60));
+        assert!(outside.replies.send(Reply { of: self.mqtt, to: &to, payload, max_age }, now));
+        arrival.taken();
+    }
+
+    fn turn(&mut self, _: &Outside, _: Instant) {}
+
+    fn link(&mut self, is_connected: bool, _: &Outside, _: Instant) {
+        self.say(if is_connected { "is connected" } else { "is not connected" });
+    }
+
+    fn end(&mut self, _: &Outside, _: Instant) {
+        self.say("ends");
+        assert_ne!(self.version, 9, "a handler that panics at its end, for a test");
+    }
+}
+
+/// The thread, and all that it is wired to.
+struct Bench {
+    requests: Requests,
+    arrivals: mpsc::Sender<Arrival>,
+    state: watch::Sender<UplinkState>,
+    subscribed: Arc<Mutex<Vec<String>>>,
+    told: Arc<Mutex<Vec<String>>>,
+    topics: Arc<Topics>,
+    queue: Arc<Queue>,
+}
+
+impl Bench {
+    fn set() -> Bench {
+        let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
+        let topics = Arc::new(Topics::default());
+        let (_, nodes) = watch::channel(Vec::new());
+        let (state, uplink) = watch::channel(UplinkState::default());
+        let (arrivals, receiver) = mpsc::channel(ROOM);
+        let outside = Outside::new("{thing}".to_owned(), Arc::clone(&queue), Arc::clone(&topics), nodes);
+        let subscribed: Arc<Mutex<Vec<String>>> = Arc::default();
+        let subscribe = Box::new({
+            let subscribed = Arc::clone(&subscribed);
+            move |wanted: Vec<Subscription>| {
+                *subscribed.lock().unwrap() = wanted.into_iter().map(|subscription| subscription.filter).collect();
+            }
+        });
+        let account = Arc::default();
+        let idle = Some(Idle { subscribe, arrivals: receiver, outside, uplink, account });
+        let requests = Requests { idle, running: None, heartbeat: Arc::default() };
+        Bench { requests, arrivals, state, subscribed, told: Arc::default(), topics, queue }
+    }
+
+    fn reload<const N: usize>(&mut self, probes: [(&'static str, u8); N]) {
+        let told = &self.told;
+        let probe = |(mqtt, version)| Entry::Probe(Probe { mqtt, version, told: Arc::clone(told) });
+        self.requests.reload(probes.map(probe).to_vec()).unwrap();
+    }
+
+    /// Waits until handlers were told all of `expected`, and nothing else, since the last call.
+    fn await_told<const N: usize>(&self, expected: [&str; N]) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut told = self.told.lock().unwrap();
+            if told.len() >= N {
+                assert_eq!(*told, expected);
+                told.clear();
+                return;
+            }
+            assert!(Instant::now() < deadline, "{told:?} instead of {expected:?}");
+            drop(told);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn connected(&self, connections: u64, is_connected: bool) {
+        let phase = if is_connected { Phase::Connected { since: Instant::now() } } else { Phase::Connecting };
+        self.state.send_modify(|state| (state.phase, state.connections) = (phase, connections));
+    }
+
+    fn has_come(&self, topic: &str, payload: &str) -> mpsc::Receiver<u16> {
+        let (arrival, taken) = Arrival::for_test(topic, payload);
+        self.arrivals.try_send(arrival).unwrap();
+        taken
+    }
+}
+
+/// Without an entry there is no thread. What stays in the configuration is not touched by a reload, what goes from it ends
+/// before anything else begins, and at the end everything ends.
+#[test]
+fn a_reload_touches_what_has_changed_alone() {
+    let mut bench = Bench::set();
+    bench.reload([]);
+    assert!(bench.requests.running.is_none());
+    bench.reload([("a", 0), ("b", 0), ("c", 0)]);
+    bench.await_told(["a0 begins", "b0 begins", "c0 begins"]);
+    bench.connected(1, true);
+    bench.await_told(["a0 is connected", "b0 is connected", "c0 is connected"]);
+    bench.reload([("d", 0), ("c", 0), ("a", 1)]);
+    bench.await_told(["a0 ends", "b0 ends", "d0 begins", "d0 is connected", "a1 begins", "a1 is connected"]);
+    assert_eq!(*bench.subscribed.lock().unwrap(), ["{thing}/d", "{thing}/c", "{thing}/a"]);
+    let (told, subscribed) = (Arc::clone(&bench.told), Arc::clone(&bench.subscribed));
+    bench.requests.stop().unwrap();
+    assert_eq!(*told.lock().unwrap(), ["d0 ends", "c0 ends", "a1 ends"]);
+    assert!(subscribed.lock().unwrap().is_empty());
+}
+
+/// A connection that was lost and stands again is told as such, however fast that was.
+#[test]
+fn another_connection_is_told_as_two_changes() {
+    let mut bench = Bench::set();
+    bench.reload([("a", 0)]);
+    bench.connected(1, true);
+    bench.await_told(["a0 begins", "a0 is connected"]);
+    bench.connected(2, true);
+    bench.await_told(["a0 is not connected", "a0 is connected"]);
+    bench.connected(2, false);
+    bench.await_told(["a0 is not connected"]);
+}
+
+/// What arrives goes to the entry of its topic, once the name of the thing is known, and what it replies is in the queue and
+/// in the account. What is of no entry is acknowledged and forgotten.
+#[test]
+fn each_gets_what_is_its() {
+    let mut bench = Bench::set();
+    bench.reload([("a", 0), ("b", 0)]);
+    bench.await_told(["a0 begins", "b0 begins"]);
+    bench.state.send_modify(|state| state.provisioned = Some("robot1".to_owned()));
+    bench.connected(1, true);
+    bench.await_told(["a0 is connected", "b0 is connected"]);
+    let mut others = bench.has_come("robot2/a", "1");
+    let mut taken = bench.has_come("robot1/b", "2");
+    bench.await_told(["b0 has something"]);
+    assert_eq!((others.blocking_recv(), taken.blocking_recv()), (Some(1), Some(1)));
+    let replies = bench.topics.all_replies();
+    assert_eq!((replies.len(), &*replies[0].ros, &*replies[0].mqtt), (1, "b", "{thing}/reply"));
+    assert_eq!((replies[0].counters.received(), replies[0].counters.queued()), (1, 1));
+    let lease = bench.queue.lease(Instant::now()).unwrap();
+    assert_eq!((&*lease.record.route.mqtt, &lease.record.payload[..]), ("{thing}/reply", &b"2"[..]));
+    // When the entry goes, its replies stay until they are sent.
+    bench.reload([("a", 0)]);
+    bench.await_told(["b0 ends"]);
+    bench.reload([("a", 0), ("c", 0)]);
+    bench.await_told(["c0 begins", "c0 is connected"]);
+    assert!(bench.topics.all_replies().is_empty());
+    assert_eq!(bench.topics.leaving(Instant::now()).len(), 1);
+}
+
+/// When a handler panics, the thread dies, which is found out; but the others end first.
+#[test]
+fn a_panic_ends_all() {
+    let mut bench = Bench::set();
+    bench.reload([("a", 0), ("b", 9), ("c", 0)]);
+    bench.await_told(["a0 begins", "b9 begins", "c0 begins"]);
+    let _taken = bench.has_come("{thing}/c", "panic");
+    bench.await_told(["a0 ends", "b9 ends", "c0 ends"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(bench.requests.death());
+    assert!(bench.requests.stop().is_err());
+}

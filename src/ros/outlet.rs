@@ -1,0 +1,346 @@
+//! A topic that the bridge publishes what it is asked for to, so that each subscriber gets it once.
+//!
+//! - The publisher is there from the start: discovery takes up to seconds, and a command that comes first would reach nobody.
+//! - It is reliable and volatile, so that reliable and best-effort subscriptions get what it publishes, and none that comes
+//!   later does: a node that is started again must not be told what was meant for it a minute ago. If a subscription asks for
+//!   transient-local, another publisher takes its place that is, and that forgets what it has published after [`KEPT`]. Other
+//!   QoS that a subscription may ask for can't be offered, which is told.
+//! - After the robot's addresses have changed, some of its nodes are reached in one context of the bridge and some in another
+//!   (see `joined`). There is a publisher in each, and it is published with the newest one that reaches everybody. Only where
+//!   none does it is published with several, and a subscriber that two of them reach gets it twice.
+//! - A subscription with another definition of the type would take the bytes for something else. Nothing is published while
+//!   there is one.
+
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::context::Node;
+use super::error::RosError;
+use super::graph::{self, Subscriber};
+use super::publisher::{NoPublisher, Publisher};
+use super::subscription::PublisherId;
+use super::type_support::{TypeSupport, rmw_name};
+
+/// How long a subscription that asks for what was published before gets it.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// How long a publisher stays in the place of which another has come that has not found as many subscriptions.
+const OVERLAP: Duration = Duration::from_secs(5);
+
+/// Contexts before that of today in which a publisher stays although nobody else needs them.
+const EARLIER: usize = 3;
+
+/// Publishes on one topic. Everything may be done from any thread; [`follow`](Self::follow) may take a while.
+pub struct Outlet {
+    topic: CString,
+    type_support: Arc<TypeSupport>,
+    /// Of the contexts, the oldest first.
+    ways: Mutex<Vec<Arc<Way>>>,
+}
+
+/// How far what is published gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Subscriptions that get it, without those of the bridge.
+    pub subscribers: usize,
+    /// Of those that do not get it, the node and why: a sentence without its full stop.
+    pub unreached: Vec<String>,
+    /// Nothing is published for that reason: a sentence without its full stop.
+    pub forbidden: Option<String>,
+}
+
+/// Why something was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPublished {
+    /// No subscription would get it.
+    #[error("nobody subscribes to the topic")]
+    Nobody,
+    /// A subscription has another definition of the type.
+    #[error("{0}")]
+    Forbidden(String),
+    /// rcl's own.
+    #[error(transparent)]
+    Ros(#[from] RosError),
+}
+
+/// A publisher in a context.
+struct Way {
+    node: Arc<Node>,
+    publisher: Arc<Publisher>,
+    is_transient_local: bool,
+    since: Instant,
+    /// The volatile one that it takes the place of, until it has found the same subscriptions.
+    before: Mutex<Option<Arc<Publisher>>>,
+    seen: Mutex<Seen>,
+}
+
+/// The subscriptions of a context, when it was asked last.
+#[derive(Default, Clone)]
+struct Seen {
+    /// As the publisher counts them.
+    count: usize,
+    subscribers: Vec<Subscriber>,
+}
+
+impl Outlet {
+    /// Publishers for messages of the type `type_name` (`package/msg/Name`) on `topic`, an absolute name, in each of `nodes`.
+    ///
+    /// # Errors
+    /// When the environment has no such type, or rcl refuses the name.
+    pub fn create(nodes: &[Arc<Node>], topic: &str, type_name: &str) -> Result<Outlet, NoPublisher> {
+        let type_support = Arc::new(TypeSupport::load(type_name)?);
+        let outlet = Outlet { topic: graph::topic_name(topic)?, type_support, ways: Mutex::default() };
+        outlet.follow(nodes)?;
+        Ok(outlet)
+    }
+
+    /// The type of the messages.
+    pub fn type_support(&self) -> &TypeSupport {
+        &self.type_support
+    }
+
+    /// Has a publisher in each of `nodes`, the oldest first, with the QoS that subscriptions ask for, and looks who they are. To
+    /// be called when the nodes change, and once a second. One thread at a time.
+    ///
+    /// # Errors
+    /// rcl's own. What could be had is in force.
+    pub fn follow(&self, nodes: &[Arc<Node>]) -> Result<(), RosError> {
+        let before = self.ways().clone();
+        let (mut ways, mut followed) = (Vec::new(), Ok(()));
+        let is_in = |way: &Arc<Way>, node: &Arc<Node>| Arc::ptr_eq(&way.node, node);
+        ways.extend(before.iter().filter(|way| !nodes.iter().any(|node| is_in(way, node))).cloned());
+        let gone = ways.len();
+        for node in nodes {
+            match before.iter().find(|way| is_in(way, node)) {
+                Some(way) => ways.push(Arc::clone(way)),
+                None => match self.way(node, false) {
+                    Ok(way) => ways.push(Arc::new(way)),
+                    Err(error) => followed = Err(error),
+                },
+            }
+        }
+        for way in &mut ways {
+            let looked = way.look(&self.topic).and_then(|()| self.offer_what_is_asked_for(way));
+            followed = looked.and(followed);
+        }
+        // A context that is over stays while nobody else reaches a subscriber of it.
+        let reach: Vec<Vec<PublisherId>> = ways.iter().map(|way| way.reached()).collect();
+        let needed = chosen(&reach);
+        let mut at = 0..;
+        let mut is_kept = || at.next().is_some_and(|at| at >= gone || (needed.contains(&at) && at + EARLIER >= gone));
+        ways.retain(|_| is_kept());
+        *self.ways() = ways;
+        followed
+    }
+
+    /// Publishes the serialized message `cdr`, encapsulation header included. Returns how many subscriptions get it, without those
+    /// of the bridge.
+    ///
+    /// # Errors
+    /// When it was not published.
+    pub fn publish(&self, cdr: &[u8]) -> Result<usize, NotPublished> {
+        let ways = self.ways().clone();
+        for way in &ways {
+            way.look_if_changed(&self.topic)?;
+        }
+        let reach = self.reach_of(&ways);
+        if let Some(forbidden) = reach.forbidden {
+            return Err(NotPublished::Forbidden(forbidden));
+        }
+        if reach.subscribers == 0 {
+            return Err(NotPublished::Nobody);
+        }
+        send(&ways, cdr)?;
+        Ok(reach.subscribers)
+    }
+
+    /// As [`publish`](Self::publish), whoever gets it, and waits until it was got, at most for `patience`.
+    ///
+    /// # Errors
+    /// rcl's own.
+    pub fn publish_at_last(&self, cdr: &[u8], patience: Duration) -> Result<(), RosError> {
+        let ways = self.ways().clone();
+        let sent = send(&ways, cdr);
+        let until = Instant::now() + patience;
+        for way in ways {
+            way.publisher().flush(until.saturating_duration_since(Instant::now()));
+        }
+        sent
+    }
+
+    /// Publishes `cdr` to whoever is there.
+    ///
+    /// # Errors
+    /// rcl's own.
+    pub fn publish_anyway(&self, cdr: &[u8]) -> Result<(), RosError> {
+        let ways = self.ways().clone();
+        send(&ways, cdr)
+    }
+
+    /// Who gets what is published, as [`follow`](Self::follow) has seen it last.
+    pub fn reach(&self) -> Reach {
+        let ways = self.ways().clone();
+        self.reach_of(&ways)
+    }
+
+    fn reach_of(&self, ways: &[Arc<Way>]) -> Reach {
+        let (mut told, mut reach) = (Vec::new(), Reach::default());
+        let definition = self.type_support.definition();
+        let type_name = &self.type_support.schema().name;
+        // One that is reached in any context is reached.
+        for way in ways.iter().rev() {
+            let seen = way.seen().clone();
+            for subscriber in seen.subscribers.iter().filter(|subscriber| !subscriber.is_own) {
+                if told.contains(&subscriber.id) {
+                    continue;
+                }
+                told.push(subscriber.id);
+                let node = &subscriber.node;
+                let is_other = |other| definition.is_some_and(|ours| ours != other);
+                if subscriber.type_name != *type_name {
+                    reach.unreached.push(format!("{node} subscribes to it as {}", subscriber.type_name));
+                } else if subscriber.definition.is_some_and(is_other) {
+                    reach.forbidden = Some(format!(
+                        "{node} has another definition of {type_name} than the one sourced; source the robot's build and \
+                         restart the service"
+                    ));
+                } else if let Some(what) = subscriber.asks_for {
+                    reach.unreached.push(format!("{node} asks for {what}, which the bridge does not offer"));
+                } else if way.reaches(subscriber) {
+                    reach.subscribers += 1;
+                } else if !is_transient_local_safe() {
+                    reach
+                        .unreached
+                        .push(format!("{node} asks for transient_local, which is not safe with {}", rmw_name()));
+                }
+            }
+        }
+        // What discovery has found may not have been matched yet.
+        let counted: usize = ways.iter().map(|way| way.others()).sum();
+        reach.subscribers = reach.subscribers.min(counted);
+        reach
+    }
+
+    fn way(&self, node: &Arc<Node>, is_transient_local: bool) -> Result<Way, RosError> {
+        let kept = is_transient_local.then_some(KEPT);
+        let publisher = Arc::new(Publisher::offering(node, &self.topic, &self.type_support, kept)?);
+        let (before, seen) = (Mutex::default(), Mutex::default());
+        Ok(Way { node: Arc::clone(node), publisher, is_transient_local, since: Instant::now(), before, seen })
+    }
+
+    /// Has another publisher take the place of `way`, if somebody asks for what it does not offer.
+    fn offer_what_is_asked_for(&self, way: &mut Arc<Way>) -> Result<(), RosError> {
+        let is_asked = |subscriber: &Subscriber| subscriber.transient_local && !subscriber.is_own;
+        let seen = way.seen().clone();
+        if !way.is_transient_local && is_transient_local_safe() && seen.subscribers.iter().any(is_asked) {
+            let mut newer = self.way(&way.node, true)?;
+            newer.seen = Mutex::new(seen);
+            newer.before = Mutex::new(Some(Arc::clone(&way.publisher)));
+            *way = Arc::new(newer);
+        }
+        way.forget_before()
+    }
+
+    fn ways(&self) -> MutexGuard<'_, Vec<Arc<Way>>> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Way {
+    /// What to publish with.
+    fn publisher(&self) -> Arc<Publisher> {
+        let before = self.before().clone();
+        before.unwrap_or_else(|| Arc::clone(&self.publisher))
+    }
+
+    /// Goes on without the publisher before, once the newer one has found those who ask for it.
+    fn forget_before(&self) -> Result<(), RosError> {
+        let Some(before) = self.before().clone() else { return Ok(()) };
+        if self.since.elapsed() >= OVERLAP || self.publisher.subscriptions()? > before.subscriptions()? {
+            // It ends when nobody has it any more, and not under the lock.
+            *self.before() = None;
+        }
+        Ok(())
+    }
+
+    fn before(&self) -> MutexGuard<'_, Option<Arc<Publisher>>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks who subscribes.
+    fn look(&self, topic: &CString) -> Result<(), RosError> {
+        let count = self.publisher().subscriptions()?;
+        let subscribers = graph::subscribers(&self.node, topic)?;
+        *self.seen() = Seen { count, subscribers };
+        Ok(())
+    }
+
+    /// As [`look`](Self::look), if others may have come or gone.
+    fn look_if_changed(&self, topic: &CString) -> Result<(), RosError> {
+        if self.publisher().subscriptions()? != self.seen().count { self.look(topic) } else { Ok(()) }
+    }
+
+    /// Subscriptions that the publisher has found, without those of the bridge.
+    fn others(&self) -> usize {
+        let seen = self.seen();
+        let own = seen.subscribers.iter().filter(|subscriber| subscriber.is_own && self.reaches(subscriber)).count();
+        seen.count.saturating_sub(own)
+    }
+
+    /// Whether `subscriber` gets what is published, once it has found the publisher.
+    fn reaches(&self, subscriber: &Subscriber) -> bool {
+        let is_transient_local = self.is_transient_local && self.before().is_none();
+        subscriber.asks_for.is_none() && (is_transient_local || !subscriber.transient_local)
+    }
+
+    /// Who gets what is published, without the bridge.
+    fn reached(&self) -> Vec<PublisherId> {
+        let seen = self.seen();
+        let reached = seen.subscribers.iter().filter(|subscriber| !subscriber.is_own && self.reaches(subscriber));
+        reached.map(|subscriber| subscriber.id).collect()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Publishes with as few of `ways` as reach everybody.
+fn send(ways: &[Arc<Way>], cdr: &[u8]) -> Result<(), RosError> {
+    let reach: Vec<_> = if ways.len() > 1 { ways.iter().map(|way| way.reached()).collect() } else { Vec::new() };
+    let with = if ways.len() > 1 { chosen(&reach) } else { (0..ways.len()).collect() };
+    let mut sent = Ok(());
+    for at in with {
+        sent = ways[at].publisher().publish(cdr).and(sent);
+    }
+    sent
+}
+
+/// Positions in `reach`, which says who is reached where, the newest last: of the newest that reaches all, or else of the newest
+/// and those before it that reach somebody whom no newer one does.
+fn chosen(reach: &[Vec<PublisherId>]) -> Vec<usize> {
+    let all: Vec<PublisherId> = reach.iter().flatten().copied().collect();
+    let reaches_all = |at: &usize| all.iter().all(|id| reach[*at].contains(id));
+    if let Some(one) = (0..reach.len()).rev().find(reaches_all) {
+        return vec![one];
+    }
+    let (mut reached, mut chosen): (Vec<PublisherId>, _) = (Vec::new(), Vec::new());
+    for (at, ids) in reach.iter().enumerate().rev() {
+        if ids.iter().any(|id| !reached.contains(id)) {
+            reached.extend(ids);
+            chosen.push(at);
+        }
+    }
+    chosen
+}
+
+/// Whether the RMW forgets what a transient-local publisher has published after its lifespan. That of Zenoh does not, and gives
+/// such subscriptions everything anyway.
+fn is_transient_local_safe() -> bool {
+    let rmw = rmw_name();
+    ["rmw_fastrtps", "rmw_cyclonedds"].iter().any(|known| rmw.starts_with(known))
+}
+
+#[cfg(test)]
+mod tests;
