@@ -3,14 +3,16 @@
 //! Subscriptions are generic. The type support and the shape of a message are loaded at run time from the sourced
 //! environment, so that a robot's own message packages need no rebuild of the bridge. A thread of its own waits on
 //! all subscriptions, takes what is ready as CDR bytes into one reused buffer, and hands it to a [`Receiver`].
-//! Publishing is generic as well, and may be done from any thread.
+//! Publishing is generic as well, and may be done from any thread. So are calls of services and actions, on the thread that
+//! they belong to.
 //!
 //! This is the only module with `unsafe`: everything below talks to rcl through r2r's bindings.
 
+mod action_client;
 mod addresses;
 mod arrivals;
+mod client;
 mod context;
-mod defaults;
 mod definitions;
 mod discovery;
 mod distribution;
@@ -24,11 +26,15 @@ mod guard_condition;
 mod introspection;
 mod joined;
 mod outlet;
+mod message;
+mod per_node;
 mod published;
 mod publisher;
 mod qos;
+mod reader;
 mod rest;
 mod seen;
+mod service_type;
 mod shared_memory;
 mod silence;
 mod subscription;
@@ -46,13 +52,19 @@ use std::sync::Arc;
 use iot_bridge_core::codec::Schema;
 use iot_bridge_core::config::{Durability, GraphTopic, Reliability};
 
+pub use action_client::ActionClient;
+pub use arrivals::OnArrival;
+pub use client::{Client, MOST_CALLS};
 pub use context::Node;
 pub use discovery::{Role, SETTLED, meet_the_graph};
 pub use distribution::{BUILT_FOR, Distribution, sourced_distribution};
 pub use error::RosError;
 pub use outlet::{NotPublished, Outlet, Reach};
+pub use per_node::{One, PerNode};
 pub use published::{Published, published, why_nothing};
 pub use publisher::{NoPublisher, Publisher};
+pub use reader::{Kept, Reader};
+pub use service_type::{ActionType, ServiceType};
 pub use shared_memory::is_udp_alone;
 pub use silence::Silence;
 pub use thread::{Change, RosThread, spawn, spawn_patient};

@@ -17,12 +17,13 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::guard_condition::Wake;
+/// Wakes who takes what has come. Threads of DDS call it, under locks of DDS: it has to return at once, and may not ask ROS.
+pub type OnArrival = Arc<dyn Fn() + Send + Sync>;
 
 /// What has come and was not taken yet, of all topics.
 pub(super) struct Arrivals {
     told: Mutex<Told>,
-    wake: Arc<Wake>,
+    wake: OnArrival,
     /// The RMW does not call back for messages.
     is_silent: AtomicBool,
     /// It does not call back for matches.
@@ -40,15 +41,15 @@ struct Told {
 
 impl Arrivals {
     /// Nothing has come yet. `wake` wakes who takes it.
-    pub(super) fn new(wake: Arc<Wake>) -> Arc<Arrivals> {
+    pub(super) fn new(wake: OnArrival) -> Arc<Arrivals> {
         let (is_silent, is_blind) = (AtomicBool::new(false), AtomicBool::new(false));
         Arc::new(Arrivals { told: Mutex::default(), wake, is_silent, is_blind })
     }
 
-    /// As [`new`](Self::new), in the context of `node`.
+    /// As [`new`](Self::new), for who does not wait.
     #[cfg(test)]
-    pub(super) fn of_test(node: &super::context::Node) -> Arc<Arrivals> {
-        Self::new(Arc::new(Wake::create(node.context()).unwrap()))
+    pub(super) fn of_test() -> Arc<Arrivals> {
+        Self::new(Arc::new(|| ()))
     }
 
     /// Whether subscriptions have to be waited for, because the RMW does not tell of messages.
@@ -98,8 +99,7 @@ impl Arrivals {
     }
 
     fn wake(&self) {
-        // The ROS thread comes round by itself soon, and DDS's thread has nobody to tell.
-        let _ = self.wake.wake();
+        (self.wake)();
     }
 }
 
@@ -189,14 +189,12 @@ pub(super) unsafe extern "C" fn on_match(notice: *const c_void, _: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::context::Node;
     use super::*;
 
     /// However much comes, a subscription is in the list once until it is taken, and so it is for events.
     #[test]
     fn a_subscription_tells_once() {
-        let node = Node::create("iot_bridge", "").unwrap();
-        let arrivals = Arrivals::of_test(&node);
+        let arrivals = Arrivals::of_test();
         let notices = [3, 7, 7].map(|topic| Teller { topic, arrivals: Arc::clone(&arrivals) }.notice());
         for _ in 0..1000 {
             for notice in &notices {

@@ -219,7 +219,7 @@ mod tests {
         let made = waits_for_its_turn("a subscription was made", {
             let node = Arc::clone(&node);
             let qos = Qos { reliable: true, transient_local: false, depth: 1 };
-            let teller = Teller { topic: 0, arrivals: Arrivals::of_test(&node) };
+            let teller = Teller { topic: 0, arrivals: Arrivals::of_test() };
             move || Subscription::create(&node, c"/made", &support, qos, &teller).unwrap()
         });
         waits_for_its_turn("a subscription was ended", move || drop(made));

@@ -167,10 +167,10 @@ mod tests {
         Arc::new(Node::create("iot_bridge", "").unwrap())
     }
 
-    fn topic(name: &str, joined: &Joined) -> Topic {
+    fn topic(name: &str) -> Topic {
         let (reliability, durability) = (Reliability::Auto, Durability::Auto);
         let wanted = Wanted { topic: name.into(), type_name: Some(STRING.into()), reliability, durability, depth: 10 };
-        Topic::new(0, wanted, graph::topic_name(name).unwrap(), &Arrivals::of_test(joined.node()))
+        Topic::new(0, wanted, graph::topic_name(name).unwrap(), &Arrivals::of_test())
     }
 
     struct Bench {
@@ -218,7 +218,7 @@ mod tests {
         let joined = Joined::new(node_at(0), Instant::now());
         let (types, buffer) = (TypeSupports::default(), Buffer::new().unwrap());
         let mut bench = Bench { joined, types, buffer, publishers: Vec::new() };
-        let mut before = topic("/before", &bench.joined);
+        let mut before = topic("/before");
         bench.publish_at(0, "/before", 'a');
         bench.hear(&mut before, "a");
         bench.join_at(1, Some(&mut before));
@@ -229,10 +229,10 @@ mod tests {
         bench.hear(&mut before, "abc");
         assert!(!bench.joined.leave(Instant::now(), |node| before.needs(node)));
 
-        let mut added = topic("/before", &bench.joined);
+        let mut added = topic("/before");
         bench.hear(&mut added, "abc");
         bench.publish_at(0, "/late", 'l');
-        let mut late = topic("/late", &bench.joined);
+        let mut late = topic("/late");
         bench.hear(&mut late, "l");
 
         // Nobody is left at the second address.

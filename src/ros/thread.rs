@@ -127,7 +127,9 @@ pub fn spawn_patient<R: Receiver + 'static>(
     let (sights, sighted) = watch::channel(Sighted::default());
     let stop = Arc::new(AtomicBool::new(false));
     let names = names(&wanted)?;
-    let arrivals = Arrivals::new(Arc::clone(&wake));
+    let woken = Arc::clone(&wake);
+    // The thread comes round by itself soon, and DDS's thread has nobody to tell.
+    let arrivals = Arrivals::new(Arc::new(move || drop(woken.wake())));
     let topics = wanted.into_iter().zip(names).enumerate();
     let topics = topics.map(|(index, (wanted, name))| Topic::new(index, wanted, name, &arrivals));
     let (sender, changes) = mpsc::channel();

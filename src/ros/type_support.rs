@@ -11,9 +11,10 @@ use libloading::Library;
 use r2r_rcl::rosidl_message_type_support_t;
 use r2r_rcl::rosidl_typesupport_introspection_c__MessageMembers as Members;
 
-use super::defaults::default_message;
 use super::error::RosError;
 use super::introspection::{self, UnsupportedShape};
+use super::message::Message;
+use super::subscription::Buffer;
 use super::type_hash::TypeHash;
 use iot_bridge_core::codec::{Kind, Schema};
 
@@ -30,9 +31,13 @@ pub struct TypeSupport {
 /// Why a message type can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TypeSupportError {
-    /// The name is not of the form `package/msg/Name`.
-    #[error("`{0}` is not the name of a message type (like std_msgs/msg/String)")]
-    Name(String),
+    /// The name is not of the form `package/msg/Name`, or `srv` or `action` where such a type is needed.
+    #[error("`{name}` is not the name of {a}")]
+    Name {
+        name: String,
+        /// `a message type (like std_msgs/msg/String)`.
+        a: &'static str,
+    },
     /// No prefix of the environment has the package, or it was built without C type support.
     #[error(
         "package `{package}` is not in the ROS environment: {library} is in none of AMENT_PREFIX_PATH ({searched}). \
@@ -96,9 +101,19 @@ impl TypeSupport {
 
     /// `None` of a type that has no initialisation.
     fn default_message(&self) -> Result<Option<Vec<u8>>, TypeSupportError> {
-        // SAFETY: both are of this type, and their libraries are kept loaded.
-        unsafe { default_message(self.members, self.handle) }
-            .map_err(|error| TypeSupportError::Defaults { name: self.schema.name.clone(), error })
+        let serialized = || {
+            let Some(message) = Message::new(self) else { return Ok(None) };
+            let mut buffer = Buffer::new()?;
+            message.write_cdr(&mut buffer)?;
+            Ok(Some(buffer.bytes().to_vec()))
+        };
+        serialized().map_err(|error| TypeSupportError::Defaults { name: self.schema.name.clone(), error })
+    }
+
+    /// rosidl's table of the type, with its functions.
+    pub(super) fn members(&self) -> &Members {
+        // SAFETY: static data of a library that is kept loaded.
+        unsafe { &*self.members }
     }
 
     pub(super) fn handle(&self) -> *const rosidl_message_type_support_t {
@@ -121,32 +136,9 @@ pub fn schema_of(type_name: &str) -> Result<Arc<Schema>, TypeSupportError> {
 }
 
 fn load_from(type_name: &str, prefixes: &OsStr) -> Result<TypeSupport, TypeSupportError> {
-    let parts: Vec<&str> = type_name.split('/').collect();
-    let [package, namespace, name] = parts.as_slice() else {
-        return Err(TypeSupportError::Name(type_name.to_owned()));
-    };
-    if ![package, namespace, name].iter().all(|part| is_identifier(part)) {
-        return Err(TypeSupportError::Name(type_name.to_owned()));
-    }
-    let open = |kind: &str| -> Result<(Library, *const rosidl_message_type_support_t), TypeSupportError> {
-        let path = find(package, kind, prefixes)?;
-        let library = open_library(&path)?;
-        let symbol = format!("{kind}__get_message_type_support_handle__{package}__{namespace}__{name}");
-        // SAFETY: rosidl generates this symbol as a function without arguments that returns a static structure.
-        let handle = unsafe {
-            let function: libloading::Symbol<unsafe extern "C" fn() -> *const rosidl_message_type_support_t> =
-                library.get(symbol.as_bytes()).map_err(|_| TypeSupportError::TypeMissing {
-                    package: (*package).to_owned(),
-                    name: (*name).to_owned(),
-                    library: path.clone(),
-                })?;
-            function()
-        };
-        if handle.is_null() {
-            return Err(TypeSupportError::Load { library: path, reason: format!("{symbol} answers nothing") });
-        }
-        Ok((library, handle))
-    };
+    let named = TypeName::parse(type_name, "a message type (like std_msgs/msg/String)")?;
+    // SAFETY: the function of that kind returns such a structure.
+    let open = |kind| unsafe { named.open::<rosidl_message_type_support_t>(kind, "message", prefixes) };
     let (library, handle) = open("rosidl_typesupport_c")?;
     let (introspection_library, introspection) = open("rosidl_typesupport_introspection_c")?;
     // SAFETY: the function of that name in the introspection library answers a type support of that kind, whose data
@@ -156,6 +148,61 @@ fn load_from(type_name: &str, prefixes: &OsStr) -> Result<TypeSupport, TypeSuppo
         (members, introspection::schema(members)?)
     };
     Ok(TypeSupport { handle, members, schema, _libraries: [library, introspection_library].map(ManuallyDrop::new) })
+}
+
+/// The parts of a type's name, each an identifier.
+pub(super) struct TypeName<'a> {
+    pub(super) package: &'a str,
+    /// `msg`, `srv` or `action`.
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+}
+
+impl<'a> TypeName<'a> {
+    /// The parts of `type_name`, which is to be the name of `a` type of some kind, for the error.
+    pub(super) fn parse(type_name: &'a str, a: &'static str) -> Result<Self, TypeSupportError> {
+        let no_name = || TypeSupportError::Name { name: type_name.to_owned(), a };
+        let mut parts = type_name.split('/');
+        let [Some(package), Some(namespace), Some(name), None] = [(); 4].map(|()| parts.next()) else {
+            return Err(no_name());
+        };
+        if ![package, namespace, name].into_iter().all(is_identifier) {
+            return Err(no_name());
+        }
+        Ok(TypeName { package, namespace, name })
+    }
+
+    /// Opens the library with type supports of `kind`, in the first of the `prefixes` that has it, and has it return the
+    /// handle of this type, a `message` or `service`. The handle stays valid for as long as the library is loaded.
+    ///
+    /// # Safety
+    /// `T` has to be rosidl's structure of such a type support.
+    pub(super) unsafe fn open<T>(
+        &self,
+        kind: &str,
+        of: &str,
+        prefixes: &OsStr,
+    ) -> Result<(Library, *const T), TypeSupportError> {
+        let TypeName { package, namespace, name } = *self;
+        let path = find(package, kind, prefixes)?;
+        let library = open_library(&path)?;
+        let symbol = format!("{kind}__get_{of}_type_support_handle__{package}__{namespace}__{name}");
+        // SAFETY: rosidl generates this symbol as a function without arguments that returns a static structure, which is a
+        // `T` by the caller's promise.
+        let handle = unsafe {
+            let function: libloading::Symbol<unsafe extern "C" fn() -> *const T> =
+                library.get(symbol.as_bytes()).map_err(|_| TypeSupportError::TypeMissing {
+                    package: package.to_owned(),
+                    name: name.to_owned(),
+                    library: path.clone(),
+                })?;
+            function()
+        };
+        if handle.is_null() {
+            return Err(TypeSupportError::Load { library: path, reason: format!("{symbol} answers nothing") });
+        }
+        Ok((library, handle))
+    }
 }
 
 fn is_identifier(part: &str) -> bool {

@@ -46,7 +46,6 @@ impl Topic {
 #[cfg(test)]
 mod tests {
     use super::super::super::arrivals::Arrivals;
-    use super::super::super::context::Node;
     use super::super::super::{Wanted, graph};
     use super::*;
     use iot_bridge_core::config::{Durability, Reliability};
@@ -54,11 +53,10 @@ mod tests {
     /// A topic stays for a while after its last publisher but the bridge's own has gone, with the type that it had.
     #[test]
     fn a_topic_that_nobody_publishes_stays_for_a_while() {
-        let node = Node::create("iot_bridge", "").unwrap();
         let (reliability, durability) = (Reliability::Auto, Durability::Auto);
         let wanted = Wanted { topic: "/a".into(), type_name: None, reliability, durability, depth: 1 };
         let name = graph::topic_name("/a").unwrap();
-        let mut topic = Topic::new(0, wanted, name, &Arrivals::of_test(&node));
+        let mut topic = Topic::new(0, wanted, name, &Arrivals::of_test());
         let publisher = |type_name: &str, is_own| Publisher {
             id: [0; _],
             type_name: type_name.into(),

@@ -39,10 +39,10 @@ fn qos(reliable: bool, transient_local: bool) -> Qos {
     Qos { reliable, transient_local, depth: 100 }
 }
 
-fn topic(node: &Node) -> Topic {
+fn topic() -> Topic {
     let (reliability, durability) = (Reliability::Auto, Durability::Auto);
     let wanted = Wanted { topic: "/ended".into(), type_name: None, reliability, durability, depth: 100 };
-    Topic::new(0, wanted, c"/ended".into(), &Arrivals::of_test(node))
+    Topic::new(0, wanted, c"/ended".into(), &Arrivals::of_test())
 }
 
 /// However often the QoS changes, each subscription that is open is read.
@@ -50,7 +50,7 @@ fn topic(node: &Node) -> Topic {
 fn each_open_subscription_is_read() {
     let node = Arc::new(Node::create("iot_bridge", "").unwrap());
     let support = Arc::new(TypeSupport::load(TYPE).unwrap());
-    let (mut topic, mut buffer, mut receiver) = (topic(&node), Buffer::new().unwrap(), Counted::default());
+    let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
     for wanted in [qos(true, false), qos(false, false), qos(true, true), qos(false, true), qos(true, false)] {
         for latched in [Some(qos(true, true)), None] {
             topic.subscribe(&node, &support, TYPE, wanted, latched.filter(|latched| *latched != wanted)).unwrap();
@@ -70,7 +70,7 @@ fn what_is_left_of_a_closed_topic_is_counted() {
     let node = Arc::new(Node::create("iot_bridge", "").unwrap());
     let support = Arc::new(TypeSupport::load(TYPE).unwrap());
     let publisher = Publisher::create(&node, "/ended", TYPE).unwrap();
-    let (mut topic, mut buffer, mut receiver) = (topic(&node), Buffer::new().unwrap(), Counted::default());
+    let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
     topic.subscribe(&node, &support, TYPE, qos(true, false), None).unwrap();
     let publish = || publisher.publish(&[0, 1, 0, 0, 0]).unwrap();
     while receiver.received == 0 {
@@ -93,7 +93,7 @@ fn a_turn_ends_in_time_whatever_comes() {
     let node = Arc::new(Node::create("iot_bridge", "").unwrap());
     let support = Arc::new(TypeSupport::load(TYPE).unwrap());
     let publisher = Publisher::create(&node, "/ended", TYPE).unwrap();
-    let (mut topic, mut buffer, mut receiver) = (topic(&node), Buffer::new().unwrap(), Counted::default());
+    let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
     // Each message comes from both.
     topic.subscribe(&node, &support, TYPE, qos(true, false), Some(qos(false, false))).unwrap();
     let mut turns = 0;

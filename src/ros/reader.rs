@@ -1,0 +1,139 @@
+//! A subscription for who takes its messages by himself, beside the ROS thread.
+
+use std::sync::Arc;
+
+use r2r_rcl::rcl_subscription_get_publisher_count;
+
+use super::arrivals::{Arrivals, OnArrival, Teller};
+use super::context::{Node, c_string};
+use super::error::{RosError, check};
+use super::qos::Qos;
+use super::subscription::{Buffer, Subscription};
+use super::type_support::TypeSupport;
+
+/// Reads one topic on one node, reliably.
+pub struct Reader {
+    subscription: Subscription,
+    arrivals: Arc<Arrivals>,
+    buffer: Buffer,
+}
+
+/// What a [`Reader`] is told of its topic.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// Messages that DDS keeps until they are taken.
+    pub depth: usize,
+    /// What was published before it began is read too.
+    pub latched: bool,
+}
+
+impl Reader {
+    /// Reads messages of the type of `type_support` on `topic`, an absolute name. `wake` is called when there are some to be
+    /// taken, and when a publisher has come or gone.
+    ///
+    /// # Errors
+    /// rcl's own.
+    pub fn create(
+        node: &Arc<Node>,
+        topic: &str,
+        type_support: &Arc<TypeSupport>,
+        kept: Kept,
+        wake: &OnArrival,
+    ) -> Result<Reader, RosError> {
+        let topic = c_string("The topic name", topic)?;
+        let buffer = Buffer::new()?;
+        let arrivals = Arrivals::new(Arc::clone(wake));
+        let teller = Teller { topic: 0, arrivals: Arc::clone(&arrivals) };
+        let qos = Qos { reliable: true, transient_local: kept.latched, depth: kept.depth };
+        let subscription = Subscription::create(node, &topic, type_support, qos, &teller)?;
+        Ok(Reader { subscription, arrivals, buffer })
+    }
+
+    /// What it reads.
+    pub fn type_support(&self) -> &Arc<TypeSupport> {
+        self.subscription.type_support()
+    }
+
+    /// Takes the next message, if there is one.
+    ///
+    /// # Errors
+    /// rcl's own.
+    pub fn take(&mut self) -> Result<Option<&[u8]>, RosError> {
+        self.arrivals.take_messages(&mut Vec::new());
+        self.subscription.begin();
+        Ok(self.subscription.take(&mut self.buffer)?.map(|_| self.buffer.bytes()))
+    }
+
+    /// Whether a publisher has come or gone since the last call. Before Iron there are none to tell of.
+    pub fn take_match(&self) -> bool {
+        self.arrivals.take_events();
+        self.subscription.begin_events();
+        self.arrivals.take_match()
+    }
+
+    /// Publishers that it gets messages from.
+    ///
+    /// # Errors
+    /// rcl's own.
+    pub fn publishers(&self) -> Result<usize, RosError> {
+        let mut count = 0;
+        // SAFETY: the subscription is initialised; rcl only reads it, and writes to the count.
+        check("Counting a topic's publishers", unsafe {
+            rcl_subscription_get_publisher_count(self.subscription.as_ptr(), &mut count)
+        })?;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use iot_bridge_core::codec::string_data;
+
+    use super::super::publisher::Publisher;
+    use super::*;
+
+    /// Each message is told of and taken once, and a publisher that comes or goes is told of too.
+    #[test]
+    fn messages_and_publishers_are_told() {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let node = |name| Arc::new(Node::create(name, "").unwrap());
+        let (bridge, robot) = (node("iot_bridge"), node("robot"));
+        let (waker, woken) = mpsc::channel();
+        let wake: OnArrival = Arc::new(move || waker.send(()).unwrap_or_default());
+        let strings = Arc::new(TypeSupport::load("std_msgs/msg/String").unwrap());
+        let kept = Kept { depth: 10, latched: false };
+        let mut reader = Reader::create(&bridge, "/read", &strings, kept, &wake).unwrap();
+        let matched = |reader: &Reader| {
+            while !reader.take_match() {
+                woken.recv_timeout(PATIENCE).expect("nothing tells of a publisher");
+            }
+            reader.publishers().unwrap()
+        };
+        let publisher = Publisher::create(&robot, "/read", "std_msgs/msg/String").unwrap();
+        assert_eq!(matched(&reader), 1);
+        let publish = |number: u8| publisher.publish(&[0, 1, 0, 0, 2, 0, 0, 0, b'0' + number, 0]).unwrap();
+        // The publisher finds the reader at another time than the reader finds it.
+        let is_told = || woken.recv_timeout(Duration::from_millis(10)).is_ok();
+        while {
+            publish(0);
+            !is_told()
+        } {}
+        while reader.take().unwrap().is_some() || is_told() {}
+        for number in 1..4 {
+            publish(number);
+            let taken = loop {
+                match reader.take().unwrap() {
+                    Some(cdr) => break string_data(cdr).unwrap().to_vec(),
+                    None => woken.recv_timeout(PATIENCE).expect("nothing tells of a message"),
+                }
+            };
+            assert_eq!(taken, [b'0' + number]);
+            assert!(reader.take().unwrap().is_none());
+        }
+        drop(publisher);
+        assert_eq!(matched(&reader), 0);
+    }
+}
