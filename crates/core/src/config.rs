@@ -22,8 +22,7 @@
 //!
 //! # Problems
 //! Whatever is wrong is reported at once as [`Problems`]: each with its file and line or variable, its key, what was
-//! found, and what is allowed. Unknown keys are refused. Keys that are known but not built yet are checked and then
-//! refused; they are listed in `config/planned.rs`. A value that a later source replaces is not judged.
+//! found, and what is allowed. Unknown keys are refused. A value that a later source replaces is not judged.
 
 mod assignment;
 mod build;
@@ -37,11 +36,11 @@ mod keys;
 mod kind;
 mod limits;
 mod load;
+mod message;
 mod mqtt_topic;
 mod origins;
 mod path_places;
 mod pattern;
-mod planned;
 mod problem;
 mod proxy;
 mod rates;
@@ -63,7 +62,7 @@ pub use credentials::{CredentialFiles, Secret};
 pub use credentials_directory::CREDENTIALS_DIRECTORY;
 pub use field_path::{FieldPath, PathPart};
 pub use keys::check_thing;
-pub use limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, PAYLOAD_LIMIT};
+pub use limits::{MAX_FILTERS, MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, PAYLOAD_LIMIT};
 pub use load::{
     DEFAULT_DIRECTORY, LoadError, Loaded, default_mqtt, default_topic, is_there, load, load_directory, load_file,
 };

@@ -150,8 +150,12 @@ const CASES: &[Case] = &[
     ("depth_huge.toml", &[("topics[0].depth", "9223372036854775807")]),
     ("topic_max_age.toml", &[("topics[0].max_age", "\"years\" is not one of the units")]),
     ("topic_twice.toml", &[("topics[1]", "topics[0] of")]),
-    ("commands.toml", &[("commands[0]", "not supported yet")]),
+    ("commands.toml", &[("commands[0].qos", "no QoS 2"), ("commands[0].payload", "\"message\", \"envelope\""), ("commands[0].max_rate", "above 0"), ("commands[0].limits.\"linear.x\"", "found [0.5, -0.5]; the lowest"), ("commands[0].on_silence.after", "from 50 ms"), ("commands[0].on_silence.message.stamp", "found the date 2026-11-28T07:32:00Z"), ("commands[1].mqtt", "`#` is a wildcard"), ("commands[1].ros", "one ROS topic"), ("commands[1].type", "in full")]),
+    ("commands_come_back.toml", &[("topics[0].mqtt", "commands[0] of")]),
     ("commands_faulty.toml", &[("commands[0].mqtt", "required"), ("commands[0].type", "did you mean")]),
+    ("services.toml", &[("services[0].service", "ends with a slash"), ("services[0].type", "the type of a service"), ("services[0].timeout", "from 100 ms to 1 h"), ("services[0].reply", "`+` is a wildcard"), ("services[1].mqtt", "no placeholder")]),
+    ("actions.toml", &[("actions[0].mqtt", "AWS IoT Core's own"), ("actions[0].type", "did you mean \"nav2_msgs/action/NavigateToPose\"?"), ("actions[0].feedback_rate", "such as \"10 Hz\""), ("actions[1].mqtt", "7 slashes; choose a shorter one"), ("actions[1].reply", "`commands[].reply`")]),
+    ("shadows.toml", &[("shadows[0].name", "up to 64"), ("shadows[0].report", "this key or `desired` is required"), ("shadows[0].desired_type", "in full")]),
     ("provisioning_faulty.toml", &[("aws.provisioning.template", "empty"), ("aws.provisioning.parameters.a", "text")]),
     ("provisioning_incomplete.toml", &[("aws.provisioning.template", "1 to 36"), ("aws.provisioning.claim_certificate", "required"), ("aws.provisioning.claim_private_key", "required"), ("aws.provisioning.claim_key", "did you mean")]),
     ("many_faults.toml", &[("aws.endpoint", "scheme"), ("aws.port", "\"many\""), ("aws.certifikate", "`certificate`"), ("aws.thing", "required"), ("mqtt.version", "\"5\""), ("mqtt.keep_alive", "\"year\""), ("queue.memory", "found -1"), ("queue.colour", "known are"), ("topics[0].ros", "slash"), ("topics[0].qos", "QoS 2"), ("topics[1].mqtt", "placeholder"), ("topics[1].payload", "Int32"), ("topics[2].rate", "allowed is a rate")]),
@@ -330,7 +334,7 @@ fn mutated(valid: &'static str) -> impl Strategy<Value = Vec<u8>> {
 #[rustfmt::skip]
 const TOKENS: &[&str] = &[
     "[", "]", "[[", "]]", "{", "}", "=", ":", ",", "\"", "'", "\n", ".", "#", "aws", "topics", "ros", "mqtt", "port", "type",
-    "on_change", "\"5 s\"", "nan", "1e400", "-1", "true", "null", "\u{feff}", "ü", "\"{type}\"",
+    "on_change", "commands", "on_silence", "message", "limits", "2026-11-28", "\"5 s\"", "nan", "1e400", "-1", "true", "null", "\u{feff}", "ü", "\"{type}\"",
 ];
 
 fn soup() -> impl Strategy<Value = String> {
@@ -374,9 +378,29 @@ max_age = "100 ms"
 ros = "/b"
 mqtt = "{type}{ros}"
 reliability = "best-effort"
+[[commands]]
+mqtt = "c/{thing}"
+ros = "c"
+type = "a/msg/B"
+limits = { "a[0].b" = [-1, 1.5] }
+on_silence = { after = "1 s", message = { a = [1, -0.5, "x", { b = true }] } }
+[[services]]
+mqtt = "d"
+service = "d"
+type = "a/srv/D"
+[[actions]]
+mqtt = "e"
+action = "e"
+type = "a/action/E"
+[[shadows]]
+name = "f"
+report = "f"
+desired = "g"
 "#;
 const VALID_JSON: &str = r#"{"aws": {"endpoint": "broker.example", "port": 8883, "thing": "robot1",
-    "certificate": "c", "private_key": "k"}, "queue": {"memory": "32 MiB"}, "topics": [{"ros": "/a", "qos": 1}]}"#;
+    "certificate": "c", "private_key": "k"}, "queue": {"memory": "32 MiB"}, "topics": [{"ros": "/a", "qos": 1}],
+    "commands": [{"mqtt": "c", "ros": "/c", "type": "a/msg/B", "limits": {"a": [0, 1]},
+    "on_silence": {"after": "1 s", "message": {"a": {"b": [1, 0.5]}, "c": -1}}}]}"#;
 
 proptest! {
     #[test]

@@ -1,5 +1,6 @@
 //! From checked values to [`Settings`]: what concerns several keys at a time.
 
+mod requests;
 mod shaping;
 mod thinning;
 
@@ -27,6 +28,11 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
     let topics = topics(root, report);
     let mqtt = mqtt(root, report);
     let queue = queue(root, report);
+    let requests = requests::requests(root, report);
+    if let (Some(topics), Some(mqtt), Some(requests)) = (&topics, &mqtt, &requests) {
+        requests::check_published(requests, topics, mqtt, root, report);
+    }
+    let requests = requests?;
     Some(Settings {
         aws: aws(root)?,
         mqtt: mqtt?,
@@ -34,10 +40,10 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
         queue: queue?,
         health: health(root)?,
         topics: topics?,
-        commands: Vec::new(),
-        services: Vec::new(),
-        actions: Vec::new(),
-        shadows: Vec::new(),
+        commands: requests.commands,
+        services: requests.services,
+        actions: requests.actions,
+        shadows: requests.shadows,
     })
 }
 

@@ -3,7 +3,7 @@
 mod json;
 mod toml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ const LARGEST: u64 = 1 << 20;
 
 /// Lines of the keys in a file: `topics[2].rate` → 14.
 pub(super) type Lines = BTreeMap<String, usize>;
+/// Keys whose values were dates or times, and are the text of one in [`Document::values`].
+pub(super) type Dates = BTreeSet<String>;
 
 /// A file that could be read and parsed; its content is not judged yet.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Document {
     pub values: Dict,
     /// Empty for JSON.
     pub lines: Lines,
+    /// Empty for JSON.
+    pub dates: Dates,
     pub is_json: bool,
 }
 
@@ -54,9 +58,13 @@ impl Document {
             Some(extension) if extension == "toml" => false,
             _ => text.trim_start().starts_with('{'),
         };
-        let parsed = if is_json { json::parse(text).map(|values| (values, Lines::new())) } else { toml::parse(text) };
-        let (values, lines) = parsed.map_err(|fault| problem(fault.line, fault.found, fault.allowed))?;
-        Ok(Document { path: path.to_owned(), values, lines, is_json })
+        let parsed = if is_json {
+            json::parse(text).map(|values| (values, Lines::new(), Dates::new()))
+        } else {
+            toml::parse(text)
+        };
+        let (values, lines, dates) = parsed.map_err(|fault| problem(fault.line, fault.found, fault.allowed))?;
+        Ok(Document { path: path.to_owned(), values, lines, dates, is_json })
     }
 }
 

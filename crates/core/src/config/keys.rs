@@ -1,6 +1,4 @@
 //! Every key of the configuration: its kind, and what holds without it.
-//!
-//! Whether the program can do yet what a key asks for stands in [`super::planned`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,8 +21,8 @@ impl Key {
         Key { presence: Presence::Required, ..self }
     }
 
-    const fn required_without(self, other: &'static str) -> Self {
-        Key { presence: Presence::RequiredWithout(other), ..self }
+    const fn required_without(self, others: &'static [&'static str]) -> Self {
+        Key { presence: Presence::RequiredWithout(others), ..self }
     }
 
     const fn or(self, default: &'static str) -> Self {
@@ -47,7 +45,10 @@ const AGE: Kind = Kind::Duration(Duration::from_millis(100), YEAR);
 const FILE: Kind = Kind::Text(check_file);
 const DIRECTORY: Kind = Kind::Text(check_path);
 const ROS_TOPIC: Kind = Kind::Text(ros_names::check_topic);
-const ROS_TYPE: Kind = Kind::Text(ros_names::check_type);
+/// The name of one topic.
+const ONE_TOPIC: Kind = Kind::Text(ros_names::check_one_topic);
+/// The name of a service or an action.
+const ONE_NAME: Kind = Kind::Text(ros_names::check_service);
 const ROS_TYPES: Kind = Kind::Text(ros_names::check_types);
 /// An MQTT topic with placeholders; judged when they are filled in.
 const TEMPLATE: Kind = Kind::Text(|_| Ok(()));
@@ -67,19 +68,23 @@ pub(super) const ROOT: &[Key] = &[
     key("mqtt", Kind::Table(MQTT)).required(),
     key("ros", Kind::Table(ROS)).required(),
     key("queue", Kind::Table(QUEUE)).required(),
-    key("topics", Kind::Tables(TOPIC)).required().note("without a ROS topic there is nothing to forward"),
+    key("topics", Kind::Tables(TOPIC))
+        .required_without(&["commands", "services", "actions", "shadows"])
+        .note("without a ROS topic there is nothing to forward, and there is nothing to ask the robot for either"),
     key("commands", Kind::Tables(COMMAND)),
     key("services", Kind::Tables(SERVICE)),
+    key("actions", Kind::Tables(ACTION)),
+    key("shadows", Kind::Tables(SHADOW)),
     key("health", Kind::Table(HEALTH)).required(),
 ];
 
 const AWS: &[Key] = &[
     key("endpoint", Kind::Text(check_endpoint)).required(),
     key("port", Kind::Integer(1, 65_535)).or("8883"),
-    key("thing", Kind::Text(check_thing)).required_without("provisioning"),
+    key("thing", Kind::Text(check_thing)).required_without(&["provisioning"]),
     key("client_id", Kind::Text(check_client_id)),
-    key("certificate", FILE).required_without("provisioning"),
-    key("private_key", FILE).required_without("provisioning"),
+    key("certificate", FILE).required_without(&["provisioning"]),
+    key("private_key", FILE).required_without(&["provisioning"]),
     key("root_ca", FILE),
     key("provisioning", Kind::Table(PROVISIONING)),
 ];
@@ -130,7 +135,7 @@ const PRESENCE: &[Key] =
 
 const PROXY: &[Key] = &[
     key("url", Kind::Text(|url| Proxy::parse(url).map(drop)))
-        .required_without("url_file")
+        .required_without(&["url_file"])
         .note("or `url_file` names a file that holds it"),
     key("url_file", Kind::Text(check_url_file)),
 ];
@@ -180,7 +185,7 @@ const TOPIC: &[Key] = &[
 ];
 
 const ARRAYS: &[Key] = &[
-    key("max", ELEMENTS).required_without("fields"),
+    key("max", ELEMENTS).required_without(&["fields"]),
     key("over", OVER).or("truncate"),
     key("fields", Kind::NamedTables(ARRAYS_OF_FIELD)),
 ];
@@ -197,18 +202,41 @@ const BATCH: &[Key] =
 
 const COMMAND: &[Key] = &[
     key("mqtt", TEMPLATE).required(),
-    key("ros", ROS_TOPIC).required(),
-    key("type", ROS_TYPE).required(),
+    key("ros", ONE_TOPIC).required(),
+    key("type", Kind::Text(ros_names::check_type)).required(),
+    key("payload", Kind::Choice(&["message", "envelope"])).or("message"),
+    key("qos", QOS).or("0").note(NO_QOS_2),
     key("max_rate", Kind::Rate),
     key("max_age", AGE),
+    key("limits", Kind::Limits),
+    key("on_silence", Kind::Table(ON_SILENCE)),
     key("reply", TEMPLATE),
 ];
 
+const ON_SILENCE: &[Key] =
+    &[key("after", Kind::Duration(Duration::from_millis(50), HOUR)).required(), key("message", Kind::Message).or("{}")];
+
 const SERVICE: &[Key] = &[
     key("mqtt", TEMPLATE).required(),
-    key("service", Kind::Text(ros_names::check_service)).required(),
-    key("type", ROS_TYPE).required(),
-    key("timeout", AGE),
+    key("service", ONE_NAME).required(),
+    key("type", Kind::Text(ros_names::check_service_type)).required(),
+    key("timeout", Kind::Duration(Duration::from_millis(100), HOUR)).or("5 s"),
+    key("reply", TEMPLATE),
+];
+
+const ACTION: &[Key] = &[
+    key("mqtt", TEMPLATE).required(),
+    key("action", ONE_NAME).required(),
+    key("type", Kind::Text(ros_names::check_action_type)).required(),
+    key("feedback_rate", Kind::Rate),
+];
+
+const SHADOW: &[Key] = &[
+    key("name", Kind::Text(check_shadow)).or(""),
+    key("report", ONE_TOPIC).required_without(&["desired"]),
+    key("report_rate", Kind::Rate).or("1 Hz"),
+    key("desired", ONE_TOPIC),
+    key("desired_type", Kind::Text(ros_names::check_type)),
 ];
 
 const HEALTH: &[Key] = &[key("metrics", Kind::Text(check_address)), key("diagnostics", Kind::Bool).or("true")];
@@ -319,6 +347,20 @@ fn check_template(name: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if name.len() > LONGEST_TEMPLATE || !name.chars().all(allowed) {
         return Err(format!("allowed are 1 to {LONGEST_TEMPLATE} letters, digits, `_` and `-`"));
+    }
+    Ok(())
+}
+
+/// Longest name of a shadow, and what may be in it ("UpdateThingShadow" in the API reference of AWS IoT). The classic
+/// shadow has none.
+const LONGEST_SHADOW: usize = 64;
+
+fn check_shadow(name: &str) -> Result<(), String> {
+    let allowed = |c: char| is_thing_character(c) || c == '$';
+    if name.len() > LONGEST_SHADOW || !name.chars().all(allowed) {
+        return Err(format!(
+            "allowed are up to {LONGEST_SHADOW} letters, digits, `:`, `_`, `-` and `$`, or \"\" for the classic shadow"
+        ));
     }
     Ok(())
 }

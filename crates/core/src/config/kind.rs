@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use figment::value::Value;
+use serde_json::Map;
 
 use super::problem::quote;
 use super::settings::Deadband;
@@ -24,8 +25,8 @@ pub(super) struct Key {
 pub(super) enum Presence {
     /// That is a problem. For a table: its keys are looked at as if it were empty.
     Required,
-    /// That is a problem, unless the same table has the key of this name.
-    RequiredWithout(&'static str),
+    /// That is a problem, unless the same table has one of the keys of these names.
+    RequiredWithout(&'static [&'static str]),
     /// This value, as it would stand in the environment.
     Default(&'static str),
     /// Nothing.
@@ -62,6 +63,10 @@ pub(super) enum Kind {
     Names,
     /// A table with names of the user's own, each with a table of known keys.
     NamedTables(&'static [Key]),
+    /// A table of paths of fields, each with the lowest and the highest number that is allowed for the field.
+    Limits,
+    /// A message: a table with whatever JSON has.
+    Message,
 }
 
 /// A value that has passed the check of its kind.
@@ -79,6 +84,9 @@ pub(super) enum Checked {
     Deadband(Deadband),
     /// Of texts.
     List(Vec<String>),
+    /// By the paths of fields.
+    Limits(BTreeMap<String, [f64; 2]>),
+    Message(Map<String, serde_json::Value>),
     /// A table, which is taken apart by itself.
     Other,
 }
@@ -109,7 +117,7 @@ impl Kind {
                 let percent = value.as_str().and_then(|text| text.trim().strip_suffix('%'));
                 let number = match percent {
                     Some(percent) => percent.trim().parse().ok(),
-                    None => value.to_f64().or(integer(value).map(|number| number as f64)),
+                    None => number(value),
                 };
                 let number = number.filter(|number: &f64| number.is_finite() && *number >= 0.0);
                 let deadband = if percent.is_some() { Deadband::Percent } else { Deadband::Absolute };
@@ -126,9 +134,15 @@ impl Kind {
             Kind::Rate => self.quantity(text, parse_rate, |value| *value > 0.0).map(Checked::Rate),
             Kind::WordOr(word, _) if text == Some(word) => Ok(Checked::Text(word.to_owned())),
             Kind::WordOr(word, other) => other.check(value, raw).map_err(|allowed| format!("{allowed}, or {word:?}")),
-            Kind::List(_) | Kind::Table(_) | Kind::Tables(_) | Kind::Names | Kind::NamedTables(_) => {
-                Err(self.allowed())
-            }
+            // That of a default.
+            Kind::Message if value.as_dict().is_some_and(BTreeMap::is_empty) => Ok(Checked::Message(Map::new())),
+            Kind::List(_)
+            | Kind::Table(_)
+            | Kind::Tables(_)
+            | Kind::Names
+            | Kind::NamedTables(_)
+            | Kind::Limits
+            | Kind::Message => Err(self.allowed()),
         }
     }
 
@@ -176,6 +190,10 @@ impl Kind {
             }
             Kind::Names => "allowed is a table of names with texts".to_owned(),
             Kind::NamedTables(_) => "allowed is a table of names with a table each".to_owned(),
+            Kind::Limits => {
+                "allowed is a table of paths of fields, with the lowest and the highest number each".to_owned()
+            }
+            Kind::Message => "allowed is a table with the message's fields, as JSON has them".to_owned(),
         }
     }
 }
@@ -184,6 +202,12 @@ impl Kind {
 fn integer(value: &Value) -> Option<u64> {
     let number = value.to_i128().or_else(|| value.to_u128().and_then(|number| i128::try_from(number).ok()))?;
     u64::try_from(number).ok()
+}
+
+/// A number, whole or not.
+pub(super) fn number(value: &Value) -> Option<f64> {
+    let whole = || value.to_i128().map(|number| number as f64).or(value.to_u128().map(|number| number as f64));
+    value.to_f64().or_else(whole)
 }
 
 /// What stands there, in words that hold nothing of it.

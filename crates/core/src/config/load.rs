@@ -7,7 +7,7 @@ use figment::value::{Dict, Tag, Value};
 
 use super::build::build;
 use super::credentials::CredentialFiles;
-use super::document::{Document, Lines};
+use super::document::{Dates, Document, Lines};
 use super::environment;
 use super::keys;
 use super::kind::{Kind, shape};
@@ -338,6 +338,7 @@ fn settings_of(thing: &str, name: &str) -> Result<Settings, Problems> {
     let aws = table(&[("endpoint", "localhost"), ("thing", thing), ("certificate", "-"), ("private_key", "-")]);
     let topics: Vec<Value> = vec![table(&[("ros", name)]).into()];
     let values = Dict::from([("aws".to_owned(), aws.into()), ("topics".to_owned(), topics.into())]);
-    let document = Document { path: "the command line".into(), values, lines: Lines::new(), is_json: false };
+    let (lines, dates) = (Lines::new(), Dates::new());
+    let document = Document { path: "the command line".into(), values, lines, dates, is_json: false };
     Ok(merge(vec![document], Vec::new(), false)?.settings)
 }

@@ -3,7 +3,7 @@
 use figment::value::{Dict, Map, Tag};
 use figment::{Figment, Metadata, Profile, Provider, Source};
 
-use super::document::{Document, Lines};
+use super::document::{Dates, Document, Lines};
 use super::problem::{Problem, without_key};
 
 /// One source of values: a file or an environment variable.
@@ -15,6 +15,7 @@ pub(super) struct Origin {
 enum OriginKind {
     File {
         lines: Lines,
+        dates: Dates,
         /// Keys that are called otherwise in this file: ours, and its own.
         aliases: &'static [(&'static str, &'static str)],
     },
@@ -26,8 +27,8 @@ enum OriginKind {
 impl Origin {
     /// A file, whose values are taken elsewhere.
     pub fn file(document: &mut Document, aliases: &'static [(&'static str, &'static str)]) -> Self {
-        let lines = std::mem::take(&mut document.lines);
-        Origin { source: Source::File(document.path.clone()), kind: OriginKind::File { lines, aliases } }
+        let (lines, dates) = (std::mem::take(&mut document.lines), std::mem::take(&mut document.dates));
+        Origin { source: Source::File(document.path.clone()), kind: OriginKind::File { lines, dates, aliases } }
     }
 
     /// The environment variable `name`.
@@ -48,10 +49,15 @@ impl Origin {
         }
     }
 
+    /// Whether the value of `key` was a date or a time of day, of which only the text is left.
+    pub fn is_date(&self, key: &str) -> bool {
+        matches!(&self.kind, OriginKind::File { dates, .. } if dates.contains(key))
+    }
+
     /// A problem with `key`, which is called as in our own format.
     pub fn problem(&self, key: &str, found: String, allowed: String) -> Problem {
         let (line, key) = match &self.kind {
-            OriginKind::File { lines, aliases } => {
+            OriginKind::File { lines, aliases, .. } => {
                 let alias = aliases.iter().find(|(ours, _)| *ours == key).map_or(key, |(_, theirs)| theirs);
                 (line_near(lines, key), alias)
             }

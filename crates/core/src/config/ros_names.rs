@@ -63,7 +63,15 @@ pub(super) fn resolve(name: &str, namespace: &str) -> Result<String, String> {
     Ok(absolute)
 }
 
-/// A service's name: absolute or relative.
+/// The name of one topic: absolute or relative.
+pub(super) fn check_one_topic(name: &str) -> Result<(), String> {
+    if name.contains('*') {
+        return Err("a pattern can't stand here; allowed is the name of one ROS topic".into());
+    }
+    check_topic(name)
+}
+
+/// A service's or an action's name: absolute or relative.
 pub(super) fn check_service(name: &str) -> Result<(), String> {
     check_path(name.strip_prefix('/').unwrap_or(name), "")?;
     too_long(name, MAX_TOPIC)
@@ -89,21 +97,45 @@ pub(super) fn check_namespace(name: &str) -> Result<(), String> {
 
 /// The full name of a message type, `package/msg/Name`; its middle part may be another (`action`, `srv`).
 pub(super) fn check_type(name: &str) -> Result<(), String> {
-    let example = "\"std_msgs/msg/String\"";
+    check_interface(name, "msg", "allowed is a message type in full, for example \"std_msgs/msg/String\"")
+}
+
+/// The full name of a service's type, `package/srv/Name`.
+pub(super) fn check_service_type(name: &str) -> Result<(), String> {
+    check_interface_of(name, "srv", "allowed is the type of a service in full, for example \"std_srvs/srv/Trigger\"")
+}
+
+/// The full name of an action's type, `package/action/Name`.
+pub(super) fn check_action_type(name: &str) -> Result<(), String> {
+    let allowed = "allowed is the type of an action in full, for example \"nav2_msgs/action/NavigateToPose\"";
+    check_interface_of(name, "action", allowed)
+}
+
+/// As [`check_interface`], where the middle part is `kind` and no other.
+fn check_interface_of(name: &str, kind: &str, allowed: &str) -> Result<(), String> {
+    check_interface(name, kind, allowed)?;
+    match name.split('/').nth(1) {
+        Some(middle) if middle != kind => Err(allowed.to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// The full name of a type. `kind` is the middle part where that is missing.
+fn check_interface(name: &str, kind: &str, allowed: &str) -> Result<(), String> {
     let separators = ["::", "."].into_iter().find(|separator| name.contains(separator));
     let unified = separators.map_or(name.to_owned(), |separator| name.replace(separator, "/"));
     let parts: Vec<&str> = unified.split('/').collect();
     let good = match parts[..] {
         [package, middle, message] => is_lower(package) && is_lower(middle) && is_message(message),
         [package, message] if is_lower(package) && is_message(message) => {
-            return Err(format!("did you mean \"{package}/msg/{message}\"?"));
+            return Err(format!("did you mean \"{package}/{kind}/{message}\"?"));
         }
         _ => false,
     };
     match good {
         true if unified == name => Ok(()),
         true => Err(format!("did you mean \"{unified}\"?")),
-        false => Err(format!("allowed is a message type in full, for example {example}")),
+        false => Err(allowed.to_owned()),
     }
 }
 

@@ -25,7 +25,7 @@ use super::template::fill_type;
 use super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate, serialize_size};
 use super::version::MqttVersion;
 
-pub use requests::{Action, Command, CommandPayload, OnSilence, Service, Shadow};
+pub use requests::{Action, Command, CommandPayload, FEEDBACK, OnSilence, REPLY, Service, Shadow};
 pub use shaping::{Aggregate, ArrayLimit, ArrayOver, Arrays, Deadband, OnChange};
 
 /// The type whose text the payload `data` passes on.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::*;
 
 mod page;
+mod requests;
 mod thinning;
 
 /// Names every key that there is, built or not.
@@ -489,16 +490,10 @@ fn problems_of_the_sample_are_told_in_its_own_words() {
 }
 
 #[test]
-fn every_key_is_accepted_or_refused_as_not_supported_yet() {
-    let problems = Place::new().file("config.toml", EVERY_KEY).load().expect_err("much isn't built yet");
+fn every_key_is_accepted() {
+    let problems = Place::new().file("config.toml", EVERY_KEY).load().expect_err("two exclude others");
     // The file has both of two that stand for each other.
-    let (mut refused, both) = (BTreeSet::new(), ["mqtt.last_will", "mqtt.proxy.url_file"]);
-    for problem in problems.iter().filter(|problem| !both.contains(&problem.key.as_str())) {
-        assert!(problem.allowed.starts_with("not supported yet"), "{problem}");
-        refused.insert(problem.key.as_str());
-    }
-    let expected = BTreeSet::from(["commands[0]", "services[0]"]);
-    assert_eq!(refused, expected);
+    assert_eq!(keys(&problems), ["mqtt.last_will", "mqtt.proxy.url_file"]);
 }
 
 #[test]
@@ -525,7 +520,7 @@ fn default_of(path: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn the_example_for_operators_loads_and_names_every_key_that_is_built() {
+fn the_example_for_operators_loads_and_names_every_key() {
     let example = include_str!("../../../../etc/config.toml");
     // As it is installed, nothing is sent anywhere.
     let problems = Place::new().file("config.toml", example).load().expect_err("nobody has edited it");
@@ -547,8 +542,7 @@ fn the_example_for_operators_loads_and_names_every_key_that_is_built() {
             continue;
         }
         let is_table = paths.iter().any(|other| within(other, path));
-        let later = super::planned::NOT_SUPPORTED_YET;
-        if is_table || later.iter().any(|planned| path == planned.key || within(path, planned.key)) {
+        if is_table {
             continue;
         }
         let mut items: Vec<&toml_edit::Item> = vec![document.as_item()];

@@ -1,16 +1,18 @@
-//! The walk over what was read: every key is known, of the right kind, within its bounds, and built already.
+//! The walk over what was read: every key is known, of the right kind, and within its bounds.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
 use figment::value::{Dict, Tag, Value};
+use serde_json::Map;
 
 use super::environment::{self, parse, variable_name};
+use super::field_path::check_field_path;
 use super::keys;
-use super::kind::{Checked, Key, Kind, Presence, describe, shape};
+use super::kind::{Checked, Key, Kind, Presence, describe, number, shape};
+use super::message::message;
 use super::origins::Origins;
-use super::planned;
 use super::problem::{NOTHING, Problem, Problems, key_part};
 use super::settings::Deadband;
 use super::suggest::{likely, nearest};
@@ -151,6 +153,21 @@ impl Section {
         }
     }
 
+    /// The lowest and the highest number by paths of fields; none if nobody has written one.
+    pub fn limits(&self, name: &str) -> BTreeMap<String, [f64; 2]> {
+        match self.values.get(name) {
+            Some((Checked::Limits(limits), _)) => limits.clone(),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    pub fn message(&self, name: &str) -> Option<&Map<String, serde_json::Value>> {
+        match self.values.get(name) {
+            Some((Checked::Message(message), _)) => Some(message),
+            _ => None,
+        }
+    }
+
     /// The texts of a list; none if nobody has written one.
     pub fn texts(&self, name: &str) -> &[String] {
         match self.values.get(name) {
@@ -205,19 +222,37 @@ impl Walker<'_, '_> {
     fn table(&mut self, keys: &'static [Key], dict: &Dict, path: &str, within: &str, section: &mut Section) {
         for (name, value) in dict {
             match keys.iter().find(|key| key.name == name) {
-                Some(key) => self.entry(key, value, path, within, section),
+                Some(key) => self.entry(key, value, dict, path, within, section),
                 None => self.unknown(name, value.tag(), keys, path, &join(&section.key, within)),
             }
         }
         for key in keys.iter().filter(|key| !dict.contains_key(key.name)) {
             match key.presence {
-                Presence::RequiredWithout(other) if dict.contains_key(other) => {}
+                Presence::RequiredWithout(others) if self.has_one_of(others, dict, &join(&section.key, within)) => {}
                 _ => self.absent(key, path, within, section),
             }
         }
     }
 
-    fn entry(&mut self, key: &'static Key, value: &Value, path: &str, within: &str, section: &mut Section) {
+    /// Whether the table `shown` has one of the keys `names`, other than as an empty list.
+    fn has_one_of(&self, names: &[&str], dict: &Dict, shown: &str) -> bool {
+        let is_empty = |value: &Value| matches!(value, Value::Array(_, values) if values.is_empty());
+        // What was there in a wrong shape may have been taken out.
+        let has = |name: &str| dict.get(name).map_or(self.report.has(&join(shown, name)), |value| !is_empty(value));
+        names.iter().any(|name| has(name))
+    }
+
+    /// Looks at one value of the table `dict`.
+    fn entry(
+        &mut self,
+        key: &'static Key,
+        value: &Value,
+        dict: &Dict,
+        path: &str,
+        within: &str,
+        section: &mut Section,
+    ) {
+        let table = join(&section.key, within);
         let (path, within) = (join(path, key.name), join(within, key.name));
         let shown = join(&section.key, &within);
         let problems = self.report.found.len();
@@ -226,7 +261,10 @@ impl Walker<'_, '_> {
                 self.table(keys, dict, &path, &within, section);
                 Some(Checked::Other)
             }
-            (Kind::Tables(_), Value::Array(_, values)) if values.is_empty() && key.presence == Presence::Required => {
+            (Kind::Tables(_), Value::Array(_, values))
+                if values.is_empty()
+                    && matches!(key.presence, Presence::RequiredWithout(others) if !self.has_one_of(others, dict, &table)) =>
+            {
                 self.report.add(value.tag(), &shown, describe(value), key.note.unwrap_or_default().to_owned());
                 return;
             }
@@ -259,6 +297,24 @@ impl Walker<'_, '_> {
                 section.named.insert(within.clone(), named);
                 Some(Checked::Other)
             }
+            (Kind::Limits, Value::Dict(_, dict)) => {
+                let limits = dict.iter().filter_map(|(path, value)| {
+                    Some((path.clone(), self.limit(path, value, &format!("{shown}.{}", key_part(path)))?))
+                });
+                Some(Checked::Limits(limits.collect()))
+            }
+            (Kind::Message, Value::Dict(_, dict)) => {
+                let origins = self.report.origins;
+                match message(dict, &shown, &|tag, key| origins.get(tag).is_date(key)) {
+                    Ok(message) => Some(Checked::Message(message)),
+                    Err(faults) => {
+                        for fault in faults {
+                            self.report.add(fault.tag, &fault.key, fault.found, fault.allowed.to_owned());
+                        }
+                        None
+                    }
+                }
+            }
             (Kind::Names, Value::Dict(_, dict)) => {
                 let mut names = BTreeMap::new();
                 for (name, value) in dict {
@@ -280,11 +336,26 @@ impl Walker<'_, '_> {
             }
             (kind, value) => self.single(key, &kind, value, &shown),
         };
-        let Some(checked) = checked.filter(|_| self.report.found.len() == problems) else { return };
-        match planned::refusal(&path) {
-            Some(refusal) => self.report.add(value.tag(), &shown, describe(value), refusal),
-            None => _ = section.values.insert(within, (checked, value.tag())),
+        if let Some(checked) = checked.filter(|_| self.report.found.len() == problems) {
+            section.values.insert(within, (checked, value.tag()));
         }
+    }
+
+    /// The lowest and the highest number that `value` allows for the field at `path`.
+    fn limit(&mut self, path: &str, value: &Value, shown: &str) -> Option<[f64; 2]> {
+        if let Err(allowed) = check_field_path(path) {
+            self.report.add(value.tag(), shown, "a name that is no path of a field".into(), allowed);
+            return None;
+        }
+        let number = |value: &Value| number(value).filter(|number| number.is_finite());
+        let numbers: Vec<_> = value.as_array().into_iter().flatten().map(number).collect();
+        let (found, allowed) = match numbers[..] {
+            [Some(low), Some(high)] if low <= high => return Some([low, high]),
+            [Some(low), Some(high)] => (format!("[{low:?}, {high:?}]"), "the lowest number stands first"),
+            _ => (shape(value).to_owned(), "allowed are the lowest and the highest number, such as [-0.5, 0.5]"),
+        };
+        self.report.add(value.tag(), shown, found, allowed.to_owned());
+        None
     }
 
     /// The entries of a list of tables; each is counted within its own file.
@@ -299,14 +370,9 @@ impl Walker<'_, '_> {
                 self.report.add(value.tag(), &shown, shape(value).into(), Kind::Table(keys).allowed());
                 continue;
             };
-            let problems = self.report.found.len();
             let mut section = Section::new(shown, *tag);
             self.table(keys, dict, &format!("{path}[]"), "", &mut section);
-            let clean = self.report.found.len() == problems;
-            match planned::refusal(path).filter(|_| clean) {
-                Some(refusal) => self.report.add(*tag, &section.key, describe(value), refusal),
-                None => sections.push(section),
-            }
+            sections.push(section);
         }
         sections
     }
@@ -332,7 +398,12 @@ impl Walker<'_, '_> {
         match (key.presence, key.kind) {
             (Presence::Required, Kind::Table(keys)) => self.table(keys, &Dict::new(), &path, &within, section),
             (Presence::Required | Presence::RequiredWithout(_), _) => {
-                let mut allowed = "this key is required".to_owned();
+                let mut allowed = match key.presence {
+                    Presence::RequiredWithout([other]) if path.contains('[') => {
+                        format!("this key or `{other}` is required")
+                    }
+                    _ => "this key is required".to_owned(),
+                };
                 if !path.contains('[') && !matches!(key.kind, Kind::Tables(_)) {
                     allowed += &format!(", in a file or as {}", variable_name(&path));
                 }
@@ -369,18 +440,24 @@ impl Walker<'_, '_> {
     }
 }
 
-/// A key of the same name in another table, unless that whole table is for later.
+/// A key of the same name in another table.
 fn elsewhere(name: &str) -> Option<String> {
-    let same =
-        |path: &String| path.rsplit_once('.').is_some_and(|(table, last)| last == name && !planned::is_whole(table));
-    keys::paths().into_iter().find(same)
+    keys::paths().into_iter().find(|path| path.rsplit_once('.').is_some_and(|(_, last)| last == name))
 }
 
 /// What stands under the key `shown`, which `kind` does not take: as it is, where that may be told.
 fn found(value: &Value, kind: &Kind, shown: &str) -> String {
     // Whoever writes a value where a table belongs may have meant one that is secret.
-    let is_table =
-        matches!(kind, Kind::List(_) | Kind::Table(_) | Kind::Tables(_) | Kind::Names | Kind::NamedTables(_));
+    let is_table = matches!(
+        kind,
+        Kind::List(_)
+            | Kind::Table(_)
+            | Kind::Tables(_)
+            | Kind::Names
+            | Kind::NamedTables(_)
+            | Kind::Limits
+            | Kind::Message
+    );
     if keys::is_secret(shown) {
         format!("{} that is not shown, because it may be secret", shape(value))
     } else if is_table {
@@ -416,20 +493,11 @@ mod tests {
     }
 
     #[test]
-    fn every_default_passes_its_own_check_and_is_built() {
+    fn every_default_passes_its_own_check() {
         every_key(keys::ROOT, "", &mut |path, key| {
             if let Presence::Default(text) = key.presence {
                 key.kind.check(&parse(text), Some(text)).unwrap_or_else(|allowed| panic!("{path}: {allowed}"));
-                assert_eq!(planned::refusal(path), None, "{path}");
             }
         });
-    }
-
-    #[test]
-    fn every_planned_key_exists() {
-        let paths = keys::paths();
-        for planned in planned::NOT_SUPPORTED_YET {
-            assert!(paths.iter().any(|path| path == planned.key), "{}", planned.key);
-        }
     }
 }

@@ -1,17 +1,17 @@
-//! TOML text to values, with the line of each key.
+//! TOML text to values, with the line of each key, and which of them are dates.
 
 use figment::value::{Dict, Value};
 use toml_edit::{ImDocument, Item, TableLike};
 
-use super::{Lines, SyntaxFault, line_of};
+use super::{Dates, Lines, SyntaxFault, line_of};
 use crate::config::problem::key_part;
 
 /// Parses `text`. The depth is bounded by the parser.
-pub(super) fn parse(text: &str) -> Result<(Dict, Lines), SyntaxFault> {
+pub(super) fn parse(text: &str) -> Result<(Dict, Lines, Dates), SyntaxFault> {
     let document = ImDocument::parse(text).map_err(|error| syntax(text, &error))?;
-    let mut reader = Reader { text, lines: Lines::new(), next: (0, 1) };
+    let mut reader = Reader { text, lines: Lines::new(), dates: Dates::new(), next: (0, 1) };
     let values = reader.table(document.as_table(), "");
-    Ok((values, reader.lines))
+    Ok((values, reader.lines, reader.dates))
 }
 
 fn syntax(text: &str, error: &toml_edit::TomlError) -> SyntaxFault {
@@ -48,6 +48,7 @@ const LONGEST_KEY: usize = 40;
 struct Reader<'a> {
     text: &'a str,
     lines: Lines,
+    dates: Dates,
     /// An offset that was asked for, and its line: keys come mostly in order, so the text is counted about once.
     next: (usize, usize),
 }
@@ -89,8 +90,11 @@ impl Reader<'_> {
             toml_edit::Value::Integer(number) => (*number.value()).into(),
             toml_edit::Value::Float(number) => (*number.value()).into(),
             toml_edit::Value::Boolean(boolean) => (*boolean.value()).into(),
-            // No key takes a date; as its text it is refused, or understood, like any other text.
-            toml_edit::Value::Datetime(date) => date.value().to_string().into(),
+            // No key takes a date; as its text it is refused, or understood, like any other text. A message is told.
+            toml_edit::Value::Datetime(date) => {
+                self.dates.insert(key.to_owned());
+                date.value().to_string().into()
+            }
             toml_edit::Value::InlineTable(table) => self.table(table, key).into(),
             toml_edit::Value::Array(array) => {
                 let mut values: Vec<Value> = Vec::with_capacity(array.len());
@@ -120,7 +124,7 @@ mod tests {
     #[test]
     fn every_key_has_its_line() {
         let text = "a = 1\n[b]\nc.d = 2\n[[e]]\nf = [\n 1,\n 2 ]\n\n[[e]]\nf = { g = 3 }\n";
-        let (_, lines) = parse(text).expect("valid");
+        let (_, lines, _) = parse(text).expect("valid");
         let expected = [
             ("a", 1),
             ("b", 2),
@@ -134,6 +138,14 @@ mod tests {
         for (key, line) in expected {
             assert_eq!(lines.get(key), Some(&line), "{key} in {lines:?}");
         }
+    }
+
+    #[test]
+    fn dates_are_told_apart_from_text() {
+        let text = "a = 2026-11-28\nb = \"2026-11-28\"\n[[c]]\nd = { \"e f\" = [\n 1, 07:32:00] }\n";
+        let (values, _, dates) = parse(text).expect("valid");
+        assert_eq!(dates.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "c[0].d.\"e f\"[1]"]);
+        assert_eq!(values["a"].as_str(), Some("2026-11-28"));
     }
 
     #[test]

@@ -9,6 +9,12 @@ use serde_json::{Map, Value};
 use super::super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate};
 use super::Qos;
 
+/// What an action's and, unless it is told otherwise, a service's replies have behind the topic of the requests.
+pub const REPLY: &str = "/reply";
+
+/// What an action's feedback has behind the topic of the requests.
+pub const FEEDBACK: &str = "/feedback";
+
 /// An MQTT topic whose messages are published on a ROS topic.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Command {
@@ -100,7 +106,7 @@ pub struct Shadow {
     /// ROS topic whose messages become `reported`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
-    /// Hertz, at most.
+    /// Hertz, at most; there is one where there is `report`.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_optional_rate")]
     pub report_rate: Option<f64>,
     /// ROS topic that gets each delta.
@@ -109,4 +115,34 @@ pub struct Shadow {
     /// Type of `desired`; without it a delta goes as the text of a [`STRING_TYPE`](super::STRING_TYPE).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_type: Option<String>,
+}
+
+impl Action {
+    /// MQTT topic of the replies. The name of the thing may be open.
+    pub fn reply(&self) -> String {
+        format!("{}{REPLY}", self.mqtt)
+    }
+
+    /// MQTT topic of the feedback. The name of the thing may be open.
+    pub fn feedback(&self) -> String {
+        format!("{}{FEEDBACK}", self.mqtt)
+    }
+}
+
+impl Shadow {
+    /// What is subscribed to, behind [`prefix`](Self::prefix).
+    pub const HEARD: [&str; 5] =
+        ["/get/accepted", "/get/rejected", "/update/accepted", "/update/rejected", "/update/delta"];
+
+    /// What is published to, behind [`prefix`](Self::prefix).
+    pub const SAID: [&str; 2] = ["/get", "/update"];
+
+    /// What all topics of the shadow begin with, for the thing called `thing` ("Reserved topics" in the developer guide of
+    /// AWS IoT Core).
+    pub fn prefix(&self, thing: &str) -> String {
+        match self.name.as_str() {
+            "" => format!("$aws/things/{thing}/shadow"),
+            name => format!("$aws/things/{thing}/shadow/name/{name}"),
+        }
+    }
 }

@@ -4,13 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::keys;
 use super::super::kind::{Key, Kind, Presence};
-use super::super::planned::{self, NOT_SUPPORTED_YET};
 use super::{MINIMAL, Place};
 
 const PAGE: &str = include_str!("../../../../../docs/configuration.md");
-
-/// Where the page lists what is not built.
-const LATER: &str = "Not built yet";
 
 /// What the page says of a key.
 struct Row {
@@ -18,9 +14,9 @@ struct Row {
     without: &'static str,
 }
 
-/// The tables of keys, by the path of each key; and what stands in the first column of those that are not built.
-fn rows() -> (BTreeMap<String, Row>, BTreeSet<&'static str>) {
-    let (mut rows, mut later) = (BTreeMap::new(), BTreeSet::new());
+/// The tables of keys, by the path of each key.
+fn rows() -> BTreeMap<String, Row> {
+    let mut rows = BTreeMap::new();
     let (mut heading, mut is_table) = ("", false);
     for line in PAGE.lines() {
         if let Some(title) = line.strip_prefix("## ") {
@@ -30,7 +26,6 @@ fn rows() -> (BTreeMap<String, Row>, BTreeSet<&'static str>) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         match cells[..] {
             _ if !is_table || !cells[0].starts_with('`') => {}
-            [key, _] if heading == LATER => assert!(later.insert(key), "{key} is there twice"),
             [key, _, allowed, without] => {
                 let table = heading.trim_matches(['[', ']']).to_owned();
                 let table = if heading.starts_with("[[") { table + "[]" } else { table };
@@ -40,15 +35,16 @@ fn rows() -> (BTreeMap<String, Row>, BTreeSet<&'static str>) {
             _ => panic!("a row of keys has four cells: {line}"),
         }
     }
-    (rows, later)
+    rows
 }
 
 /// Pages that owners read beside it.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 6] = [
     include_str!("../../../../../README.md"),
     include_str!("../../../../../docs/operating.md"),
     include_str!("../../../../../docs/payloads.md"),
     include_str!("../../../../../docs/aws.md"),
+    include_str!("../../../../../docs/commands.md"),
     include_str!("../../../../../docs/recipes.md"),
 ];
 
@@ -66,13 +62,12 @@ fn load(example: &str) {
     }
 }
 
-/// Keys that hold a value and are built, with their paths; and the paths of all others.
+/// Keys that hold a value, with their paths; and the paths of all others.
 fn keys_of_values() -> (Vec<(String, Key)>, BTreeSet<String>) {
     fn collect(keys: &[Key], prefix: &str, values: &mut Vec<(String, Key)>, others: &mut BTreeSet<String>) {
         for key in keys {
             let path = format!("{prefix}{}", key.name);
             match key.kind {
-                _ if planned::is_whole(&path) => assert!(others.insert(path)),
                 Kind::Table(inner) => {
                     collect(inner, &format!("{path}."), values, others);
                     others.insert(path);
@@ -123,16 +118,16 @@ fn allowed(kind: Kind) -> Option<String> {
 /// `default` as it stands in a file.
 fn written(kind: Kind, default: &str) -> String {
     match kind {
-        Kind::Bool | Kind::Integer(..) => default.to_owned(),
+        Kind::Bool | Kind::Integer(..) | Kind::Message => default.to_owned(),
         Kind::WordOr(_, other) => written(*other, default),
         _ => format!("{default:?}"),
     }
 }
 
-/// The page has each key that is built and no other, with the bounds and the default that the program has.
+/// The page has each key and no other, with the bounds and the default that the program has.
 #[test]
 fn says_of_each_key_what_holds() {
-    let (mut rows, _) = rows();
+    let mut rows = rows();
     for (path, key) in keys_of_values().0 {
         let row = rows.remove(&path).unwrap_or_else(|| panic!("{path} is missing in docs/configuration.md"));
         let said = row.allowed.replace('`', "");
@@ -147,26 +142,13 @@ fn says_of_each_key_what_holds() {
             Presence::Required => {
                 assert!(row.without.starts_with("required"), "{path} is required");
             }
-            Presence::RequiredWithout(other) => {
-                assert_eq!(row.without, format!("required, unless `{other}` is there"), "{path}");
+            Presence::RequiredWithout(others) => {
+                assert_eq!(row.without, format!("required, unless `{}` is there", others.join("` or `")), "{path}");
             }
             Presence::Optional => assert!(row.without.starts_with("none"), "{path} has no default"),
         }
     }
     assert!(rows.is_empty(), "there is no key {:?}", rows.keys());
-}
-
-/// Nothing that is refused is called built, and the other way round.
-#[test]
-fn says_what_is_not_built() {
-    let later: BTreeSet<String> = NOT_SUPPORTED_YET
-        .iter()
-        .map(|later| match later.key.strip_prefix("topics[].") {
-            Some(name) => format!("`{name}`"),
-            None => format!("`[[{}]]`", later.key),
-        })
-        .collect();
-    assert_eq!(rows().1.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), later);
 }
 
 /// Each example loads, beside the least that works, and together they have every key.
@@ -197,7 +179,8 @@ fn other_pages_know_the_keys() {
     for words in OTHERS.into_iter().chain([PAGE]).flat_map(|page| page.split('`').skip(1).step_by(2)) {
         let is_path = words.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'.');
         let section = words.split_once('.').map(|(section, _)| section);
-        if is_path && matches!(section, Some("aws" | "mqtt" | "ros" | "queue" | "health" | "topics")) {
+        let sections = keys::ROOT.iter().map(|key| key.name);
+        if is_path && sections.into_iter().any(|name| section == Some(name)) {
             assert!(known.contains(words) || words.ends_with(".md"), "there is no key {words}");
         }
     }
