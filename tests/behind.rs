@@ -4,7 +4,7 @@
 //! than a second instead of ten.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use iot_bridge::health::report::Limit;
 use iot_bridge::health::{Judge, logging};
 use iot_bridge_core::config;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 #[test]
@@ -30,7 +31,21 @@ fn bridge_that_judges_soon() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_never, reloads) = mpsc::channel(1);
     let judge = Judge::with_span(Duration::from_millis(800));
-    runtime.block_on(bridge::run_with(judge, settings, reloads, std::future::pending())).unwrap();
+    let stopped = async {
+        signal(SignalKind::terminate()).unwrap().recv().await;
+        "SIGTERM"
+    };
+    runtime.block_on(bridge::run_with(judge, settings, reloads, stopped)).unwrap();
+}
+
+/// A bridge with the configuration `path` whose judge has spans of 0.8 s, once it is ready.
+pub fn judged_soon(path: &Path) -> Program {
+    let mut bridge = Command::new(itself::program());
+    bridge.args(itself::arguments("behind::bridge_that_judges_soon")).arg("--ignored").env("CONFIG", path);
+    bridge.env_remove("RUST_LOG").stdout(Stdio::null());
+    let mut program = Program::spawn(bridge);
+    program.await_note("READY=1");
+    program
 }
 
 /// As [`Stage::configure`], with a quota of 5 publishes a second.
@@ -56,11 +71,7 @@ async fn falling_behind_is_said_and_taken_back() {
         port.number()
     );
     let path = configure(&stage, &rest);
-    let mut bridge = Command::new(itself::program());
-    bridge.args(itself::arguments("behind::bridge_that_judges_soon")).arg("--ignored").env("CONFIG", &path);
-    bridge.env_remove("RUST_LOG").stdout(Stdio::null());
-    let mut program = Program::spawn(bridge);
-    program.await_note("READY=1");
+    let mut program = judged_soon(&path);
 
     let mut robot = Robot::start();
     let publishers = ["/imu", "/odom", "/imu"].map(|topic| robot.publisher(topic, 100));

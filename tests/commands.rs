@@ -407,6 +407,43 @@ async fn preview_of_an_unconfigured_topic() {
     stream.stop();
 }
 
+/// `preview` shows a topic as the entry that has it by its type, though a more exact pattern means its name; where that depends
+/// on the type it waits until there is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn preview_of_a_topic_that_a_type_decides() {
+    let stage = Stage::set().await;
+    let topics = "[[topics]]\nros = \"/arm/*\"\ntype = \"sensor_msgs/msg/*\"\n[[topics]]\nros = \"/arm/**\"\npayload = \"data\"\n\
+                  [[topics]]\nros = \"/leg/*\"\ntype = \"sensor_msgs/msg/*\"\n";
+    let path = stage.configure(topics);
+    let preview = |topic: &str| {
+        let mut preview = command();
+        preview.args(["preview", topic, "--count", "1", "--config"]).arg(&path);
+        preview.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut arm = preview("/arm/text");
+    let mut said = BufReader::new(arm.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let waits = said.next().unwrap();
+    assert!(
+        waits.starts_with("Nobody publishes /arm/text yet, and which entry of the configuration has it depends"),
+        "{waits}"
+    );
+    let mut robot = Robot::start();
+    let publishers = ["/arm/text", "/leg/text"].map(|topic| robot.publisher(topic, 100));
+    let stream = Stream::start(robot, publishers.into(), 20, usize::MAX);
+    let output = arm.wait_with_output().unwrap();
+    assert_eq!(said.next().as_deref(), Some("/arm/text is found by /arm/**."));
+    assert_eq!(output.stdout.len(), numbered(0).len() + 1, "a text as it is");
+
+    let output = preview("/leg/text").wait_with_output().unwrap();
+    assert!(
+        text(&output.stderr).starts_with("/leg/text is not configured; showing it with"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(text(&output.stdout).starts_with("{\"data\":"));
+    stream.stop();
+}
+
 /// `preview` receives as the service does, without shared memory, also with a discovery range where rmw_fastrtps asks for
 /// it whatever the environment says; with the caller's own choice of transports it has it. It says so when somebody
 /// publishes and nothing comes.

@@ -42,6 +42,7 @@ mod outages;
 mod patterns;
 mod provisioning;
 mod queue_command;
+mod recipes;
 mod reload;
 mod ros;
 mod ros_turns;

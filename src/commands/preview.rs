@@ -1,5 +1,6 @@
 //! `iot-bridge preview`: what would be published for a topic, without a broker.
 
+mod entries;
 mod stages;
 
 use std::io::{self, Write};
@@ -18,12 +19,12 @@ use tokio::time::{Instant, sleep};
 use super::{asked_to_stop, fail, refuse};
 use crate::bridge;
 use crate::ros::{self, Node, Receiver, Sample, Silence, TopicState, another_definition};
+use entries::Wish;
 use iot_bridge_core::codec::Schema;
 use iot_bridge_core::config::PAYLOAD_LIMIT;
-use iot_bridge_core::config::{self, DEFAULT_DIRECTORY, MqttVersion, Patterns, Payload, Problems, Version};
+use iot_bridge_core::config::{self, Payload, Version};
 use iot_bridge_core::packing::{Compression, Packing};
 use iot_bridge_core::price::{metered_bytes, steps};
-use iot_bridge_core::provisioning;
 use iot_bridge_core::shaping::{Scratch, moment};
 use iot_bridge_core::tally::{DropReason, counted};
 use stages::{Outcome, Stages};
@@ -38,11 +39,11 @@ pub fn execute(config: Option<&Path>, topic: &str, count: Option<NonZeroU64>, ex
     if let Err(exit) = super::distribution::expect_the_sourced() {
         return exit;
     }
-    let shown = match topics(config, topic) {
-        Ok(found) => found,
+    let wish = match Wish::load(config, topic) {
+        Ok(wish) => wish,
         Err(problems) => return refuse(&problems),
     };
-    match show(shown, count, explain) {
+    match show(wish, count, explain) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
             ExitCode::SUCCESS
@@ -51,49 +52,15 @@ pub fn execute(config: Option<&Path>, topic: &str, count: Option<NonZeroU64>, ex
     }
 }
 
-/// What is to be shown.
-struct Shown {
-    thing: String,
-    version: Version,
-    topics: Vec<config::Topic>,
-}
-
-/// The configured entries of `topic`; the defaults where there is none.
-fn topics(config: Option<&Path>, topic: &str) -> Result<Shown, Problems> {
-    const UNKNOWN_THING: &str = "thing";
-    if config.is_none() && !config::is_there(Path::new(DEFAULT_DIRECTORY)) {
-        let default = config::default_topic(UNKNOWN_THING, topic)?;
-        eprintln!("There is no configuration yet; showing {} with the defaults.", default.ros);
-        return Ok(Shown {
-            thing: UNKNOWN_THING.to_owned(),
-            version: MqttVersion::Auto.first(),
-            topics: vec![default],
-        });
-    }
-    let mut settings = config::load(config, std::env::vars_os())?.settings;
-    provisioning::identify(&mut settings.aws);
-    let version = settings.mqtt.version.first();
-    let default = config::default_topic(&settings.aws.thing, topic)?;
-    // Its type is not known yet.
-    if let Some(place) = Patterns::of(&settings.topics).entry_of(&default.ros, &[]) {
-        let entry = &settings.topics[place];
-        eprintln!("{} is found by {}.", default.ros, entry.ros);
-        let topics = vec![entry.found(&default.ros, "")];
-        return Ok(Shown { thing: settings.aws.thing, version, topics });
-    }
-    let configured: Vec<_> = settings.topics.into_iter().filter(|entry| entry.ros == default.ros).collect();
-    if configured.is_empty() {
-        eprintln!("{} is not configured; showing it with the defaults.", default.ros);
-        return Ok(Shown { thing: settings.aws.thing, version, topics: vec![default] });
-    }
-    Ok(Shown { thing: settings.aws.thing, version, topics: configured })
-}
-
 #[tokio::main(flavor = "current_thread")]
-async fn show(shown: Shown, count: Option<NonZeroU64>, explain: bool) -> anyhow::Result<()> {
-    let Shown { thing, version, topics } = shown;
+async fn show(wish: Wish, count: Option<NonZeroU64>, explain: bool) -> anyhow::Result<()> {
+    let (thing, version) = (wish.thing.clone(), wish.version);
     let mut stop = pin!(asked_to_stop()?);
     let node = Node::create("iot_bridge_preview", "")?;
+    let topics = tokio::select! {
+        _ = &mut stop => return Ok(()),
+        topics = wish.topics(&node) => topics?,
+    };
     let (shown, mut lines) = mpsc::channel(BACKLOG);
     let wanted = topics.iter().map(bridge::wanted).collect();
     let names: Vec<String> = topics.iter().map(|topic| topic.ros.clone()).collect();

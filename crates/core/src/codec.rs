@@ -66,6 +66,7 @@
 
 mod array;
 mod cdr_writer;
+mod check;
 mod cursor;
 mod decoder;
 mod decoders;

@@ -57,7 +57,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use assignment::{Assigned, Found, GraphTopic, Patterns, assign};
+pub use assignment::{Assigned, ByName, Found, GraphTopic, Patterns, assign};
 pub use credentials::{CredentialFiles, Secret};
 pub use credentials_directory::CREDENTIALS_DIRECTORY;
 pub use field_path::{FieldPath, PathPart};

@@ -9,6 +9,32 @@ use super::plan::{Chosen, Item, Lead, Many};
 use super::schema::Count;
 use crate::config::ArrayOver;
 
+/// What is written of an array.
+pub(super) enum Kept {
+    /// The first so many of those that are chosen.
+    Elements(usize),
+    /// Not even its name.
+    Nothing,
+    /// Figures of so many.
+    Summary(usize),
+}
+
+/// What is written of `many` if it has `count` elements.
+///
+/// # Errors
+/// [`Stop::TooLong`] if the message is dropped for it.
+pub(super) fn kept(many: &Many, count: usize) -> Result<Kept, Stop> {
+    let wanted = many.chosen.as_ref().map_or(count, |chosen| chosen.left(count));
+    let Some(limit) = many.limit.filter(|limit| wanted > limit.max as usize) else { return Ok(Kept::Elements(wanted)) };
+    let max = limit.max as usize;
+    match limit.over {
+        ArrayOver::Truncate => Ok(Kept::Elements(max)),
+        ArrayOver::Drop => Err(Stop::TooLong(Box::new(TooLong { path: String::new(), count: wanted, max }))),
+        ArrayOver::Omit => Ok(Kept::Nothing),
+        ArrayOver::Summary => Ok(Kept::Summary(wanted)),
+    }
+}
+
 /// Reads the values of an array or sequence and writes them as a JSON array, octets as base64 text.
 pub(super) fn values(
     many: &Many,
@@ -18,26 +44,17 @@ pub(super) fn values(
     out: &mut JsonBuffer,
 ) -> Result<(), Stop> {
     let count = length(many.count, many.skip.min_size(), cursor, style.endian)?;
-    let mut wanted = many.chosen.as_ref().map_or(count, |chosen| chosen.left(count));
-    if let Some(limit) = many.limit
-        && let max = limit.max as usize
-        && wanted > max
-    {
-        match limit.over {
-            ArrayOver::Truncate => wanted = max,
-            ArrayOver::Drop => {
-                return Err(Stop::TooLong(Box::new(TooLong { path: String::new(), count: wanted, max })));
-            }
-            ArrayOver::Omit => {
-                lead.write_part(lead.own, out)?;
-                return skip_elements(&many.skip, 0..count, cursor, style.endian);
-            }
-            ArrayOver::Summary => {
-                lead.write(out)?;
-                return summary(many, count, wanted, cursor, style, out);
-            }
+    let wanted = match kept(many, count)? {
+        Kept::Elements(wanted) => wanted,
+        Kept::Nothing => {
+            lead.write_part(lead.own, out)?;
+            return skip_elements(&many.skip, 0..count, cursor, style.endian);
         }
-    }
+        Kept::Summary(wanted) => {
+            lead.write(out)?;
+            return summary(many, count, wanted, cursor, style, out);
+        }
+    };
     lead.write(out)?;
     match &many.chosen {
         None => first(many, count, wanted, cursor, style, out),

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::error::SchemaError;
 use super::schema::{Count, Field, Kind, Schema};
-use crate::config::{self, ArrayLimit, FieldPath, PathPart, nearest};
+use crate::config::{self, ArrayLimit, ArrayOver, FieldPath, PathPart, nearest};
 
 /// What is wanted of the messages of a type, and how it is written. The default is everything, as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,6 +56,12 @@ impl SelectionError {
 }
 
 impl Selection {
+    /// Whether messages with long arrays are dropped.
+    pub fn drops_messages(&self) -> bool {
+        let limits = self.array_fields.iter().map(|(_, limit)| limit).chain(&self.arrays);
+        limits.into_iter().any(|limit| limit.over == ArrayOver::Drop)
+    }
+
     /// What the configuration of a topic wants of its messages.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ fn message<'a>(
 }
 
 #[inline]
-fn value<'a>(
+pub(super) fn value<'a>(
     item: &Item,
     cursor: &mut Cursor<'a>,
     endian: Endian,

@@ -110,25 +110,40 @@ impl Patterns {
 
     /// Whether one of them may have the topic `name`, whatever its type.
     pub fn may_have(&self, name: &str) -> bool {
-        !self.exact.contains(name) && !is_hidden(name) && self.patterns.iter().any(|entry| entry.is_meant(name))
+        self.meant(name).next().is_some()
     }
 
-    /// The place of the entry that has the topic `name`, if it is of one of `types`; without a type, if it is of the right
-    /// one. `None` if an entry names it exactly.
-    pub fn entry_of(&self, name: &str, types: &[String]) -> Option<usize> {
-        self.find(name, types).map(|(entry, _)| entry.place)
+    /// Which entry has the topic `name`, as far as that can be told before its type is known.
+    pub fn by_name(&self, name: &str) -> ByName {
+        match self.meant(name).next() {
+            None => ByName::None,
+            Some(Entry { type_name: None, place, .. }) => ByName::Entry(*place),
+            Some(_) => ByName::DependsOnType,
+        }
     }
 
-    fn find<'a>(&self, name: &str, types: &'a [String]) -> Option<(&Entry, &'a str)> {
-        if self.exact.contains(name) || is_hidden(name) {
-            return None;
-        }
-        let mut patterns = self.patterns.iter().filter(|entry| entry.is_meant(name));
-        match types {
-            [] => patterns.next().map(|entry| (entry, "")),
-            types => patterns.find_map(|entry| Some((entry, entry.type_among(types)?))),
-        }
+    /// The place of the entry that has the topic `name`, which is of `types`, and the type that it takes.
+    pub fn entry_of<'a>(&self, name: &str, types: &'a [String]) -> Option<(usize, &'a str)> {
+        self.meant(name).find_map(|entry| Some((entry.place, entry.type_among(types)?)))
     }
+
+    /// The patterns that mean the topic `name` if it is of the right type, the most exact first; none if an entry names it
+    /// exactly.
+    fn meant(&self, name: &str) -> impl Iterator<Item = &Entry> {
+        let is_for_patterns = !self.exact.contains(name) && !is_hidden(name);
+        self.patterns.iter().filter(move |entry| is_for_patterns && entry.is_meant(name))
+    }
+}
+
+/// Which pattern has a topic whose type is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByName {
+    /// No pattern, whatever its type.
+    None,
+    /// That of the entry at this place, whatever its type.
+    Entry(usize),
+    /// The first pattern that means its name wants a type.
+    DependsOnType,
 }
 
 /// What entries become on a graph.
@@ -159,9 +174,9 @@ pub struct Found {
 pub fn assign(entries: &[Topic], published: &[GraphTopic], in_force: impl Fn(&str) -> bool) -> Assigned {
     let patterns = Patterns::of(entries);
     let mut found: HashMap<usize, Vec<(&GraphTopic, &str)>> = HashMap::new();
-    for topic in published.iter().filter(|topic| !topic.types.is_empty()) {
-        if let Some((entry, type_name)) = patterns.find(&topic.name, &topic.types) {
-            found.entry(entry.place).or_default().push((topic, type_name));
+    for topic in published {
+        if let Some((place, type_name)) = patterns.entry_of(&topic.name, &topic.types) {
+            found.entry(place).or_default().push((topic, type_name));
         }
     }
     let mut assigned = Assigned::default();

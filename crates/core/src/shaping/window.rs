@@ -19,6 +19,8 @@ pub(super) struct Window {
     aggregates: Option<Aggregates>,
     /// Writes the last message; `None` if that is not wanted.
     last: Option<Decoder>,
+    /// Tells which messages are none of the window's, where nothing else that is wanted does.
+    check: Option<Decoder>,
     /// The text of the last message, and where the next one's is written.
     texts: [JsonBuffer; 2],
     open: Option<Open>,
@@ -74,9 +76,11 @@ impl Window {
         let Some(length) = topic.window else { return Ok(None) };
         let aggregates = Aggregates::of(&topic.aggregate, selection, schema, decoders)?;
         let has_last = topic.aggregate.contains(&Aggregate::Last);
-        let last = has_last.then(|| decoders.select(Arc::clone(schema), selection)).transpose()?;
+        let is_told = has_last || aggregates.is_some() && !selection.drops_messages();
+        let decoder = decoders.select(Arc::clone(schema), selection)?;
+        let (last, check) = (has_last.then(|| decoder.clone()), (!is_told).then_some(decoder));
         let texts = [JsonBuffer::new(limit), JsonBuffer::new(limit)];
-        Ok(Some(Window { length, aggregates, last, texts, open: None, ended: None }))
+        Ok(Some(Window { length, aggregates, last, check, texts, open: None, ended: None }))
     }
 
     /// When the open window ends; `None` if there is none.
@@ -88,8 +92,12 @@ impl Window {
     /// closed one that had ended by then.
     ///
     /// # Errors
-    /// [`Refused`] if it can't be read or is too large; the window is as before then.
+    /// [`Refused`] if it can't be read, an array of it is longer than `arrays` wants, or its text as `last` is too large; the
+    /// window is as before then.
     pub(super) fn take(&mut self, cdr: &[u8], source_ns: i64, received_ns: i64, at: Instant) -> Result<(), Refused> {
+        if let Some(decoder) = &self.check {
+            decoder.check(cdr)?;
+        }
         if let Some(aggregates) = &mut self.aggregates {
             aggregates.read(cdr)?;
         }

@@ -197,6 +197,8 @@ proptest! {
         };
         let mut out = JsonBuffer::new(131_072);
         let result = decoder.write_json(&cdr, &mut out);
+        // Without a text it is told as well whether there would be one.
+        prop_assert_eq!(decoder.check(&cdr), result.clone(), "{:?}", selection);
         let whole: Value = serde_json::from_str(&encode::json(&schema, &values)).unwrap();
         match model.message(&schema, &whole, &[]) {
             Ok(left) => {
@@ -213,6 +215,7 @@ proptest! {
             out.clear();
             let result = decoder.write_json(&cdr[..length], &mut out);
             prop_assert!(matches!(result, Err(DecodeError::Malformed(_) | DecodeError::TooLong(_))), "{} of {}", length, cdr.len());
+            prop_assert_eq!(decoder.check(&cdr[..length]).is_err(), result.is_err());
         }
     }
 }

@@ -116,6 +116,10 @@ fn a_type_decides() {
     let types = assigned.topics.iter().map(|(topic, _)| topic.type_name.as_deref());
     let imu = Some("sensor_msgs/msg/Imu");
     assert!(types.eq([imu, imu, Some("nav_msgs/msg/Odometry"), None]));
+    let patterns = Patterns::of(&entries.topics);
+    assert_eq!(patterns.by_name("/a/imu"), ByName::DependsOnType);
+    assert_eq!([patterns.by_name("/odom"), patterns.by_name("/_a")], [ByName::Entry(2), ByName::None]);
+    assert_eq!(patterns.entry_of("/a/odom", &[]), None, "no type is the right one");
 }
 
 /// Those that are in force keep their places; who waits takes that of one that has gone.

@@ -1,11 +1,14 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
 use crate::codec::{CdrWriter, Count, Field, Kind};
-use crate::config::Payload;
+use crate::config::{ArrayLimit, ArrayOver, Arrays, Payload};
 use crate::shaping::shaper::test_topic;
-use crate::shaping::{Closed, Scratch, Shaper};
+use crate::shaping::{Closed, CountedAs, Scratch, Shaper};
+use crate::tally::{DropReason, ShapedReason};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FROM: i64 = 1_700_000_000_000_000_000;
@@ -174,6 +177,29 @@ fn what_is_refused_leaves_the_window_as_it_was() {
     );
     // Both were dropped, each is a gap before the number of the window.
     assert_eq!(shaper.next_number(), 103);
+}
+
+/// What could not travel by itself is none of the window's, whatever is aggregated: a message with a long array that `arrays`
+/// drops takes no number and counts as shaped, one that does not fit its type is a gap.
+#[test]
+fn what_could_not_travel_is_none_of_the_windows() {
+    const MEAN: &[Aggregate] = &[Aggregate::Mean];
+    let drop = |max| Arrays { all: Some(ArrayLimit { max, over: ArrayOver::Drop }), fields: BTreeMap::default() };
+    for aggregate in [&ALL[..], MEAN, &[Aggregate::Count]] {
+        for (max, is_kept) in [(1, false), (2, true)] {
+            let topic = config::Topic { arrays: Some(drop(max)), ..topic(aggregate, Payload::Message) };
+            let mut shaper = shaper(&topic);
+            let taken = shaper.take(&MESSAGE.cdr(), 1, FROM, Instant::now());
+            let reason = taken.as_ref().err().map(Refused::counted_as);
+            assert_eq!(reason, (!is_kept).then_some(CountedAs::Shaped(ShapedReason::Arrays)), "{aggregate:?}");
+            assert_eq!((shaper.window_ends().is_some(), shaper.next_number()), (is_kept, 100));
+        }
+        let mut shaper = shaper(&topic(aggregate, Payload::Message));
+        let cdr = MESSAGE.cdr();
+        let refused = shaper.take(&cdr[..cdr.len() - 8], 1, FROM, Instant::now()).unwrap_err();
+        assert_eq!(refused.counted_as(), CountedAs::Dropped(DropReason::Malformed), "{aggregate:?}");
+        assert_eq!((shaper.window_ends(), shaper.next_number()), (None, 101));
+    }
 }
 
 /// A record that is too large is refused, and says how large the last message was in ROS.
