@@ -1,4 +1,4 @@
-//! The test program once more, for what has to happen in a process of its own.
+//! The test program itself: its memory, and once more, for what has to happen in a process of its own.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -26,4 +26,11 @@ pub fn beside(name: &str) -> PathBuf {
     let program = program().ancestors().nth(2).unwrap().join(name);
     assert!(program.exists(), "{} is missing; `cargo build` makes it", program.display());
     program
+}
+
+/// Bytes of memory that this process has.
+pub fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }

@@ -18,9 +18,9 @@
 //! `{"id":…,"cancel":true}`. Members stand in any order, each once, and no others. `msg`, `request` and `goal` are not optional,
 //! however little they hold: `{}` is a message with all defaults.
 //!
-//! - `id` is a text or a number of at most 128 bytes (of the text as UTF-8, of the number as written), and comes back in the reply
-//!   as it is. Texts are compared without their escapes, numbers as they are written: `1` and `1.0` are two. Commands and calls
-//!   need none; then there is none in the reply, and nobody knows a duplicate.
+//! - `id` is a text or an integer of at most 128 bytes (of the text as UTF-8, of the integer as written), and comes back in the reply.
+//!   Texts are compared without their escapes: `"a"` and `"\u0061"` are the same, `1` and `"1"` are two. Commands and requests for a
+//!   service need none; then there is none in the reply, and no duplicate is known.
 //! - `sent` is an integer, nanoseconds since 1970. It is needed with `max_age` and does nothing otherwise.
 //! - MQTT 5's correlation data comes back in MQTT 5's way, and then the reply has no `id`. Where the payload has no `id`, correlation
 //!   data of at most 128 bytes takes its place for everything else too: for duplicates, and as the name of a goal.

@@ -14,3 +14,17 @@ pub fn now() -> Option<i64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_nanos()).ok().filter(|now| PLAUSIBLE.contains(now))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn years_of_clocks_that_were_never_set_are_not_plausible() {
+        const DAY: i64 = 86_400_000_000_000;
+        // Days since 1970: of 2020-01-01 and 2070-01-01, with 12 and 25 leap days before them.
+        let (first, end) = ((50 * 365 + 12) * DAY, (100 * 365 + 25) * DAY);
+        assert_eq!(PLAUSIBLE, first..end);
+        assert!(now().is_some_and(|now| PLAUSIBLE.contains(&now)), "this machine's clock is set");
+    }
+}

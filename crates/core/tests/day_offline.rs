@@ -12,6 +12,8 @@ use iot_bridge_core::queue::{DiskThread, Queue, Record, Route};
 use iot_bridge_core::tally::DropReason;
 use iot_bridge_core::topics::Registry;
 
+use crate::support::itself::resident;
+
 const MIB: u64 = 1 << 20;
 
 /// A day of 23 a second.
@@ -151,11 +153,4 @@ fn du(directory: &Path) -> u64 {
     // Not its status: files come and go while it looks.
     let text = String::from_utf8(output.stdout).unwrap();
     text.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-/// Bytes of memory that this process has.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }

@@ -19,6 +19,12 @@ fn encode() {
     run("encode", 30_000, hostile::encode);
 }
 
+/// Any bytes, as what the cloud asks for.
+#[test]
+fn requests() {
+    run("requests", 4_000, crate::requests::hostile::judge);
+}
+
 /// Any bytes, as what stands in the queue's directory.
 #[test]
 fn recover() {

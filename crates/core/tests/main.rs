@@ -34,5 +34,6 @@ mod proxy;
 mod quotas;
 mod refused;
 mod replies;
+mod requests;
 mod uplink;
 mod version;

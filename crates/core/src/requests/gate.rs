@@ -5,6 +5,7 @@ mod ids;
 mod silence;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -100,7 +101,7 @@ impl Gate {
         let key = identity.key();
         let judged = if received.retain {
             let words = "the broker had kept it, so nobody knows how old it is; commands are published without retain";
-            Err((Reason::Retained, Detail::new(words)))
+            refuse(Reason::Retained, words)
         } else {
             let message = message.map_err(|detail| (Reason::Malformed, detail));
             message.and_then(|message| self.check(received.payload, message, key.as_ref(), now, time_of_day))
@@ -125,9 +126,6 @@ impl Gate {
         let sent = match sent.map(|sent| sent.get().parse()) {
             Some(Ok(sent)) => Some(sent),
             Some(Err(_)) => return Err(malformed("`sent` takes an integer, nanoseconds since 1970")),
-            None if self.max_age.is_some() => {
-                return Err(malformed("`sent` is missing: max_age needs it, nanoseconds since 1970"));
-            }
             None => None,
         };
         let Some(message) = message else { return Err(malformed("`msg` is missing, which holds the message")) };
@@ -143,32 +141,41 @@ impl Gate {
         now: Instant,
         time_of_day: Option<i64>,
     ) -> Result<Vec<u8>, (Reason, Detail)> {
-        if let Some(key) = key
-            && let Some(age) = self.accepted.age(key, now)
-        {
-            let of = match key {
-                Key::Id(_) => "id",
-                Key::CorrelationData(_) => "correlation data, which stands for an id,",
-            };
-            let words = format_args!("one with the same {of} was accepted {} ago", seconds(age)).to_string();
-            return Err((Reason::Duplicate, Detail::new(words)));
-        }
-        if let (Some(max_age), Some(sent)) = (self.max_age, message.sent) {
-            age::check(sent, time_of_day, max_age).map_err(|words| (Reason::TooOld, Detail::new(words)))?;
-        }
-        let cdr = members::encode(&self.encoder, payload, message.json).map_err(|error| {
-            let is_limit = matches!(error.fault, EncodeFault::OutOfLimits { .. });
-            (if is_limit { Reason::OutOfLimits } else { Reason::Malformed }, Detail::new(error))
-        })?;
-        if let (Some((hertz, period)), Some(last)) = (self.max_rate, self.last_accepted) {
-            let since = now.saturating_duration_since(last);
-            if since < period {
-                let (rate, since) = (format_rate(hertz), seconds(since));
-                let words = format!("the last one was accepted {since} ago, max_rate is {rate}");
-                return Err((Reason::TooFast, Detail::new(words)));
+        let dated = match (self.max_age, message.sent) {
+            (Some(_), None) => {
+                return refuse(Reason::Malformed, "`sent` is missing, nanoseconds since 1970: max_age needs it");
             }
+            (max_age, sent) => max_age.zip(sent),
+        };
+        self.check_duplicate(key, now)?;
+        if let Some((max_age, sent)) = dated {
+            age::check(sent, time_of_day, max_age).or_else(|words| refuse(Reason::TooOld, words))?;
         }
+        let cdr = members::encode(&self.encoder, payload, message.json).or_else(|error| {
+            let is_limit = matches!(error.fault, EncodeFault::OutOfLimits { .. });
+            refuse(if is_limit { Reason::OutOfLimits } else { Reason::Malformed }, error)
+        })?;
+        self.check_rate(now)?;
         Ok(cdr)
+    }
+
+    fn check_duplicate(&self, key: Option<&Key>, now: Instant) -> Result<(), (Reason, Detail)> {
+        let Some((key, age)) = key.and_then(|key| Some((key, self.accepted.age(key, now)?))) else { return Ok(()) };
+        let of = match key {
+            Key::Id(_) => "id",
+            Key::CorrelationData(_) => "correlation data, which stands for an id,",
+        };
+        refuse(Reason::Duplicate, format_args!("one with the same {of} was accepted {} ago", seconds(age)))
+    }
+
+    fn check_rate(&self, now: Instant) -> Result<(), (Reason, Detail)> {
+        let (Some((hertz, period)), Some(last)) = (self.max_rate, self.last_accepted) else { return Ok(()) };
+        let since = now.saturating_duration_since(last);
+        if since >= period {
+            return Ok(());
+        }
+        let (since, rate) = (seconds(since), format_rate(hertz));
+        refuse(Reason::TooFast, format_args!("the last one was accepted {since} ago, max_rate is {rate}"))
     }
 
     /// When the message of `on_silence` is due, unless a command is published before; `None` if there is none, before a first
@@ -187,6 +194,10 @@ impl Gate {
     pub fn take_silence(&mut self) -> Option<&[u8]> {
         self.silence.as_mut()?.take()
     }
+}
+
+fn refuse<T>(reason: Reason, words: impl fmt::Display) -> Result<T, (Reason, Detail)> {
+    Err((reason, Detail::new(words)))
 }
 
 /// What a payload holds.

@@ -12,13 +12,13 @@ pub struct Identity {
     pub correlation_data: Option<Bytes>,
 }
 
-/// The `id` of a payload: a text or a number, of at most [`Id::LONGEST`] bytes.
+/// The `id` of a payload: a text or an integer, of at most [`Id::LONGEST`] bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Id {
     /// As it reads once its escapes are resolved: `"a"` and `"\u0061"` are the same.
     Text(Box<str>),
-    /// As it is written: `1` and `1.0` are two.
-    Number(Box<str>),
+    /// As it is written, of any size, without fraction and exponent.
+    Integer(Box<str>),
 }
 
 /// What tells requests apart at the bridge.
@@ -38,7 +38,7 @@ impl Identity {
 }
 
 impl Id {
-    /// Most bytes of an id: of a text as UTF-8, of a number as it is written.
+    /// Most bytes of an id: of a text as UTF-8, of an integer as it is written.
     pub const LONGEST: usize = 128;
 
     /// Reads `json`, one JSON value. The error says what is allowed.
@@ -52,8 +52,9 @@ impl Id {
                 if text.len() > Self::LONGEST { Err(TOO_LONG) } else { Ok(Id::Text(text)) }
             }
             Some(b'-' | b'0'..=b'9') if json.len() > Self::LONGEST => Err(TOO_LONG),
-            Some(b'-' | b'0'..=b'9') => Ok(Id::Number(json.into())),
-            _ => Err("`id` takes a text or a number"),
+            // Not every reader of the reply takes 1e999.
+            Some(b'-' | b'0'..=b'9') if !json.contains(['.', 'e', 'E']) => Ok(Id::Integer(json.into())),
+            _ => Err("`id` takes a text or an integer"),
         }
     }
 
@@ -61,7 +62,40 @@ impl Id {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Id::Text(text) => out.extend(Value::from(&**text).to_string().bytes()),
-            Id::Number(number) => out.extend(number.bytes()),
+            Id::Integer(digits) => out.extend(digits.bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bound is that of what the text says, not of how it is written; an integer is what is written.
+    #[test]
+    fn an_id_has_at_most_128_bytes() {
+        let text = |text: String| Id::read(&format!("\"{text}\""));
+        let long = Err("`id` takes at most 128 bytes");
+        assert_eq!(text("a".repeat(128)), Ok(Id::Text("a".repeat(128).into())));
+        assert_eq!(text("a".repeat(129)), long);
+        assert_eq!(text("ä".repeat(64)), Ok(Id::Text("ä".repeat(64).into())));
+        assert_eq!(text("ä".repeat(65)), long);
+        assert_eq!(text(r"\u0061".repeat(128)), Ok(Id::Text("a".repeat(128).into())));
+        assert_eq!(text(r"\u0061".repeat(129)), long);
+        assert_eq!(text("a".repeat(1 << 20)), long);
+        assert_eq!(Id::read(&"9".repeat(128)), Ok(Id::Integer("9".repeat(128).into())));
+        assert_eq!(Id::read(&"9".repeat(129)), long);
+    }
+
+    #[test]
+    fn an_id_is_a_text_or_an_integer() {
+        for json in ["1.0", "1e3", "1E3", "null", "true", "[1]", r#"{"a":1}"#] {
+            assert_eq!(Id::read(json), Err("`id` takes a text or an integer"), "{json}");
+        }
+        for json in ["0", "-0", "-17", r#""""#, r#""a\"\\\n\u0001""#, r#""ä😀""#] {
+            let mut written = Vec::new();
+            Id::read(json).unwrap().write(&mut written);
+            assert_eq!(String::from_utf8(written).unwrap(), json);
         }
     }
 }

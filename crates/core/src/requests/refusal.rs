@@ -99,3 +99,17 @@ pub struct Malformed {
     pub identity: Identity,
     pub detail: Detail,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_one_line_of_bounded_length() {
+        assert_eq!(Detail::new("one\ntwo\u{1b}").as_str(), "one two ");
+        assert_eq!(Detail::new("a".repeat(300)).as_str(), "a".repeat(300));
+        assert_eq!(Detail::new("a".repeat(301)).as_str(), "a".repeat(297) + "…");
+        // A character is not cut.
+        assert_eq!(Detail::new("ä".repeat(200)).as_str(), "ä".repeat(148) + "…");
+    }
+}

@@ -142,3 +142,53 @@ impl Reply {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::testing::text;
+    use super::super::{Id, Reason};
+    use super::*;
+
+    #[test]
+    fn replies_are_one_object() {
+        let identity = Identity { id: Some(Id::Text("a\"".into())), correlation_data: None };
+        let detail = Detail::new("a \"name\"");
+        assert_eq!(text(identity.accepted()), r#"{"id":"a\"","accepted":true}"#);
+        assert_eq!(text(identity.response(br#"{"success":true}"#)), r#"{"id":"a\"","response":{"success":true}}"#);
+        assert_eq!(
+            text(identity.no_response(ServiceError::Timeout, &detail)),
+            r#"{"id":"a\"","error":"timeout","detail":"a \"name\""}"#
+        );
+        assert_eq!(text(identity.status(GoalStatus::Executing, None, None)), r#"{"id":"a\"","status":"executing"}"#);
+        assert_eq!(
+            text(identity.status(GoalStatus::Succeeded, Some(br#"{"n":1}"#), None)),
+            r#"{"id":"a\"","status":"succeeded","result":{"n":1}}"#
+        );
+        assert_eq!(
+            text(identity.status(GoalStatus::Unavailable, None, Some(&detail))),
+            r#"{"id":"a\"","status":"unavailable","detail":"a \"name\""}"#
+        );
+        assert_eq!(text(identity.feedback(br#"{"n":1}"#)), r#"{"id":"a\"","feedback":{"n":1}}"#);
+    }
+
+    /// There is none without one, and none where correlation data comes back.
+    #[test]
+    fn an_id_is_in_the_reply_unless_correlation_data_is() {
+        let nobody = Identity::default();
+        let refused = |identity: &Identity| {
+            let (reason, detail) = (Reason::TooFast, Detail::new("x"));
+            text(Refused { identity: identity.clone(), reason, detail }.reply())
+        };
+        let without = r#"{"accepted":false,"reason":"too_fast","detail":"x"}"#;
+        assert_eq!((text(nobody.accepted()).as_str(), refused(&nobody).as_str()), (r#"{"accepted":true}"#, without));
+        let id = Some(Id::Integer("-7".into()));
+        let with_id = Identity { id, correlation_data: None };
+        assert_eq!(refused(&with_id), r#"{"id":-7,"accepted":false,"reason":"too_fast","detail":"x"}"#);
+        let with_both = Identity { correlation_data: Some(Bytes::from_static(b"x")), ..with_id };
+        assert_eq!(refused(&with_both), without);
+        let malformed = Malformed { identity: with_both, detail: Detail::new("x") };
+        assert_eq!(text(malformed.no_response()), r#"{"error":"malformed","detail":"x"}"#);
+    }
+}

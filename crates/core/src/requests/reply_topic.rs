@@ -32,3 +32,35 @@ pub fn reply_topic<'a>(
     check_publish_topic(topic)?;
     Ok(Some(topic))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_response_topic_takes_the_place_of_the_configured_one() {
+        assert_eq!(reply_topic(None, None), Ok(None));
+        assert_eq!(reply_topic(None, Some("a")), Ok(Some("a")));
+        assert_eq!(reply_topic(Some("b"), None), Ok(Some("b")));
+        assert_eq!(reply_topic(Some("b/c"), Some("a")), Ok(Some("b/c")));
+    }
+
+    /// What the broker would close the connection over is not published, nor what AWS's services take.
+    #[test]
+    fn no_reply_goes_where_none_may_go() {
+        let refused = |topic: &str| reply_topic(Some(topic), Some("a")).unwrap_err();
+        for topic in ["$aws/things/r/shadow/update", "$aws/rules/r/x", "$SYS/x", "$"] {
+            assert_eq!(refused(topic), ResponseTopicFault::Reserved, "{topic}");
+        }
+        for (topic, fault) in [
+            ("", TopicFault::Empty),
+            ("a/+/b", TopicFault::Wildcard('+')),
+            ("a/#", TopicFault::Wildcard('#')),
+            ("a\0", TopicFault::Nul),
+            ("1/2/3/4/5/6/7/8/9", TopicFault::TooManySlashes(8)),
+            (&"a".repeat(257), TopicFault::TooLong(257)),
+        ] {
+            assert_eq!(refused(topic), ResponseTopicFault::Topic(fault), "{topic}");
+        }
+    }
+}

@@ -30,3 +30,46 @@ impl ServiceRequest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{encoder, received, text};
+    use super::*;
+
+    #[test]
+    fn a_request_is_encoded_or_malformed() {
+        let read = |json: &str| ServiceRequest::read(&received(json.as_bytes()), &encoder());
+        let request = read(r#"{"request":{"linear":{"x":1}},"id":"a"}"#).unwrap();
+        assert_eq!(text(request.identity.response(b"{}")), r#"{"id":"a","response":{}}"#);
+        assert_eq!((request.cdr.len(), &request.cdr[4..12]), (52, &1f64.to_le_bytes()[..]));
+        assert!(read(r#"{"request":{}}"#).is_ok());
+        for (json, reply) in [
+            (
+                r#"{"id":"a"}"#,
+                r#"{"id":"a","error":"malformed","detail":"`request` is missing, which holds the service's request"}"#,
+            ),
+            (
+                r#"{"id":"a","request":{"x":1}}"#,
+                r#"{"id":"a","error":"malformed","detail":"field x: geometry_msgs/msg/Twist has no such field"}"#,
+            ),
+            (
+                r#"{"id":"a","msg":{}}"#,
+                r#"{"id":"a","error":"malformed","detail":"it has a member msg; allowed are id, request"}"#,
+            ),
+        ] {
+            assert_eq!(text(read(json).unwrap_err().no_response()), reply, "{json}");
+        }
+    }
+
+    /// A service is not called for somebody who has asked nobody knows when.
+    #[test]
+    fn what_was_retained_is_not_done() {
+        let retained = Received { retain: true, ..received(br#"{"id":1,"request":{}}"#) };
+        let malformed = ServiceRequest::read(&retained, &encoder()).unwrap_err();
+        assert!(malformed.detail.as_str().starts_with("the broker had kept it"), "{malformed:?}");
+        assert_eq!(malformed.identity.id, Some(super::super::Id::Integer("1".into())));
+        let goal = Received { retain: true, ..received(br#"{"id":1,"goal":{}}"#) };
+        let malformed = super::super::ActionRequest::read(&goal, &encoder()).unwrap_err();
+        assert!(malformed.detail.as_str().starts_with("the broker had kept it"), "{malformed:?}");
+    }
+}

@@ -89,10 +89,10 @@ pub fn encode(data: &[u8]) {
 }
 
 /// Bytes that decide; zeros when they have run out.
-struct Recipe<'a>(&'a [u8]);
+pub struct Recipe<'a>(pub &'a [u8]);
 
 impl Recipe<'_> {
-    fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         *first
@@ -104,7 +104,7 @@ impl Recipe<'_> {
     }
 }
 
-fn schema(recipe: &mut Recipe, depth: usize) -> Arc<Schema> {
+pub fn schema(recipe: &mut Recipe, depth: usize) -> Arc<Schema> {
     let fields = (0..recipe.byte() % 5)
         .map(|index| Field { name: format!("f{index}"), kind: kind(recipe, depth), count: count(recipe) })
         .collect();

@@ -20,7 +20,7 @@ pub(super) fn check(sent: i64, now: Option<i64>, max_age: Duration) -> Result<()
     }
     let (is_no_age, apart, max_age) = (apart > NO_AGE, seconds(apart), format_duration(max_age));
     Err(if is_no_age {
-        "`sent` is over a year from the time of the robot's clock: nanoseconds since 1970 are needed".into()
+        "`sent` is over a year from the time of the robot's clock: nanoseconds since 1970 are needed, 19 digits".into()
     } else if sent > now {
         format!("`sent` is {apart} ahead of the robot's clock, max_age is {max_age}: one of the clocks is wrong")
     } else {
