@@ -5,7 +5,6 @@ mod fit;
 mod reception;
 mod recovery;
 mod reload;
-#[allow(dead_code, unused_imports, reason = "its handlers come next")]
 mod requests;
 
 use std::pin::pin;
