@@ -8,7 +8,7 @@ use super::*;
 
 /// An entry whose handler writes down what it is told.
 #[derive(Debug, Clone)]
-pub(super) struct Probe {
+pub(in crate::bridge) struct Probe {
     pub mqtt: &'static str,
     /// What tells it from another one with the same topic.
     version: u8,

@@ -21,7 +21,7 @@ struct Listener {
 impl Listener {
     fn on(node: &Arc<Node>, topic: &str, type_name: &str, reliable: bool, transient_local: bool) -> Listener {
         let support = Arc::new(TypeSupport::load(type_name).unwrap());
-        let teller = Teller { topic: 0, arrivals: Arrivals::of_test(node) };
+        let teller = Teller { topic: 0, arrivals: Arrivals::of_test() };
         let (qos, topic) = (Qos { reliable, transient_local, depth: 10 }, graph::topic_name(topic).unwrap());
         let subscription = Subscription::create(node, &topic, &support, qos, &teller).unwrap();
         Listener { subscription, buffer: Buffer::new().unwrap() }
