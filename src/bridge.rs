@@ -111,7 +111,7 @@ pub async fn run_with(
     let reporter = Arc::new(Reporter::new(
         &settings.aws,
         Arc::clone(&configuration),
-        Arc::clone(&registry),
+        (Arc::clone(&registry), account),
         Arc::clone(&queue),
         Arc::clone(&behind),
         uplink_state.clone(),

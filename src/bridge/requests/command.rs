@@ -45,6 +45,7 @@ pub(super) struct Command {
 
 impl Command {
     pub fn new(settings: config::Command, health: Arc<RequestHealth>) -> Command {
+        health.outcomes().expect(Reason::ALL.map(Reason::label).into_iter().chain([ACCEPTED]));
         Command {
             settings,
             health,
