@@ -5,7 +5,6 @@ mod fit;
 mod reception;
 mod recovery;
 mod reload;
-#[allow(dead_code, unused_imports, reason = "its handlers come next")]
 mod requests;
 
 use std::pin::pin;
@@ -112,7 +111,7 @@ pub async fn run_with(
     let reporter = Arc::new(Reporter::new(
         &settings.aws,
         Arc::clone(&configuration),
-        Arc::clone(&registry),
+        (Arc::clone(&registry), account),
         Arc::clone(&queue),
         Arc::clone(&behind),
         uplink_state.clone(),

@@ -20,7 +20,7 @@ mod work;
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -37,6 +37,12 @@ use command::Command;
 pub(super) use outside::Outside;
 pub(super) use replies::{Reply, ReplyTo};
 use work::{Subscribe, Work};
+
+/// How long what was said on ROS at the end of entries is waited for.
+const SETTLES: Duration = Duration::from_millis(500);
+
+/// Threads for what may take long.
+const BLOCKING: usize = 4;
 
 /// Arrivals that wait for the thread. Each is at most 128 KiB.
 const ROOM: usize = 64;
@@ -67,8 +73,12 @@ pub(super) trait Handler: Send {
     /// The connection has been lost, or stands again; asked for the subscriptions is before anything that is sent from now on.
     fn link(&mut self, _is_connected: bool, _outside: &Outside, _now: Instant) {}
 
-    /// The process stops, or the entry is in the configuration no more.
+    /// The process stops, or the entry is in the configuration no more. What is said on ROS now is not waited for.
     fn end(&mut self, outside: &Outside, now: Instant);
+
+    /// Once all that end have ended: waits, at most for `patience`, until what was said on ROS has arrived. Not on the thread
+    /// `requests`, unless that is about to end.
+    fn settle(&mut self, _patience: Duration) {}
 }
 
 /// An entry of the configuration.
@@ -174,7 +184,8 @@ impl Requests {
         let (changes, to_change) = mpsc::unbounded_channel();
         let Idle { subscribe, arrivals, outside, uplink, account } = idle;
         let work = Work::new(outside, (subscribe, arrivals), uplink, to_change, account, self.heartbeat.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(BLOCKING).build()?;
         let thread = thread::Builder::new().name("requests".to_owned()).spawn(move || work.run(runtime))?;
         Ok(Running { changes, thread })
     }

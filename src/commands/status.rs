@@ -1,6 +1,7 @@
 //! `iot-bridge status`: how the running bridge is.
 
 mod printable;
+mod requests;
 mod view;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::report::{Configuration, Connection, Phase, Report, State, Topic};
+use super::report::{Configuration, Connection, Phase, Report, Request, State, Topic};
 use crate::ros::another_definition;
 use iot_bridge_core::codec::CdrWriter;
 use iot_bridge_core::tally::counted;
@@ -62,7 +62,8 @@ pub fn serialize(report: &Report, node: &str) -> Vec<u8> {
 
 fn statuses(report: &Report) -> Vec<Status> {
     let parts = [connection(report), certificate(report), configuration(report), queue(report)];
-    parts.into_iter().chain(report.topics.iter().map(topic)).collect()
+    let topics = report.topics.iter().map(topic);
+    parts.into_iter().chain(topics).chain(report.requests.iter().map(request)).collect()
 }
 
 fn connection(report: &Report) -> Status {
@@ -192,6 +193,7 @@ fn topic(topic: &Topic) -> Status {
         _ if topic.lost_per_second > 0.0 => (Level::Error, "messages are lost".to_owned()),
         _ if let Some(why) = &topic.silent => (Level::Warn, why.clone()),
         State::Unknown => (Level::Ok, "nobody publishes it yet".to_owned()),
+        State::Replies => (Level::Ok, "sent when the cloud asks for something".to_owned()),
         State::Vanished => (Level::Ok, "nobody publishes it any more".to_owned()),
         State::Removed => (Level::Ok, "no longer configured; what is queued is still sent".to_owned()),
         State::Subscribed { publishers: 0, .. } => (Level::Ok, "nobody publishes it now".to_owned()),
@@ -212,6 +214,20 @@ fn topic(topic: &Topic) -> Status {
         ("published bytes per second", format!("{:.0}", topic.published_bytes_per_second)),
     ];
     Status { level, name: format!("topic {}", topic.ros), message, values }
+}
+
+/// That nobody on ROS takes requests is no fault: nodes come and go with what a robot is about to do.
+fn request(request: &Request) -> Status {
+    let Request { kind, mqtt, ros, peers, trouble, outcomes, last_refused, .. } = request;
+    let (level, message) = match (trouble, peers) {
+        (Some(trouble), _) => (Level::Warn, trouble.clone()),
+        (None, Some(0)) => (Level::Ok, format!("nobody takes it on {ros}")),
+        (None, _) => (Level::Ok, format!("passed on to {ros}")),
+    };
+    let outcomes: Vec<_> = outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    let mut values = vec![("requests", outcomes.join(", "))];
+    values.extend(last_refused.as_ref().map(|last| ("last refused", format!("{}: {}", last.reason, last.detail))));
+    Status { level, name: format!("{kind} {mqtt}"), message, values }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use super::Reporter;
-use super::report::{Configuration, Place, Report, State, Topic};
+use super::report::{Configuration, Place, Report, Request, State, Topic};
 use super::topic::is_sent_to;
 use families::Families;
 use iot_bridge_core::tally::{DropReason, ShapedReason};
@@ -41,6 +41,7 @@ impl Collector for Metrics {
         topics(&by_name(&report.topics, &report.connection.set_aside), &mut families)?;
         queue(&report, &mut families)?;
         configuration(&report, &mut families)?;
+        requests(&report, &mut families)?;
         connection(&report, &mut families)
     }
 }
@@ -80,7 +81,7 @@ fn by_name<'a>(topics: &'a [Topic], set_aside: &[String]) -> BTreeMap<&'a str, S
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
     for topic in topics {
         let sum = sums.entry(&topic.ros).or_default();
-        sum.entries += u64::from(!matches!(topic.state, State::Removed | State::Vanished));
+        sum.entries += u64::from(!matches!(topic.state, State::Removed | State::Vanished | State::Replies));
         sum.in_trouble |= matches!(topic.state, State::Trouble { .. });
         sum.set_aside |= set_aside.iter().any(|mqtt| goes_to(topic, mqtt));
         if let State::Subscribed { publishers, incompatible, redefined, .. } = topic.state {
@@ -167,6 +168,22 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.counters("iot_bridge_topic_publishes_total", help, each(|sum| sum.publishes))?;
     let help = "Bytes of MQTT packets that were handed to connections for this ROS topic, repetitions included.";
     families.bytes("iot_bridge_topic_publish_bytes_total", help, each(|sum| sum.published_bytes))
+}
+
+fn requests(report: &Report, families: &mut Families<'_>) -> fmt::Result {
+    let outcomes = report.requests.iter().flat_map(|entry| {
+        let outcomes = entry.outcomes.iter();
+        outcomes.map(|(outcome, count)| ([("command", entry.mqtt.as_str()), ("outcome", outcome.as_str())], *count))
+    });
+    let help = "What the cloud has asked for, by the MQTT topic of the configuration and what has become of it.";
+    families.counters("iot_bridge_commands_total", help, outcomes)?;
+    let standing = |figure: fn(&Request) -> Option<u64>| {
+        report.requests.iter().filter_map(move |entry| Some(([("command", entry.mqtt.as_str())], figure(entry)?)))
+    };
+    let help = "Subscribers and servers on ROS that take what the cloud asks for.";
+    families.gauges("iot_bridge_command_peers", help, standing(|entry| entry.peers.map(|peers| peers as u64)))?;
+    let help = "1 while somebody on ROS does not get what the cloud asks for, as the status or the log says.";
+    families.gauges("iot_bridge_command_in_trouble", help, standing(|entry| Some(u64::from(entry.trouble.is_some()))))
 }
 
 fn queue(report: &Report, families: &mut Families<'_>) -> fmt::Result {

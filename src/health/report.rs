@@ -41,9 +41,12 @@ pub struct Report {
     /// What the patterns among the `[[topics]]` have found, in the configuration's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patterns: Vec<Pattern>,
-    /// In the configuration's order, then those that were configured and of which records are still to be sent, and those
-    /// that have vanished from the ROS graph not long ago.
+    /// In the configuration's order, then what is sent because the cloud has asked for something, then those that were configured
+    /// and of which records are still to be sent, and those that have vanished from the ROS graph not long ago.
     pub topics: Vec<Topic>,
+    /// What the cloud may ask for, in the configuration's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Request>,
 }
 
 /// The configuration in force, and whether a later one was refused.
@@ -346,6 +349,46 @@ impl Topic {
     }
 }
 
+/// An entry of `[[commands]]`, `[[services]]`, `[[actions]]` or `[[shadows]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// `command`, `service`, `action` or `shadow`.
+    pub kind: String,
+    /// MQTT topic as configured: its name in metrics.
+    pub mqtt: String,
+    /// Name of the ROS topic, service or action.
+    pub ros: String,
+    /// Who takes it on ROS now: subscribers, servers; nothing while nobody can tell.
+    #[serde(default)]
+    pub peers: Option<usize>,
+    /// What keeps requests from being served, or somebody on ROS from getting them: a sentence without its full stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// How many requests there were, by what has become of them.
+    pub outcomes: BTreeMap<String, u64>,
+    pub last_accepted: Option<Accepted>,
+    pub last_refused: Option<NotAccepted>,
+}
+
+/// A request that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub at: u64,
+    /// If it had one.
+    pub id: Option<String>,
+}
+
+/// A request that was not accepted, or not answered as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotAccepted {
+    pub at: u64,
+    /// If it had one that could be read.
+    pub id: Option<String>,
+    pub reason: String,
+    /// Nothing of the payload is in it but names of fields.
+    pub detail: String,
+}
+
 /// How it stands with a topic's subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -363,6 +406,8 @@ pub enum State {
         #[serde(default)]
         redefined: usize,
     },
+    /// No ROS topic: what is sent because the cloud has asked an entry of the configuration for something.
+    Replies,
     /// No longer configured; what is queued of it is still sent.
     Removed,
     /// A pattern had found it, and nobody publishes it any more.

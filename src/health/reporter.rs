@@ -7,9 +7,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::report::{
-    Connection, Disk, Fault, Held, Lane, Pattern, Phase, Place, Published, Queue, Report, State, Topic,
+    Accepted, Connection, Disk, Fault, Held, Lane, NotAccepted, Pattern, Phase, Place, Published, Queue, Report,
+    Request, State, Topic,
 };
-use super::{BehindState, ConfigurationState, TopicHealth, Topics};
+use super::{
+    BehindState, ConfigurationState, Last, LastAccepted, LastRefused, RequestHealth, Requests, Standing, TopicHealth,
+    Topics,
+};
 use crate::ros::TopicState;
 use iot_bridge_core::config::{Aws, Found, Priority, UNNAMED, fill_thing};
 use iot_bridge_core::queue;
@@ -24,6 +28,7 @@ pub struct Reporter {
     started: SystemTime,
     configuration: Arc<ConfigurationState>,
     topics: Arc<Topics>,
+    requests: Arc<Requests>,
     queue: Arc<queue::Queue>,
     behind: Arc<BehindState>,
     uplink: watch::Receiver<UplinkState>,
@@ -35,7 +40,7 @@ impl Reporter {
     pub fn new(
         aws: &Aws,
         configuration: Arc<ConfigurationState>,
-        topics: Arc<Topics>,
+        (topics, requests): (Arc<Topics>, Arc<Requests>),
         queue: Arc<queue::Queue>,
         behind: Arc<BehindState>,
         uplink: watch::Receiver<UplinkState>,
@@ -47,6 +52,7 @@ impl Reporter {
             started: SystemTime::now(),
             configuration,
             topics,
+            requests,
             queue,
             behind,
             uplink,
@@ -61,7 +67,9 @@ impl Reporter {
         let (configured, leaving) = (self.topics.configured(), self.topics.leaving(now.instant));
         let thing = uplink.provisioned.as_ref().filter(|_| self.thing == UNNAMED).unwrap_or(&self.thing).clone();
         let configured = configured.iter().map(|topic| (topic, state(topic.state())));
+        let replies = self.topics.all_replies();
         let listed: Vec<_> = configured
+            .chain(replies.iter().map(|replies| (replies, State::Replies)))
             .chain(
                 leaving
                     .iter()
@@ -96,7 +104,28 @@ impl Reporter {
             latency_last_minute: self.meter.latency_of_last_minute(now.instant),
             patterns: self.topics.patterns().into_iter().map(pattern).collect(),
             topics,
+            requests: self.requests.read().iter().map(|entry| request(entry)).collect(),
         }
+    }
+}
+
+fn request(entry: &RequestHealth) -> Request {
+    let (Standing { peers, trouble }, Last { accepted, refused }) = (entry.standing(), entry.last());
+    let outcomes = entry.outcomes().read().into_iter();
+    Request {
+        kind: entry.kind.to_owned(),
+        mqtt: entry.mqtt.clone(),
+        ros: entry.ros.clone(),
+        peers,
+        trouble,
+        outcomes: outcomes.map(|(outcome, count)| (outcome.to_owned(), count)).collect(),
+        last_accepted: accepted.map(|LastAccepted { at, id }| Accepted { at: seconds(at), id }),
+        last_refused: refused.map(|LastRefused { at, id, reason, detail }| NotAccepted {
+            at: seconds(at),
+            id,
+            reason: reason.to_owned(),
+            detail,
+        }),
     }
 }
 
@@ -117,7 +146,7 @@ fn one_topic(
         pattern: topic.pattern(),
         silent: topic
             .silence()
-            .filter(|_| !matches!(state, State::Removed | State::Vanished))
+            .filter(|_| !matches!(state, State::Removed | State::Vanished | State::Replies))
             .map(|why| why.sentence(&topic.ros)),
         state,
         received: account.received,

@@ -50,7 +50,9 @@ pub async fn watch(mut watched: Watched) {
         let figures = watched.queue.figures();
         let (topics, now) = (watched.topics.configured(), Instant::now());
         let leaving = watched.topics.leaving(now);
-        topics.iter().chain(leaving.iter().map(|left| &left.health)).for_each(|topic| topic.sample(now));
+        let replies = watched.topics.all_replies();
+        let all = topics.iter().chain(&replies).chain(leaving.iter().map(|left| &left.health));
+        all.for_each(|topic| topic.sample(now));
         let line = {
             let uplink = uplink.borrow_and_update();
             watched.balance.look(now, &uplink, &topics);

@@ -119,7 +119,8 @@ pub(super) fn subscribers(node: &Node, topic: &CStr) -> Result<Vec<Subscriber>, 
         let (namespace, name) = names_of_node(info);
         Subscriber {
             id: publisher.id,
-            node: full_name(namespace, name),
+            // Its node may be discovered after it.
+            node: if name == c"_NODE_NAME_UNKNOWN_" { "somebody".to_owned() } else { full_name(namespace, name) },
             type_name: publisher.type_name,
             definition: publisher.definition,
             transient_local: publisher.transient_local,

@@ -155,20 +155,6 @@ impl Outlet {
         Ok(reach.subscribers)
     }
 
-    /// As [`publish`](Self::publish), whoever gets it, and waits until it was got, at most for `patience`.
-    ///
-    /// # Errors
-    /// rcl's own.
-    pub fn publish_at_last(&self, cdr: &[u8], patience: Duration) -> Result<(), RosError> {
-        let ways = self.ways().clone();
-        let sent = send(&ways, cdr);
-        let until = Instant::now() + patience;
-        for way in ways {
-            way.publisher().flush(until.saturating_duration_since(Instant::now()));
-        }
-        sent
-    }
-
     /// Publishes `cdr` to whoever is there.
     ///
     /// # Errors
@@ -176,6 +162,15 @@ impl Outlet {
     pub fn publish_anyway(&self, cdr: &[u8]) -> Result<(), RosError> {
         let ways = self.ways().clone();
         send(&ways, cdr)
+    }
+
+    /// Waits until reliable subscriptions have what was published, at most for `patience`.
+    pub fn flush(&self, patience: Duration) {
+        let ways = self.ways().clone();
+        let until = Instant::now() + patience;
+        for way in ways {
+            way.publisher().flush(until.saturating_duration_since(Instant::now()));
+        }
     }
 
     /// Who gets what is published, as [`follow`](Self::follow) has seen it last.

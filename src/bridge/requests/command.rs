@@ -1,22 +1,155 @@
 //! A command: an MQTT topic whose messages are published on a ROS topic.
+//!
+//! [`Gate`] judges what comes, [`Outlet`] publishes it. Both are there once the type can be loaded, which is tried again while it
+//! can't be; until then commands are `unavailable`. Loading, looking at the ROS graph and making publishers may take a while, so
+//! that is done on another thread ([`opening`]). Here is only what takes microseconds.
+
+mod opening;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Handler, Outside};
-use crate::health::RequestHealth;
+use super::{Handler, Outside, Reply, ReplyTo};
+use crate::health::{RequestHealth, Standing};
+use crate::ros::{NotPublished, Reach};
 use iot_bridge_core::config;
-use iot_bridge_core::mqtt::client::Arrival;
+use iot_bridge_core::mqtt::client::{Arrival, Properties};
+use iot_bridge_core::requests::{Id, Identity, Reason, Received, Refused};
+use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
+use iot_bridge_core::time_of_day;
 use iot_bridge_core::uplink::Subscription;
+use opening::{Open, Opening};
+
+/// How long a reply is worth being sent: whoever has sent a command a minute ago does not wait for it any more.
+const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
+
+/// As metrics name a command that was published.
+const ACCEPTED: &str = "accepted";
+
+/// Sentences about subscriptions that are remembered as said.
+const SAID: usize = 100;
 
 pub(super) struct Command {
     settings: config::Command,
     health: Arc<RequestHealth>,
+    opening: Opening,
+    open: Option<Open>,
+    /// What `on_silence` has handed out and could not be published.
+    unsent: Option<Vec<u8>>,
+    refused: [Repeat; Reason::ALL.len()],
+    silences: Repeat,
+    failed: Repeat,
+    /// What was said of what keeps commands from being published, and from whom.
+    said: Vec<String>,
 }
 
 impl Command {
     pub fn new(settings: config::Command, health: Arc<RequestHealth>) -> Command {
-        Command { settings, health }
+        health.outcomes().expect(Reason::ALL.map(Reason::label).into_iter().chain([ACCEPTED]));
+        Command {
+            settings,
+            health,
+            opening: Opening::default(),
+            open: None,
+            unsent: None,
+            refused: Default::default(),
+            silences: Repeat::default(),
+            failed: Repeat::default(),
+            said: Vec::new(),
+        }
+    }
+
+    /// Judges and publishes what has come. Returns the reply, and whom it answers.
+    fn take(&mut self, arrival: &Arrival, now: Instant) -> Result<Identity, Refused> {
+        let received = Received {
+            payload: &arrival.payload,
+            retain: arrival.retain,
+            correlation_data: arrival.properties.correlation_data.as_deref(),
+        };
+        let Some(Open { gate, outlet }) = &mut self.open else {
+            let why = self.opening.trouble().unwrap_or("the bridge has just started");
+            return Err(Refused::without_gate(&received, self.settings.payload, why));
+        };
+        let accepted = gate.judge(&received, now, time_of_day::now())?;
+        match outlet.publish(accepted.cdr()) {
+            Ok(_) => {
+                self.unsent = None;
+                Ok(accepted.published())
+            }
+            Err(NotPublished::Nobody) => {
+                Err(accepted.unavailable(&format!("nobody subscribes to {}", self.settings.ros)))
+            }
+            Err(error) => Err(accepted.unavailable(&error.to_string())),
+        }
+    }
+
+    fn reply(&self, properties: &Properties, payload: &[u8], outside: &Outside, now: Instant) {
+        match ReplyTo::of(properties, self.settings.reply.as_deref()) {
+            Ok(None) => {}
+            Ok(Some(to)) => {
+                outside.replies.send(Reply { of: &self.settings.mqtt, to: &to, payload, max_age: REPLY_MAX_AGE }, now);
+            }
+            Err(fault) => tracing::debug!("A command of {} gets no reply: {fault}.", self.settings.mqtt),
+        }
+    }
+
+    /// Counts what was refused, and says so once a minute for each reason.
+    fn note_refused(&mut self, refused: &Refused, now: Instant) {
+        let Refused { identity, reason, detail } = refused;
+        let (mqtt, label) = (&self.settings.mqtt, reason.label());
+        let total = self.health.refused(label, detail.as_str(), shown(identity).as_deref());
+        if self.refused[*reason as usize].due(now, ONCE_A_MINUTE).is_some() {
+            tracing::warn!(
+                command = mqtt,
+                reason = label,
+                total,
+                "A command of {mqtt} was refused as {label}: {detail} ({total} so far)."
+            );
+        }
+    }
+
+    /// Publishes what `on_silence` says, if no further command has come for so long.
+    fn stop_if_silent(&mut self, now: Instant) {
+        let Some(Open { gate, outlet }) = &mut self.open else { return };
+        if let Some(cdr) = gate.silence_due(now) {
+            self.unsent = Some(cdr.to_vec());
+            if self.silences.due(now, ONCE_A_MINUTE).is_some() {
+                let (mqtt, ros) = (&self.settings.mqtt, &self.settings.ros);
+                tracing::info!(
+                    command = mqtt,
+                    "No further command of {mqtt} has come: {ros} gets its message of on_silence."
+                );
+            }
+        }
+        let Some(cdr) = &self.unsent else { return };
+        match outlet.publish_anyway(cdr) {
+            Ok(()) => self.unsent = None,
+            Err(error) if self.failed.due(now, ONCE_A_MINUTE).is_some() => {
+                tracing::error!("The message of on_silence could not be published on {}: {error}.", self.settings.ros);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// How it stands with ROS, for health; the log is told once of whatever is wrong.
+    fn tell(&mut self, reach: &Reach) {
+        let nothing = self.opening.trouble().map(str::to_owned).or_else(|| reach.forbidden.clone());
+        let some = reach.unreached.clone();
+        let (mqtt, ros) = (&self.settings.mqtt, &self.settings.ros);
+        for why in nothing.iter().filter(|why| !self.said.contains(why)) {
+            tracing::error!(command = mqtt, "Commands of {mqtt} are not published on {ros}: {why}.");
+        }
+        for why in some.iter().filter(|why| !self.said.contains(why)) {
+            tracing::warn!(command = mqtt, "Commands of {mqtt} do not reach everybody on {ros}: {why}.");
+        }
+        let trouble: Vec<String> = nothing.into_iter().chain(some).collect();
+        let news: Vec<_> = trouble.iter().filter(|why| !self.said.contains(why)).cloned().collect();
+        self.said.extend(news);
+        if self.said.len() > SAID {
+            self.said.retain(|said| trouble.contains(said));
+        }
+        let trouble = (!trouble.is_empty()).then(|| trouble.join("; "));
+        self.health.stands(Standing { peers: self.open.as_ref().map(|_| reach.subscribers), trouble });
     }
 }
 
@@ -25,12 +158,58 @@ impl Handler for Command {
         vec![Subscription { filter: self.settings.mqtt.clone(), qos: self.settings.qos }]
     }
 
-    fn arrived(&mut self, arrival: Arrival, _outside: &Outside, _now: Instant) {
-        self.health.refused("unavailable", "", None);
+    fn arrived(&mut self, arrival: Arrival, outside: &Outside, now: Instant) {
+        let taken = self.take(&arrival, now);
+        let reply = match &taken {
+            Ok(identity) => {
+                self.health.accepted(ACCEPTED, shown(identity).as_deref());
+                tracing::debug!("A command of {} was published on {}.", self.settings.mqtt, self.settings.ros);
+                identity.accepted()
+            }
+            Err(refused) => {
+                self.note_refused(refused, now);
+                refused.reply()
+            }
+        };
+        self.reply(&arrival.properties, &reply, outside, now);
         arrival.taken();
     }
 
-    fn turn(&mut self, _outside: &Outside, _now: Instant) {}
+    fn turn(&mut self, outside: &Outside, now: Instant) {
+        self.stop_if_silent(now);
+        if let Some(open) = self.opening.take_opened() {
+            self.open = Some(open);
+        }
+        if let Some(reach) = self.opening.take_reach() {
+            self.tell(&reach);
+        }
+        self.opening.go_on(&self.settings, self.open.as_ref(), outside, now);
+    }
 
-    fn end(&mut self, _outside: &Outside, _now: Instant) {}
+    fn wake_at(&self) -> Option<Instant> {
+        self.open.as_ref()?.gate.silence_due_at()
+    }
+
+    fn end(&mut self, _outside: &Outside, _now: Instant) {
+        let Some(Open { gate, outlet }) = &mut self.open else { return };
+        let cdr = gate.take_silence().map(<[u8]>::to_vec).or(self.unsent.take());
+        if let Some(cdr) = cdr
+            && let Err(error) = outlet.publish_anyway(&cdr)
+        {
+            tracing::error!("The message of on_silence could not be published on {}: {error}.", self.settings.ros);
+        }
+    }
+
+    fn settle(&mut self, patience: Duration) {
+        if let Some(Open { outlet, .. }) = &self.open {
+            outlet.flush(patience);
+        }
+    }
+}
+
+/// The id of a request, for status.
+fn shown(identity: &Identity) -> Option<String> {
+    identity.id.as_ref().map(|id| match id {
+        Id::Text(id) | Id::Number(id) => id.to_string(),
+    })
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::health::Topics;
-use iot_bridge_core::config::{PAYLOAD_LIMIT, Priority, Qos, check_publish_topic};
+use iot_bridge_core::config::{PAYLOAD_LIMIT, Priority, Qos};
 use iot_bridge_core::mqtt::client::Properties;
-use iot_bridge_core::packing::Packing;
+use iot_bridge_core::packing::{Correlated, Packing};
 use iot_bridge_core::queue::{Queue, Record, Route, Routes};
+use iot_bridge_core::requests::{ResponseTopicFault, reply_topic};
 use iot_bridge_core::tally::DropReason;
 
 /// Sends replies.
@@ -30,14 +31,15 @@ pub(in crate::bridge) struct ReplyTo {
 }
 
 impl ReplyTo {
-    /// Where the reply to a request goes: to its response topic, where it came with one that can be published to, or to
-    /// the `configured` one. `None` if there is neither.
-    pub fn of(properties: &Properties, configured: Option<&str>) -> Option<ReplyTo> {
-        let asked = properties.response_topic.as_deref();
-        // What is below `$` is others'.
-        let asked = asked.filter(|topic| !topic.starts_with('$') && check_publish_topic(topic).is_ok());
-        let topic = asked.or(configured)?.to_owned();
-        Some(ReplyTo { topic, correlation: properties.correlation_data.clone() })
+    /// Where the reply to a request goes: to the response topic that came with it, or else to the `configured` one. `None` if there
+    /// is neither.
+    ///
+    /// # Errors
+    /// For a response topic that nothing is published to: there is no reply then.
+    pub fn of(properties: &Properties, configured: Option<&str>) -> Result<Option<ReplyTo>, ResponseTopicFault> {
+        let topic = reply_topic(properties.response_topic.as_deref(), configured)?;
+        let correlation = properties.correlation_data.clone();
+        Ok(topic.map(|topic| ReplyTo { topic: topic.to_owned(), correlation }))
     }
 }
 
@@ -48,7 +50,7 @@ pub(in crate::bridge) struct Reply<'a> {
     pub of: &'a str,
     pub to: &'a ReplyTo,
     /// JSON.
-    pub payload: Bytes,
+    pub payload: &'a [u8],
     /// How long it is worth being sent.
     pub max_age: Duration,
 }
@@ -59,21 +61,23 @@ impl Replies {
     }
 
     /// Has `reply` sent, at least once if it is acknowledged in time. Returns whether the queue has taken it: if not, it is
-    /// too large ([`PAYLOAD_LIMIT`]) or the queue is full, and counted as dropped.
+    /// too large ([`PAYLOAD_LIMIT`], or [`MOST_CORRELATION`](iot_bridge_core::packing::MOST_CORRELATION)) or the queue is full,
+    /// and counted as dropped.
     pub fn send(&self, reply: Reply<'_>, now: Instant) -> bool {
-        let Reply { of, to: ReplyTo { topic, correlation: _ }, payload, max_age } = reply;
+        let Reply { of, to: ReplyTo { topic, correlation }, payload, max_age } = reply;
         let counted = self.topics.replies(of, topic);
         counted.counters.count_received();
-        if payload.len() > PAYLOAD_LIMIT {
+        let record = Correlated::join(correlation.as_deref(), payload).filter(|_| payload.len() <= PAYLOAD_LIMIT);
+        let Some(payload) = record else {
             counted.counters.count_dropped(DropReason::TooLarge);
             return false;
-        }
+        };
         let route = self.routes.borrow_mut().share(Route {
             topic: counted.topic.towards(topic),
             qos: Qos::AtLeastOnce,
             retain: false,
             priority: Priority::High,
-            packing: Packing::default(),
+            packing: Packing::of_replies(),
         });
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let received_ns = since_1970.as_nanos().try_into().unwrap_or(i64::MAX);

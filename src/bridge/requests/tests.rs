@@ -8,7 +8,7 @@ use super::*;
 
 /// An entry whose handler writes down what it is told.
 #[derive(Debug, Clone)]
-pub(super) struct Probe {
+pub(in crate::bridge) struct Probe {
     pub mqtt: &'static str,
     /// What tells it from another one with the same topic.
     version: u8,
@@ -40,8 +40,8 @@ impl Handler for Probe {
     fn arrived(&mut self, arrival: Arrival, outside: &Outside, now: Instant) {
         assert_ne!(arrival.payload, "panic", "a handler that panics, for a test");
         self.say("has something");
-        let to = ReplyTo::of(&arrival.properties, Some("{thing}/reply")).unwrap();
-        let (payload, max_age) = (arrival.payload.clone(), Duration::from_secs(60));
+        let to = ReplyTo::of(&arrival.properties, Some("{thing}/reply")).unwrap().unwrap();
+        let (payload, max_age) = (&*arrival.payload, Duration::from_secs(60));
         assert!(outside.replies.send(Reply { of: self.mqtt, to: &to, payload, max_age }, now));
         arrival.taken();
     }
@@ -175,7 +175,7 @@ fn each_gets_what_is_its() {
     assert_eq!((replies.len(), &*replies[0].ros, &*replies[0].mqtt), (1, "b", "{thing}/reply"));
     assert_eq!((replies[0].counters.received(), replies[0].counters.queued()), (1, 1));
     let lease = bench.queue.lease(Instant::now()).unwrap();
-    assert_eq!((&*lease.record.route.mqtt, &lease.record.payload[..]), ("{thing}/reply", &b"2"[..]));
+    assert_eq!((&*lease.record.route.mqtt, &lease.record.payload[..]), ("{thing}/reply", &b"\0\x002"[..]));
     // When the entry goes, its replies stay until they are sent.
     bench.reload([("a", 0)]);
     bench.await_told(["b0 ends"]);

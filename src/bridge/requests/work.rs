@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
-use super::{Entry, Handler, Outside};
+use super::{Entry, Handler, Outside, SETTLES};
 use crate::health::{RequestHealth, Requests as Account};
 use iot_bridge_core::config::{UNNAMED, fill_thing};
 use iot_bridge_core::mqtt::client::Arrival;
@@ -83,6 +83,7 @@ impl Work {
             end(handler.as_mut(), &self.outside);
         }
         (self.subscribe)(Vec::new());
+        settle(&mut self.served);
         // What blocks is left to itself.
         runtime.shutdown_background();
         if let Err(panic) = served {
@@ -217,6 +218,8 @@ impl Work {
         for gone in gone.iter().filter(|gone| !is_served(&gone.health.mqtt)) {
             self.outside.replies.leave(&gone.health.mqtt);
         }
+        // Publishers take a while to end, and others may have to stop the robot meanwhile.
+        tokio::task::spawn_blocking(move || settle(&mut gone));
         self.account.replace(self.served.iter().map(|served| Arc::clone(&served.health)).collect());
         (self.subscribe)(subscriptions);
     }
@@ -225,6 +228,15 @@ impl Work {
 /// The topics of `subscriptions` with the name of the thing.
 fn filled(subscriptions: &[Subscription], thing: &str) -> Vec<String> {
     subscriptions.iter().map(|subscription| fill_thing(&subscription.filter, thing).into_owned()).collect()
+}
+
+/// Waits until what `ended` have said last has arrived.
+fn settle(ended: &mut [Served]) {
+    let until = Instant::now() + SETTLES;
+    for Served { handler, .. } in ended {
+        let patience = until.saturating_duration_since(Instant::now());
+        let _ = catch_unwind(AssertUnwindSafe(|| handler.settle(patience)));
+    }
 }
 
 /// Ends a handler. If it panics, the others end all the same.

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::requests::requests;
 use crate::health::Report;
 use crate::health::report::{Pattern, Phase, State, Topic};
 use crate::ros::another_definition;
@@ -29,7 +30,8 @@ impl Display for View<'_> {
         queue(report, f)?;
         behind(report, f)?;
         published(report, f)?;
-        topics(report, f)
+        topics(report, f)?;
+        requests(&report.requests, report.at, f)
     }
 }
 
@@ -240,6 +242,7 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
         State::Trouble { trouble } => writeln!(f, "  {trouble}")?,
         _ if let Some(why) = &topic.silent => writeln!(f, "  {why}")?,
         State::Unknown => writeln!(f, "  nobody publishes it yet")?,
+        State::Replies => {}
         State::Vanished => writeln!(f, "  nobody publishes it any more")?,
         State::Removed => writeln!(f, "  no longer configured; what is queued is still sent")?,
         State::Subscribed { publishers: 0, incompatible: 0, redefined: 0, .. } => {

@@ -1,1 +1,141 @@
+use std::thread;
 
+use super::super::arrivals::{Arrivals, Teller};
+use super::super::qos::Qos;
+use super::super::subscription::{Buffer, Subscription};
+use super::*;
+
+const STRING: &str = "std_msgs/msg/String";
+
+/// `std_msgs/msg/String` of one character.
+fn text(character: u8) -> [u8; 10] {
+    [0, 1, 0, 0, 2, 0, 0, 0, character, 0]
+}
+
+/// A subscriber on a node of its own.
+struct Listener {
+    subscription: Subscription,
+    buffer: Buffer,
+}
+
+impl Listener {
+    fn on(node: &Arc<Node>, topic: &str, type_name: &str, reliable: bool, transient_local: bool) -> Listener {
+        let support = Arc::new(TypeSupport::load(type_name).unwrap());
+        let teller = Teller { topic: 0, arrivals: Arrivals::of_test() };
+        let (qos, topic) = (Qos { reliable, transient_local, depth: 10 }, graph::topic_name(topic).unwrap());
+        let subscription = Subscription::create(node, &topic, &support, qos, &teller).unwrap();
+        Listener { subscription, buffer: Buffer::new().unwrap() }
+    }
+
+    /// The next character, which has to come.
+    fn next(&mut self) -> u8 {
+        eventually("a message", || self.take())
+    }
+
+    fn take(&mut self) -> Option<u8> {
+        self.subscription.take(&mut self.buffer).unwrap()?;
+        Some(self.buffer.bytes()[8])
+    }
+}
+
+fn eventually<T>(what: &str, mut try_it: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(it) = try_it() {
+            return it;
+        }
+        assert!(Instant::now() < deadline, "{what} does not come");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn node(name: &str) -> Arc<Node> {
+    Arc::new(Node::create(name, "").unwrap())
+}
+
+/// What is published reaches reliable and best-effort subscriptions, and nobody who comes later. The bridge's own do not count.
+#[test]
+fn what_is_published_reaches_who_is_there() {
+    let (bridge, robot) = (node("iot_bridge"), node("robot"));
+    let nodes = [Arc::clone(&bridge)];
+    let outlet = Outlet::create(&nodes, "/order1", STRING).unwrap();
+    assert!(matches!(outlet.publish(&text(b'a')), Err(NotPublished::Nobody)));
+    let _own = Listener::on(&bridge, "/order1", STRING, true, false);
+    eventually("the own subscription", || (outlet.ways()[0].publisher().subscriptions().unwrap() == 1).then_some(()));
+    assert!(matches!(outlet.publish(&text(b'a')), Err(NotPublished::Nobody)));
+    let [mut reliable, mut best_effort] = [true, false].map(|is| Listener::on(&robot, "/order1", STRING, is, false));
+    eventually("both", || outlet.publish(&text(b'b')).ok().filter(|reached| *reached == 2));
+    for listener in [&mut reliable, &mut best_effort] {
+        // Who has been found may not have found the publisher yet.
+        eventually("b", || {
+            outlet.publish(&text(b'b')).unwrap();
+            listener.take()
+        });
+    }
+    drop((reliable, best_effort));
+    eventually("nobody", || matches!(outlet.publish(&text(b'd')), Err(NotPublished::Nobody)).then_some(()));
+    let mut late = Listener::on(&robot, "/order1", STRING, true, false);
+    eventually("the late one", || outlet.publish(&text(b'e')).ok());
+    assert_eq!(late.next(), b'e');
+}
+
+/// A subscription that asks for transient-local is reached beside others, each message once, and gets nothing that is older than
+/// a second when it comes again.
+#[test]
+fn transient_local_is_offered_to_who_asks_for_it() {
+    let (bridge, robot) = (node("iot_bridge"), node("robot"));
+    let nodes = [bridge];
+    let outlet = Outlet::create(&nodes, "/order2", STRING).unwrap();
+    let mut volatile = Listener::on(&robot, "/order2", STRING, true, false);
+    eventually("the volatile one", || outlet.publish(&text(b'a')).ok());
+    assert_eq!(volatile.next(), b'a');
+    let mut latched = Listener::on(&robot, "/order2", STRING, true, true);
+    eventually("both", || {
+        outlet.follow(&nodes).unwrap();
+        (outlet.reach().subscribers == 2 && outlet.ways()[0].before().is_none()).then_some(())
+    });
+    assert_eq!(outlet.publish(&text(b'b')).unwrap(), 2);
+    assert_eq!((volatile.next(), latched.next()), (b'b', b'b'));
+    outlet.flush(Duration::from_secs(5));
+    // DDS forgets by its own clock.
+    thread::sleep(KEPT + Duration::from_millis(500));
+    drop(latched);
+    let mut again = Listener::on(&robot, "/order2", STRING, true, true);
+    eventually("it again", || {
+        outlet.follow(&nodes).unwrap();
+        outlet.publish(&text(b'c')).ok().filter(|reached| *reached == 2)
+    });
+    assert_eq!(again.next(), b'c');
+    let heard = std::iter::from_fn(|| volatile.take()).collect::<Vec<_>>();
+    assert!(heard.iter().all(|character| *character == b'c'), "{heard:?}");
+}
+
+/// Who can't be reached is named, and why.
+#[test]
+fn who_can_not_be_reached_is_named() {
+    let (bridge, robot) = (node("iot_bridge"), node("robot"));
+    let nodes = [bridge];
+    let outlet = Outlet::create(&nodes, "/order3", STRING).unwrap();
+    let _other = Listener::on(&robot, "/order3", "std_msgs/msg/Int32", true, false);
+    let reach = eventually("the other type", || {
+        outlet.follow(&nodes).unwrap();
+        Some(outlet.reach()).filter(|reach| reach.unreached.iter().any(|who| !who.starts_with("somebody")))
+    });
+    assert_eq!(reach.unreached, ["/robot subscribes to it as std_msgs/msg/Int32"]);
+    assert_eq!((reach.subscribers, reach.forbidden), (0, None));
+    assert!(matches!(outlet.publish(&text(b'a')), Err(NotPublished::Nobody)));
+}
+
+/// Of several contexts, the newest is taken that reaches all; several only where none does.
+#[test]
+fn each_is_reached_once_where_that_can_be() {
+    let ids = |ids: &[u8]| ids.iter().map(|id| [*id; _]).collect::<Vec<PublisherId>>();
+    let chosen_of = |reach: &[&[u8]]| chosen(&reach.iter().map(|reached| ids(reached)).collect::<Vec<_>>());
+    assert_eq!(chosen_of(&[&[1]]), [0]);
+    assert_eq!(chosen_of(&[&[]]), [0]);
+    assert_eq!(chosen_of(&[&[1, 2], &[1, 2]]), [1]);
+    assert_eq!(chosen_of(&[&[1, 2], &[1]]), [0], "one that newer contexts do not find");
+    assert_eq!(chosen_of(&[&[1, 2], &[], &[]]), [0]);
+    assert_eq!(chosen_of(&[&[1], &[2]]), [1, 0]);
+    assert_eq!(chosen_of(&[&[1], &[1], &[2, 3]]), [2, 1]);
+}

@@ -196,6 +196,21 @@ impl Gate {
     }
 }
 
+impl Refused {
+    /// What becomes of a command while there is no gate to judge it, and `words` say why. It is known who has sent it, as far as
+    /// that can be read.
+    pub fn without_gate(received: &Received, payload: CommandPayload, words: &str) -> Self {
+        let identity = match payload {
+            CommandPayload::Message => received.identity(),
+            CommandPayload::Envelope => match Members::read(received, ["sent", "msg"]) {
+                Ok(Members { identity, .. }) | Err(Malformed { identity, .. }) => identity,
+            },
+        };
+        let reason = if received.retain { Reason::Retained } else { Reason::Unavailable };
+        Refused { identity, reason, detail: Detail::new(words) }
+    }
+}
+
 fn refuse<T>(reason: Reason, words: impl fmt::Display) -> Result<T, (Reason, Detail)> {
     Err((reason, Detail::new(words)))
 }

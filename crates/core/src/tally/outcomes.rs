@@ -17,6 +17,12 @@ impl Outcomes {
         *count
     }
 
+    /// Shows these outcomes though there was none of them yet.
+    pub fn expect(&self, outcomes: impl IntoIterator<Item = &'static str>) {
+        let mut counted = self.lock();
+        outcomes.into_iter().for_each(|outcome| _ = counted.entry(outcome).or_default());
+    }
+
     /// What there was, by outcome.
     pub fn read(&self) -> BTreeMap<&'static str, u64> {
         self.lock().clone()
@@ -36,6 +42,7 @@ mod tests {
     fn outcomes_are_counted_apart() {
         let outcomes = Outcomes::default();
         assert_eq!((outcomes.count("accepted"), outcomes.count("too_fast"), outcomes.count("accepted")), (1, 1, 2));
-        assert_eq!(outcomes.read(), BTreeMap::from([("accepted", 2), ("too_fast", 1)]));
+        outcomes.expect(["malformed", "accepted"]);
+        assert_eq!(outcomes.read(), BTreeMap::from([("accepted", 2), ("malformed", 0), ("too_fast", 1)]));
     }
 }
