@@ -5,6 +5,7 @@ mod fit;
 mod reception;
 mod recovery;
 mod reload;
+mod reports;
 mod requests;
 
 use std::pin::pin;
@@ -90,9 +91,10 @@ pub async fn run_with(
         Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
     let mut renewal = uplink.renewal().await;
     let node = Node::create(&settings.ros.node_name, &settings.ros.namespace)?;
-    let reception =
+    let mut reception =
         Reception::new(&settings.aws.thing, configured.topics(), Arc::clone(&queue), Arc::clone(&ros_pulse));
-    let ros = ros::spawn(node, configured.topics().map(|(topic, _)| wanted(topic)).collect(), reception)?;
+    reception.replace_reports(&[], configured.reports_by_index());
+    let ros = ros::spawn(node, configured.wanted(), reception)?;
     configured.look_for(&ros)?;
     let mut sighted = ros.sighted();
     let account = Arc::new(health::Requests::default());

@@ -41,6 +41,7 @@
 //! | [`shaping`] | core | from a message to a payload: envelope, `seq` |
 //! | [`queue`] | core | records between reception and PUBACK, in memory and on disk |
 //! | [`provisioning`] | core | what a robot with a claim has got so far |
+//! | [`shadows`] | core | one device shadow: what is reported, wished and cleared, whatever the network does |
 //! | [`mqtt`] | core | one connection to a broker: packets, TLS, proxy, and what each failure means |
 //! | [`terminal`] | core | what the command lines of both programs share |
 //! | [`uplink`] | core | what the bridge does with such connections: window, quotas, back-off, topics that are refused |
@@ -71,6 +72,7 @@
 //! [`shaping`]: iot_bridge_core::shaping
 //! [`queue`]: iot_bridge_core::queue
 //! [`provisioning`]: iot_bridge_core::provisioning
+//! [`shadows`]: iot_bridge_core::shadows
 //! [`mqtt`]: iot_bridge_core::mqtt
 //! [`uplink`]: iot_bridge_core::uplink
 //! [`price`]: iot_bridge_core::price

@@ -8,6 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 
 use super::fit::Fit;
+use super::reports::Report;
 use crate::health::TopicHealth;
 use crate::ros::{Receiver, Sample, Silence, TopicState, Wanted};
 use iot_bridge_core::codec::{Decoders, Schema};
@@ -25,6 +26,8 @@ const SETTLES: Duration = Duration::from_millis(20);
 pub struct Reception {
     /// By their indices on the ROS thread; `None` where none is wanted.
     topics: Vec<Option<Topic>>,
+    /// What shadows report, by indices on the ROS thread that no topic has.
+    reports: HashMap<usize, Arc<Report>>,
     /// When the open windows end, and of which topics they are.
     windows: BTreeSet<(Instant, usize)>,
     /// Above all numbers that the messages of topics have got that are wanted no more.
@@ -93,6 +96,7 @@ impl Reception {
         let start = queue.sequence_start();
         Reception {
             topics: topics.map(|(topic, health)| Some(Topic::new(topic.clone(), Arc::clone(health), start))).collect(),
+            reports: HashMap::new(),
             windows: BTreeSet::new(),
             numbered: start,
             thing: thing.to_owned(),
@@ -127,6 +131,12 @@ impl Reception {
             self.topics[index] = Some(Topic::new(settings, health, start.unwrap_or(self.numbered)));
         }
         while self.topics.pop_if(|last| last.is_none()).is_some() {}
+    }
+
+    /// Other topics are reported in shadows, with the indices that they have on the ROS thread.
+    pub fn replace_reports(&mut self, removed: &[usize], added: Vec<(usize, Arc<Report>)>) {
+        removed.iter().for_each(|index| _ = self.reports.remove(index));
+        self.reports.extend(added);
     }
 
     /// The wanted topic with this index.
@@ -247,11 +257,17 @@ pub fn open(
 
 impl Receiver for Reception {
     fn opened(&mut self, index: usize, schema: &Arc<Schema>) {
-        self.open(index, schema);
+        match self.reports.get(&index) {
+            Some(report) => report.opened(schema),
+            None => self.open(index, schema),
+        }
     }
 
     fn received(&mut self, index: usize, sample: &Sample<'_>) {
-        let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) else { return };
+        let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) else {
+            self.reports.get(&index).into_iter().for_each(|report| report.received(sample));
+            return;
+        };
         topic.health.counters.count_received();
         let Some(Ok(open)) = &mut topic.open else {
             topic.drop(DropReason::Unsupported, &"it can't be forwarded as configured");
@@ -323,7 +339,10 @@ impl Receiver for Reception {
     }
 
     fn changed(&mut self, index: usize, state: TopicState) {
-        let Some(topic) = self.topic(index) else { return };
+        let Some(topic) = self.topics.get_mut(index).and_then(Option::as_mut) else {
+            self.reports.get(&index).into_iter().for_each(|report| report.changed(state.clone()));
+            return;
+        };
         topic.state = state;
         topic.tell_state();
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::reception::{Reception, wanted};
+use super::reports::{self, Report, Reports, reported};
 use crate::health::{Leaves, Refusal, TopicHealth, Topics};
 use crate::ros::{Change, Interest, RosError, RosThread, Sighted, TopicState, Wanted};
 use iot_bridge_core::config::{self, Assigned, Found, GraphTopic, Patterns, Settings, assign};
@@ -30,6 +31,10 @@ pub(super) struct Configured {
     published: Vec<GraphTopic>,
     /// What its entries become with those.
     entries: Vec<Entry>,
+    /// The topics that shadows report, with their indices on the ROS thread.
+    reported: Vec<(usize, String)>,
+    /// What is kept of them.
+    reports: Arc<Reports>,
     registry: Arc<Topics>,
     /// What the log has said of patterns that reach their limits, by their places and the patterns.
     beyond: HashMap<(usize, String), Beyond>,
@@ -68,6 +73,20 @@ struct Plan {
     added: usize,
     changed: usize,
     removed: usize,
+    /// The topics that shadows report then.
+    reported: Vec<(usize, String)>,
+    /// Of those, what is new.
+    report: Vec<(usize, String, Arc<Report>)>,
+    /// Indices of those that are reported no more.
+    unreport: Vec<usize>,
+}
+
+/// A plan, carried out but for the ROS thread.
+struct Carried {
+    entries: Vec<Entry>,
+    reported: Vec<(usize, String)>,
+    /// What the ROS thread has to do; `None` if nothing.
+    change: Option<Change<Reception>>,
 }
 
 impl Configured {
@@ -85,7 +104,25 @@ impl Configured {
         registry.replace(healths(&entries), Leaves::WhenDrained, Instant::now());
         registry.set_patterns(patterns);
         let interest = interest(&settings.topics);
-        Configured { settings, interest, published: Vec::new(), entries, registry, beyond: HashMap::new() }
+        let reported = (entries.len()..).zip(reported(&settings)).collect();
+        let (published, reports, beyond) = (Vec::new(), Arc::default(), HashMap::new());
+        Configured { settings, interest, published, entries, reported, reports, registry, beyond }
+    }
+
+    /// What the ROS thread is asked for as the bridge starts, in the order of the indices.
+    pub fn wanted(&self) -> Vec<Wanted> {
+        let reported = self.reported.iter().map(|(_, topic)| reports::wanted(topic));
+        self.topics().map(|(topic, _)| wanted(topic)).chain(reported).collect()
+    }
+
+    /// What is kept of the topics that shadows report.
+    pub fn reports(&self) -> Arc<Reports> {
+        Arc::clone(&self.reports)
+    }
+
+    /// The same, for the ROS thread as the bridge starts.
+    pub fn reports_by_index(&self) -> Vec<(usize, Arc<Report>)> {
+        self.reported.iter().map(|(index, topic)| (*index, self.reports.of(topic))).collect()
     }
 
     /// The topics in force.
@@ -113,7 +150,7 @@ impl Configured {
         let assigned = self.assign(&self.settings.topics, &published);
         let plan = self.plan(&assigned);
         let (added, removed, changed) = (plan.added, plan.removed, plan.changed);
-        let (entries, change) = plan.carry_out();
+        let Carried { entries, change, .. } = plan.carry_out();
         // Each change has the ROS thread look at the graph at once. If it got one with nothing to do, a topic that comes and
         // goes all the time would have it look all the time.
         if let Some(change) = change
@@ -165,9 +202,9 @@ impl Configured {
         }
         let published = self.published_or_received();
         let assigned = self.assign(&settings.topics, &published);
-        let plan = self.plan(&assigned);
+        let plan = self.plan_with(&assigned, reported(&settings));
         let (added, removed, changed) = (plan.added, plan.removed, plan.changed);
-        let (entries, change) = plan.carry_out();
+        let Carried { entries, reported, change } = plan.carry_out();
         let mut change = change.unwrap_or_default();
         let interest = interest(&settings.topics).or_else(|| self.interest.as_ref().map(|_| nothing()));
         change.interest.clone_from(&interest);
@@ -176,6 +213,9 @@ impl Configured {
             return Err(Refusal { problems: 1, first: "a topic can't be subscribed to".to_owned() });
         }
         (self.settings.topics, self.interest, self.published) = (settings.topics, interest, published);
+        self.settings.shadows = settings.shadows;
+        self.reports.keep(&reported.iter().map(|(_, topic)| topic.clone()).collect::<Vec<_>>());
+        self.reported = reported;
         self.are_in_force(entries, assigned.patterns, Leaves::WhenDrained);
         let topics = if added == 1 { "topic" } else { "topics" };
         tracing::info!(
@@ -256,6 +296,11 @@ impl Configured {
 
     /// How to come to what the entries have become.
     fn plan(&self, assigned: &Assigned) -> Plan {
+        self.plan_with(assigned, self.reported.iter().map(|(_, topic)| topic.clone()).collect())
+    }
+
+    /// As [`plan`](Self::plan), where shadows report these topics then.
+    fn plan_with(&self, assigned: &Assigned, reported: Vec<String>) -> Plan {
         let topics = &assigned.topics;
         let pattern_at = |place: usize| assigned.patterns.iter().find(|found| found.place == place);
         let mut plan = Plan::default();
@@ -278,7 +323,9 @@ impl Configured {
         let has_index = |(entry, (topic, _)): (&Option<Entry>, &(config::Topic, _))| {
             entry.as_ref().filter(|entry| is_received(topic) && goes_on(&entry.settings, topic))?.index
         };
-        let kept: HashSet<_> = before.iter().zip(topics).filter_map(has_index).collect();
+        let report_stays = |(_, topic): &&(usize, String)| reported.contains(topic);
+        let reports_stay = self.reported.iter().filter(report_stays).map(|(index, _)| *index);
+        let kept: HashSet<_> = before.iter().zip(topics).filter_map(has_index).chain(reports_stay).collect();
         let mut free = (0..).filter(|index| !kept.contains(index));
         let mut next = || free.next().unwrap_or_default();
         // Those that stay as they are have their topics.
@@ -326,6 +373,16 @@ impl Configured {
         plan.removed = left.clone().count();
         plan.remove.extend(left.filter_map(|entry| entry.index));
         plan.remove.sort_unstable();
+        plan.unreport.extend(self.reported.iter().filter(|known| !report_stays(known)).map(|(index, _)| *index));
+        for topic in &reported {
+            let known = self.reported.iter().find(|(_, known)| known == topic).map(|(index, _)| *index);
+            let index = known.unwrap_or_else(|| {
+                let index = next();
+                plan.report.push((index, topic.clone(), self.reports.of(topic)));
+                index
+            });
+            plan.reported.push((index, topic.clone()));
+        }
         plan
     }
 }
@@ -363,10 +420,9 @@ impl Beyond {
 }
 
 impl Plan {
-    /// The topics that are in force then, and what the ROS thread has to do for it; `None` if nothing. A topic that is not
-    /// received is told.
-    fn carry_out(self) -> (Vec<Entry>, Option<Change<Reception>>) {
-        let Plan { entries, remove, change, rewant, add, .. } = self;
+    /// What is in force then, and what the ROS thread has to do for it. A topic that is not received is told.
+    fn carry_out(self) -> Carried {
+        let Plan { entries, remove, change, rewant, add, reported, report, unreport, .. } = self;
         for entry in add.iter().filter(|entry| entry.index.is_none()) {
             let config::Topic { ros: topic, mqtt, .. } = &entry.settings;
             let why = entry.settings.refusal().unwrap_or_default();
@@ -376,13 +432,16 @@ impl Plan {
         }
         let add: Vec<_> =
             add.into_iter().filter_map(|entry| Some((entry.index?, entry.settings, entry.health))).collect();
-        if remove.is_empty() && change.is_empty() && rewant.is_empty() && add.is_empty() {
-            return (entries, None);
+        let is_nothing = remove.is_empty() && change.is_empty() && rewant.is_empty() && add.is_empty();
+        if is_nothing && report.is_empty() && unreport.is_empty() {
+            return Carried { entries, reported, change: None };
         }
+        let wanted_reports = report.iter().map(|(_, topic, _)| reports::wanted(topic));
+        let new_reports = report.iter().map(|(index, _, report)| (*index, Arc::clone(report))).collect();
         let change = Change {
-            remove: remove.clone(),
+            remove: remove.iter().chain(&unreport).copied().collect(),
             change: rewant,
-            add: add.iter().map(|(_, settings, _)| wanted(settings)).collect(),
+            add: add.iter().map(|(_, settings, _)| wanted(settings)).chain(wanted_reports).collect(),
             tell: Box::new(move |reception: &mut Reception| {
                 for Entry { index, settings, health, .. } in change {
                     if let Some(index) = index {
@@ -390,10 +449,11 @@ impl Plan {
                     }
                 }
                 reception.replace(&remove, add);
+                reception.replace_reports(&unreport, new_reports);
             }),
             ..Change::default()
         };
-        (entries, Some(change))
+        Carried { entries, reported, change: Some(change) }
     }
 }
 

@@ -16,6 +16,7 @@
 //! | a filter that the policy forbids closes (3.1.1) or has reason 0x87 (5) | [`AwsBroker::forbid_filter`] |
 //! | SendDirectMessage: to a client, without a subscription | [`AwsBroker::send_direct`] |
 //! | fleet provisioning by claim, upon a signing request | [`AwsBroker::provision`] |
+//! | device shadows | [`shadows`], [`AwsBroker::update_shadow`] |
 //! | retained messages and last wills | [`AwsBroker::retained`], [`Record::wills`] |
 //!
 //! Sessions are never kept. Links that are cut or stall are the business of [`super::link`].
@@ -25,6 +26,7 @@ mod policy;
 mod provisioning;
 mod record;
 mod session;
+mod shadows;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -55,6 +57,7 @@ pub use self::{
 };
 use provisioning::{Desk, Principal};
 use session::Order;
+use shadows::Shadows;
 use wire::Wire;
 
 use super::certificates::{Authority, Valid};
@@ -142,6 +145,7 @@ struct State {
     retained: BTreeMap<String, Bytes>,
     /// Set up for provisioning.
     desk: Option<Desk>,
+    shadows: Shadows,
     record: Record,
     messages: UnboundedSender<(String, Bytes)>,
     random: StdRng,
@@ -184,6 +188,7 @@ impl AwsBroker {
             connections: 0,
             retained: BTreeMap::new(),
             desk: None,
+            shadows: Shadows::default(),
             record: Record::default(),
             messages: sender,
             random: StdRng::seed_from_u64(1),

@@ -16,6 +16,7 @@ pub mod price;
 pub mod provisioning;
 pub mod queue;
 pub mod requests;
+pub mod shadows;
 pub mod shaping;
 pub mod tally;
 pub mod terminal;

@@ -42,13 +42,15 @@ impl Bridge {
         let configured = Configured::new(settings.clone());
         let queue = Arc::new(Queue::in_memory(&config::Queue::in_memory(64 << 20, Overflow::DropOldest)));
         let pulse = Arc::new(Heartbeat::new());
-        let reception = Reception::new("robot1", configured.topics(), Arc::clone(&queue), pulse);
-        let wanted = configured.topics().map(|(topic, _)| Some(topic.ros.clone())).collect();
+        let mut reception = Reception::new("robot1", configured.topics(), Arc::clone(&queue), pulse);
+        reception.replace_reports(&[], configured.reports_by_index());
+        let wanted = configured.wanted().into_iter().map(|wanted| Some(wanted.topic)).collect();
         Bridge { configured, reception, queue, wanted, now: Instant::now() }
     }
 
     fn reload(&mut self, settings: &Settings) {
         self.configured.settings.topics.clone_from(&settings.topics);
+        self.configured.settings.shadows.clone_from(&settings.shadows);
         self.configured.interest = interest(&settings.topics);
         self.configured.published = self.configured.published_or_received();
         self.follow(Leaves::WhenDrained);
@@ -65,7 +67,8 @@ impl Bridge {
     /// As the ROS thread does it. Returns whether that has something to do.
     fn follow(&mut self, leaves: Leaves) -> bool {
         let assigned = self.configured.assign(&self.configured.settings.topics, &self.configured.published);
-        let (entries, change) = self.configured.plan(&assigned).carry_out();
+        let plan = self.configured.plan_with(&assigned, reported(&self.configured.settings));
+        let Carried { entries, reported, change } = plan.carry_out();
         let is_told = change.is_some();
         let change = change.unwrap_or_default();
         change.remove.iter().for_each(|index| self.wanted[*index] = None);
@@ -81,6 +84,10 @@ impl Bridge {
             assert_eq!(self.wanted[index].as_ref(), Some(&wanted.topic), "another topic is changed");
         }
         self.configured.are_in_force(entries, assigned.patterns, leaves);
+        self.configured.reported = reported;
+        for (index, topic) in &self.configured.reported {
+            assert_eq!(self.wanted[*index].as_ref(), Some(topic), "an index is another report's");
+        }
         for entry in &self.configured.entries {
             let wanted = entry.index.and_then(|index| self.wanted[index].as_ref());
             assert_eq!(wanted.is_some(), is_received(&entry.settings));
@@ -401,4 +408,51 @@ fn topics_beyond_a_limit_are_named_once() {
         assert_eq!(named(minute, 2, &names), names.join(" "));
     }
     assert!(beyond.named.len() <= KNOWN, "{}", beyond.named.len());
+}
+
+/// A configuration with these topics, of which shadows report those in `reports`.
+fn reporting(topics: &[&str], reports: &[&str]) -> Settings {
+    let mut settings = with(&topics.iter().map(|topic| (*topic, "")).collect::<Vec<_>>());
+    let shadow = |report: &&str| config::Shadow {
+        name: report.trim_start_matches('/').to_owned(),
+        report: Some((*report).to_owned()),
+        report_rate: None,
+        desired: None,
+        desired_type: None,
+    };
+    settings.shadows = reports.iter().map(shadow).collect();
+    settings
+}
+
+/// Topics that shadows report come and go with reloads and share indices with those that are forwarded: each gets its own
+/// messages, also one that is both, and one that stays is not subscribed anew.
+#[test]
+fn reports_come_and_go_with_reloads() {
+    let mut bridge = Bridge::start(&reporting(&["/a", "/b"], &["/a", "/r"]));
+    let rounds: [(&[&str], &[&str]); 5] = [
+        (&["/a", "/b"], &["/a", "/r"]),
+        (&["/b", "/c"], &["/r", "/s"]),
+        (&["/c", "/d", "/r"], &["/s", "/r"]),
+        (&["/d"], &[]),
+        (&["/e", "/d"], &["/a"]),
+    ];
+    let mut before: Vec<(usize, String)> = Vec::new();
+    for (topics, reports) in rounds {
+        bridge.reload(&reporting(topics, reports));
+        let reported = bridge.configured.reported.clone();
+        for (index, topic) in &before {
+            assert!(reported.iter().all(|(other, same)| same != topic || other == index), "{topic} is subscribed anew");
+        }
+        bridge.receive("a_msgs/msg/Empty", 1);
+        let received: Vec<_> = bridge.configured.entries.iter().map(|entry| entry.health.counters.received()).collect();
+        assert!(received.iter().all(|received| *received > 0), "{received:?}");
+        assert_eq!(bridge.send().len(), topics.len());
+        let slots = bridge.configured.reports();
+        let mut expected = reports.to_vec();
+        expected.sort_unstable();
+        assert_eq!(reported.iter().map(|(_, topic)| topic.as_str()).collect::<Vec<_>>(), expected);
+        assert!(reported.iter().all(|(_, topic)| slots.of(topic).take().is_some()), "a report has no message");
+        assert_eq!(bridge.wanted.iter().flatten().count(), topics.len() + reports.len());
+        before = reported;
+    }
 }

@@ -317,6 +317,10 @@ impl Session {
             }
             return;
         }
+        if self.shared.take_for_shadows(&publish.topic, &publish.payload) {
+            self.acknowledge(&publish, PubAckReason::Success);
+            return;
+        }
         let message =
             Message { topic: publish.topic.clone(), payload: publish.payload.clone(), retain: publish.retain };
         self.shared.pass_on(message);

@@ -137,10 +137,15 @@ impl Shadow {
     /// What is published to, behind [`prefix`](Self::prefix).
     pub const SAID: [&str; 2] = ["/get", "/update"];
 
-    /// What all topics of the shadow begin with, for the thing called `thing` ("Reserved topics" in the developer guide of
-    /// AWS IoT Core).
+    /// What all topics of the shadow begin with, for the thing called `thing`.
     pub fn prefix(&self, thing: &str) -> String {
-        match self.name.as_str() {
+        Self::prefix_of(&self.name, thing)
+    }
+
+    /// What all topics of the shadow called `name` begin with, for the thing called `thing` ("Reserved topics" in the developer
+    /// guide of AWS IoT Core).
+    pub fn prefix_of(name: &str, thing: &str) -> String {
+        match name {
             "" => format!("$aws/things/{thing}/shadow"),
             name => format!("$aws/things/{thing}/shadow/name/{name}"),
         }
