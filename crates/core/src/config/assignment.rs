@@ -16,15 +16,17 @@
 //! | `/sensors/**` with `except = ["/sensors/raw/**"]` | | | | |
 //! | `/sensors/*` | has it | | | |
 //!
-//! Patterns never find [hidden](is_hidden) topics. Of an entry's topics at most `limit` are in force: those that were
+//! Patterns never find [hidden](is_hidden) topics, nor what is [requested](Requested) by the cloud: the ROS topics of commands
+//! and shadows, and topics whose MQTT topic would be one of requests. Of an entry's topics at most `limit` are in force: those that were
 //! before, then by name. The others wait; they do not go to another entry.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::pattern::{Pattern, is_pattern};
 use super::ros_names::check_topic;
-use super::settings::Topic;
-use super::template::{SHORTEST_TYPE, fill_ros};
+use super::settings::{Requested, Topic};
+use super::template::{SHORTEST_TYPE, fill_ros, may_become};
 
 /// A topic that somebody publishes who is not the bridge.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,13 +52,26 @@ struct Entry {
     place: usize,
     pattern: Pattern,
     except: Vec<Pattern>,
+    requested: Option<Arc<Requested>>,
+    /// The template of the MQTT topic, and that of what is compressed where that is another.
+    mqtt: Vec<String>,
     /// `package/msg/Name`, or `package/msg/*`.
     type_name: Option<String>,
 }
 
 impl Entry {
     fn is_meant(&self, name: &str) -> bool {
-        self.pattern.matches(name) && !self.except.iter().any(|except| except.matches(name))
+        self.pattern.matches(name) && !self.except.iter().any(|except| except.matches(name)) && !self.is_requested(name)
+    }
+
+    /// Whether the cloud asks for the topic `name`, or it would be published where the cloud asks.
+    fn is_requested(&self, name: &str) -> bool {
+        let Some(requested) = &self.requested else { return false };
+        let comes_back = |template: &String| {
+            let published = fill_ros(template, name);
+            requested.mqtt.iter().any(|topic| may_become(&published, topic))
+        };
+        requested.ros.contains(name) || !requested.mqtt.is_empty() && self.mqtt.iter().any(comes_back)
     }
 
     /// The first of `types` that it takes.
@@ -95,6 +110,8 @@ impl Patterns {
                 place,
                 pattern: Pattern::new(&entry.ros),
                 except: entry.except.iter().map(|except| Pattern::new(except)).collect(),
+                requested: entry.requested.clone(),
+                mqtt: entry.mqtt_topics(),
                 type_name: entry.type_name.clone(),
             })
             .collect();
@@ -218,6 +235,7 @@ impl Topic {
             mqtt: fill_ros(&self.mqtt, name),
             type_name: wanted.filter(|name| !name.is_empty()).map(str::to_owned),
             except: Vec::new(),
+            requested: None,
             limit: None,
             ..self.clone()
         }

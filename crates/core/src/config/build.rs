@@ -5,6 +5,7 @@ mod shaping;
 mod thinning;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -32,14 +33,18 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
     if let (Some(topics), Some(mqtt), Some(requests)) = (&topics, &mqtt, &requests) {
         requests::check_published(requests, topics, mqtt, root, report);
     }
-    let requests = requests?;
+    let (mut topics, requests) = (topics?, requests?);
+    let requested = Arc::new(requests.requested());
+    for topic in topics.iter_mut().filter(|topic| topic.is_pattern()) {
+        topic.requested = Some(Arc::clone(&requested));
+    }
     Some(Settings {
         aws: aws(root)?,
         mqtt: mqtt?,
         ros: ros(root)?,
         queue: queue?,
         health: health(root)?,
-        topics: topics?,
+        topics,
         commands: requests.commands,
         services: requests.services,
         actions: requests.actions,
@@ -316,6 +321,7 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
         qos: qos(section.integer("qos")?),
         retain: section.bool("retain")?,
         except,
+        requested: None,
         limit: section.integer("limit").filter(|_| is_pattern).and_then(|limit| limit.try_into().ok()),
         rate: section.rate("rate"),
         every: section.integer("every").and_then(|every| every.try_into().ok()),

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -25,7 +26,7 @@ use super::template::fill_type;
 use super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate, serialize_size};
 use super::version::MqttVersion;
 
-pub use requests::{Action, Command, CommandPayload, FEEDBACK, OnSilence, REPLY, Service, Shadow};
+pub use requests::{Action, Command, CommandPayload, FEEDBACK, OnSilence, REPLY, Requested, Service, Shadow};
 pub use shaping::{Aggregate, ArrayLimit, ArrayOver, Arrays, Deadband, OnChange};
 
 /// The type whose text the payload `data` passes on.
@@ -363,6 +364,9 @@ pub struct Topic {
     /// Names and patterns that a pattern leaves out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<String>,
+    /// What a pattern leaves out besides; `None` where `ros` is a name. It is made from the other sections.
+    #[serde(skip)]
+    pub requested: Option<Arc<Requested>>,
     /// Most topics of a pattern; `None` where `ros` is a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -426,6 +430,12 @@ impl Topic {
             check_publish_topic(&format!("{mqtt}{suffix}"))?;
         }
         Ok(mqtt)
+    }
+
+    /// The template of the MQTT topic, and that of what is compressed where that is another.
+    pub fn mqtt_topics(&self) -> Vec<String> {
+        let compressed = self.suffix().map(|suffix| format!("{}{suffix}", self.mqtt));
+        [self.mqtt.clone()].into_iter().chain(compressed).collect()
     }
 
     /// What is added to the MQTT topic of payloads that are compressed.

@@ -12,6 +12,7 @@
 
 use super::mqtt_topic::{TopicFault, check_publish_topic};
 use super::pattern::{Pattern, is_pattern};
+use super::ros_names::check_type;
 
 const PLACEHOLDERS: [&str; 5] = ["thing", "ros", "type", "namespace", "name"];
 
@@ -85,10 +86,13 @@ pub(super) fn fill_type(topic: &str, type_name: &str) -> Result<String, TopicFau
 
 /// Whether `topic` is what `template` becomes with the type of some messages.
 pub fn may_become(template: &str, topic: &str) -> bool {
-    let (Some((before, _)), Some((_, after))) = (template.split_once(TYPE), template.rsplit_once(TYPE)) else {
-        return template == topic;
-    };
-    topic.len() >= before.len() + after.len() && topic.starts_with(before) && topic.ends_with(after)
+    let Some((before, after)) = template.split_once(TYPE) else { return template == topic };
+    // Where it stands several times, it is the same type each time.
+    let types = topic
+        .strip_prefix(before)
+        .into_iter()
+        .flat_map(|rest| rest.match_indices(after.split(TYPE).next().unwrap_or_default()).map(|(end, _)| &rest[..end]));
+    types.filter(|name| check_type(name).is_ok()).any(|name| template.replace(TYPE, name) == topic)
 }
 
 fn value(placeholder: &str, names: &Names<'_>) -> Result<String, String> {
@@ -152,6 +156,22 @@ mod tests {
         assert!(of("a/b/c/d/e{ros}", "/x/**").is_ok());
         let fault = of("a/b/c/d/e/f/g{ros}", "/x/**").expect_err("too deep");
         assert!(fault.starts_with("it becomes \"a/b/c/d/e/f/g/x/a\": it has 8 slashes"), "{fault}");
+    }
+
+    #[test]
+    fn a_topic_is_known_by_its_template() {
+        for (template, topic, may) in [
+            ("a/b", "a/b", true),
+            ("a/b", "a/c", false),
+            ("x/{type}", "x/std_msgs/msg/String", true),
+            ("x/{type}", "x/zstd", false),
+            ("x/{type}/b", "x/std_msgs/msg/String/b", true),
+            ("x/{type}/b", "x/std_msgs/msg/String", false),
+            ("{type}{type}", "a/msg/Ba/msg/B", true),
+            ("{type}|{type}", "a/msg/B|a/msg/C", false),
+        ] {
+            assert_eq!(may_become(template, topic), may, "{template} {topic}");
+        }
     }
 
     #[test]

@@ -121,6 +121,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
             batch: None,
             compression: None,
             except: Vec::new(),
+            requested: None,
             limit: None,
             rate: None,
             every: None,

@@ -69,6 +69,39 @@ fn the_more_exact_entry_wins() {
     assert_eq!(assign(&alike.topics, &of_type(&["/a"]), |_| false).topics[0].0.mqtt, "robots/robot1/a");
 }
 
+/// What the cloud asks for is found by no pattern, and neither is what would be published where it asks: it would come back.
+/// An entry that names the topic has it.
+#[test]
+fn what_the_cloud_asks_for_is_not_found() {
+    let requests = "[[commands]]\nmqtt = \"robots/{thing}/drive\"\nros = \"/base/cmd_vel\"\ntype = \"a/msg/B\"\n\
+                    [[services]]\nmqtt = \"robots/{thing}/x/std_msgs/msg/String\"\nservice = \"/reset\"\ntype = \"a/srv/B\"\n\
+                    [[actions]]\nmqtt = \"robots/{thing}/act/zstd\"\naction = \"/act\"\ntype = \"a/action/B\"\n\
+                    [[shadows]]\nreport = \"/state\"\ndesired = \"/wish\"\n";
+    let graph = of_type(&["/act", "/base/cmd_vel", "/drive", "/odom", "/reset", "/state", "/wish", "/x"]);
+    let names = |topics: &str| {
+        let entries = settings(&format!("{topics}{requests}")).topics;
+        let patterns = Patterns::of(&entries);
+        let assigned = assign(&entries, &graph, |_| false);
+        let of_pattern = assigned.topics.iter().filter(|(_, place)| place.is_some());
+        for (topic, place) in of_pattern {
+            assert!(patterns.may_have(&topic.ros) && patterns.entry_of(&topic.ros, &[]) == *place);
+            assert_eq!(topic.requested, None);
+        }
+        assigned.topics.into_iter().map(|(topic, _)| topic.ros).collect::<Vec<_>>()
+    };
+    assert_eq!(names("[[topics]]\nros = \"/**\"\n"), ["/act", "/odom", "/reset", "/state", "/x"]);
+    assert_eq!(
+        names("[[topics]]\nros = \"/**\"\nmqtt = \"robots/{thing}/{name}/{type}\"\n"),
+        ["/act", "/drive", "/odom", "/reset", "/state"]
+    );
+    let compressed = "[[topics]]\nros = \"/**\"\ncompression = \"zstd\"\ncompression_suffix = true\n";
+    assert_eq!(names(compressed), ["/odom", "/reset", "/state", "/x"]);
+    // What one pattern can't have another one may.
+    let elsewhere =
+        "[[topics]]\nros = \"/d*\"\n[[topics]]\nros = \"/**\"\nmqtt = \"all{ros}\"\n[[topics]]\nros = \"/wish\"\n";
+    assert_eq!(names(elsewhere), ["/act", "/drive", "/odom", "/reset", "/state", "/x", "/wish"]);
+}
+
 /// The topic gets the entry's settings, with its own names.
 #[test]
 fn a_found_topic_has_its_entrys_settings() {

@@ -8,7 +8,7 @@ use crate::config::mqtt_topic::is_basic_ingest;
 use crate::config::problem::quote;
 use crate::config::ros_names;
 use crate::config::settings::{
-    Action, Command, CommandPayload, FEEDBACK, Mqtt, OnSilence, REPLY, STRING_TYPE, Service, Shadow, Topic,
+    Action, Command, CommandPayload, FEEDBACK, Mqtt, OnSilence, REPLY, Requested, STRING_TYPE, Service, Shadow, Topic,
 };
 use crate::config::template::{Names, expand, may_become};
 use crate::config::units::format_duration;
@@ -186,11 +186,22 @@ fn shadow(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Shadow> {
 impl Requests {
     /// The entries with the topics of their requests, in the order of the lists.
     fn asked<'a>(&self, root: &'a Section) -> Vec<Place<'a>> {
-        let commands = root.list("commands").iter().zip(self.commands.iter().map(|command| &command.mqtt));
-        let services = root.list("services").iter().zip(self.services.iter().map(|service| &service.mqtt));
-        let actions = root.list("actions").iter().zip(self.actions.iter().map(|action| &action.mqtt));
-        let all = commands.chain(services).chain(actions);
-        all.map(|(section, topic)| Place { section, key: "mqtt", topic: topic.clone() }).collect()
+        let sections = ["commands", "services", "actions"].into_iter().flat_map(|list| root.list(list));
+        sections.zip(self.mqtt()).map(|(section, topic)| Place { section, key: "mqtt", topic: topic.clone() }).collect()
+    }
+
+    /// What patterns leave alone.
+    pub fn requested(&self) -> Requested {
+        let ros = self.commands.iter().map(|command| &command.ros);
+        let ros = ros.chain(self.shadows.iter().filter_map(|shadow| shadow.desired.as_ref()));
+        Requested { ros: ros.cloned().collect(), mqtt: self.mqtt().cloned().collect() }
+    }
+
+    /// The topics of the requests, in the order of the lists.
+    fn mqtt(&self) -> impl Iterator<Item = &String> {
+        let of_commands = self.commands.iter().map(|command| &command.mqtt);
+        let of_services = self.services.iter().map(|service| &service.mqtt);
+        of_commands.chain(of_services).chain(self.actions.iter().map(|action| &action.mqtt))
     }
 
     /// Where what is answered goes.
@@ -304,11 +315,10 @@ pub(super) fn check_published(
     let asked = requests.asked(root);
     let taker = |published: &str| asked.iter().find(|asked| may_become(published, &asked.topic));
     for (section, topic) in root.list("topics").iter().zip(topics).filter(|(_, topic)| !topic.is_pattern()) {
-        let compressed = topic.suffix().map(|suffix| format!("{}{suffix}", topic.mqtt));
-        for published in [Some(&topic.mqtt), compressed.as_ref()].into_iter().flatten() {
-            if let Some(asked) = taker(published) {
+        for published in topic.mqtt_topics() {
+            if let Some(asked) = taker(&published) {
                 let allowed = format!("{}, so that the robot would command itself", comes_back(asked.section, report));
-                report.add(section.tag_of("mqtt"), &section.key_of("mqtt"), quote(published), allowed);
+                report.add(section.tag_of("mqtt"), &section.key_of("mqtt"), quote(&published), allowed);
             }
         }
     }

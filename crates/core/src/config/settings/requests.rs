@@ -1,6 +1,6 @@
 //! What the cloud may ask of the robot: commands, services, actions and shadows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,15 @@ pub const REPLY: &str = "/reply";
 
 /// What an action's feedback has behind the topic of the requests.
 pub const FEEDBACK: &str = "/feedback";
+
+/// What patterns of `[[topics]]` leave alone, because the cloud asks the robot for it: forwarded, it would come back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Requested {
+    /// ROS topics that are published on for the cloud.
+    pub ros: BTreeSet<String>,
+    /// MQTT topics of requests. The name of the thing may be open.
+    pub mqtt: BTreeSet<String>,
+}
 
 /// An MQTT topic whose messages are published on a ROS topic.
 #[derive(Debug, Clone, PartialEq, Serialize)]
