@@ -40,7 +40,7 @@ fn assert_within(found: &Value, wanted: f64, share: f64) {
 /// are too large is marked and costs nothing. What is hidden, the bridge's own and what was published before do not count.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_graph_is_measured() {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 14] = [
         "bytes_per_second",
         "dollars_per_month",
         "durability",
@@ -54,6 +54,7 @@ async fn the_graph_is_measured() {
         "reliability",
         "trouble",
         "type",
+        "untold",
     ];
     let stage = Stage::set().await;
     let config = stage.configure(
@@ -93,6 +94,7 @@ async fn the_graph_is_measured() {
         assert_eq!(large_row[nothing], 0.0, "{large_row}");
     }
     assert_eq!(large_row["json_bytes"], Value::Null);
+    assert_eq!((&large_row["untold"], &told["total"]["untold"]), (&false.into(), &0.into()));
     assert!(large_row["trouble"].as_str().unwrap().contains("takes 131072 bytes"), "{large_row}");
 
     let total = &told["total"];

@@ -15,7 +15,9 @@
 //! - **It is over** when nothing has risen for six spans: long enough that a load which comes and goes every minute is not
 //!   told each minute.
 //! - **An outage is not falling behind**, nor is making up for one. Without a connection nothing is judged; what was said
-//!   before is hidden, and taken up again or said to be over once a connection has lasted.
+//!   before is hidden, and taken up again or said to be over once a connection has lasted. A span in which
+//!   something waits and nothing leaves is left out: on a dead link the connection ends only after `ack_timeout`, which may
+//!   be minutes.
 //! - **What waits for another reason does not count**: records of a topic that the broker refuses, those that `linger`
 //!   up to a batch. What is dropped because the queue is full, or expires there, counts as if it still waited: a full queue
 //!   does not grow any more, and is behind all the same.

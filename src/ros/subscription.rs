@@ -364,3 +364,49 @@ impl Drop for Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::super::arrivals::Arrivals;
+    use super::super::publisher::Publisher;
+    use super::*;
+
+    const TYPE: &str = "std_msgs/msg/Empty";
+
+    /// Each publisher that DDS refuses is counted once, also one that was there before the subscription, which DDS refuses before
+    /// it has been asked to tell; and the policy is named.
+    #[test]
+    fn refused_publishers_are_counted_by_their_total() {
+        let node = Arc::new(Node::create("iot_bridge", "").unwrap());
+        let support = Arc::new(TypeSupport::load(TYPE).unwrap());
+        // Other processes may run this test in the same domain.
+        let topic = format!("/refused{}", std::process::id());
+        let publisher = || Publisher::create(&node, &topic, TYPE).unwrap();
+        let topic = CString::new(topic.as_str()).unwrap();
+        let mut publishers = vec![publisher()];
+        // Publishers are volatile.
+        let qos = Qos { reliable: true, transient_local: true, depth: 1 };
+        let teller = Teller { topic: 0, arrivals: Arrivals::of_test(&node) };
+        let subscription = Subscription::create(&node, &topic, &support, qos, &teller).unwrap();
+        let refused = |most: u64| {
+            let (start, mut refused) = (Instant::now(), 0);
+            while refused < most && start.elapsed() < Duration::from_secs(30) {
+                if let Some((policy, count)) = subscription.newly_incompatible().unwrap() {
+                    assert_eq!(policy, "durability");
+                    refused += count;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            refused
+        };
+        assert_eq!(refused(1), 1);
+        assert_eq!(subscription.newly_incompatible().unwrap(), None);
+        publishers.extend([publisher(), publisher()]);
+        assert_eq!(refused(2), 2);
+        assert_eq!(subscription.newly_incompatible().unwrap(), None);
+    }
+}

@@ -8,6 +8,7 @@ use super::Configured;
 use super::report::Sum;
 use iot_bridge_core::config;
 use iot_bridge_core::price::{Proposal, lines};
+use iot_bridge_core::tally::counted;
 
 /// Lines of configuration that bring the sum below a budget.
 #[derive(Debug, Serialize)]
@@ -18,6 +19,8 @@ pub struct Advice {
     /// With these lines, the connection included.
     pub dollars_per_month: f64,
     pub publishes_per_second: f64,
+    /// Topics that are meant and whose cost can't be told; it comes on top, before and after.
+    pub untold: usize,
     /// Whether the entries take the place of those of the configuration; otherwise there are none of these topics yet.
     pub replaces: bool,
     pub topics: Vec<AdvisedTopic>,
@@ -74,6 +77,7 @@ impl Advice {
             dollars_per_month_before: before.dollars_per_month,
             dollars_per_month: proposal.bill.dollars_per_month,
             publishes_per_second: proposal.bill.publishes_per_second,
+            untold: before.untold,
             replaces,
             topics,
             toml: String::new(),
@@ -106,6 +110,10 @@ impl Advice {
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         let (budget, before, after) = (self.budget, self.dollars_per_month_before, self.dollars_per_month);
+        if self.untold > 0 {
+            let topics = counted(self.untold as u64, "topic", "topics");
+            writeln!(text, "\nThe cost of {topics} can't be told, and comes on top of what follows.")?;
+        }
         if self.toml.is_empty() {
             writeln!(text, "\nNothing has to change for ${budget:.2} a month: it costs ${before:.2}.")?;
             return Ok(text);

@@ -42,6 +42,8 @@ pub struct Row {
     /// Steps of 5 KB.
     pub metered_per_month: f64,
     pub dollars_per_month: f64,
+    /// Whether it costs something that can't be told: the three figures before are zero then, and so they are in the sums.
+    pub untold: bool,
     /// Why nothing of it is sent, or can be told: a sentence without its full stop.
     pub trouble: Option<String>,
 }
@@ -77,6 +79,8 @@ pub struct Sum {
     pub metered_per_month: f64,
     /// The connection included.
     pub dollars_per_month: f64,
+    /// Topics among them whose cost can't be told, and is not in the sums.
+    pub untold: usize,
 }
 
 /// What an entry of the configuration makes of a topic, or what one with nothing but `ros` would.
@@ -129,6 +133,10 @@ impl Report {
                     forwarded.add(charge);
                 }
             }
+        }
+        for row in rows.iter().filter(|row| row.untold) {
+            total.untold += 1;
+            forwarded.untold += usize::from(row.forwarded);
         }
         rows.sort_by(|one, other| {
             let cost = other.dollars_per_month.total_cmp(&one.dollars_per_month);
@@ -207,6 +215,7 @@ impl Row {
             publishes_per_second: 0.0,
             metered_per_month: 0.0,
             dollars_per_month: 0.0,
+            untold: false,
             trouble: gauged.trouble.clone(),
         }
     }
@@ -228,7 +237,10 @@ impl Row {
         if let Some(trouble) = &self.trouble {
             return Err(trouble.clone());
         }
-        let Some(schema) = &topic.gauged.schema else { return Ok(Vec::new()) };
+        let Some(schema) = &topic.gauged.schema else {
+            self.untold = true;
+            return Err("what it costs can't be told: it was not there for long enough to be received".to_owned());
+        };
         let mut told = Vec::new();
         let (mut sent, mut sizes) = (0.0, 0);
         for entry in entries {
@@ -247,6 +259,7 @@ impl Row {
                     indicatif::HumanBytes(bytes.unwrap_or(0) as u64)
                 ));
             } else if let Some(bytes) = not_kept {
+                self.untold = true;
                 self.trouble = Some(format!(
                     "what it costs can't be told: its messages have {} in ROS, and with those of the other topics they are \
                      more than is kept to look at, {}",
@@ -284,15 +297,19 @@ mod tests {
     use crate::ros::{Published, Receiver, Sample};
     use iot_bridge_core::codec::{Count, Field, Kind, Schema};
 
-    /// The troubles of 16 topics with texts of 6.2 MB, of which not one of each can be kept, forwarded by `entry`.
-    fn troubles(entry: config::Topic) -> Vec<String> {
-        let configured = Configured {
+    fn configured(entry: config::Topic) -> Configured {
+        Configured {
             thing: "robot1".to_owned(),
             mqtt: config::default_mqtt().unwrap(),
             topics: vec![entry],
             node: "/iot_bridge".to_owned(),
             max_age: None,
-        };
+        }
+    }
+
+    /// What is told of 16 topics with texts of 6.2 MB, of which not one of each can be kept, forwarded by `entry`.
+    fn report(entry: config::Topic) -> Report {
+        let configured = configured(entry);
         let fields = vec![Field { name: "data".into(), kind: Kind::String { bound: None }, count: Count::One }];
         let schema = Schema { name: "std_msgs/msg/String".into(), fields }.into();
         const LENGTH: u32 = 6_200_000;
@@ -316,21 +333,39 @@ mod tests {
             HeardTopic { published, gauged }
         });
         let heard = Heard { topics: topics.collect(), from: 0, to: 1_000_000_000, nothing: String::new() };
-        let report = Report::new(&heard, &configured, &Prices::built_in());
-        report.rows.into_iter().filter_map(|row| row.trouble).collect()
+        Report::new(&heard, &configured, &Prices::built_in())
+    }
+
+    fn troubles(report: &Report) -> Vec<&str> {
+        report.rows.iter().filter_map(|row| row.trouble.as_deref()).collect()
     }
 
     /// Also topics of which no message was kept are marked as too large to be sent, by their size. Where what is sent may be
-    /// smaller, it is said that it can't be told.
+    /// smaller, it is said that it can't be told, in the table, in the sums and for programs.
     #[test]
     fn a_topic_is_too_large_by_its_size_where_none_of_it_is_kept() {
         let entry = config::Topic { ros: "/camera/*".to_owned(), ..config::default_topic("robot1", "/t").unwrap() };
-        let whole = troubles(entry.clone());
-        let too_large = |trouble: &&String| trouble.starts_with("no message of it is small enough");
+        let report_of_whole = report(entry.clone());
+        let whole = troubles(&report_of_whole);
+        let too_large = |trouble: &&&str| trouble.starts_with("no message of it is small enough");
         assert_eq!(whole.iter().filter(too_large).count(), 16, "{whole:#?}");
         assert!(whole.iter().all(|trouble| trouble.contains("(they have 5.91 MiB in ROS)")), "{whole:#?}");
-        let compressed = troubles(config::Topic { compression: Some(config::Encoding::Zstd), ..entry });
-        let untold = |trouble: &&String| trouble.starts_with("what it costs can't be told: ");
-        assert_eq!(compressed.iter().filter(untold).count(), 6, "{compressed:#?}");
+        assert_eq!(report_of_whole.json(None)["total"]["untold"], 0);
+        let compressed = report(config::Topic { compression: Some(config::Encoding::Zstd), ..entry.clone() });
+        let untold = |trouble: &&&str| trouble.starts_with("what it costs can't be told: ");
+        assert_eq!(troubles(&compressed).iter().filter(untold).count(), 6, "{:#?}", troubles(&compressed));
+        let json = compressed.json(None);
+        let untold = json["topics"].as_array().unwrap().iter().filter(|row| row["untold"] == true);
+        assert!(untold.clone().all(|row| row["trouble"].is_string() && row["dollars_per_month"] == 0.0), "{json:#}");
+        assert_eq!(
+            (untold.count(), &json["total"]["untold"], &json["total"]["forwarded"]["untold"]),
+            (6, &6.into(), &6.into())
+        );
+        let text = compressed.text(None).unwrap();
+        assert_eq!(text.lines().filter(|line| line.ends_with("            ?        ?")).count(), 6, "{text}");
+        let advice = compressed.advice(&configured(entry), &Prices::built_in(), 1000.0).unwrap().unwrap();
+        assert_eq!(advice.untold, 6);
+        assert!(advice.text().unwrap().starts_with("\nThe cost of 6 topics can't be told, and comes on top"));
+        assert_eq!(text.matches(" a month, without 6 topics whose cost can't be told.").count(), 2, "{text}");
     }
 }

@@ -36,9 +36,14 @@ const COLUMNS: [Column; 10] = [
     figure("ROS", |row| bytes_per_second(row.bytes_per_second)),
     figure("JSON", |row| row.json_bytes.map_or("-".to_owned(), |bytes| bytes.to_string())),
     text("sent", None, |row| if row.forwarded { "yes" } else { "no" }.to_owned()),
-    figure("publishes/s", |row| figure_of(row.publishes_per_second)),
-    figure("$/month", |row| format!("{:.2}", row.dollars_per_month)),
+    figure("publishes/s", |row| told(row, figure_of(row.publishes_per_second))),
+    figure("$/month", |row| told(row, format!("{:.2}", row.dollars_per_month))),
 ];
+
+/// `figure`, unless it can't be told.
+fn told(row: &Row, figure: String) -> String {
+    if row.untold { "?".to_owned() } else { figure }
+}
 
 const fn text(heading: &'static str, narrowest: Option<usize>, cell: fn(&Row) -> String) -> Column {
     Column { heading, is_figure: false, narrowest, cell }
@@ -100,9 +105,13 @@ impl Report {
             total.allowed_publishes_per_second.is_some_and(|allowed| sum.publishes_per_second > allowed.into())
                 || bytes.is_some_and(|allowed| sum.published_bytes_per_second > allowed as f64);
         let bytes = bytes.map_or(String::new(), |allowed| format!(" of {}", allowed_bytes(allowed)));
+        let untold = match sum.untold {
+            0 => String::new(),
+            count => format!(", without {} whose cost can't be told", counted(count as u64, "topic", "topics")),
+        };
         writeln!(
             text,
-            "{what}: {}{publishes} publishes/s, {}{bytes}, {:.2} million steps of 5 KB and ${:.2} a month.{}",
+            "{what}: {}{publishes} publishes/s, {}{bytes}, {:.2} million steps of 5 KB and ${:.2} a month{untold}.{}",
             figure_of(sum.publishes_per_second),
             bytes_per_second(sum.published_bytes_per_second),
             sum.metered_per_month / 1e6,
@@ -180,6 +189,7 @@ mod tests {
             publishes_per_second: 100.0,
             metered_per_month: 259.2e6,
             dollars_per_month: dollars,
+            untold: false,
             trouble: None,
         }
     }

@@ -104,7 +104,10 @@ mod tests {
         let mut look = |uplink: &UplinkState, seconds| {
             for _ in 0..seconds {
                 second += 1;
+                // Ten come, and one leaves.
                 (0..10).for_each(|_| topics[0].counters.enter_queue());
+                topics[0].counters.leave_queue_by(1);
+                topics[0].counters.count_acknowledged();
                 balance.look(start + Duration::from_secs(second), uplink, &topics);
             }
             state.read().is_some()

@@ -122,8 +122,12 @@ impl Judge {
             return None;
         }
         let passed = topics.iter().map(|topic| (Arc::clone(&topic.counters), Passed::of(&topic.counters)));
-        self.spans.push_back(Span { ended: now, least: current.least, passed: passed.collect() });
+        let span = Span { ended: now, least: current.least, passed: passed.collect() };
         *current = Current { started: now, least: backlog };
+        if span.least > 0 && self.spans.back().is_some_and(|before| !leaves_something(before, &span)) {
+            return None;
+        }
+        self.spans.push_back(span);
         while self.spans.len() > RISES + 1 {
             self.spans.pop_front();
         }
@@ -241,6 +245,11 @@ fn differences<'a>(first: &'a Span, last: &'a Span) -> impl Iterator<Item = (*co
         let key = Arc::as_ptr(counters);
         Some((key, passed.since(*before.get(&key)?)))
     })
+}
+
+/// Whether a record has left from the end of one span to that of another.
+fn leaves_something(first: &Span, last: &Span) -> bool {
+    differences(first, last).any(|(_, passed)| passed.sent > 0)
 }
 
 /// What keeps the records from leaving.

@@ -169,6 +169,35 @@ fn an_outage_is_not_falling_behind() {
     assert_eq!(world.times().iter().map(|(_, begins)| *begins).collect::<Vec<_>>(), [true, false]);
 }
 
+/// A link that is dead and not known to be, because `ack_timeout` is long, is an outage: whatever comes before the connection is
+/// given up, nothing is told; what was told before stays as it is. A link that takes something now and then is behind.
+#[test]
+fn a_dead_link_is_not_falling_behind() {
+    let mut world = World::new(["/imu"]);
+    (0..100).for_each(|_| world.second(&[60], 100, 1));
+    (0..600).for_each(|_| world.second(&[60], 0, 1));
+    assert_eq!(world.times(), []);
+    (0..10).for_each(|_| world.offline(&[60]));
+    (0..1200).for_each(|_| world.second(&[60], 100, 1));
+    assert_eq!((world.times(), world.waiting()), (vec![], 0));
+
+    (0..60).for_each(|_| world.second(&[160], 100, 1));
+    let told = world.judge.behind().expect("it is behind").clone();
+    (0..600).for_each(|_| world.second(&[160], 0, 1));
+    assert_eq!((world.times().len(), world.judge.behind()), (1, Some(&told)));
+
+    // It comes to life again, and makes up for it.
+    let mut world = World::new(["/imu"]);
+    (0..100).for_each(|_| world.second(&[60], 100, 1));
+    (0..75).for_each(|_| world.second(&[60], 0, 1));
+    (0..600).for_each(|_| world.second(&[60], 100, 1));
+    assert_eq!((world.times(), world.waiting()), (vec![], 0));
+
+    let mut slow = World::new(["/imu"]);
+    (0..110).for_each(|second| slow.second(&[60], u64::from(second % 20 == 0), 1));
+    assert_eq!(slow.judge.behind().map(|behind| behind.limit), Some(Limit::Link));
+}
+
 /// A queue that is full does not grow, and is behind all the same.
 #[test]
 fn a_full_queue_is_behind() {
@@ -196,7 +225,7 @@ fn what_lingers_is_no_backlog() {
         world.second(&[1], u64::from(second % 600 == 599), 600);
     }
     assert_eq!(world.times(), []);
-    (0..700).for_each(|_| world.second(&[1], 0, 600));
+    (0..700).for_each(|_| world.second(&[2], 1, 1));
     assert_eq!(world.times().len(), 1);
 }
 

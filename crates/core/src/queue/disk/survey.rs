@@ -1,5 +1,7 @@
 //! What is in a queue's directory. Only looks: what has to be done about it is [`super::log`]'s.
 
+mod walk;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::ops::ControlFlow;
@@ -15,6 +17,7 @@ use super::segment::{Segment, directory, first_number, path};
 use super::{LANES, LOCK, QUARANTINE};
 use crate::config::Priority;
 use crate::files::{EntryKind, Files};
+use walk::Walk;
 
 /// Numbers that a segment may hold at most; so far away from an unreadable one another may begin.
 const MOST_NUMBERS: u64 = 1 << 32;
@@ -86,14 +89,6 @@ impl Default for Waiting {
     fn default() -> Waiting {
         Waiting { records: 0, bytes: 0, first: u64::MAX, oldest_received_ns: i64::MAX, newest_received_ns: i64::MIN }
     }
-}
-
-/// What a walk through a segment has come to.
-struct Walked {
-    /// What stands behind the last record is what a power cut leaves of a write.
-    is_torn: bool,
-    /// Of the device, if there is something that it did not give.
-    error: Option<String>,
 }
 
 /// The survey was stopped by who watches its progress. Nothing was changed.
@@ -341,7 +336,17 @@ impl Surveyor<'_> {
             return before;
         }
         let findings = self.findings.len();
-        let walked = match self.walk(&mut segment, length, before, surveyed) {
+        let walk = Walk {
+            segment: &mut segment,
+            before,
+            ledger: &self.entry.lanes[lane as usize],
+            routes: &mut self.routes,
+            pending: &mut surveyed.pending,
+            findings: &mut self.findings,
+            damage: None,
+            done: HashMap::new(),
+        };
+        let walked = match walk.read(self.files, length) {
             Ok(walked) => walked,
             Err(error) => {
                 surveyed.is_unreadable = true;
@@ -391,87 +396,6 @@ impl Surveyor<'_> {
         let list = if end <= done { &mut surveyed.done } else { &mut surveyed.segments };
         list.push(segment);
         (!is_unreadable).then_some(end)
-    }
-
-    /// Reads all of a segment.
-    fn walk(
-        &mut self,
-        segment: &mut Segment,
-        length: u64,
-        before: Option<u64>,
-        surveyed: &mut SurveyedLane,
-    ) -> io::Result<Walked> {
-        let lane = segment.lane;
-        let first = segment.numbers.start;
-        let ledger = self.entry.lanes[lane as usize].clone();
-        let mark = Mark::new(segment.queue_id, Stream::Lane(lane), first);
-        let file = self.files.open(&segment.path())?;
-        let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, length);
-        let mut damage: Option<std::ops::Range<u64>> = None;
-        let mut done = HashMap::new();
-        segment.length = length.min(HEADER_BYTES as u64);
-        while let Some(item) = scan.advance()? {
-            match item {
-                Item::Route { id, route } => {
-                    self.routes.learn(id, route);
-                    segment.routes.insert(id);
-                    done.remove(&id);
-                    segment.length = scan.position();
-                }
-                Item::Record { record, place } => {
-                    let number = first + u64::from(record.number);
-                    if let Some(before) = before.filter(|before| number >= *before) {
-                        // Written again, in the next segment; all below should be here.
-                        let lost = before - segment.numbers.end;
-                        if lost > 0 {
-                            let start = damage.map_or(segment.length, |damage| damage.start);
-                            let place = start..place.start;
-                            (segment.damaged, segment.numbers.end) = (true, before);
-                            self.find(segment.path(), Fault::Damage { place, lost });
-                        }
-                        return Ok(Walked { is_torn: false, error: scan.error().map(io::Error::to_string) });
-                    }
-                    let lost = number - segment.numbers.end;
-                    if let Some(place) = damage.take() {
-                        segment.damaged |= lost > 0;
-                        self.find(segment.path(), Fault::Damage { place, lost });
-                    }
-                    segment.numbers.end = number + 1;
-                    segment.length = place.end;
-                    segment.routes.insert(record.route);
-                    segment.oldest_received_ns = segment.oldest_received_ns.min(record.received_ns);
-                    segment.latest_expiry_ns = segment.latest_expiry_ns.max(record.expires_ns);
-                    let routes = &self.routes;
-                    let done = done.entry(record.route).or_insert_with(|| routes.done_of(&ledger, record.route));
-                    if number >= *done {
-                        surveyed.pending.entry(record.route).or_default().add(number, &record);
-                    }
-                }
-                Item::Damage { place, tail: false } => {
-                    damage = Some(damage.map_or(place.start, |damage| damage.start)..place.end);
-                }
-                Item::Damage { place, tail: true } => {
-                    let lost =
-                        before.map_or(0, |before| before.saturating_sub(segment.numbers.end.max(ledger.given_up)));
-                    let place = damage.take().map_or(place.start, |damage| damage.start)..place.end;
-                    let error = scan.error().map(io::Error::to_string);
-                    match before {
-                        Some(_) if lost > 0 => {
-                            // Told as missing, too, if the next segment does not follow; here is where they were.
-                            segment.damaged = true;
-                            self.find(segment.path(), Fault::Damage { place, lost });
-                            if let Some(before) = before {
-                                segment.numbers.end = before;
-                            }
-                        }
-                        _ if error.is_some() => {}
-                        _ => self.find(segment.path(), Fault::TornTail { place }),
-                    }
-                    return Ok(Walked { is_torn: lost == 0 && error.is_none(), error });
-                }
-            }
-        }
-        Ok(Walked { is_torn: false, error: scan.error().map(io::Error::to_string) })
     }
 
     fn is_zeros(&self, path: &str, length: u64) -> bool {
