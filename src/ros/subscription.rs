@@ -390,7 +390,7 @@ mod tests {
         let mut publishers = vec![publisher()];
         // Publishers are volatile.
         let qos = Qos { reliable: true, transient_local: true, depth: 1 };
-        let teller = Teller { topic: 0, arrivals: Arrivals::of_test(&node) };
+        let teller = Teller { topic: 0, arrivals: Arrivals::of_test() };
         let subscription = Subscription::create(&node, &topic, &support, qos, &teller).unwrap();
         let refused = |most: u64| {
             let (start, mut refused) = (Instant::now(), 0);

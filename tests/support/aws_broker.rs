@@ -14,13 +14,16 @@
 //! | policies, by their documents | [`AwsBroker::enforce`], [`Record::denied`] |
 //! | 8 filters a SUBSCRIBE, 50 a connection | more closes |
 //! | a filter that the policy forbids closes (3.1.1) or has reason 0x87 (5) | [`AwsBroker::forbid_filter`] |
-//! | SendDirectMessage: to a client, without a subscription | [`AwsBroker::send_direct`] |
+//! | what somebody in the cloud publishes, with what MQTT 5 has beside the payload, until it expires | [`AwsBroker::publish`] |
+//! | SendDirectMessage: to a client, without a subscription, if its policy allows it to receive that | [`AwsBroker::send_direct`] |
+//! | QoS 1 to a client that has subscribed with it; 100 without PUBACK, or the client's Receive Maximum | [`Record::pubacks`] |
 //! | fleet provisioning by claim, upon a signing request | [`AwsBroker::provision`] |
 //! | device shadows | [`shadows`], [`AwsBroker::update_shadow`] |
-//! | retained messages and last wills | [`AwsBroker::retained`], [`Record::wills`] |
+//! | retained messages, to those who subscribe to that very topic, and last wills | [`AwsBroker::retained`], [`Record::wills`] |
 //!
 //! Sessions are never kept. Links that are cut or stall are the business of [`super::link`].
 
+mod delivery;
 mod limits;
 mod policy;
 mod provisioning;
@@ -49,12 +52,14 @@ use tokio::task::{JoinHandle, JoinSet};
 
 #[allow(unused_imports, reason = "shared by tests that need different parts of it")]
 pub use self::{
+    delivery::Message,
     limits::Limits,
     policy::Account,
     provisioning::{Asked, Fleet, FleetRecord, Mishap},
     record::{Arrival, Record, Verdict},
     wire::Refusal,
 };
+use delivery::Held;
 use provisioning::{Desk, Principal};
 use session::Order;
 use shadows::Shadows;
@@ -73,20 +78,6 @@ pub struct AwsBroker {
     serving: JoinHandle<()>,
 }
 
-/// A message to a client alone.
-#[derive(Debug, Clone, Default)]
-pub struct Direct {
-    pub topic: String,
-    pub payload: Bytes,
-    /// With QoS 1 if there is one.
-    pub packet_id: Option<u16>,
-    /// Only in MQTT 5.
-    pub response_topic: Option<String>,
-    pub correlation_data: Option<Bytes>,
-    pub content_type: Option<String>,
-    pub expires_in: Option<u32>,
-}
-
 /// What goes wrong with PUBACKs, at random. Each is a share of them all.
 #[derive(Debug, Clone, Default)]
 pub struct AckFaults {
@@ -95,14 +86,6 @@ pub struct AckFaults {
     /// Sent after a wait of up to `late_by`, behind those of later publishes.
     pub late: f64,
     pub late_by: Duration,
-}
-
-/// What a client has published, on its way to subscribers.
-#[derive(Debug, Clone)]
-struct Message {
-    topic: String,
-    payload: Bytes,
-    retain: bool,
 }
 
 /// What a broker that knows no MQTT 5 says to a CONNECT of that.
@@ -142,7 +125,7 @@ struct State {
     sessions: HashMap<String, (usize, UnboundedSender<Order>)>,
     last_connect: HashMap<String, Instant>,
     connections: usize,
-    retained: BTreeMap<String, Bytes>,
+    retained: BTreeMap<String, Held>,
     /// Set up for provisioning.
     desk: Option<Desk>,
     shadows: Shadows,
@@ -204,7 +187,8 @@ impl AwsBroker {
 
     /// The retained message of `topic`.
     pub fn retained(&self, topic: &str) -> Option<Bytes> {
-        self.shared.with(|state| state.retained.get(topic).cloned())
+        let held = self.shared.with(|state| state.retained.get(topic).cloned());
+        held.and_then(|held| held.left(Instant::now())).map(|message| message.payload)
     }
 
     /// Connections to come have these limits.
@@ -220,11 +204,6 @@ impl AwsBroker {
     /// The policy allows no subscription to `filter` any more.
     pub fn forbid_filter(&self, filter: &str) {
         self.shared.with(|state| state.forbidden_filters.push(filter.into()));
-    }
-
-    /// Sends `direct` to the client, whatever it has subscribed to.
-    pub fn send_direct(&self, client_id: &str, direct: Direct) {
-        self.shared.order(client_id, Order::Direct(direct));
     }
 
     /// The policy allows everything again.
@@ -431,26 +410,28 @@ impl Shared {
         self.with(|state| state.record.arrivals.push(arrival));
     }
 
-    fn retained(&self) -> Vec<Message> {
-        let message = |(topic, payload): (&String, &Bytes)| Message {
-            topic: topic.clone(),
-            payload: payload.clone(),
-            retain: true,
-        };
-        self.with(|state| state.retained.iter().map(message).collect())
+    /// What is kept of this very topic: who subscribes with a wildcard gets nothing of it.
+    fn retained(&self, topic: &str) -> Option<Held> {
+        self.with(|state| state.retained.get(topic).cloned())
     }
 
-    /// Hands an accepted publish to whoever wants it.
+    /// Hands an accepted publish to the test, and to whoever wants it.
     fn pass_on(&self, message: Message) {
+        self.with(|state| _ = state.messages.send((message.topic.clone(), message.payload.clone())));
+        self.deliver(message.into());
+    }
+
+    /// Hands it to whoever wants it, now or later.
+    fn deliver(&self, held: Held) {
         self.with(|state| {
-            if message.retain && message.payload.is_empty() {
-                state.retained.remove(&message.topic);
-            } else if message.retain {
-                state.retained.insert(message.topic.clone(), message.payload.clone());
+            let Message { topic, payload, retain, .. } = &held.message;
+            if *retain && payload.is_empty() {
+                state.retained.remove(topic);
+            } else if *retain {
+                state.retained.insert(topic.clone(), held.clone());
             }
-            let _ = state.messages.send((message.topic.clone(), message.payload.clone()));
             for (_, orders) in state.sessions.values() {
-                let _ = orders.send(Order::Deliver(message.clone()));
+                let _ = orders.send(Order::Deliver(held.clone()));
             }
         });
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::aws_broker::{Account, AckFaults, AwsBroker, Limits, Refusal, Verdict};
+use crate::support::aws_broker::{Account, AckFaults, AwsBroker, Limits, Message, Refusal, Verdict};
 use crate::support::certificates::{Authority, Valid};
 use rumqttc::v5::mqttbytes::v5::{PubAckReason, PublishProperties, SubscribeReasonCode};
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, LastWill, MqttOptions, QoS, TlsConfiguration, Transport, v5};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::json;
 use tokio::time::timeout;
 
 /// Longest wait for what has to come.
@@ -264,19 +265,91 @@ async fn gives_reasons_in_mqtt_5() {
     assert_eq!(record.violations(), [("secret", Verdict::Forbidden), ("b", Verdict::OverRate)]);
 }
 
+/// What the cloud publishes reaches who has subscribed, with the QoS of the subscription at most and the properties of MQTT 5;
+/// what is sent directly reaches whoever may receive it. What has expired is delivered to nobody, what is retained only
+/// to who subscribes to that very topic, and no more is under way than the client takes.
+#[tokio::test]
+async fn delivers_what_the_cloud_says() {
+    let authority = Authority::new("Test CA");
+    let broker = AwsBroker::start(&authority, patient()).await;
+    let statement = json!({"Effect": "Allow", "Action": "*", "Resource": ["*"]});
+    let but = json!({"Effect": "Deny", "Action": "iot:Receive", "Resource": "p:topic/not"});
+    broker.enforce(Account {
+        prefix: "p:".into(),
+        documents: vec![json!({"Statement": [statement, but]})],
+        things: vec![],
+        attached: String::new(),
+    });
+    let message = |topic: &str, payload: &'static str| Message {
+        topic: topic.into(),
+        payload: payload.into(),
+        qos: 1,
+        response_topic: Some("answers".into()),
+        correlation_data: Some("7".into()),
+        expires_in: Some(60),
+        ..Message::default()
+    };
+    broker.publish(Message { retain: true, ..message("a/kept", "kept") });
+    broker.publish(Message { retain: true, expires_in: Some(0), ..message("a/old", "old") });
+    assert_eq!((broker.retained("a/kept"), broker.retained("a/old")), (Some("kept".into()), None));
+    let mut options = v5::MqttOptions::new("robot1", "localhost", broker.port);
+    options.set_transport(Transport::Tls(TlsConfiguration::Rustls(Arc::new(tls(&authority, Some(&authority))))));
+    options.set_receive_maximum(Some(2)).set_manual_acks(true);
+    let (client, mut event_loop) = v5::AsyncClient::new(options, 200);
+    let mut next = async || loop {
+        match timeout(PATIENCE, event_loop.poll()).await.expect("nothing happens").unwrap() {
+            v5::Event::Incoming(v5::Incoming::Publish(publish)) => return Some(publish),
+            v5::Event::Incoming(v5::Incoming::SubAck(_) | v5::Incoming::ConnAck(_)) => return None,
+            _ => {}
+        }
+    };
+    assert_eq!(next().await, None, "the CONNACK");
+    let (once, at_least) = (v5::mqttbytes::QoS::AtMostOnce, v5::mqttbytes::QoS::AtLeastOnce);
+    let filter = v5::mqttbytes::v5::Filter::new;
+    client.try_subscribe_many([filter("a/#", at_least), filter("b", once), filter("not", at_least)]).unwrap();
+    assert_eq!(next().await, None, "the SUBACK, and nothing retained by a wildcard");
+    client.try_subscribe("a/kept", at_least).unwrap();
+    assert_eq!(next().await, None);
+    let kept = next().await.unwrap();
+    assert_eq!((&*kept.payload, kept.retain, kept.qos), (&b"kept"[..], true, at_least));
+    let properties = kept.properties.as_ref().unwrap();
+    assert_eq!(
+        (properties.response_topic.as_deref(), properties.correlation_data.as_deref()),
+        (Some("answers"), Some(&b"7"[..]))
+    );
+    assert_eq!(properties.message_expiry_interval, Some(60));
+
+    broker.publish(message("b", "with QoS 0"));
+    broker.publish(message("not", "not to be received"));
+    broker.publish(message("elsewhere", "not subscribed to"));
+    broker.send_direct("robot1", message("not", "neither"));
+    broker.send_direct("robot1", message("elsewhere", "directly"));
+    broker.publish(message("a/b", "waits for a PUBACK"));
+    broker.publish(message("b", "passes it"));
+    let (first, direct, passing) = (next().await.unwrap(), next().await.unwrap(), next().await.unwrap());
+    assert_eq!((&*first.payload, first.qos), (&b"with QoS 0"[..], once));
+    assert_eq!((&*direct.payload, direct.qos, &*direct.topic), (&b"directly"[..], at_least, &b"elsewhere"[..]));
+    assert_eq!(&*passing.payload, b"passes it");
+    client.try_ack(&kept).unwrap();
+    let waited = next().await.unwrap();
+    assert_eq!((&*waited.payload, waited.pkid), (&b"waits for a PUBACK"[..], 3));
+    assert_eq!(broker.record().pubacks, [(kept.pkid, PubAckReason::Success)]);
+    assert_eq!(broker.record().denied, ["robot1: iot:Receive topic/not"; 2]);
+}
+
 /// The sentences of the developer guide on policies, each with what it allows and what not.
 #[test]
 fn evaluates_policies_as_documented() {
     const PREFIX: &str = "arn:aws:iot:eu-west-1:123456789012:";
-    let allow = |action: &str, resource: &str| serde_json::json!({ "Effect": "Allow", "Action": [action], "Resource": format!("{PREFIX}{resource}") });
+    let allow = |action: &str, resource: &str| json!({ "Effect": "Allow", "Action": [action], "Resource": format!("{PREFIX}{resource}") });
     let account = |statements: &[serde_json::Value]| Account {
         prefix: PREFIX.into(),
-        documents: statements.iter().map(|statement| serde_json::json!({ "Statement": [statement] })).collect(),
+        documents: statements.iter().map(|statement| json!({ "Statement": [statement] })).collect(),
         things: vec!["robot1".into(), "robot2".into()],
         attached: "robot1".into(),
     };
     let thing = "${iot:Connection.Thing.ThingName}";
-    let attached = serde_json::json!({ "Bool": { "iot:Connection.Thing.IsAttached": "true" } });
+    let attached = json!({ "Bool": { "iot:Connection.Thing.IsAttached": "true" } });
     let mut connect = allow("iot:Connect", &format!("client/{thing}"));
     let unconditional = connect.clone();
     connect["Condition"] = attached;

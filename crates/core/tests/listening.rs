@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::support::aws_broker::{AwsBroker, Direct, Limits};
+use crate::support::aws_broker::{AwsBroker, Limits, Message};
 use crate::support::certificates::Authority;
 use crate::support::link::Link;
 use crate::support::mosquitto::Mosquitto;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use iot_bridge_core::config::{Presence, Qos, Version};
 use iot_bridge_core::mqtt::client::{Arrival, Properties};
 use iot_bridge_core::uplink::{Subscription, Subscriptions, Uplink, UplinkState, session};
+use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -112,8 +113,10 @@ async fn two_forbidden_filters_among_twenty() {
                 of_last.map(|(_, filters)| filters.len()).sum::<usize>() >= 18
             })
             .await;
-            broker
-                .send_direct("robot1", Direct { topic: filters[3].into(), payload: "go".into(), ..Direct::default() });
+            broker.send_direct(
+                "robot1",
+                Message { topic: filters[3].into(), payload: "go".into(), ..Message::default() },
+            );
             let arrival = listening.arrival().await;
             assert_eq!((&*arrival.topic, &*arrival.payload, arrival.retain), (filters[3], &b"go"[..], false));
             scene.link.cut();
@@ -157,23 +160,24 @@ async fn presence_follows_the_subscriptions() {
 }
 
 /// What is sent to the client without a subscription reaches the handler, with what MQTT 5 has beside the payload; the broker
-/// gets its PUBACK once that is taken, and not for what is missed, which is counted. Telemetry flows meanwhile.
+/// gets its PUBACK once that is taken, and in MQTT 5 keeps what there is no room for. Telemetry flows meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_directly_is_handed_over_and_acknowledged_when_taken() {
     for version in VERSIONS {
         let (mut scene, broker) = with(version).await;
         let mut listening = Listening::start(&scene, &[], 2);
         listening.state(UplinkState::is_connected).await;
-        let direct = |packet_id| Direct {
+        let direct = || Message {
             topic: "commands/stop".into(),
             payload: "{}".into(),
-            packet_id: Some(packet_id),
+            qos: 1,
             response_topic: Some("cloud/answers".into()),
             correlation_data: Some(Bytes::from_static(&[1, 0xff])),
             content_type: Some("application/json".into()),
-            expires_in: Some(5),
+            expires_in: Some(500),
+            ..Message::default()
         };
-        (1..=3).for_each(|packet_id| broker.send_direct("robot1", direct(packet_id)));
+        (1..=3).for_each(|_| broker.send_direct("robot1", direct()));
         let (first, second) = (listening.arrival().await, listening.arrival().await);
         let expected = match version {
             Version::V3_1_1 => Properties::default(),
@@ -181,19 +185,60 @@ async fn what_is_sent_directly_is_handed_over_and_acknowledged_when_taken() {
                 response_topic: Some("cloud/answers".into()),
                 correlation_data: Some(Bytes::from_static(&[1, 0xff])),
                 content_type: Some("application/json".into()),
-                expires_in: Some(5),
+                expires_in: Some(500),
             },
         };
         assert_eq!((&*first.topic, &first.properties), ("commands/stop", &expected));
-        listening.state(|state| state.missed == 1).await;
         scene.admit(0);
         scene.receive(1).await;
-        assert_eq!(broker.record().pubacks, Vec::<u16>::new(), "nothing is taken yet");
+        let success = |packet_id| (packet_id, PubAckReason::Success);
+        let before = match version {
+            Version::V3_1_1 => {
+                listening.state(|state| state.missed == 1).await;
+                vec![success(3)]
+            }
+            Version::V5 => vec![],
+        };
+        until(|| broker.record().pubacks == before).await;
         second.taken();
-        until(|| broker.record().pubacks == [2]).await;
+        until(|| broker.record().pubacks == [&before[..], &[success(2)]].concat()).await;
+        if version == Version::V5 {
+            listening.arrival().await.taken();
+            until(|| broker.record().pubacks == [success(2), success(3)]).await;
+        }
         drop(first);
         listening.stop().await;
-        assert_eq!(broker.record().pubacks, [2]);
+    }
+}
+
+/// However much is missed, what comes when there is room again arrives: nothing that was missed takes of what the broker may
+/// send without PUBACK. In MQTT 5 the broker is told that it was not taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missed_stops_nothing() {
+    for version in VERSIONS {
+        let (scene, broker) = with(version).await;
+        let mut listening = Listening::start(&scene, &[], 2);
+        listening.state(UplinkState::is_connected).await;
+        let send = |qos, payload: &'static str| {
+            broker.send_direct(
+                "robot1",
+                Message { topic: "to".into(), payload: payload.into(), qos, ..Message::default() },
+            )
+        };
+        (0..2).for_each(|_| send(0, "fills the room"));
+        // More than AWS IoT Core sends without PUBACK.
+        (0..105).for_each(|_| send(1, "missed"));
+        listening.state(|state| state.missed == 105).await;
+        (0..2).for_each(|_| drop(listening.arrivals.try_recv().unwrap()));
+        send(1, "taken");
+        let arrival = listening.arrival().await;
+        assert_eq!(arrival.payload, "taken", "{version}");
+        arrival.taken();
+        until(|| broker.record().pubacks.len() == 106).await;
+        let refused = if version == Version::V5 { PubAckReason::QuotaExceeded } else { PubAckReason::Success };
+        let pubacks: Vec<_> = broker.record().pubacks.into_iter().map(|(_, reason)| reason).collect();
+        assert_eq!(pubacks, [vec![refused; 105], vec![PubAckReason::Success]].concat(), "{version}");
+        listening.stop().await;
     }
 }
 

@@ -2,6 +2,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use iot_bridge_core::config::{Overflow, Qos, Queue as QueueSettings};
+use iot_bridge_core::mqtt::client::Settled;
 use iot_bridge_core::uplink::Phase;
 
 use super::*;
@@ -117,7 +118,7 @@ impl Bench {
         self.state.send_modify(|state| (state.phase, state.connections) = (phase, connections));
     }
 
-    fn has_come(&self, topic: &str, payload: &str) -> mpsc::Receiver<u16> {
+    fn has_come(&self, topic: &str, payload: &str) -> mpsc::Receiver<Settled> {
         let (arrival, taken) = Arrival::for_test(topic, payload);
         self.arrivals.try_send(arrival).unwrap();
         taken
@@ -170,7 +171,8 @@ fn each_gets_what_is_its() {
     let mut others = bench.has_come("robot2/a", "1");
     let mut taken = bench.has_come("robot1/b", "2");
     bench.await_told(["b0 has something"]);
-    assert_eq!((others.blocking_recv(), taken.blocking_recv()), (Some(1), Some(1)));
+    let settled = Some(Settled { packet_id: 1, is_taken: true });
+    assert_eq!((others.blocking_recv(), taken.blocking_recv()), (settled, settled));
     let replies = bench.topics.all_replies();
     assert_eq!((replies.len(), &*replies[0].ros, &*replies[0].mqtt), (1, "b", "{thing}/reply"));
     assert_eq!((replies[0].counters.received(), replies[0].counters.queued()), (1, 1));

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rumqttc::v5::mqttbytes::v5::PubAckReason;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,6 +33,7 @@ pub struct Properties {
     pub message_expiry: Option<u32>,
     pub content_type: Option<String>,
     pub user: Vec<(String, String)>,
+    pub response_topic: Option<String>,
     pub correlation_data: Option<Bytes>,
 }
 
@@ -70,8 +72,8 @@ pub struct Record {
     pub subscribes: Vec<(usize, Vec<String>)>,
     /// The filters of each UNSUBSCRIBE.
     pub unsubscribes: Vec<Vec<String>>,
-    /// Packet identifiers of the PUBACKs that clients have sent.
-    pub pubacks: Vec<u16>,
+    /// Packet identifiers of the PUBACKs that clients have sent, each with its reason: in MQTT 3.1.1 there is but success.
+    pub pubacks: Vec<(u16, PubAckReason)>,
     /// Wills that were published because a connection ended without DISCONNECT: topic and payload.
     pub wills: Vec<(String, Bytes)>,
     /// What the policies of the account did not allow: client id, action, resource.

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rumqttc::matches;
 use rumqttc::tokio_rustls::server::TlsStream;
 use rumqttc::v5::mqttbytes::v5::{DisconnectReasonCode as Goodbye, PubAckReason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -15,12 +14,13 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::delivery::{Held, Message, Outbound};
 use super::limits::{LastSecond, Limits};
 use super::policy::Account;
 use super::provisioning::Principal;
 use super::record::{Arrival, Verdict};
-use super::wire::{Answer, Connect, Publish, Received, Will, Wire};
-use super::{AckFault, Direct, Message, Shared, State};
+use super::wire::{Answer, Connect, Publish, Received, Wire};
+use super::{AckFault, Shared, State};
 
 /// What somebody else asks of a connection.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub enum Order {
     Close(Goodbye),
     /// Neither read nor write any more, and leave it open.
     Freeze,
-    Deliver(Message),
+    Deliver(Held),
     /// Send it, whatever is subscribed to.
-    Direct(Direct),
+    Direct(Held),
 }
 
 /// Ends a session.
@@ -50,7 +50,7 @@ struct Session {
     client_id: String,
     principal: Principal,
     answers: UnboundedSender<BytesMut>,
-    filters: Vec<String>,
+    outbound: Outbound,
     aliases: HashMap<u16, String>,
     publishes: LastSecond,
     bytes: LastSecond,
@@ -74,15 +74,17 @@ pub async fn serve(stream: TlsStream<TcpStream>, shared: Arc<Shared>, principal:
     let (answers, outgoing) = unbounded_channel();
     let mut writing = pin!(send(write, outgoing));
     let (orders, mut ordered) = unbounded_channel();
+    let limits = shared.limits();
+    let most = connect.receive_maximum.map_or(limits.unacknowledged, |most| limits.unacknowledged.min(most.into()));
     let mut session = Session {
         shared: shared.clone(),
         number: 0,
         wire,
-        limits: shared.limits(),
+        limits,
         client_id: connect.client_id,
         principal,
         answers,
-        filters: Vec::new(),
+        outbound: Outbound::new(most),
         aliases: HashMap::new(),
         publishes: LastSecond::default(),
         bytes: LastSecond::default(),
@@ -177,8 +179,15 @@ impl Session {
                         return ABRUPT;
                     }
                     Some(Order::Freeze) => std::future::pending().await,
-                    Some(Order::Deliver(message)) => self.deliver(message),
-                    Some(Order::Direct(direct)) => self.say(Answer::Direct(direct)),
+                    Some(Order::Deliver(held)) => {
+                        // Only a subscription sees old messages as retained.
+                        self.deliver(held, false);
+                    }
+                    Some(Order::Direct(held)) => {
+                        if self.may_receive(&held.message.topic) {
+                            self.send(held);
+                        }
+                    }
                 },
                 () = sleep_until((heard + silence).into()) => {
                     self.shared.with(|state| state.record.silent += 1);
@@ -193,10 +202,14 @@ impl Session {
         match received {
             Received::Publish(publish) => return self.publish(publish).await,
             Received::Ping => self.say(Answer::Pong),
-            Received::PubAck(packet_id) => self.shared.with(|state| state.record.pubacks.push(packet_id)),
+            Received::PubAck(packet_id, reason) => {
+                self.shared.with(|state| state.record.pubacks.push((packet_id, reason)));
+                let next = self.outbound.acknowledged(packet_id);
+                next.into_iter().for_each(|answer| self.say(answer));
+            }
             Received::Subscribe { packet_id, filters } => {
                 let (most, in_all) = self.limits.filters;
-                if filters.len() > most || self.filters.len() + filters.len() > in_all {
+                if filters.len() > most || self.outbound.count_with(&filters) > in_all {
                     return Err(ABRUPT);
                 }
                 let names = filters.iter().map(|(filter, _)| filter.clone()).collect();
@@ -207,18 +220,16 @@ impl Session {
                 }
                 let granted = filters.iter().zip(&may).map(|((_, qos), may)| may.then_some(*qos)).collect();
                 self.say(Answer::SubAck { packet_id, granted });
-                let filters: Vec<String> =
-                    filters.into_iter().zip(may).filter_map(|((filter, _), may)| may.then_some(filter)).collect();
-                for message in self.shared.retained() {
-                    if filters.iter().any(|filter| matches(&message.topic, filter)) && self.may_receive(&message) {
-                        self.say(message.into());
+                for (filter, qos) in filters.into_iter().zip(may).filter_map(|(filter, may)| may.then_some(filter)) {
+                    self.outbound.subscribe(&filter, qos);
+                    if let Some(held) = self.shared.retained(&filter) {
+                        self.deliver(held, true);
                     }
                 }
-                self.filters.extend(filters);
             }
             Received::Unsubscribe { packet_id, filters } => {
                 self.shared.with(|state| state.record.unsubscribes.push(filters.clone()));
-                self.filters.retain(|filter| !filters.contains(filter));
+                filters.iter().for_each(|filter| self.outbound.unsubscribe(filter));
                 self.say(Answer::UnsubAck { packet_id, count: filters.len() });
             }
             Received::Disconnect => return Err(Ended { orderly: true }),
@@ -312,8 +323,8 @@ impl Session {
         if let Some(answer) = self.shared.with(asked) {
             self.acknowledge(&publish, PubAckReason::Success);
             // Wildcards do not reach topics that begin with `$`.
-            if let Some((topic, payload)) = answer.filter(|(topic, _)| self.filters.contains(topic)) {
-                self.say(Message { topic, payload, retain: false }.into());
+            if let Some((topic, payload)) = answer.filter(|(topic, _)| self.outbound.has(topic)) {
+                self.send(Message { topic, payload, ..Message::default() }.into());
             }
             return;
         }
@@ -321,9 +332,17 @@ impl Session {
             self.acknowledge(&publish, PubAckReason::Success);
             return;
         }
-        let message =
-            Message { topic: publish.topic.clone(), payload: publish.payload.clone(), retain: publish.retain };
-        self.shared.pass_on(message);
+        let Publish { topic, payload, qos, retain, properties, .. } = &publish;
+        self.shared.pass_on(Message {
+            topic: topic.clone(),
+            payload: payload.clone(),
+            qos: *qos,
+            retain: *retain,
+            response_topic: properties.response_topic.clone(),
+            correlation_data: properties.correlation_data.clone(),
+            content_type: properties.content_type.clone(),
+            expires_in: properties.message_expiry,
+        });
         self.acknowledge(&publish, PubAckReason::Success);
     }
 
@@ -352,11 +371,18 @@ impl Session {
         }
     }
 
-    fn deliver(&self, message: Message) {
-        if self.filters.iter().any(|filter| matches(&message.topic, filter)) && self.may_receive(&message) {
-            // Only a subscription sees old messages as retained.
-            self.say(Message { retain: false, ..message }.into());
+    /// Sends it if it is subscribed to, with the QoS that was granted at most.
+    fn deliver(&mut self, mut held: Held, retain: bool) {
+        let Some(granted) = self.outbound.granted(&held.message.topic) else { return };
+        if self.may_receive(&held.message.topic) {
+            (held.message.qos, held.message.retain) = (held.message.qos.min(granted), retain);
+            self.send(held);
         }
+    }
+
+    fn send(&mut self, held: Held) {
+        let now = self.outbound.send(held);
+        now.into_iter().for_each(|answer| self.say(answer));
     }
 
     fn may_subscribe(&self, filter: &str) -> bool {
@@ -365,8 +391,8 @@ impl Session {
             && self.may_do("iot:Subscribe", &format!("topicfilter/{filter}"))
     }
 
-    fn may_receive(&self, message: &Message) -> bool {
-        self.may_do("iot:Receive", &format!("topic/{}", message.topic))
+    fn may_receive(&self, topic: &str) -> bool {
+        self.may_do("iot:Receive", &format!("topic/{topic}"))
     }
 
     fn may_do(&self, action: &str, resource: &str) -> bool {
@@ -379,17 +405,5 @@ impl Session {
         let mut bytes = BytesMut::new();
         self.wire.write(answer, &self.limits, &mut bytes);
         let _ = self.answers.send(bytes);
-    }
-}
-
-impl From<Message> for Answer {
-    fn from(Message { topic, payload, retain }: Message) -> Self {
-        Answer::Message { topic, payload, retain }
-    }
-}
-
-impl From<Will> for Message {
-    fn from(Will { topic, payload, retain }: Will) -> Self {
-        Message { topic, payload, retain }
     }
 }

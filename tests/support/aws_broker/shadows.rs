@@ -51,9 +51,9 @@ impl Shared {
 impl State {
     fn tell(&self, published: Vec<Publication>) {
         for (topic, payload) in published {
-            let message = Message { topic, payload: payload.into(), retain: false };
+            let message = Message { topic, payload: payload.into(), ..Message::default() };
             for (_, orders) in self.sessions.values() {
-                let _ = orders.send(Order::Deliver(message.clone()));
+                let _ = orders.send(Order::Deliver(message.clone().into()));
             }
         }
     }

@@ -8,7 +8,7 @@ use rumqttc::{ConnAck, ConnectReturnCode, Packet, PubAck, QoS, SubAck, Subscribe
 
 use super::limits::Limits;
 use super::record::Properties;
-use super::{Direct, WithoutMqtt5};
+use super::{Message, WithoutMqtt5};
 
 /// The version that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Wire {
 pub enum Received {
     Connect(Connect),
     Publish(Publish),
-    PubAck(u16),
+    PubAck(u16, v5::PubAckReason),
     Subscribe { packet_id: u16, filters: Vec<(String, u8)> },
     Unsubscribe { packet_id: u16, filters: Vec<String> },
     Ping,
@@ -33,6 +33,8 @@ pub enum Received {
 pub struct Connect {
     pub client_id: String,
     pub keep_alive: u16,
+    /// Only in MQTT 5: what it takes without having acknowledged it.
+    pub receive_maximum: Option<u16>,
     pub will: Option<Will>,
 }
 
@@ -78,11 +80,10 @@ pub enum Answer {
     },
     Pong,
     Message {
-        topic: String,
-        payload: Bytes,
-        retain: bool,
+        message: Message,
+        /// With QoS 1.
+        packet_id: Option<u16>,
     },
-    Direct(Direct),
     /// MQTT 5 alone: why the connection is closed.
     Goodbye(v5::DisconnectReasonCode),
 }
@@ -159,6 +160,7 @@ fn from_v4(packet: Packet, size: usize) -> Result<Received, Malformed> {
         Packet::Connect(connect) => Received::Connect(Connect {
             client_id: connect.client_id,
             keep_alive: connect.keep_alive,
+            receive_maximum: None,
             will: connect.last_will.map(|will| Will { topic: will.topic, payload: will.message, retain: will.retain }),
         }),
         Packet::Publish(publish) => Received::Publish(Publish {
@@ -171,7 +173,7 @@ fn from_v4(packet: Packet, size: usize) -> Result<Received, Malformed> {
             alias: None,
             properties: Properties::default(),
         }),
-        Packet::PubAck(ack) => Received::PubAck(ack.pkid),
+        Packet::PubAck(ack) => Received::PubAck(ack.pkid, v5::PubAckReason::Success),
         Packet::Subscribe(subscribe) => Received::Subscribe {
             packet_id: subscribe.pkid,
             filters: subscribe.filters.into_iter().map(|filter| (filter.path, filter.qos as u8)).collect(),
@@ -193,7 +195,9 @@ fn from_v5(packet: v5::Packet, size: usize) -> Result<Received, Malformed> {
                 Some(will) => Some(Will { topic: text(will.topic)?, payload: will.message, retain: will.retain }),
                 None => None,
             };
-            Received::Connect(Connect { client_id: connect.client_id, keep_alive: connect.keep_alive, will })
+            let receive_maximum = connect.properties.and_then(|properties| properties.receive_maximum);
+            let (client_id, keep_alive) = (connect.client_id, connect.keep_alive);
+            Received::Connect(Connect { client_id, keep_alive, receive_maximum, will })
         }
         v5::Packet::Publish(publish) => {
             let given = publish.properties.unwrap_or_default();
@@ -210,11 +214,12 @@ fn from_v5(packet: v5::Packet, size: usize) -> Result<Received, Malformed> {
                     message_expiry: given.message_expiry_interval,
                     content_type: given.content_type,
                     user: given.user_properties,
+                    response_topic: given.response_topic,
                     correlation_data: given.correlation_data,
                 },
             })
         }
-        v5::Packet::PubAck(ack) => Received::PubAck(ack.pkid),
+        v5::Packet::PubAck(ack) => Received::PubAck(ack.pkid, ack.reason),
         v5::Packet::Subscribe(subscribe) => Received::Subscribe {
             packet_id: subscribe.pkid,
             filters: subscribe.filters.into_iter().map(|filter| (filter.path, filter.qos as u8)).collect(),
@@ -250,17 +255,12 @@ fn to_v4(answer: Answer) -> Option<Packet> {
             };
             Packet::SubAck(SubAck::new(packet_id, granted.into_iter().map(code).collect()))
         }
-        Answer::Direct(direct) => {
-            let qos = if direct.packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
-            let mut publish = rumqttc::Publish::from_bytes(direct.topic, qos, direct.payload);
-            publish.pkid = direct.packet_id.unwrap_or(0);
-            Packet::Publish(publish)
-        }
         Answer::UnsubAck { packet_id, .. } => Packet::UnsubAck(UnsubAck::new(packet_id)),
         Answer::Pong => Packet::PingResp,
-        Answer::Message { topic, payload, retain } => {
-            let mut publish = rumqttc::Publish::from_bytes(topic, QoS::AtMostOnce, payload);
-            publish.retain = retain;
+        Answer::Message { message, packet_id } => {
+            let qos = if packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+            let mut publish = rumqttc::Publish::from_bytes(message.topic, qos, message.payload);
+            (publish.pkid, publish.retain) = (packet_id.unwrap_or(0), message.retain);
             Packet::Publish(publish)
         }
         Answer::Goodbye(_) => return None,
@@ -294,29 +294,24 @@ fn to_v5(answer: Answer, limits: &Limits) -> Option<v5::Packet> {
             let return_codes = granted.into_iter().map(code).collect();
             v5::Packet::SubAck(v5::SubAck { pkid: packet_id, return_codes, properties: None })
         }
-        Answer::Direct(direct) => {
-            use rumqttc::v5::mqttbytes::QoS;
-            let properties = v5::PublishProperties {
-                response_topic: direct.response_topic,
-                correlation_data: direct.correlation_data,
-                content_type: direct.content_type,
-                message_expiry_interval: direct.expires_in,
-                ..Default::default()
-            };
-            let qos = if direct.packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
-            let mut publish = v5::Publish::new(direct.topic, qos, direct.payload, Some(properties));
-            publish.pkid = direct.packet_id.unwrap_or(0);
-            v5::Packet::Publish(publish)
-        }
         Answer::UnsubAck { packet_id, count } => v5::Packet::UnsubAck(v5::UnsubAck {
             pkid: packet_id,
             reasons: vec![v5::UnsubAckReason::Success; count],
             properties: None,
         }),
         Answer::Pong => v5::Packet::PingResp(v5::PingResp),
-        Answer::Message { topic, payload, retain } => {
-            let mut publish = v5::Publish::new(topic, rumqttc::v5::mqttbytes::QoS::AtMostOnce, payload, None);
-            publish.retain = retain;
+        Answer::Message { message, packet_id } => {
+            use rumqttc::v5::mqttbytes::QoS;
+            let properties = v5::PublishProperties {
+                response_topic: message.response_topic,
+                correlation_data: message.correlation_data,
+                content_type: message.content_type,
+                message_expiry_interval: message.expires_in,
+                ..Default::default()
+            };
+            let qos = if packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+            let mut publish = v5::Publish::new(message.topic, qos, message.payload, Some(properties));
+            (publish.pkid, publish.retain) = (packet_id.unwrap_or(0), message.retain);
             v5::Packet::Publish(publish)
         }
         Answer::Goodbye(reason) => v5::Packet::Disconnect(v5::Disconnect::new(reason)),

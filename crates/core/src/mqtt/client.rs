@@ -36,7 +36,7 @@ use tokio::time::{Interval, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use arrival::{Arrival, Properties};
+pub use arrival::{Arrival, Properties, Settled};
 pub use limits::Limits;
 pub use reason::Reason;
 pub use size::publish_size;
@@ -110,7 +110,7 @@ pub enum Event {
     Tick,
     /// Something that was published to the client has been handed over.
     Arrived,
-    /// Something that was published to the client came when there was no room for it: nobody gets it, and it is not acknowledged.
+    /// Something that was published to the client came when there was no room for it, and nobody gets it.
     Missed { topic: String },
 }
 
@@ -376,7 +376,7 @@ impl Client {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
         if self.events.is_empty() && self.end.is_none() {
-            self.acknowledge_taken(cx);
+            self.acknowledge_settled(cx);
             if self.unwritable.is_none()
                 && let Poll::Ready(Err(failure)) = self.poll_write(cx)
             {
@@ -445,14 +445,24 @@ impl Client {
         self.encoded_bytes += packet.len() as u64;
     }
 
-    /// Has the broker hear of what the handler has taken.
-    fn acknowledge_taken(&mut self, cx: &mut Context<'_>) {
+    /// Has the broker hear of what the handler has taken, or dropped.
+    fn acknowledge_settled(&mut self, cx: &mut Context<'_>) {
         while let Some(arrivals) = &mut self.arrivals
-            && let Poll::Ready(Some(packet_id)) = arrivals.poll_taken(cx)
+            && let Poll::Ready(Some(Settled { packet_id, is_taken })) = arrivals.poll_settled(cx)
         {
-            if self.leaving != Leaving::Said {
-                self.encode_raw(&subscription::puback(packet_id));
+            match self.version {
+                _ if is_taken => self.acknowledge(packet_id, Reason::SUCCESS),
+                Version::V5 => self.acknowledge(packet_id, Reason::IMPLEMENTATION_SPECIFIC),
+                Version::V3_1_1 => {}
             }
+        }
+    }
+
+    fn acknowledge(&mut self, packet_id: u16, reason: Reason) {
+        if self.leaving != Leaving::Said {
+            let mut packet = BytesMut::new();
+            subscription::write_puback(self.version, packet_id, reason, &mut packet);
+            self.encode_raw(&packet);
         }
     }
 
@@ -491,8 +501,11 @@ impl Client {
             }
             (Incoming::UnsubAck { packet_id }, true) => _ = self.in_use.remove(&packet_id),
             (Incoming::Published(published), true) => {
-                let topic = published.topic.clone();
+                let (topic, packet_id) = (published.topic.clone(), published.packet_id);
                 let is_handed_over = self.arrivals.as_mut().is_some_and(|arrivals| arrivals.hand_over(published));
+                if let (false, Some(packet_id)) = (is_handed_over, packet_id) {
+                    self.acknowledge(packet_id, Reason::QUOTA_EXCEEDED);
+                }
                 self.events.push_back(if is_handed_over { Event::Arrived } else { Event::Missed { topic } });
             }
             (Incoming::Pong, true) => {}

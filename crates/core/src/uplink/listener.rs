@@ -14,9 +14,11 @@
 //!   more rarely; the others and all telemetry go on.
 //! - The receiver brings each [`Arrival`], with the retain flag and, in MQTT 5, response topic, correlation data, content type
 //!   and expiry. It may be of any topic: AWS IoT Core's SendDirectMessage needs no subscription, and what was subscribed to
-//!   before may still come. With QoS 1 the broker gets its PUBACK once the handler has called [`Arrival::taken`]; one that is
-//!   dropped without it is not acknowledged, and may come again on this connection only: sessions are never resumed.
-//! - No more arrivals wait than there is `room` for. What comes beyond is missed: counted, logged, and not acknowledged.
+//!   before may still come. With QoS 1 the broker gets its PUBACK once the handler has called [`Arrival::taken`]. One that is
+//!   dropped without it was not taken, as MQTT 5 says to the broker; it may come again on this connection only: sessions are
+//!   never resumed.
+//! - No more arrivals wait than there is `room` for. What comes beyond is missed: counted, logged, and, in MQTT 5, refused as
+//!   over the quota. In MQTT 3.1.1 it gets its PUBACK: without, the broker would send nothing more of QoS 1 after so many.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

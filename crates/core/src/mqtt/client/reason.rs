@@ -10,6 +10,7 @@ impl Reason {
     pub const SUCCESS: Reason = Reason(0x00);
     /// Also the one word of MQTT 3.1.1 for a filter that is not granted.
     pub const UNSPECIFIED: Reason = Reason(0x80);
+    pub const IMPLEMENTATION_SPECIFIC: Reason = Reason(0x83);
     pub const UNSUPPORTED_VERSION: Reason = Reason(0x84);
     pub const BAD_CLIENT_ID: Reason = Reason(0x85);
     pub const BAD_USER_NAME_OR_PASSWORD: Reason = Reason(0x86);

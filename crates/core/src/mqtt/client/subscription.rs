@@ -93,10 +93,13 @@ pub(super) fn published(version: Version, kind: u8, mut body: Bytes) -> Result<P
     Ok(Published { topic: topic.to_owned(), payload: body, retain: kind & 1 == 1, properties, packet_id })
 }
 
-/// PUBACK for the packet of that identifier, in either version.
-pub(super) fn puback(packet_id: u16) -> [u8; 4] {
+/// Writes the PUBACK for the packet of that identifier behind `bytes`, with its reason if `version` has words for it.
+pub(super) fn write_puback(version: Version, packet_id: u16, reason: Reason, bytes: &mut BytesMut) {
     let [high, low] = packet_id.to_be_bytes();
-    [0x40, 2, high, low]
+    match version {
+        Version::V5 if reason != Reason::SUCCESS => bytes.extend_from_slice(&[0x40, 3, high, low, reason.0]),
+        Version::V3_1_1 | Version::V5 => bytes.extend_from_slice(&[0x40, 2, high, low]),
+    }
 }
 
 fn cut_off(packet: &str) -> Malformed {
@@ -224,7 +227,15 @@ mod tests {
             assert_eq!(published(version, 0x3b, brought(&[1, 2])).unwrap(), expected(true, Some(258)));
             assert!(published(version, 0x34, brought(&[1, 2])).is_err(), "QoS 2");
         }
-        assert_eq!(puback(258), [0x40, 2, 1, 2]);
+        for (version, reason, expected) in [
+            (Version::V3_1_1, Reason::QUOTA_EXCEEDED, &[0x40, 2, 1, 2][..]),
+            (Version::V5, Reason::SUCCESS, &[0x40, 2, 1, 2]),
+            (Version::V5, Reason::QUOTA_EXCEEDED, &[0x40, 3, 1, 2, 0x97]),
+        ] {
+            let mut written = BytesMut::new();
+            write_puback(version, 258, reason, &mut written);
+            assert_eq!(written, expected);
+        }
     }
 
     /// What rumqttc's codec of MQTT 5 writes beside a payload is read, and what does not concern the bridge is passed over.
