@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn goals_and_their_end_are_told_apart() {
         let read = |json: &str| ActionRequest::read(&received(json.as_bytes()), &encoder());
-        let key = Key::Id(Id::Integer("7".into()));
+        let key = Key::Id(Id::Number("7".into()));
         let goal = read(r#"{"goal":{"linear":{"x":1}},"id":7}"#).unwrap();
         assert!(
             matches!(&goal, ActionRequest::Goal { key: known, cdr, .. } if *known == key && cdr.len() == 52),

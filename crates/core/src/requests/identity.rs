@@ -18,7 +18,7 @@ pub enum Id {
     /// As it reads once its escapes are resolved: `"a"` and `"\u0061"` are the same.
     Text(Box<str>),
     /// As it is written, of any size, without fraction and exponent.
-    Integer(Box<str>),
+    Number(Box<str>),
 }
 
 /// What tells requests apart at the bridge.
@@ -53,7 +53,7 @@ impl Id {
             }
             Some(b'-' | b'0'..=b'9') if json.len() > Self::LONGEST => Err(TOO_LONG),
             // Not every reader of the reply takes 1e999.
-            Some(b'-' | b'0'..=b'9') if !json.contains(['.', 'e', 'E']) => Ok(Id::Integer(json.into())),
+            Some(b'-' | b'0'..=b'9') if !json.contains(['.', 'e', 'E']) => Ok(Id::Number(json.into())),
             _ => Err("`id` takes a text or an integer"),
         }
     }
@@ -62,7 +62,7 @@ impl Id {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Id::Text(text) => out.extend(Value::from(&**text).to_string().bytes()),
-            Id::Integer(digits) => out.extend(digits.bytes()),
+            Id::Number(digits) => out.extend(digits.bytes()),
         }
     }
 }
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(text(r"\u0061".repeat(128)), Ok(Id::Text("a".repeat(128).into())));
         assert_eq!(text(r"\u0061".repeat(129)), long);
         assert_eq!(text("a".repeat(1 << 20)), long);
-        assert_eq!(Id::read(&"9".repeat(128)), Ok(Id::Integer("9".repeat(128).into())));
+        assert_eq!(Id::read(&"9".repeat(128)), Ok(Id::Number("9".repeat(128).into())));
         assert_eq!(Id::read(&"9".repeat(129)), long);
     }
 

@@ -183,7 +183,7 @@ mod tests {
         };
         let without = r#"{"accepted":false,"reason":"too_fast","detail":"x"}"#;
         assert_eq!((text(nobody.accepted()).as_str(), refused(&nobody).as_str()), (r#"{"accepted":true}"#, without));
-        let id = Some(Id::Integer("-7".into()));
+        let id = Some(Id::Number("-7".into()));
         let with_id = Identity { id, correlation_data: None };
         assert_eq!(refused(&with_id), r#"{"id":-7,"accepted":false,"reason":"too_fast","detail":"x"}"#);
         let with_both = Identity { correlation_data: Some(Bytes::from_static(b"x")), ..with_id };

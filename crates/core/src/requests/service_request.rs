@@ -67,7 +67,7 @@ mod tests {
         let retained = Received { retain: true, ..received(br#"{"id":1,"request":{}}"#) };
         let malformed = ServiceRequest::read(&retained, &encoder()).unwrap_err();
         assert!(malformed.detail.as_str().starts_with("the broker had kept it"), "{malformed:?}");
-        assert_eq!(malformed.identity.id, Some(super::super::Id::Integer("1".into())));
+        assert_eq!(malformed.identity.id, Some(super::super::Id::Number("1".into())));
         let goal = Received { retain: true, ..received(br#"{"id":1,"goal":{}}"#) };
         let malformed = super::super::ActionRequest::read(&goal, &encoder()).unwrap_err();
         assert!(malformed.detail.as_str().starts_with("the broker had kept it"), "{malformed:?}");

@@ -175,7 +175,7 @@ fn check_reply(reply: &[u8], identity: &Identity, received: &Received, members: 
     match (id, object.get("id")) {
         (None, None) => {}
         (Some(Id::Text(text)), Some(Value::String(told))) => assert_eq!(**text, **told),
-        (Some(Id::Integer(digits)), Some(Value::Number(_))) => assert!(digits.len() <= Id::LONGEST),
+        (Some(Id::Number(digits)), Some(Value::Number(_))) => assert!(digits.len() <= Id::LONGEST),
         (id, told) => panic!("{id:?} is told as {told:?}"),
     }
     let mut names: Vec<&str> = object.keys().map(String::as_str).filter(|name| *name != "id").collect();

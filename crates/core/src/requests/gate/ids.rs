@@ -26,19 +26,15 @@ impl Ids {
         (age <= Self::FOR).then_some(age)
     }
 
-    /// Notes `key` and forgets what counts no more.
+    /// Notes `key`, which does not count any more, and forgets what does not either.
     pub(super) fn note(&mut self, key: Key, now: Instant) {
-        if self.noted.contains_key(&key) {
-            // It counts no more, or would have been found.
-            self.order.retain(|noted| *noted != key);
-        }
-        self.noted.insert(key.clone(), now);
-        self.order.push_back(key);
         while let Some(oldest) = self.order.front()
-            && (self.order.len() > Self::MOST || self.age(oldest, now).is_none())
+            && (self.order.len() >= Self::MOST || self.age(oldest, now).is_none())
         {
             self.noted.remove(oldest);
             self.order.pop_front();
         }
+        self.noted.insert(key.clone(), now);
+        self.order.push_back(key);
     }
 }

@@ -311,7 +311,7 @@ fn what_is_no_envelope_is_malformed() {
         assert_eq!(text(known), id, "{json}");
     }
     let refused = gate.judge(&received(b"{\"id\":7,\"msg\":{\"\xff\":1}}"), Instant::now(), None).unwrap_err();
-    assert_eq!(refused.identity.id, Some(Id::Integer("7".into())));
+    assert_eq!(refused.identity.id, Some(Id::Number("7".into())));
     assert_eq!(refused.reason, Reason::Malformed);
 }
 
