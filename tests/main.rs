@@ -4,6 +4,7 @@
 mod support {
     pub mod aws_broker;
     pub mod certificates;
+    pub mod controller;
     pub mod cpu_share;
     pub mod domain;
     pub mod itself;
@@ -44,6 +45,7 @@ mod provisioning;
 mod queue_command;
 mod recipes;
 mod reload;
+mod requests_commands;
 mod ros;
 mod ros_turns;
 mod secrets;
