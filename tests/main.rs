@@ -5,6 +5,7 @@ mod support {
     pub mod aws_broker;
     pub mod certificates;
     pub mod cloud;
+    pub mod controller;
     pub mod cpu_share;
     pub mod domain;
     pub mod itself;
@@ -47,6 +48,7 @@ mod queue_command;
 mod recipes;
 mod reload;
 mod requests_actions;
+mod requests_commands;
 mod requests_services;
 mod ros;
 mod ros_turns;

@@ -12,7 +12,7 @@ use super::{Entry, Handler, Outside, SETTLES};
 use crate::health::{RequestHealth, Requests as Account};
 use iot_bridge_core::config::{UNNAMED, fill_thing};
 use iot_bridge_core::mqtt::client::Arrival;
-use iot_bridge_core::tally::{Heartbeat, ONCE_A_MINUTE, Repeat};
+use iot_bridge_core::tally::{Heartbeat, ONCE_A_MINUTE, Repeat, counted};
 use iot_bridge_core::uplink::{Subscription, UplinkState};
 
 /// Longest time without a sign of life.
@@ -198,6 +198,11 @@ impl Work {
         });
         let kept: Vec<_> = kept.by_ref().collect();
         let mut gone: Vec<_> = before.into_iter().flatten().collect();
+        let (added, removed) = (kept.iter().filter(|kept| kept.is_none()).count(), gone.len());
+        if added + removed > 0 {
+            let entries = counted(added as u64, "entry", "entries");
+            tracing::info!(added, removed, "Of what the cloud may ask, {entries} came into force and {removed} ended.");
+        }
         gone.iter_mut().for_each(|served| end(served.handler.as_mut(), &self.outside));
         let (mut subscriptions, now) = (Vec::new(), Instant::now());
         for (entry, kept) in entries.into_iter().zip(kept) {
