@@ -44,6 +44,7 @@ mod provisioning;
 mod queue_command;
 mod recipes;
 mod reload;
+mod requests_checked;
 mod ros;
 mod ros_turns;
 mod secrets;
