@@ -48,6 +48,7 @@ mod queue_command;
 mod recipes;
 mod reload;
 mod requests_actions;
+mod requests_checked;
 mod requests_commands;
 mod requests_services;
 mod ros;

@@ -4,6 +4,7 @@ mod connect;
 mod eyes;
 mod graph;
 mod paths;
+mod requests;
 mod secrets;
 
 use std::fmt::Write;
@@ -27,7 +28,7 @@ use iot_bridge_core::config::{
 use iot_bridge_core::mqtt::tls;
 use iot_bridge_core::provisioning::{self, Standing};
 use iot_bridge_core::uplink::broker;
-use paths::Paths;
+use paths::Compared;
 
 /// What `check --json` prints.
 #[derive(Serialize)]
@@ -139,10 +140,11 @@ pub fn beside_run(config: Option<&Path>) -> ExitCode {
 pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: bool) -> ExitCode {
     let Findings { loaded, of_configuration, of_files, files: found, doubt } = find(config);
     let credentials_checked = found.is_some();
-    let Paths { problems: of_paths, unseen } = loaded.as_ref().map(paths::inspect).unwrap_or_default();
-    let problems = [of_configuration, of_paths, of_files].concat();
-    let warnings: Vec<String> =
-        loaded.iter().flat_map(|loaded| warnings(loaded, found.as_ref())).chain(unseen).collect();
+    let Compared { problems: of_paths, unseen: unseen_paths } = loaded.as_ref().map(paths::inspect).unwrap_or_default();
+    let Compared { problems: of_requests, unseen } = loaded.as_ref().map(requests::inspect).unwrap_or_default();
+    let problems = [of_configuration, of_paths, of_requests, of_files].concat();
+    let warnings = loaded.iter().flat_map(|loaded| warnings(loaded, found.as_ref()));
+    let warnings: Vec<String> = warnings.chain(unseen_paths).chain(unseen).collect();
     let settings = loaded.as_ref().map(|loaded| &loaded.settings).filter(|_| problems.is_empty() && !quiet);
     let graph = settings.and_then(graph::look);
     let trial = match try_out(wish, loaded.as_ref().filter(|_| problems.is_empty()), found.as_ref()) {
@@ -241,11 +243,13 @@ fn inspect(files: &CredentialFiles, reported: &[Problem]) -> (Files, Vec<Problem
 
 /// A problem for each MQTT topic that only with the name of the `thing` from provisioning is none for AWS IoT Core.
 fn unfit_topics(loaded: &Loaded, thing: &str) -> Vec<Problem> {
-    let Settings { mqtt, topics, .. } = &loaded.settings;
+    let settings = &loaded.settings;
+    let Settings { mqtt, topics, .. } = settings;
     let will = mqtt.last_will.iter().map(|will| will.topic.as_str());
     let presence = mqtt.presence.iter().map(|presence| presence.topic.as_str());
-    let topics = topics.iter().flat_map(|topic| [topic.mqtt.clone() + topic.suffix().unwrap_or_default()]);
-    let all: Vec<String> = will.chain(presence).map(str::to_owned).chain(topics).collect();
+    let topics = topics.iter().flat_map(config::Topic::mqtt_topics);
+    let own = will.chain(presence).chain(settings.asked()).map(str::to_owned);
+    let all: Vec<String> = own.chain(topics).chain(settings.answered()).collect();
     let faults = all.iter().filter_map(|topic| {
         let whole = config::fill_thing(topic, thing);
         Some((config::check_publish_topic(&whole).err()?, topic))
@@ -387,6 +391,7 @@ fn warnings(loaded: &Loaded, found: Option<&Files>) -> Vec<String> {
         warnings.push(format!("{ros} goes to {mqtt}, whose first slash makes a first level without a name"));
     }
     warnings.extend(loaded.settings.rates_over_quota());
+    warnings.extend(loaded.settings.cautions());
     for config::Topic { ros, mqtt, .. } in topics.iter().filter(|topic| topic.merges()) {
         warnings.push(format!(
             "different topics of {ros} may go to one MQTT topic, {mqtt}; {{ros}} in `mqtt` makes it each topic's own"

@@ -50,11 +50,11 @@ fn hide_memory() {
     }
 }
 
-/// The configuration, with the name of the thing where it is known. Warns of what is valid and can't fit the quotas.
+/// The configuration, with the name of the thing where it is known. Warns of what is valid and can't fit the quotas, or is a danger.
 fn load(config: Option<&Path>) -> Result<Settings, Problems> {
     let mut settings = config::load(config, std::env::vars_os())?.settings;
     provisioning::identify(&mut settings.aws);
-    if let Some(warning) = settings.rates_over_quota() {
+    for warning in settings.rates_over_quota().into_iter().chain(settings.cautions()) {
         tracing::warn!("{warning}.");
     }
     Ok(settings)

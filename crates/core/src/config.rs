@@ -26,6 +26,7 @@
 
 mod assignment;
 mod build;
+mod cautions;
 mod credentials;
 mod credentials_directory;
 mod document;
@@ -39,7 +40,6 @@ mod load;
 mod message;
 mod mqtt_topic;
 mod origins;
-mod path_places;
 mod pattern;
 mod problem;
 mod proxy;
@@ -50,6 +50,7 @@ mod sample;
 mod settings;
 mod suggest;
 mod template;
+mod type_places;
 pub mod units;
 mod version;
 mod walk;
@@ -67,11 +68,11 @@ pub use load::{
     DEFAULT_DIRECTORY, LoadError, Loaded, default_mqtt, default_topic, is_there, load, load_directory, load_file,
 };
 pub use mqtt_topic::{TopicFault, check_publish_topic, is_basic_ingest};
-pub use path_places::PathPlace;
 pub use pattern::{Pattern, is_pattern};
 pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;
 pub use suggest::{likely, nearest};
 pub use template::may_become;
+pub use type_places::TypePlace;
 pub use version::{MqttVersion, Version};

@@ -210,6 +210,6 @@ impl Handler for Command {
 /// The id of a request, for status.
 fn shown(identity: &Identity) -> Option<String> {
     identity.id.as_ref().map(|id| match id {
-        Id::Text(id) | Id::Integer(id) => id.to_string(),
+        Id::Text(id) | Id::Number(id) => id.to_string(),
     })
 }

@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 
 use crate::ros;
 use iot_bridge_core::codec::{Selection, SelectionError};
-use iot_bridge_core::config::{Loaded, Problem, quote};
+use iot_bridge_core::config::{Loaded, Problem, TypePlace, quote};
 
 /// What a look at the types has found.
 #[derive(Debug, Default)]
-pub struct Paths {
+pub struct Compared {
     pub problems: Vec<Problem>,
     /// Of types that could not be looked at, each a sentence without its full stop.
     pub unseen: Vec<String>,
 }
 
 /// Compares the paths of all topics with their types.
-pub fn inspect(loaded: &Loaded) -> Paths {
-    let mut paths = Paths::default();
-    let with_paths: BTreeSet<usize> = loaded.paths.iter().map(|place| place.topic).collect();
+pub fn inspect(loaded: &Loaded) -> Compared {
+    let mut paths = Compared::default();
+    let with_paths: BTreeSet<usize> = places(loaded).map(|place| place.entry).collect();
     for (index, topic) in with_paths.into_iter().filter_map(|index| Some((index, loaded.settings.topics.get(index)?))) {
         let Some(type_name) = &topic.type_name else { continue };
         let schema = match ros::schema_of(type_name) {
@@ -44,13 +44,19 @@ pub fn inspect(loaded: &Loaded) -> Paths {
 
 const ON_CHANGE: &str = "on_change.fields";
 
-fn is_sourced() -> bool {
+/// Whether there is a ROS environment to find types in.
+pub(super) fn is_sourced() -> bool {
     std::env::var_os("AMENT_PREFIX_PATH").is_some_and(|prefixes| !prefixes.is_empty())
+}
+
+/// The paths of topics.
+fn places(loaded: &Loaded) -> impl DoubleEndedIterator<Item = &TypePlace> + Clone {
+    loaded.places.iter().filter(|place| place.list == "topics")
 }
 
 /// The problem at the place that `fault` is about; one that is about none is at the topic's last path.
 fn problem(loaded: &Loaded, topic: usize, fault: SelectionError) -> Option<Problem> {
-    let mut places = loaded.paths.iter().filter(|place| place.topic == topic);
+    let mut places = places(loaded).filter(|place| place.entry == topic);
     let last = places.clone().next_back()?;
     Some(match fault {
         SelectionError::NoMatch { key, path, type_name, why } => {

@@ -12,11 +12,11 @@ use super::environment;
 use super::keys;
 use super::kind::{Kind, shape};
 use super::origins::{Origin, Origins};
-use super::path_places::PathPlace;
 use super::problem::{Problem, Problems};
 use super::ros_environment;
 use super::sample;
 use super::settings::{Mqtt, Settings, Topic};
+use super::type_places::TypePlace;
 use super::walk::{Report, walk};
 
 /// Where the configuration lies unless a path is given.
@@ -28,8 +28,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The files that `[aws]` names, and where it does.
     pub credentials: CredentialFiles,
-    /// Where paths of fields stand, which are right or wrong for a type.
-    pub paths: Vec<PathPlace>,
+    /// Where types stand, and what is right or wrong for one.
+    pub places: Vec<TypePlace>,
     /// The files it was read from, in the order of reading: the main file first.
     pub sources: Vec<PathBuf>,
     /// The environment variables that set something, by name.
@@ -271,7 +271,7 @@ fn merge(
         Some(settings) if report.is_empty() => Ok(Loaded {
             settings,
             credentials,
-            paths: PathPlace::find(&root, &report),
+            places: TypePlace::find(&root, &report),
             sources: origins.files().map(Path::to_owned).collect(),
             variables: origins.variables().map(str::to_owned).collect(),
             is_sample,

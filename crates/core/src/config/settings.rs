@@ -26,6 +26,7 @@ use super::template::fill_type;
 use super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate, serialize_size};
 use super::version::MqttVersion;
 
+pub(super) use requests::asked;
 pub use requests::{Action, Command, CommandPayload, FEEDBACK, OnSilence, REPLY, Requested, Service, Shadow};
 pub use shaping::{Aggregate, ArrayLimit, ArrayOver, Arrays, Deadband, OnChange};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{ANY_THING, THING_NAME, fits_any_thing};
-use iot_bridge_core::config::Settings;
+use iot_bridge_core::config::{Settings, Shadow};
 
 /// What `send` and `subscribe` use unless told otherwise.
 pub const TEST_TOPIC: &str = "elf/{thing}";
@@ -93,9 +93,16 @@ pub fn grants(settings: &Settings, test: bool) -> Result<Vec<Grant>, Wild> {
     literal("client id", &settings.aws.client_id)?;
     let wills = settings.mqtt.last_will.iter().map(|will| &will.topic);
     let wills = wills.chain(settings.mqtt.presence.iter().map(|presence| &presence.topic));
-    for topic in settings.topics.iter().map(|topic| &topic.mqtt).chain(wills) {
+    let answered: Vec<String> = settings.answered().collect();
+    let own = settings.topics.iter().map(|topic| &topic.mqtt).chain(wills).chain(&answered).map(String::as_str);
+    for topic in own.chain(settings.asked()) {
         literal("MQTT topic", topic)?;
     }
+    let thing = &settings.aws.thing;
+    let below = |endings: &'static [&str]| {
+        let prefixes = settings.shadows.iter().map(|shadow| shadow.prefix(thing));
+        prefixes.flat_map(move |prefix| endings.iter().map(move |ending| format!("{prefix}{ending}")))
+    };
     let mut grants = BTreeSet::new();
     let mut publish = |topic: &str, retain: bool| {
         let resource = format!("topic/{topic}");
@@ -120,9 +127,14 @@ pub fn grants(settings: &Settings, test: bool) -> Result<Vec<Grant>, Wild> {
     if let Some(presence) = &settings.mqtt.presence {
         publish(&presence.topic, true);
     }
-    if test {
-        let topic = TEST_TOPIC.replace("{thing}", &settings.aws.thing);
+    for topic in answered.into_iter().chain(below(&Shadow::SAID)) {
         publish(&topic, false);
+    }
+    let test = test.then(|| TEST_TOPIC.replace("{thing}", thing));
+    if let Some(topic) = &test {
+        publish(topic, false);
+    }
+    for topic in settings.asked().map(str::to_owned).chain(below(&Shadow::HEARD)).chain(test) {
         grants.insert(Grant::new(Action::Subscribe, format!("topicfilter/{topic}")));
         grants.insert(Grant::new(Action::Receive, format!("topic/{topic}")));
     }

@@ -121,6 +121,54 @@ fn configurations_and_their_policies() {
                 "iot:Publish,iot:RetainPublish topic/robots/r1/odom/zstd",
             ],
         ),
+        // What the cloud may ask, by exact names in both directions.
+        (
+            "[[commands]]\nmqtt = \"robots/{thing}/drive\"\nros = \"/cmd_vel\"\ntype = \"a/msg/B\"\nreply = \"r/{thing}\"\n\
+             [[commands]]\nmqtt = \"robots/all/stop\"\nros = \"/stop\"\ntype = \"a/msg/B\"\n\
+             [[services]]\nmqtt = \"s/{thing}{ros}\"\nservice = \"/reset\"\ntype = \"a/srv/B\"\n\
+             [[actions]]\nmqtt = \"a/{thing}\"\naction = \"/go\"\ntype = \"a/action/B\"\n\
+             [[topics]]\nros = \"/odom\"\nmqtt = \"r/{thing}\"\nretain = true\n",
+            ANY_THING,
+            ANY_THING,
+            false,
+            &[
+                "iot:Connect client/${iot:Connection.Thing.ThingName}",
+                "iot:Publish topic/a/${iot:Connection.Thing.ThingName}/feedback",
+                "iot:Publish topic/a/${iot:Connection.Thing.ThingName}/reply",
+                "iot:Publish topic/s/${iot:Connection.Thing.ThingName}/reset/reply",
+                "iot:Publish,iot:RetainPublish topic/r/${iot:Connection.Thing.ThingName}",
+                "iot:Receive topic/a/${iot:Connection.Thing.ThingName}",
+                "iot:Receive topic/robots/${iot:Connection.Thing.ThingName}/drive",
+                "iot:Receive topic/robots/all/stop",
+                "iot:Receive topic/s/${iot:Connection.Thing.ThingName}/reset",
+                "iot:Subscribe topicfilter/a/${iot:Connection.Thing.ThingName}",
+                "iot:Subscribe topicfilter/robots/${iot:Connection.Thing.ThingName}/drive",
+                "iot:Subscribe topicfilter/robots/all/stop",
+                "iot:Subscribe topicfilter/s/${iot:Connection.Thing.ThingName}/reset",
+            ],
+        ),
+        // A shadow: what it is asked with and what it says, and no `#`.
+        (
+            "[[shadows]]\nname = \"state\"\nreport = \"/state\"\n",
+            "r1",
+            "r1",
+            false,
+            &[
+                "iot:Connect client/r1",
+                "iot:Publish topic/$aws/things/r1/shadow/name/state/get",
+                "iot:Publish topic/$aws/things/r1/shadow/name/state/update",
+                "iot:Receive topic/$aws/things/r1/shadow/name/state/get/accepted",
+                "iot:Receive topic/$aws/things/r1/shadow/name/state/get/rejected",
+                "iot:Receive topic/$aws/things/r1/shadow/name/state/update/accepted",
+                "iot:Receive topic/$aws/things/r1/shadow/name/state/update/delta",
+                "iot:Receive topic/$aws/things/r1/shadow/name/state/update/rejected",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/state/get/accepted",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/state/get/rejected",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/state/update/accepted",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/state/update/delta",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/state/update/rejected",
+            ],
+        ),
         (
             "[[topics]]\nros = \"/odom\"\nmqtt = \"$aws/rules/logs/{thing}/odom\"",
             ANY_THING,

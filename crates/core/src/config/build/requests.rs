@@ -9,6 +9,7 @@ use crate::config::problem::quote;
 use crate::config::ros_names;
 use crate::config::settings::{
     Action, Command, CommandPayload, FEEDBACK, Mqtt, OnSilence, REPLY, Requested, STRING_TYPE, Service, Shadow, Topic,
+    asked,
 };
 use crate::config::template::{Names, expand, may_become};
 use crate::config::units::format_duration;
@@ -187,21 +188,20 @@ impl Requests {
     /// The entries with the topics of their requests, in the order of the lists.
     fn asked<'a>(&self, root: &'a Section) -> Vec<Place<'a>> {
         let sections = ["commands", "services", "actions"].into_iter().flat_map(|list| root.list(list));
-        sections.zip(self.mqtt()).map(|(section, topic)| Place { section, key: "mqtt", topic: topic.clone() }).collect()
+        sections
+            .zip(asked(&self.commands, &self.services, &self.actions))
+            .map(|(section, topic)| Place { section, key: "mqtt", topic: topic.to_owned() })
+            .collect()
     }
 
     /// What patterns leave alone.
     pub fn requested(&self) -> Requested {
         let ros = self.commands.iter().map(|command| &command.ros);
         let ros = ros.chain(self.shadows.iter().filter_map(|shadow| shadow.desired.as_ref()));
-        Requested { ros: ros.cloned().collect(), mqtt: self.mqtt().cloned().collect() }
-    }
-
-    /// The topics of the requests, in the order of the lists.
-    fn mqtt(&self) -> impl Iterator<Item = &String> {
-        let of_commands = self.commands.iter().map(|command| &command.mqtt);
-        let of_services = self.services.iter().map(|service| &service.mqtt);
-        of_commands.chain(of_services).chain(self.actions.iter().map(|action| &action.mqtt))
+        Requested {
+            ros: ros.cloned().collect(),
+            mqtt: asked(&self.commands, &self.services, &self.actions).map(str::to_owned).collect(),
+        }
     }
 
     /// Where what is answered goes.

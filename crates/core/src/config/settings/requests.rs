@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate};
-use super::Qos;
+use super::{Qos, Settings};
 
 /// What an action's and, unless it is told otherwise, a service's replies have behind the topic of the requests.
 pub const REPLY: &str = "/reply";
@@ -124,6 +124,32 @@ pub struct Shadow {
     /// Type of `desired`; without it a delta goes as the text of a [`STRING_TYPE`](super::STRING_TYPE).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_type: Option<String>,
+}
+
+/// The MQTT topics of requests, in the order of the sections. The name of the thing may be open.
+pub(in crate::config) fn asked<'a>(
+    commands: &'a [Command],
+    services: &'a [Service],
+    actions: &'a [Action],
+) -> impl Iterator<Item = &'a str> {
+    let commands = commands.iter().map(|command| &command.mqtt);
+    let services = services.iter().map(|service| &service.mqtt);
+    commands.chain(services).chain(actions.iter().map(|action| &action.mqtt)).map(String::as_str)
+}
+
+impl Settings {
+    /// The MQTT topics on which commands, services and actions are asked for. The name of the thing may be open.
+    pub fn asked(&self) -> impl Iterator<Item = &str> {
+        asked(&self.commands, &self.services, &self.actions)
+    }
+
+    /// The MQTT topics of what is answered to them, feedback included. The name of the thing may be open.
+    pub fn answered(&self) -> impl Iterator<Item = String> {
+        let commands = self.commands.iter().filter_map(|command| command.reply.clone());
+        let services = self.services.iter().map(|service| service.reply.clone());
+        let actions = self.actions.iter().flat_map(|action| [action.reply(), action.feedback()]);
+        commands.chain(services).chain(actions)
+    }
 }
 
 impl Action {
