@@ -148,6 +148,8 @@ impl Store {
     /// Puts in what was read of `lane` from the number `start` on; `next` is where to go on.
     pub fn end_read(&mut self, lane: Priority, (start, next): (u64, u64), records: Vec<(u64, Record)>, now: Instant) {
         let own = &mut self.lanes[lane as usize];
+        // The others have nothing to read.
+        let topics: Vec<TopicId> = own.queues.with_gap().map(|queue| queue.route.topic.id).collect();
         for (number, record) in records {
             let topic = record.route.topic.id;
             // What is in memory too, or done, is not missed; nor is what has older ones that were not read.
@@ -169,25 +171,24 @@ impl Store {
             drop(queue);
             own.join_round(topic);
         }
-        let own = &mut self.lanes[lane as usize];
-        own.queues.for_each_mut(|_, queue| {
+        for &topic in &topics {
+            let Some(mut queue) = own.queues.get_mut(topic) else { continue };
             let is_read = !queue.is_passed_over && queue.is_read_from(start);
             let lost = if is_read { queue.read_up_to(next) } else { 0 };
             if lost > 0 {
                 queue.route.counters.leave_queue_by(lost);
                 self.lost_while_reading.push((queue.route.clone(), lost, DropReason::Damaged));
             }
-        });
-        self.after_gaps_changed(lane);
+        }
+        self.after_gaps_changed(lane, topics);
     }
 
-    /// Counts what was lost, and lets topics into the round whose gap is closed.
-    fn after_gaps_changed(&mut self, lane: Priority) {
+    /// Counts what was lost, and lets those of `topics` into the round whose gap is closed.
+    fn after_gaps_changed(&mut self, lane: Priority, topics: Vec<TopicId>) {
         self.arrivals += 1;
         let own = &mut self.lanes[lane as usize];
         // Without its gap one may wait for others again.
         own.tidy_round();
-        let topics: Vec<TopicId> = own.queues.keys().copied().collect();
         topics.into_iter().for_each(|topic| own.join_round(topic));
         for (route, records, reason) in std::mem::take(&mut self.lost_while_reading) {
             self.lose_all(&route, records, reason);
@@ -218,7 +219,7 @@ impl Store {
         if self.memory_only() > 0 {
             self.unwritten_since.get_or_insert(now);
         }
-        self.after_gaps_changed(lane);
+        self.after_gaps_changed(lane, self.lanes[lane as usize].queues.keys().copied().collect());
     }
 
     /// What of `lane` is done, if the next number is `next`.
@@ -286,7 +287,7 @@ impl Store {
         for record in dropped {
             self.forget_waiting(&record, gone.reason);
         }
-        self.after_gaps_changed(lane);
+        self.after_gaps_changed(lane, self.lanes[lane as usize].queues.keys().copied().collect());
         true
     }
 

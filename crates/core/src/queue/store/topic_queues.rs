@@ -47,6 +47,9 @@ pub(super) struct TopicQueues {
 #[derive(Debug, Default)]
 struct Totals {
     sums: Sums,
+    /// How often a topic was changed.
+    #[cfg(test)]
+    changes: u64,
     /// Topics of which something is on the disk only.
     with_gap: BTreeSet<TopicId>,
     /// Those of them that nobody wants now.
@@ -60,6 +63,10 @@ struct Totals {
 impl Totals {
     /// `queue` was as `before` says.
     fn note(&mut self, topic: TopicId, before: Sums, queue: &TopicQueue) {
+        #[cfg(test)]
+        {
+            self.changes += 1;
+        }
         let after = Sums::of(queue);
         self.sums.replace(before, after);
         if before.may_give_way != after.may_give_way {
@@ -96,6 +103,12 @@ impl TopicQueues {
     /// The figures of all topics.
     pub fn sums(&self) -> Sums {
         self.totals.sums
+    }
+
+    /// How often a topic was changed.
+    #[cfg(test)]
+    pub fn changes(&self) -> u64 {
+        self.totals.changes
     }
 
     /// Whether something is on the disk only.

@@ -92,6 +92,12 @@ impl Store {
         forgotten
     }
 
+    /// How often a topic was changed, of all lanes.
+    #[cfg(test)]
+    pub fn changes(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.queues.changes()).sum()
+    }
+
     /// How many topics are known, of all lanes.
     #[cfg(test)]
     pub fn topics(&self) -> usize {

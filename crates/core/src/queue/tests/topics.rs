@@ -84,6 +84,33 @@ fn a_backlog_of_others_costs_a_lease_nothing() {
     }
 }
 
+/// What is read from the disk changes the topics that have something there alone, and costs the same beside 1,600 others of
+/// which nothing waits as beside 100.
+#[test]
+fn reading_a_backlog_leaves_other_topics_alone() {
+    let changes = |topics: u64| {
+        let mut harness = QueueHarness::new(config::Queue { memory: 8 << 20, ..settings(Spill) });
+        let backlog = harness.route("/backlog", Priority::Normal);
+        (0..1000).for_each(|number| assert!(harness.admit(&backlog, number, 100)));
+        harness.stop();
+        let mut harness = harness.kill();
+        harness.queue.set_link(true);
+        let others: Vec<_> =
+            (0..topics).map(|topic| harness.route(&format!("/{topic:04}"), Priority::Normal)).collect();
+        for (number, other) in others.iter().enumerate() {
+            assert!(harness.admit(other, number as u64, 100));
+            let lease = harness.queue.lease_where(harness.now, &|route: &Route| route.ros != "/backlog");
+            assert!(harness.queue.acknowledge(lease.expect("it waits").id));
+        }
+        let changes = |harness: &QueueHarness| harness.queue.shared.lock().store.changes();
+        let before = changes(&harness);
+        harness.work();
+        assert_eq!(harness.queue.figures().lanes[1].queued_on_disk, 0, "all of it is read");
+        changes(&harness) - before
+    };
+    assert_eq!(changes(1600), changes(100));
+}
+
 /// What nobody wants now is not read from the disk, or is put back, however much of it is before what is wanted; when
 /// it is wanted again, all of it comes, in its order.
 #[test]
