@@ -381,11 +381,16 @@ async fn refusals_are_a_status_and_heal() {
     let broker = &delivery.broker;
     broker.change_fleet(|fleet| fleet.template = "other-fleet".into());
     // Over what the policy of the claim does not allow AWS IoT Core closes the connection in MQTT 3.1.1, and says so in 5.
-    for (version, what) in [("3.1.1", "closed the connection over"), ("5", "refuses the subscription to")] {
+    // Neither is counted with the ends of other connections, nor with what AWS IoT Core rejects.
+    for (version, what, kind) in [
+        ("3.1.1", "closed the connection over", "provisioning_closed"),
+        ("5", "refuses the subscription to", "provisioning_forbidden"),
+    ] {
         let mut program = Program::start(&delivery.configure(&format!("[mqtt]\nversion = \"{version}\"\n")));
         let status = program.await_note("STATUS=Not provisioned yet, next attempt");
         let sentence = format!("the broker {what} $aws/provisioning-templates/my-fleet");
         assert!(status.contains(&sentence) && status.contains("the claim certificate"), "{status}");
+        assert_eq!(program.report().connection.failures.into_keys().collect::<Vec<_>>(), [kind]);
     }
     broker.change_fleet(|fleet| {
         fleet.template = "my-fleet".into();

@@ -489,7 +489,7 @@ fn serialize_compression<S: Serializer>(encoding: &Option<Encoding>, serializer:
 }
 
 /// MQTT quality of service; AWS IoT Core has no 2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(into = "u8")]
 pub enum Qos {
     AtMostOnce,

@@ -62,6 +62,10 @@ pub enum FaultKind {
     Protocol,
     /// AWS IoT Core refuses to provision the robot.
     ProvisioningRejected,
+    /// The broker does not let the claim ask for that, and says so.
+    ProvisioningForbidden,
+    /// The broker closes the connection upon what the claim asks for, or the link breaks.
+    ProvisioningClosed,
     /// What provisioning brings can't be stored.
     ProvisioningStorage,
     /// The operating system, or the broker, reports something else.
@@ -103,6 +107,8 @@ impl FaultKind {
             FaultKind::UnsupportedVersion => "unsupported_version",
             FaultKind::Protocol => "protocol",
             FaultKind::ProvisioningRejected => "provisioning_rejected",
+            FaultKind::ProvisioningForbidden => "provisioning_forbidden",
+            FaultKind::ProvisioningClosed => "provisioning_closed",
             FaultKind::ProvisioningStorage => "provisioning_storage",
             FaultKind::Network => "network",
             FaultKind::Disconnected => "disconnected",
@@ -128,6 +134,7 @@ impl FaultKind {
             | FaultKind::BadClientId
             | FaultKind::UnsupportedVersion
             | FaultKind::ProvisioningRejected
+            | FaultKind::ProvisioningForbidden
             | FaultKind::ProvisioningStorage
             | FaultKind::TakenOver
             | FaultKind::UseAnotherServer
@@ -139,6 +146,7 @@ impl FaultKind {
             | FaultKind::TimedOut
             | FaultKind::Unavailable
             | FaultKind::Closed
+            | FaultKind::ProvisioningClosed
             | FaultKind::AckOverdue
             | FaultKind::Protocol
             | FaultKind::Network

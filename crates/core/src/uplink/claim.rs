@@ -17,7 +17,7 @@ use super::state::UplinkState;
 use super::{broker, options};
 use crate::config::{Aws, Mqtt, Provisioning, Qos, Version};
 use crate::mqtt::Options;
-use crate::mqtt::client::{Arrival, Client, Event, Failure, Message, Reached};
+use crate::mqtt::client::{Arrival, Client, Event, Failure, Message, Reached, Reason};
 use crate::mqtt::{Fault, FaultKind, Peer, classify};
 use crate::provisioning::{
     Issued, Key, NoThing, Progress, Registered, Rejection, Request, Store, StoreProblem, Topics, as_claim,
@@ -341,7 +341,7 @@ impl<'a> Exchange<'a> {
             }
             match self.next(request).await? {
                 Event::Acknowledged { answer, .. } if answer.reason.is_failure() => {
-                    return Err(self.refused(&format!("the request on {request} ({})", answer.reason)));
+                    return Err(self.refused(&format!("the request on {request}"), answer.reason));
                 }
                 _ => {}
             }
@@ -350,8 +350,13 @@ impl<'a> Exchange<'a> {
 
     async fn is_subscribed(&mut self, topic: &str) -> Result<bool, Fault> {
         match self.next(topic).await? {
-            Event::Subscribed { answers, .. } if matches!(answers[..], [Ok(_), Ok(_)]) => Ok(true),
-            Event::Subscribed { .. } => Err(self.refused(&format!("the subscription to {topic}"))),
+            Event::Subscribed { answers, .. } => match answers[..] {
+                [Ok(_), Ok(_)] => Ok(true),
+                [Err(reason), ..] | [_, Err(reason)] => {
+                    Err(self.refused(&format!("the subscription to {topic}"), reason))
+                }
+                _ => Err(self.refused(&format!("the subscription to {topic}"), Reason::UNSPECIFIED)),
+            },
             _ => Ok(false),
         }
     }
@@ -366,14 +371,23 @@ impl<'a> Exchange<'a> {
         match fault.kind {
             FaultKind::Closed => {
                 let sentence = format!("the broker closed the connection over {topic}, it seems; {}", self.remedy());
-                Fault::new(FaultKind::Closed, sentence)
+                Fault::new(FaultKind::ProvisioningClosed, sentence)
             }
             _ => fault,
         }
     }
 
-    fn refused(&self, what: &str) -> Fault {
-        Fault::new(FaultKind::ProvisioningRejected, format!("the broker refuses {what}; {}", self.remedy()))
+    /// The broker does not take `what`. It is no rejection of the request by AWS IoT Core: others have to mend something.
+    fn refused(&self, what: &str, reason: Reason) -> Fault {
+        match reason {
+            Reason::QUOTA_EXCEEDED | Reason::SERVER_BUSY | Reason::MESSAGE_RATE_TOO_HIGH => {
+                Fault::new(FaultKind::QuotaExceeded, format!("the broker does not take {what} for now ({reason})"))
+            }
+            _ => {
+                let sentence = format!("the broker refuses {what} ({reason}); {}", self.remedy());
+                Fault::new(FaultKind::ProvisioningForbidden, sentence)
+            }
+        }
     }
 
     fn remedy(&self) -> String {

@@ -22,6 +22,14 @@
 //! in MQTT 5, it costs nothing, and is tried from 30 s on.
 //!
 //! Links break, too. A filter is aside only after three closes upon it, two of them with nothing else asked for.
+//!
+//! Nothing is sent while a SUBACK is waited for. So that telemetry flows whatever the broker does, that is bounded for all
+//! filters of a connection together:
+//!
+//! - **No answer.** After five seconds without a SUBACK no more is asked for 30 s, 1 min, … 1 h, unless the SUBACK comes after
+//!   all. With 50 filters and a broker that never answers, telemetry waits for 5 s after the connect, and for 5 s out of each
+//!   of these times.
+//! - **Slow answers.** Once all waits of the connection are 5 s together, as many follow without one after each.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -41,7 +49,7 @@ pub struct Subscription {
 /// Filters of a SUBSCRIBE ("AWS IoT Core message broker and protocol limits and quotas").
 pub const PER_SUBSCRIBE: usize = 8;
 
-/// Longest wait for a SUBACK, during which nothing else is sent.
+/// Longest wait for a SUBACK, during which nothing else is sent, and for as many of them as come within that time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Closes upon a filter that is asked for alone, after one upon it in whatever company, until it is set aside.
@@ -61,6 +69,47 @@ pub(super) struct Filters {
     asked: Option<Asked>,
     /// Those of this connection that were not answered in time.
     unanswered: Vec<Asked>,
+    waits: Waits,
+}
+
+/// For how long nothing was sent on a connection because a SUBACK was waited for.
+#[derive(Debug, Default)]
+struct Waits {
+    in_all: Duration,
+    /// SUBSCRIBEs in a row without an answer in time.
+    silent: u32,
+    /// Nothing is asked for until then.
+    pause_until: Option<Instant>,
+}
+
+impl Waits {
+    fn allow(&self, now: Instant) -> bool {
+        self.pause_until.is_none_or(|until| until <= now)
+    }
+
+    /// A SUBACK has come at `now`, after `took`.
+    fn answered(&mut self, took: Duration, now: Instant) {
+        self.in_all += took;
+        self.silent = 0;
+        self.pause_until = (self.in_all > PATIENCE).then(|| now + took);
+    }
+
+    /// One has not come within [`PATIENCE`].
+    fn unanswered(&mut self, now: Instant) {
+        self.in_all += PATIENCE;
+        self.pause_until = Some(now + doubled(ASIDE, self.silent));
+        self.silent += 1;
+    }
+
+    /// One has come that was not waited for any more.
+    fn answered_late(&mut self) {
+        (self.silent, self.pause_until) = (0, None);
+    }
+}
+
+/// The first of two times, doubled so often, but at most the second.
+fn doubled((first, most): (Duration, Duration), times: u32) -> Duration {
+    (first * 2u32.saturating_pow(times.min(16))).min(most)
 }
 
 #[derive(Debug)]
@@ -123,18 +172,22 @@ pub(super) enum Blame {
 }
 
 impl Filters {
-    /// These are wanted from now on. Returns those that are subscribed to and not wanted any more.
+    /// These are wanted from now on; of one that is there twice, the higher QoS. Returns those that are subscribed to and not
+    /// wanted any more.
     pub fn want(&mut self, wanted: &[Subscription]) -> Vec<String> {
-        let is_wanted = |filter: &String| wanted.iter().any(|other| other.filter == *filter);
+        let mut once: BTreeMap<&str, Qos> = BTreeMap::new();
+        for Subscription { filter, qos } in wanted {
+            once.entry(filter).and_modify(|known| *known = (*known).max(*qos)).or_insert(*qos);
+        }
         let gone: Vec<String> = self
             .filters
-            .extract_if(.., |filter, _| !is_wanted(filter))
+            .extract_if(.., |filter, _| !once.contains_key(&**filter))
             .filter_map(|(filter, known)| (known.standing == Standing::Granted).then_some(filter))
             .collect();
-        for Subscription { filter, qos } in wanted {
-            let fresh = || Filter { qos: *qos, standing: Standing::Wanted, closes: 0, times_aside: 0 };
-            let known = self.filters.entry(filter.clone()).or_insert_with(fresh);
-            if known.qos != *qos {
+        for (filter, qos) in once {
+            let fresh = || Filter { qos, standing: Standing::Wanted, closes: 0, times_aside: 0 };
+            let known = self.filters.entry(filter.to_owned()).or_insert_with(fresh);
+            if known.qos != qos {
                 // Another SUBSCRIBE takes the place of the one before.
                 *known = fresh();
             }
@@ -149,6 +202,9 @@ impl Filters {
 
     /// What the next SUBSCRIBE asks for; `None` if there is nothing to be asked for at `now`.
     pub fn next(&self, now: Instant) -> Option<Vec<(String, Qos)>> {
+        if !self.waits.allow(now) {
+            return None;
+        }
         let of = |wanted: &dyn Fn(Standing) -> bool, most: usize| {
             let found = self.filters.iter().filter(|(_, known)| wanted(known.standing)).take(most);
             let found: Vec<_> = found.map(|(filter, known)| (filter.clone(), known.qos)).collect();
@@ -174,8 +230,15 @@ impl Filters {
     /// A SUBACK has come, with an answer for each filter in turn. A filter without one is refused.
     pub fn answered(&mut self, packet_id: u16, answers: &[Result<Qos, Reason>], now: Instant) -> Vec<News> {
         let is_it = |asked: &mut Asked| asked.packet_id == packet_id;
-        let asked = self.asked.take_if(is_it).or_else(|| self.unanswered.extract_if(.., is_it).next());
-        let Some(Asked { filters, .. }) = asked else { return Vec::new() };
+        let filters = if let Some(Asked { filters, at, .. }) = self.asked.take_if(is_it) {
+            self.waits.answered(now.saturating_duration_since(at), now);
+            filters
+        } else if let Some(Asked { filters, .. }) = self.unanswered.extract_if(.., is_it).next() {
+            self.waits.answered_late();
+            filters
+        } else {
+            return Vec::new();
+        };
         let answers = answers.iter().copied().chain(std::iter::repeat(Err(Reason::UNSPECIFIED)));
         filters.into_iter().zip(answers).filter_map(|(filter, answer)| self.note(filter, answer, now)).collect()
     }
@@ -198,6 +261,7 @@ impl Filters {
         let Some(asked) = self.asked.take_if(is_late) else { return Vec::new() };
         let silent = |filter: &String| Some(self.filters.get_mut(filter)?.set_aside(filter.clone(), Why::Silent, now));
         let news = asked.filters.iter().filter_map(silent).collect();
+        self.waits.unanswered(now);
         // The SUBACK may still come.
         self.unanswered.push(asked);
         news
@@ -206,6 +270,7 @@ impl Filters {
     /// The connection has ended at `now`; `closed` says whether by the broker.
     pub fn connection_ended(&mut self, closed: bool, now: Instant) -> (Blame, Vec<News>) {
         self.unanswered.clear();
+        self.waits = Waits::default();
         for known in self.filters.values_mut().filter(|known| known.standing == Standing::Granted) {
             known.standing = Standing::Wanted;
         }
@@ -226,17 +291,17 @@ impl Filters {
         (blame, news)
     }
 
-    /// The filters that the broker does not take.
+    /// The filters that the broker does not take, or that are not asked for because it does not answer.
     pub fn refused(&self) -> Vec<String> {
-        let is_aside = |known: &Filter| known.times_aside > 0 && known.standing != Standing::Granted;
+        let (silent, granted) = (self.waits.silent > 0, Standing::Granted);
+        let is_aside = |known: &Filter| (known.times_aside > 0 || silent) && known.standing != granted;
         self.filters.iter().filter(|(_, known)| is_aside(known)).map(|(filter, _)| filter.clone()).collect()
     }
 }
 
 impl Filter {
     fn set_aside(&mut self, filter: String, why: Why, now: Instant) -> News {
-        let (first, most) = if why == Why::Closes { ASIDE_FOR_A_CLOSE } else { ASIDE };
-        let wait = (first * 2u32.saturating_pow(self.times_aside.min(16))).min(most);
+        let wait = doubled(if why == Why::Closes { ASIDE_FOR_A_CLOSE } else { ASIDE }, self.times_aside);
         self.times_aside += 1;
         self.standing = Standing::Aside { until: now + wait };
         News::Refused { filter, why, wait }

@@ -181,6 +181,101 @@ fn a_broker_that_does_not_answer_is_not_waited_for() {
     assert_eq!(filters.answered(1, &[Ok(Qos::AtMostOnce); 2], now), [], "nobody has asked");
 }
 
+/// Runs one connection for an hour, on which every SUBACK takes `answers_after`, or never comes. Returns the times in which
+/// nothing was sent.
+fn waits(filters: &mut Filters, answers_after: Option<Duration>, start: Instant) -> Vec<(Instant, Duration)> {
+    let (mut waits, mut now, step) = (Vec::new(), start, Duration::from_millis(250));
+    while now < start + Duration::from_secs(3600) {
+        let packet_id = waits.len() as u16;
+        let count = ask(filters, packet_id, now).len();
+        let begun = now;
+        while filters.is_asking() {
+            now += step;
+            filters.tick(now);
+            if answers_after.is_some_and(|after| now >= begun + after) {
+                filters.answered(packet_id, &vec![Ok(Qos::AtMostOnce); count], now);
+            }
+        }
+        if now > begun {
+            waits.push((begun, now - begun));
+        }
+        now += step;
+    }
+    waits
+}
+
+/// However many filters there are and however the broker answers, telemetry waits for no more than ten seconds in all before it
+/// flows, and has at least half of the time from then on.
+#[test]
+fn waits_for_subacks_are_bounded_for_all_filters_together() {
+    let names: Vec<String> = (0..50).map(|number| format!("{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let start = Instant::now();
+    let seconds = |waits: &[(Instant, Duration)]| waits.iter().map(|(_, took)| took.as_secs_f64()).sum::<f64>();
+
+    let mut silent = filters(&names);
+    let found = waits(&mut silent, None, start);
+    assert!(found.iter().all(|(_, took)| *took == SECOND * 5), "{found:?}");
+    let gaps: Vec<u64> = found.windows(2).map(|two| (two[1].0 - two[0].0).as_secs() - 5).collect();
+    assert_eq!(gaps, [30, 60, 120, 240, 480, 960], "{found:?}");
+    assert_eq!(silent.refused(), names, "those that were not asked for are not in force either");
+    // Another connection is asked at once, and for no longer.
+    silent.connection_ended(true, start + SECOND * 3600);
+    assert_eq!(waits(&mut silent, None, start + SECOND * 3600)[0], (start + SECOND * 3600, SECOND * 5));
+    silent.connection_ended(true, start + SECOND * 7200);
+    // All are asked for as soon as it answers.
+    let answered = waits(&mut silent, Some(Duration::ZERO), start + SECOND * 7200);
+    assert!(seconds(&answered) < 30.0 && silent.refused().is_empty(), "{answered:?}");
+
+    let mut slow = filters(&names);
+    let found = waits(&mut slow, Some(SECOND * 4), start);
+    assert_eq!((found.len(), slow.refused()), (7, vec![]), "all are in force");
+    let (first, rest) = found.split_at(2);
+    assert!(seconds(first) <= 10.0);
+    for two in rest.windows(2) {
+        assert!(two[1].0 - two[0].0 >= 2 * two[0].1, "{found:?}");
+    }
+
+    let mut quick = filters(&names);
+    let found = waits(&mut quick, Some(SECOND / 2), start);
+    assert_eq!((found.len(), seconds(&found)), (7, 3.5), "{found:?}");
+    assert!(found[6].0 - start < SECOND * 6, "one after the other, without a pause");
+}
+
+/// A SUBACK that comes late is one: what is left is asked for at once.
+#[test]
+fn a_late_answer_ends_the_pause() {
+    let names: Vec<String> = (0..9).map(|number| number.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (mut filters, now) = (filters(&names), Instant::now());
+    ask(&mut filters, 1, now);
+    filters.tick(now + SECOND * 5);
+    assert_eq!(filters.next(now + SECOND * 6), None);
+    filters.answered(1, &[Ok(Qos::AtMostOnce); 8], now + SECOND * 6);
+    assert_eq!(ask(&mut filters, 2, now + SECOND * 6), ["8"]);
+}
+
+/// A filter that is wanted twice is one, with the higher QoS, and that it is forbidden is found out all the same.
+#[test]
+fn a_filter_that_is_wanted_twice_is_one() {
+    let twice = [(Qos::AtLeastOnce, "a"), (Qos::AtMostOnce, "a"), (Qos::AtMostOnce, "b")];
+    let twice = twice.map(|(qos, filter)| Subscription { filter: filter.into(), qos });
+    let (mut filters, now) = (Filters::default(), Instant::now());
+    let mut closes = 0;
+    loop {
+        filters.want(&twice);
+        if connect(&mut filters, &BTreeSet::from(["a"]), Manner::Closes, now).0 {
+            break;
+        }
+        closes += 1;
+    }
+    assert_eq!((closes, filters.refused()), (3, vec!["a".to_owned()]));
+    let mut filters = Filters::default();
+    filters.want(&twice);
+    let both = vec![("a".to_owned(), Qos::AtLeastOnce), ("b".to_owned(), Qos::AtMostOnce)];
+    assert_eq!(filters.next(now), Some(both));
+}
+
 /// A SUBACK with too few answers refuses the filters that it does not name.
 #[test]
 fn what_is_not_answered_is_not_granted() {
