@@ -455,7 +455,8 @@ async fn preview_receives_over_udp() {
     let _publisher = robot.publisher("/quiet", 100);
     let shared_memory_of = |process: &str| {
         let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
-        maps.contains("/dev/shm/fastrtps")
+        // Fast DDS 2 calls it fastrtps_…, Fast DDS 3 fastdds_….
+        maps.contains("/dev/shm/fastrtps") || maps.contains("/dev/shm/fastdds")
     };
     assert!(shared_memory_of("self"), "the robot has no shared memory either");
     let preview = |variables: &[(&str, &str)]| {

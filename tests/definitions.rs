@@ -8,10 +8,15 @@ use crate::support::program::Program;
 use crate::support::stage::Stage;
 use iot_bridge::health::Report;
 use iot_bridge::health::report::State;
+use iot_bridge::ros::BUILT_FOR;
 use serde_json::Value;
 
 /// Messages of each type that a publisher publishes.
 const MESSAGES: usize = 5;
+
+/// How many of them reach the bridge from a publisher with another definition: DDS of Kilted (Fast DDS 3) does not let the
+/// two meet, and the graph alone tells of it.
+const FOREIGN: usize = if matches!(BUILT_FOR.as_bytes(), b"kilted") { 0 } else { MESSAGES };
 
 /// Where both builds publish. The messages of the second type all have one size.
 const SAMPLE: &str = "/all/probe_msgs/Sample";
@@ -99,9 +104,9 @@ async fn another_build_of_a_package_is_named_and_not_forwarded() {
     program.await_note(&format!("{SAMPLE}: {sentence}"));
     let report = program.await_report(|report| {
         (0..2).all(|topic| publishers(report, topic) == (0, 1))
-            && report.topics[0].dropped["unsupported"] == MESSAGES as u64
+            && report.topics[0].dropped["unsupported"] == FOREIGN as u64
     });
-    assert_eq!((report.topics[0].received, report.topics[0].queued), (MESSAGES as u64, 0));
+    assert_eq!((report.topics[0].received, report.topics[0].queued), (FOREIGN as u64, 0));
     let status = String::from_utf8(program.status().output().unwrap().stdout).unwrap();
     assert!(status.contains(sentence), "{status}");
 
@@ -118,8 +123,8 @@ async fn another_build_of_a_package_is_named_and_not_forwarded() {
     }
     let report = program
         .await_report(|report| report.topics[0].acknowledged == MESSAGES as u64 && publishers(report, 0) == (1, 1));
-    assert_eq!(report.topics[0].received, 2 * MESSAGES as u64);
-    assert_eq!(report.topics[0].dropped["unsupported"], MESSAGES as u64);
+    assert_eq!(report.topics[0].received, (MESSAGES + FOREIGN) as u64);
+    assert_eq!(report.topics[0].dropped["unsupported"], FOREIGN as u64);
     program.await_note("1 of 2 publishers publish it with another definition of probe_msgs/msg/Sample");
 
     drop(stranger);

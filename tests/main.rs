@@ -37,6 +37,7 @@ mod disk_trouble;
 mod documents;
 mod every_type;
 mod fuzz_seeds;
+mod keyed;
 mod launcher;
 mod load;
 mod metrics;

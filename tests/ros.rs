@@ -293,13 +293,14 @@ fn overwritten_messages_are_counted() {
     }
     publisher.publish(&text("end")).unwrap();
     let (mut received, mut lost) = (0, 0);
-    await_event(&events, "the end", |event| {
+    // A message that is missing may be late, so a loss is told a little later.
+    await_event(&events, "all of them", |event| {
         match event {
             Event::Lost(_, count) => lost += count,
             Event::Received(..) if holds(event, 0, "burst") => received += 1,
             _ => {}
         }
-        holds(event, 0, "end")
+        received + lost >= COUNT
     });
     assert_eq!(received + lost, COUNT);
     assert!(lost >= COUNT - 10, "only {lost} of {COUNT} were overwritten");

@@ -1,7 +1,8 @@
 //! Which messages of a topic have come: recognises what comes twice, and what is missing.
 //!
 //! A publisher numbers its messages. A number that is left out tells of a message that was lost on the way, or
-//! overwritten in DDS before it could be taken, of which DDS itself says nothing.
+//! overwritten in DDS before it could be taken, of which DDS itself says nothing. It may also be late: of a type with keys
+//! some RMWs hand over what waits key by key, so that 2 comes after 7. So a gap is lost once it has stood for a while.
 //!
 //! A topic may have two subscriptions at a time: while one takes the other's place, and where transient-local publishers
 //! and volatile ones are side by side. What one has delivered is a repeat when the other delivers it too, in whatever
@@ -32,14 +33,16 @@ pub(super) fn are_messages_numbered() -> bool {
 pub(super) enum Judgement {
     /// It has come before.
     Repeat,
-    /// It has not; so many between the newest before it and itself have not come yet.
-    New { missing: u64 },
+    /// It has not.
+    New,
 }
 
 /// The messages that have come.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     publishers: Vec<Publisher>,
+    /// Messages that are missing of publishers that are not remembered any more, and are not told yet.
+    forgotten: u64,
 }
 
 #[derive(Debug)]
@@ -49,6 +52,12 @@ struct Publisher {
     spans: Vec<RangeInclusive<u64>>,
     /// What were the oldest spans, with the gaps between them: which of these have come is not known any more.
     merged: Option<RangeInclusive<u64>>,
+    /// What is missing up to this number has been told.
+    told: u64,
+    /// The newest number when it was told last: what is missing up to this number is told next.
+    due: u64,
+    /// Messages in the gaps within `merged` that are not told yet.
+    forgotten: u64,
 }
 
 impl Seen {
@@ -62,7 +71,7 @@ impl Seen {
     /// `is_alone` says that the topic has one subscription. DDS gives that each message once, so what is not known to have
     /// come has not. Beside another subscription it is taken for a repeat.
     pub(super) fn judge(&mut self, info: &Info, is_alone: bool) -> Judgement {
-        let Some(number) = info.number.map(NonZeroU64::get) else { return Judgement::New { missing: 0 } };
+        let Some(number) = info.number.map(NonZeroU64::get) else { return Judgement::New };
         if let Some(at) = self.publishers.iter().rposition(|publisher| publisher.id == info.publisher) {
             self.publishers[at..].rotate_left(1);
             if let Some(publisher) = self.publishers.last_mut() {
@@ -70,19 +79,40 @@ impl Seen {
             }
         }
         if self.publishers.len() == REMEMBERED_PUBLISHERS {
-            self.publishers.remove(0);
+            self.forgotten += self.publishers.remove(0).missing_until(u64::MAX);
         }
-        self.publishers.push(Publisher { id: info.publisher, spans: vec![number..=number], merged: None });
-        Judgement::New { missing: 0 }
+        self.publishers.push(Publisher::starting_with(info.publisher, number));
+        Judgement::New
+    }
+
+    /// How many messages are lost that were not told before: those that were missing at the last call already, and have not
+    /// come since.
+    pub(super) fn newly_lost(&mut self) -> u64 {
+        let of_publishers: u64 = self.publishers.iter_mut().map(Publisher::newly_lost).sum();
+        std::mem::take(&mut self.forgotten) + of_publishers
+    }
+
+    /// How many messages are missing that were not told before, at the end: none of them will come.
+    pub(super) fn missing(&mut self) -> u64 {
+        self.newly_lost() + self.newly_lost()
     }
 }
 
 impl Publisher {
+    /// What was published before its first message that has come is not missing.
+    fn starting_with(id: PublisherId, number: u64) -> Self {
+        let before = number.saturating_sub(1);
+        Publisher { id, spans: vec![number..=number], merged: None, told: before, due: before, forgotten: 0 }
+    }
+
     fn judge(&mut self, number: u64, is_alone: bool) -> Judgement {
         if self.merged.as_ref().is_some_and(|merged| merged.contains(&number)) {
-            return if is_alone { Judgement::New { missing: 0 } } else { Judgement::Repeat };
+            if !is_alone {
+                return Judgement::Repeat;
+            }
+            self.forgotten = self.forgotten.saturating_sub(1);
+            return Judgement::New;
         }
-        let newest = self.spans.last().into_iter().chain(&self.merged).map(|span| *span.end()).max();
         match self.spans.last_mut() {
             // Nearly always: the next one.
             Some(last) if last.end().checked_add(1) == Some(number) => *last = *last.start()..=number,
@@ -99,8 +129,25 @@ impl Publisher {
                 }
             }
         }
-        let missing = newest.map_or(0, |newest| number.saturating_sub(newest).saturating_sub(1));
-        Judgement::New { missing }
+        Judgement::New
+    }
+
+    fn newly_lost(&mut self) -> u64 {
+        let lost = self.missing_until(self.due);
+        self.forgotten = 0;
+        self.told = self.told.max(self.due);
+        let newest = self.spans.last().into_iter().chain(&self.merged).map(|span| *span.end()).max();
+        self.due = newest.unwrap_or(self.due);
+        lost
+    }
+
+    /// How many numbers up to `last` are missing that were not told.
+    fn missing_until(&self, last: u64) -> u64 {
+        let newest = self.spans.last().into_iter().chain(&self.merged).map(|span| *span.end()).max().unwrap_or(0);
+        let untold = self.told.saturating_add(1)..=last.min(newest);
+        // The newest first: all before the span that leads back to what was told is known.
+        let known = self.spans.iter().rev().take_while(|span| *span.end() > self.told).chain(&self.merged);
+        length(&untold) - known.map(|span| length(&overlap(span, &untold))).sum::<u64>() + self.forgotten
     }
 
     /// Makes one of the span `at` and the one before, if no number is missing between them.
@@ -112,7 +159,7 @@ impl Publisher {
         }
     }
 
-    /// Forgets the gap that has been there the longest: it has been counted as lost. What was published before all that is
+    /// Forgets where the gap is that has been there the longest, and counts it as lost. What was published before all that is
     /// merged stays apart, as long as there is something behind it to merge.
     fn merge_oldest(&mut self) {
         let (from, to) = match &self.merged {
@@ -121,8 +168,22 @@ impl Publisher {
         };
         let behind = self.spans.partition_point(|span| self.merged.is_some() && *span.end() < from);
         let span = self.spans.remove(behind.min(self.spans.len() - 1));
+        if self.merged.is_some() {
+            let gap = if *span.start() > to { to + 1..=span.start() - 1 } else { span.end() + 1..=from - 1 };
+            self.forgotten += length(&overlap(&gap, &(self.told.saturating_add(1)..=u64::MAX)));
+        }
         self.merged = Some(from.min(*span.start())..=to.max(*span.end()));
     }
+}
+
+/// The numbers that are in both.
+fn overlap(one: &RangeInclusive<u64>, other: &RangeInclusive<u64>) -> RangeInclusive<u64> {
+    *one.start().max(other.start())..=*one.end().min(other.end())
+}
+
+/// How many numbers `span` has.
+fn length(span: &RangeInclusive<u64>) -> u64 {
+    (span.end() + 1).saturating_sub(*span.start())
 }
 
 #[cfg(test)]
@@ -139,21 +200,19 @@ mod tests {
         info
     }
 
-    fn new(missing: u64) -> Judgement {
-        Judgement::New { missing }
-    }
+    const NEW: Judgement = Judgement::New;
 
     #[test]
     fn what_one_subscription_has_delivered_is_no_news_from_another() {
         let mut seen = Seen::default();
         for number in 1..=3 {
-            assert_eq!(seen.judge(&info(1, number), false), new(0));
+            assert_eq!(seen.judge(&info(1, number), false), NEW);
         }
         assert_eq!(
             [2, 3, 4, 4, 5].map(|number| seen.judge(&info(1, number), false)),
-            [Judgement::Repeat, Judgement::Repeat, new(0), Judgement::Repeat, new(0)]
+            [Judgement::Repeat, Judgement::Repeat, NEW, Judgement::Repeat, NEW]
         );
-        assert_eq!(seen.judge(&info(2, 1), false), new(0));
+        assert_eq!(seen.judge(&info(2, 1), false), NEW);
     }
 
     /// A volatile subscription has delivered 7 and 8 when the transient-local one beside it comes with what was before.
@@ -162,20 +221,27 @@ mod tests {
         let mut seen = Seen::default();
         let come = [7, 8, 4, 5, 6, 7, 8, 9, 9].map(|number| seen.judge(&info(1, number), false));
         let repeat = Judgement::Repeat;
-        assert_eq!(come, [new(0), new(0), new(0), new(0), new(0), repeat, repeat, new(0), repeat]);
+        assert_eq!(come, [NEW, NEW, NEW, NEW, NEW, repeat, repeat, NEW, repeat]);
     }
 
     #[test]
-    fn a_number_that_is_left_out_is_a_lost_message() {
+    fn a_number_that_is_left_out_and_does_not_come_is_a_lost_message() {
         let mut seen = Seen::default();
         // What was published before the subscription is no loss.
-        assert_eq!(seen.judge(&info(1, 100), false), new(0));
-        assert_eq!(seen.judge(&info(1, 101), false), new(0));
-        assert_eq!(seen.judge(&info(1, 105), false), new(3));
-        // Out of order: news, once.
-        assert_eq!(seen.judge(&info(1, 104), false), new(0));
+        for number in [100, 101, 105] {
+            assert_eq!(seen.judge(&info(1, number), false), NEW);
+        }
+        // It may be late yet.
+        assert_eq!(seen.newly_lost(), 0);
+        // Out of order: news, once, and not lost.
+        assert_eq!(seen.judge(&info(1, 104), false), NEW);
         assert_eq!(seen.judge(&info(1, 104), false), Judgement::Repeat);
-        assert_eq!(seen.judge(&info(1, 106), false), new(0));
+        assert_eq!(seen.judge(&info(1, 107), false), NEW);
+        // 102 and 103, and a turn later 106.
+        assert_eq!([seen.newly_lost(), seen.newly_lost(), seen.newly_lost()], [2, 1, 0]);
+        // At the end nothing is late any more.
+        assert_eq!(seen.judge(&info(1, 110), false), NEW);
+        assert_eq!([seen.missing(), seen.missing()], [2, 0]);
     }
 
     /// Whatever the order, each number is news once, as long as there are at most 1,024 gaps behind it. What is remembered
@@ -184,22 +250,25 @@ mod tests {
     fn gaps_without_end_take_bounded_memory() {
         let mut seen = Seen::default();
         for number in (1000..100_000).step_by(2) {
-            assert!(matches!(seen.judge(&info(1, number), false), Judgement::New { .. }));
+            assert_eq!(seen.judge(&info(1, number), false), NEW);
         }
         assert_eq!(seen.publishers[0].spans.len(), REMEMBERED_SPANS);
         // What was published long before those is not taken for one of the gaps.
         for number in 1..=50 {
-            assert_eq!(seen.judge(&info(1, number), false), new(0), "{number}");
+            assert_eq!(seen.judge(&info(1, number), false), NEW, "{number}");
             assert_eq!(seen.judge(&info(1, number), false), Judgement::Repeat, "{number}");
         }
         // Within the bound, exactly: one place is taken by what was before.
         for number in (99_999 - 2 * REMEMBERED_SPANS as u64 + 4..100_000).step_by(2) {
-            assert_eq!(seen.judge(&info(1, number), false), new(0), "{number}");
+            assert_eq!(seen.judge(&info(1, number), false), NEW, "{number}");
             assert_eq!(seen.judge(&info(1, number), true), Judgement::Repeat, "{number}");
         }
         // Beyond it: taken for a repeat only where there may be one.
-        assert_eq!([false, true].map(|alone| seen.judge(&info(1, 5001), alone)), [Judgement::Repeat, new(0)]);
-        assert_eq!(seen.judge(&info(1, u64::MAX - 1), false), new(u64::MAX - 1 - 99_999 - 1));
+        assert_eq!([false, true].map(|alone| seen.judge(&info(1, 5001), alone)), [Judgement::Repeat, NEW]);
+        // Each of the gaps counts once, though it is not known any more where it was, but those that have been filled.
+        assert_eq!(seen.missing(), (99_998 - 1000) / 2 - (REMEMBERED_SPANS as u64 - 2) - 1);
+        assert_eq!(seen.judge(&info(1, u64::MAX - 1), false), NEW);
+        assert_eq!(seen.missing(), u64::MAX - 1 - 99_999 - 1);
     }
 
     /// What is published long before all that is remembered, in numbers without end: the newest stays known.
@@ -207,10 +276,10 @@ mod tests {
     fn old_gaps_without_end_take_bounded_memory() {
         let mut seen = Seen::default();
         for number in (1..10_000).rev().step_by(2) {
-            assert_eq!(seen.judge(&info(1, number), true), new(0), "{number}");
+            assert_eq!(seen.judge(&info(1, number), true), NEW, "{number}");
         }
         assert_eq!(seen.publishers[0].spans.len(), REMEMBERED_SPANS);
-        assert_eq!(seen.judge(&info(1, 10_002), true), new(2));
+        assert_eq!((seen.judge(&info(1, 10_002), true), seen.missing()), (NEW, 2));
     }
 
     /// Kilted delivers a keyed type instance by instance.
@@ -219,9 +288,9 @@ mod tests {
         for is_alone in [true, false] {
             let mut seen = Seen::default();
             for number in (0..5).flat_map(|key| (1..=300).filter(move |number| number % 5 == key)) {
-                assert!(matches!(seen.judge(&info(1, number), is_alone), Judgement::New { .. }), "{number}");
+                assert_eq!(seen.judge(&info(1, number), is_alone), NEW, "{number}");
             }
-            assert_eq!(seen.publishers[0].spans.len(), 1);
+            assert_eq!((seen.publishers[0].spans.len(), seen.missing()), (1, 0));
         }
     }
 
@@ -248,7 +317,7 @@ mod tests {
                 assert_ne!(seen.judge(&info(1, number), is_alone), Judgement::Repeat);
             }
             let come = [20_002, 20_001, 20_003].map(|number| seen.judge(&info(1, number), is_alone));
-            assert_eq!(come, [new(1), new(0), new(0)]);
+            assert_eq!(come, [NEW, NEW, NEW]);
         }
     }
 
@@ -256,28 +325,28 @@ mod tests {
     fn the_publishers_that_were_heard_last_are_remembered() {
         let mut seen = Seen::default();
         for publisher in 0..REMEMBERED_PUBLISHERS as u16 {
-            assert_eq!(seen.judge(&info_of(publisher, 1), false), new(0));
+            assert_eq!(seen.judge(&info_of(publisher, 1), false), NEW);
         }
         for publisher in 0..REMEMBERED_PUBLISHERS as u16 {
             assert_eq!(seen.judge(&info_of(publisher, 1), false), Judgement::Repeat, "{publisher}");
         }
         // The first one is heard again, so that the second makes room.
-        assert_eq!(seen.judge(&info_of(0, 2), false), new(0));
-        assert_eq!(seen.judge(&info_of(5000, 1), false), new(0));
+        assert_eq!(seen.judge(&info_of(0, 2), false), NEW);
+        assert_eq!(seen.judge(&info_of(5000, 1), false), NEW);
         assert_eq!(seen.publishers.len(), REMEMBERED_PUBLISHERS);
         assert_eq!(
             [0, 2, 1].map(|publisher| seen.judge(&info_of(publisher, 1), false)),
-            [Judgement::Repeat, Judgement::Repeat, new(0)]
+            [Judgement::Repeat, Judgement::Repeat, NEW]
         );
     }
 
     #[test]
     fn publishers_without_numbers_and_countless_publishers_are_let_through() {
         let mut seen = Seen::default();
-        assert_eq!([seen.judge(&info(1, 0), false), seen.judge(&info(1, 0), false)], [new(0), new(0)]);
+        assert_eq!([seen.judge(&info(1, 0), false), seen.judge(&info(1, 0), false)], [NEW, NEW]);
         assert!(!seen.are_numbered());
         for publisher in 0..2000 {
-            assert_eq!(seen.judge(&info_of(publisher, 1), false), new(0));
+            assert_eq!(seen.judge(&info_of(publisher, 1), false), NEW);
         }
         assert_eq!(seen.publishers.len(), REMEMBERED_PUBLISHERS);
     }

@@ -345,6 +345,7 @@ impl<R: Receiver> Reception<R> {
         }
         let all: Vec<usize> = (0..self.topics.len()).collect();
         self.serve_last(&all, LAST_ROUND);
+        self.topics.iter_mut().for_each(|topic| topic.tell_missing(&mut self.receiver));
         self.receiver.ended();
     }
 
@@ -406,7 +407,8 @@ impl<R: Receiver> Reception<R> {
         for index in self.arrivals.take_events() {
             self.topics[index].note_events(&mut self.receiver);
         }
-        // What is lost is never told; where messages have numbers, these tell.
+        self.topics.iter_mut().for_each(|topic| topic.tell_losses(now, &mut self.receiver));
+        // What is lost DDS never tells by itself; where messages have numbers, these tell.
         if self.arrivals.have_to_be_waited_for() || !are_messages_numbered() {
             for topic in &mut self.topics {
                 topic.ask_events(&mut self.receiver);
@@ -504,6 +506,7 @@ impl<R: Receiver> Reception<R> {
         removed.retain(|index| *index < self.topics.len());
         self.serve_last(&removed, LAST_ROUND_OF_SOME);
         for index in removed {
+            self.topics[index].tell_missing(&mut self.receiver);
             self.topics[index].end();
         }
         for (index, wanted) in change.change {

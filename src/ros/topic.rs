@@ -2,6 +2,7 @@
 
 mod ending;
 mod events;
+mod losses;
 mod news;
 mod others;
 
@@ -25,6 +26,7 @@ use super::type_names::listed;
 use super::type_support::{TypeSupport, TypeSupports, rmw_name};
 use super::{Receiver, Sample, Silence, TopicState, Wanted, another_definition};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
+use losses::Losses;
 use news::News;
 use others::Others;
 
@@ -86,6 +88,7 @@ pub(super) struct Topic {
     unpublished_since: Option<Instant>,
     silence: Option<Silence>,
     seen: Seen,
+    losses: Losses,
     failed: Repeat,
     told: Told,
     /// Its trouble was not said, because one had been said shortly before.
@@ -118,6 +121,7 @@ impl Topic {
             unpublished_since: None,
             silence: None,
             seen: Seen::default(),
+            losses: Losses::default(),
             failed: Repeat::default(),
             told: Told::default(),
             is_untold: false,
@@ -501,7 +505,10 @@ impl Topic {
                     count += 1;
                     self.hand_on(&info, is_alone, buffer, receiver);
                 }
-                Ok(None) => return Taken { count, is_all: true },
+                Ok(None) => {
+                    self.losses.turned(true);
+                    return Taken { count, is_all: true };
+                }
                 Err(error) => {
                     // Fast DDS has taken the message out of its history all the same.
                     receiver.lost(self.index, 1);
@@ -516,15 +523,14 @@ impl Topic {
                 break;
             }
         }
+        self.losses.turned(false);
         Taken { count, is_all: self.due == 0 }
     }
 
     /// Hands on the message in `buffer`, if it can be read and has not come before.
     fn hand_on(&mut self, info: &Info, is_alone: bool, buffer: &Buffer, receiver: &mut dyn Receiver) {
-        match self.seen.judge(info, is_alone) {
-            Judgement::Repeat => return,
-            Judgement::New { missing: 0 } => {}
-            Judgement::New { missing } => receiver.lost(self.index, missing),
+        if self.seen.judge(info, is_alone) == Judgement::Repeat {
+            return;
         }
         if !self.is_readable(info) {
             receiver.unreadable(self.index);

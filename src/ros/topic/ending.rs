@@ -66,7 +66,7 @@ impl Topic {
                     Ok(None) => break,
                     Ok(Some(info)) => match self.seen.judge(&info, false) {
                         Judgement::Repeat => {}
-                        Judgement::New { missing } => lost += 1 + missing,
+                        Judgement::New => lost += 1,
                     },
                     Err(_) => lost += 1,
                 }
@@ -75,6 +75,7 @@ impl Topic {
                 }
             }
         }
+        self.tell_missing(receiver);
         if lost > 0 {
             receiver.lost(self.index, lost);
             let (topic, seconds) = (self.wanted.topic.as_str(), LAST_TAKE.as_secs());
