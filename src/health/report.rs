@@ -379,7 +379,7 @@ pub struct DeviceShadow {
     /// As far as it is known.
     pub version: Option<u64>,
     /// When an update of the bridge was taken last.
-    pub reported: Option<u64>,
+    pub updated: Option<u64>,
     /// When the last delta came.
     pub delta: Option<u64>,
 }

@@ -126,9 +126,9 @@ fn request(entry: &RequestHealth) -> Request {
             reason: reason.to_owned(),
             detail,
         }),
-        shadow: entry.shadow().map(|ShadowStanding { version, reported, delta }| DeviceShadow {
+        shadow: entry.shadow().map(|ShadowStanding { version, updated, delta }| DeviceShadow {
             version,
-            reported: reported.map(seconds),
+            updated: updated.map(seconds),
             delta: delta.map(seconds),
         }),
     }

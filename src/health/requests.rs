@@ -70,7 +70,7 @@ pub struct ShadowStanding {
     /// As far as it is known.
     pub version: Option<u64>,
     /// When an update was taken last.
-    pub reported: Option<SystemTime>,
+    pub updated: Option<SystemTime>,
     /// When the last delta came.
     pub delta: Option<SystemTime>,
 }

@@ -4,7 +4,8 @@
 //! - It is reliable and volatile, so that reliable and best-effort subscriptions get what it publishes, and none that comes
 //!   later does: a node that is started again must not be told what was meant for it a minute ago. If a subscription asks for
 //!   transient-local, another publisher takes its place that is, and that forgets what it has published after [`KEPT`]. Other
-//!   QoS that a subscription may ask for can't be offered, which is told.
+//!   QoS that a subscription may ask for can't be offered, which is told. What stays true ([`Outlet::latched`]) is kept for whoever
+//!   asks for it instead.
 //! - After the robot's addresses have changed, some of its nodes are reached in one context of the bridge and some in another
 //!   (see `joined`). There is a publisher in each, and it is published with the newest one that reaches everybody. Only where
 //!   none does it is published with several, and a subscriber that two of them reach gets it twice.

@@ -25,10 +25,10 @@ use iot_bridge_core::uplink::Subscription;
 /// Longest JSON text of a message that is looked at: there may be much in it that is null, and not stored.
 const TEXT_LIMIT: usize = 64 << 10;
 
-/// Why something came to no good end, as metrics name it.
+/// What has become of something, as metrics name it.
 mod outcome {
     pub const DELIVERED: &str = "delivered";
-    pub const REPORTED: &str = "reported";
+    pub const UPDATED: &str = "updated";
     pub const MALFORMED: &str = "malformed";
     pub const TOO_LARGE: &str = "too_large";
     pub const REJECTED: &str = "rejected";
@@ -36,6 +36,9 @@ mod outcome {
     pub const CONFLICT: &str = "conflict";
     pub const TIMEOUT: &str = "timeout";
     pub const STALE: &str = "stale";
+
+    pub const ALL: [&str; 9] =
+        [DELIVERED, UPDATED, MALFORMED, TOO_LARGE, REJECTED, THROTTLED, CONFLICT, TIMEOUT, STALE];
 }
 
 pub(super) struct Shadow {
@@ -89,6 +92,7 @@ struct Open {
 impl Shadow {
     pub fn new(settings: config::Shadow, health: Arc<RequestHealth>) -> Shadow {
         let reporting = settings.report.clone().map(|topic| Reporting::new(topic, settings.report_rate));
+        health.outcomes().expect(outcome::ALL);
         let report = settings.report.is_some().then_some(settings.report_rate);
         Shadow {
             prefix: settings.prefix("{thing}"),
@@ -199,8 +203,8 @@ impl Shadow {
     fn note(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Accepted { version } => {
-                self.health.accepted(outcome::REPORTED, Some(&version_of(*version)));
-                self.standing.reported = Some(std::time::SystemTime::now());
+                self.health.accepted(outcome::UPDATED, Some(&version_of(*version)));
+                self.standing.updated = Some(std::time::SystemTime::now());
             }
             Event::Delta { .. } => self.standing.delta = Some(std::time::SystemTime::now()),
             Event::Document { delta, .. } if !delta.is_empty() => {

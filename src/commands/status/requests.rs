@@ -26,11 +26,11 @@ pub(super) fn requests(requests: &[Request], at: u64, f: &mut Formatter<'_>) -> 
             writeln!(f, "    {trouble}")?;
         }
         let ago = |then: u64| Span(at.saturating_sub(then));
-        if let Some(DeviceShadow { version, reported, delta }) = shadow {
+        if let Some(DeviceShadow { version, updated, delta }) = shadow {
             let version = version.map_or("its version is not known".to_owned(), |version| format!("version {version}"));
             let when =
                 |what: &str, at: &Option<u64>| at.map(|at| format!(", {what} {} ago", ago(at))).unwrap_or_default();
-            writeln!(f, "    {version}{}{}", when("last update", reported), when("last delta", delta))?;
+            writeln!(f, "    {version}{}{}", when("last update", updated), when("last delta", delta))?;
         }
         let of = |id: &Option<String>| id.as_ref().map(|id| format!(" (id {id})")).unwrap_or_default();
         if let Some(last) = last_accepted {
@@ -85,9 +85,9 @@ mod tests {
                 "last_accepted": null, "last_refused": null, "trouble": "its type is not there",
             },
             {
-                "kind": "shadow", "mqtt": "$aws/things/{thing}/shadow", "ros": "/wish", "peers": 1, "outcomes": {"reported": 4},
+                "kind": "shadow", "mqtt": "$aws/things/{thing}/shadow", "ros": "/wish", "peers": 1, "outcomes": {"updated": 4},
                 "last_accepted": null, "last_refused": null,
-                "shadow": {"version": 17, "reported": 996, "delta": null},
+                "shadow": {"version": 17, "updated": 996, "delta": null},
             },
         ]);
         let text = View(serde_json::from_value(entries).unwrap()).to_string();
@@ -97,7 +97,7 @@ mod tests {
             last refused 1 min ago: too_fast: the last one was just accepted\n  \
             service robots/r/reset for /reset, no server now; nothing has come yet\n    \
             its type is not there\n  \
-            shadow $aws/things/{thing}/shadow for /wish, 1 subscriber; 4 reported\n    \
+            shadow $aws/things/{thing}/shadow for /wish, 1 subscriber; 4 updated\n    \
             version 17, last update 4 s ago\n";
         assert_eq!(text, expected);
         assert_eq!(View(Vec::new()).to_string(), "");
