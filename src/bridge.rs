@@ -104,6 +104,7 @@ pub async fn run_with(
         topics: Arc::clone(&registry),
         account: Arc::clone(&account),
         nodes: ros.nodes(),
+        reports: configured.reports(),
         state: uplink_state.clone(),
         heartbeat: Arc::clone(&requests_pulse),
     };

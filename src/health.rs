@@ -28,7 +28,7 @@ pub use behind::{Balance, BehindState, Judge};
 pub use configuration::{ConfigurationState, Refusal};
 pub use report::Report;
 pub use reporter::Reporter;
-pub use requests::{Last, LastAccepted, LastRefused, RequestHealth, Requests, Standing};
+pub use requests::{Last, LastAccepted, LastRefused, RequestHealth, Requests, ShadowStanding, Standing};
 pub use status_line::status_line;
 pub use topic::TopicHealth;
 pub use topics::{Leaves, Topics};

@@ -134,7 +134,7 @@ impl Reception {
     }
 
     /// Other topics are reported in shadows, with the indices that they have on the ROS thread.
-    pub fn replace_reports(&mut self, removed: &[usize], added: Vec<(usize, Arc<Report>)>) {
+    pub(super) fn replace_reports(&mut self, removed: &[usize], added: Vec<(usize, Arc<Report>)>) {
         removed.iter().for_each(|index| _ = self.reports.remove(index));
         self.reports.extend(added);
     }

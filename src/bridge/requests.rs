@@ -18,9 +18,11 @@ mod answers;
 mod clients;
 mod command;
 mod json;
+mod opening;
 mod outside;
 mod replies;
 mod service;
+mod shadow;
 mod task;
 mod work;
 
@@ -31,6 +33,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::THREAD_LOOK;
+use super::reports::Reports;
 use crate::health::{RequestHealth, Requests as Account, Topics};
 use crate::ros::Node;
 use iot_bridge_core::config::{self, Settings};
@@ -44,6 +47,7 @@ use command::Command;
 pub(super) use outside::Outside;
 pub(super) use replies::{Reply, ReplyTo};
 use service::Service;
+use shadow::Shadow;
 use work::{Subscribe, Work};
 
 /// How long what was said on ROS at the end of entries is waited for.
@@ -95,6 +99,7 @@ pub(super) enum Entry {
     Command(config::Command),
     Service(config::Service),
     Action(config::Action),
+    Shadow(config::Shadow),
     #[cfg(test)]
     Probe(tests::Probe),
 }
@@ -105,7 +110,8 @@ impl Entry {
         let commands = settings.commands.iter().cloned().map(Entry::Command);
         let services = settings.services.iter().cloned().map(Entry::Service);
         let actions = settings.actions.iter().cloned().map(Entry::Action);
-        commands.chain(services).chain(actions).collect()
+        let shadows = settings.shadows.iter().cloned().map(Entry::Shadow);
+        commands.chain(services).chain(actions).chain(shadows).collect()
     }
 
     /// Its place in the account.
@@ -114,6 +120,10 @@ impl Entry {
             Entry::Command(command) => account.enter("command", &command.mqtt, &command.ros),
             Entry::Service(service) => account.enter("service", &service.mqtt, &service.service),
             Entry::Action(action) => account.enter("action", &action.mqtt, &action.action),
+            Entry::Shadow(shadow) => {
+                let ros = shadow.desired.as_ref().or(shadow.report.as_ref());
+                account.enter("shadow", &shadow.prefix("{thing}"), ros.map_or("", String::as_str))
+            }
             #[cfg(test)]
             Entry::Probe(probe) => account.enter("probe", probe.mqtt, ""),
         }
@@ -125,6 +135,7 @@ impl Entry {
             Entry::Command(command) => Box::new(Command::new(command.clone(), health)),
             Entry::Service(service) => Box::new(Service::new(service.clone(), health)),
             Entry::Action(action) => Box::new(Action::new(action.clone(), health)),
+            Entry::Shadow(shadow) => Box::new(Shadow::new(shadow.clone(), health)),
             #[cfg(test)]
             Entry::Probe(probe) => probe.handler(health),
         }
@@ -161,6 +172,7 @@ pub(super) struct Wiring {
     pub topics: Arc<Topics>,
     pub account: Arc<Account>,
     pub nodes: watch::Receiver<Vec<Arc<Node>>>,
+    pub reports: Arc<Reports>,
     pub state: watch::Receiver<UplinkState>,
     pub heartbeat: Arc<Heartbeat>,
 }
@@ -171,9 +183,9 @@ impl Requests {
     /// # Errors
     /// When the thread can't be started.
     pub fn start(settings: &Settings, uplink: &mut Uplink, wiring: Wiring) -> std::io::Result<Requests> {
-        let Wiring { thing, queue, topics, account, nodes, state, heartbeat } = wiring;
+        let Wiring { thing, queue, topics, account, nodes, reports, state, heartbeat } = wiring;
         let (subscriptions, arrivals) = uplink.listen(ROOM);
-        let outside = Outside::new(thing, queue, topics, nodes);
+        let outside = Outside::new(thing, queue, topics, nodes, reports);
         let subscribe: Subscribe = Box::new(move |wanted| subscriptions.set(wanted));
         let idle = Some(Idle { subscribe, arrivals, outside, uplink: state, account });
         heartbeat.rest();

@@ -368,6 +368,20 @@ pub struct Request {
     pub outcomes: BTreeMap<String, u64>,
     pub last_accepted: Option<Accepted>,
     pub last_refused: Option<NotAccepted>,
+    /// Of a device shadow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<DeviceShadow>,
+}
+
+/// How it stands with a device shadow. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceShadow {
+    /// As far as it is known.
+    pub version: Option<u64>,
+    /// When an update of the bridge was taken last.
+    pub updated: Option<u64>,
+    /// When the last delta came.
+    pub delta: Option<u64>,
 }
 
 /// A request that was accepted.

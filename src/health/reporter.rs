@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::report::{
-    Accepted, Connection, Disk, Fault, Held, Lane, NotAccepted, Pattern, Phase, Place, Published, Queue, Report,
-    Request, State, Topic,
+    Accepted, Connection, DeviceShadow, Disk, Fault, Held, Lane, NotAccepted, Pattern, Phase, Place, Published, Queue,
+    Report, Request, State, Topic,
 };
 use super::{
-    BehindState, ConfigurationState, Last, LastAccepted, LastRefused, RequestHealth, Requests, Standing, TopicHealth,
-    Topics,
+    BehindState, ConfigurationState, Last, LastAccepted, LastRefused, RequestHealth, Requests, ShadowStanding,
+    Standing, TopicHealth, Topics,
 };
 use crate::ros::TopicState;
 use iot_bridge_core::config::{Aws, Found, Priority, UNNAMED, fill_thing};
@@ -125,6 +125,11 @@ fn request(entry: &RequestHealth) -> Request {
             id,
             reason: reason.to_owned(),
             detail,
+        }),
+        shadow: entry.shadow().map(|ShadowStanding { version, updated, delta }| DeviceShadow {
+            version,
+            updated: updated.map(seconds),
+            delta: delta.map(seconds),
         }),
     }
 }

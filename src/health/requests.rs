@@ -21,6 +21,7 @@ pub struct RequestHealth {
     /// Goes on counting when the entry changes.
     history: Arc<History>,
     now: Mutex<Standing>,
+    shadow: Mutex<Option<ShadowStanding>>,
 }
 
 /// What is known of the requests of an entry, whatever else changes in it.
@@ -63,13 +64,24 @@ pub struct Standing {
     pub trouble: Option<String>,
 }
 
+/// How it stands with a device shadow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShadowStanding {
+    /// As far as it is known.
+    pub version: Option<u64>,
+    /// When an update was taken last.
+    pub updated: Option<SystemTime>,
+    /// When the last delta came.
+    pub delta: Option<SystemTime>,
+}
+
 impl Requests {
     /// The entry that has come into force. One with the same `mqtt` that was in force before goes on counting in it.
     pub fn enter(&self, kind: &'static str, mqtt: &str, ros: &str) -> Arc<RequestHealth> {
         let (mqtt, ros) = (mqtt.to_owned(), ros.to_owned());
         let before = self.lock().iter().find(|known| known.mqtt == mqtt).map(|known| Arc::clone(&known.history));
-        let (history, now) = (before.unwrap_or_default(), Mutex::default());
-        Arc::new(RequestHealth { kind, mqtt, ros, history, now })
+        let (history, now, shadow) = (before.unwrap_or_default(), Mutex::default(), Mutex::default());
+        Arc::new(RequestHealth { kind, mqtt, ros, history, now, shadow })
     }
 
     /// From now on these are in force.
@@ -109,6 +121,16 @@ impl RequestHealth {
 
     pub fn standing(&self) -> Standing {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How it stands with the device shadow that it is.
+    pub fn set_shadow(&self, shadow: ShadowStanding) {
+        *self.shadow.lock().unwrap_or_else(PoisonError::into_inner) = Some(shadow);
+    }
+
+    /// `None` if it is no shadow.
+    pub fn shadow(&self) -> Option<ShadowStanding> {
+        self.shadow.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What has become of requests.

@@ -4,7 +4,8 @@
 //! - It is reliable and volatile, so that reliable and best-effort subscriptions get what it publishes, and none that comes
 //!   later does: a node that is started again must not be told what was meant for it a minute ago. If a subscription asks for
 //!   transient-local, another publisher takes its place that is, and that forgets what it has published after [`KEPT`]. Other
-//!   QoS that a subscription may ask for can't be offered, which is told.
+//!   QoS that a subscription may ask for can't be offered, which is told. What stays true ([`Outlet::latched`]) is kept for whoever
+//!   asks for it instead.
 //! - After the robot's addresses have changed, some of its nodes are reached in one context of the bridge and some in another
 //!   (see `joined`). There is a publisher in each, and it is published with the newest one that reaches everybody. Only where
 //!   none does it is published with several, and a subscriber that two of them reach gets it twice.
@@ -25,6 +26,9 @@ use super::type_support::{TypeSupport, rmw_name};
 /// How long a subscription that asks for what was published before gets it.
 const KEPT: Duration = Duration::from_secs(1);
 
+/// As rmw names a lifespan without an end.
+const FOR_EVER: Duration = Duration::ZERO;
+
 /// How long a publisher stays in the place of which another has come that has not found as many subscriptions.
 const OVERLAP: Duration = Duration::from_secs(5);
 
@@ -35,6 +39,8 @@ const EARLIER: usize = 3;
 pub struct Outlet {
     topic: CString,
     type_support: Arc<TypeSupport>,
+    /// Subscriptions that ask for it get what was published before they came, however long ago.
+    is_latched: bool,
     /// Of the contexts, the oldest first.
     ways: Mutex<Vec<Arc<Way>>>,
 }
@@ -89,8 +95,21 @@ impl Outlet {
     /// # Errors
     /// When the environment has no such type, or rcl refuses the name.
     pub fn create(nodes: &[Arc<Node>], topic: &str, type_name: &str) -> Result<Outlet, NoPublisher> {
+        Outlet::new(nodes, topic, type_name, false)
+    }
+
+    /// As [`create`](Self::create), for what stays true: its publishers are transient-local from the start, and a subscription that
+    /// asks for it gets the last ten messages, however old they are.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn latched(nodes: &[Arc<Node>], topic: &str, type_name: &str) -> Result<Outlet, NoPublisher> {
+        Outlet::new(nodes, topic, type_name, true)
+    }
+
+    fn new(nodes: &[Arc<Node>], topic: &str, type_name: &str, is_latched: bool) -> Result<Outlet, NoPublisher> {
         let type_support = Arc::new(TypeSupport::load(type_name)?);
-        let outlet = Outlet { topic: graph::topic_name(topic)?, type_support, ways: Mutex::default() };
+        let outlet = Outlet { topic: graph::topic_name(topic)?, type_support, is_latched, ways: Mutex::default() };
         outlet.follow(nodes)?;
         Ok(outlet)
     }
@@ -114,7 +133,7 @@ impl Outlet {
         for node in nodes {
             match before.iter().find(|way| is_in(way, node)) {
                 Some(way) => ways.push(Arc::clone(way)),
-                None => match self.way(node, false) {
+                None => match self.way(node, self.is_latched) {
                     Ok(way) => ways.push(Arc::new(way)),
                     Err(error) => followed = Err(error),
                 },
@@ -218,7 +237,7 @@ impl Outlet {
     }
 
     fn way(&self, node: &Arc<Node>, is_transient_local: bool) -> Result<Way, RosError> {
-        let kept = is_transient_local.then_some(KEPT);
+        let kept = is_transient_local.then_some(if self.is_latched { FOR_EVER } else { KEPT });
         let publisher = Arc::new(Publisher::offering(node, &self.topic, &self.type_support, kept)?);
         let (before, seen) = (Mutex::default(), Mutex::default());
         Ok(Way { node: Arc::clone(node), publisher, is_transient_local, since: Instant::now(), before, seen })

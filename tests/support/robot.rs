@@ -55,7 +55,8 @@ impl Robot {
         Self::await_count(publisher, |found| found == 0);
     }
 
-    fn await_count(publisher: &Publisher, wanted: impl Fn(usize) -> bool) {
+    /// Waits until the number of subscribers of `publisher` is as `wanted`.
+    pub fn await_count(publisher: &Publisher, wanted: impl Fn(usize) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let found = publisher.get_inter_process_subscription_count().unwrap();

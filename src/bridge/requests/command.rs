@@ -2,23 +2,23 @@
 //!
 //! [`Gate`] judges what comes, [`Outlet`] publishes it. Both are there once the type can be loaded, which is tried again while it
 //! can't be; until then commands are `unavailable`. Loading, looking at the ROS graph and making publishers may take a while, so
-//! that is done on another thread ([`opening`]). Here is only what takes microseconds.
-
-mod opening;
+//! that is done on another thread ([`Opening`]). Here is only what takes microseconds.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
+use super::opening::{Opened, Opening};
 use super::{Handler, Outside, Reply, ReplyTo};
 use crate::health::{RequestHealth, Standing};
-use crate::ros::{NotPublished, Reach};
+use crate::ros::{Node, NotPublished, Outlet, Reach};
 use iot_bridge_core::config;
 use iot_bridge_core::mqtt::client::{Arrival, Properties};
-use iot_bridge_core::requests::{Id, Identity, Reason, Received, Refused};
+use iot_bridge_core::requests::{Gate, Id, Identity, Reason, Received, Refused};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 use iot_bridge_core::time_of_day;
 use iot_bridge_core::uplink::Subscription;
-use opening::{Open, Opening};
 
 /// How long a reply is worth being sent: whoever has sent a command a minute ago does not wait for it any more.
 const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
@@ -29,10 +29,16 @@ const ACCEPTED: &str = "accepted";
 /// Sentences about subscriptions that are remembered as said.
 const SAID: usize = 100;
 
+/// What commands are judged and published with.
+struct Open {
+    gate: Gate,
+    outlet: Arc<Outlet>,
+}
+
 pub(super) struct Command {
     settings: config::Command,
     health: Arc<RequestHealth>,
-    opening: Opening,
+    opening: Opening<Open>,
     open: Option<Open>,
     /// What `on_silence` has handed out and could not be published.
     unsent: Option<Vec<u8>>,
@@ -183,7 +189,8 @@ impl Handler for Command {
         if let Some(reach) = self.opening.take_reach() {
             self.tell(&reach);
         }
-        self.opening.go_on(&self.settings, self.open.as_ref(), outside, now);
+        let settings = self.settings.clone();
+        self.opening.go_on(self.open.as_ref(), move |nodes| Open::new(&settings, nodes), outside, now);
     }
 
     fn wake_at(&self) -> Option<Instant> {
@@ -204,6 +211,22 @@ impl Handler for Command {
         if let Some(Open { outlet, .. }) = &self.open {
             outlet.flush(patience);
         }
+    }
+}
+
+impl Open {
+    fn new(settings: &config::Command, nodes: &[Arc<Node>]) -> anyhow::Result<Open> {
+        let outlet = Outlet::create(nodes, &settings.ros, &settings.type_name)?;
+        let defaults = outlet.type_support().defaults()?;
+        let gate = Gate::new(settings, outlet.type_support().schema(), &defaults)
+            .with_context(|| format!("it does not fit {}", settings.type_name))?;
+        Ok(Open { gate, outlet: Arc::new(outlet) })
+    }
+}
+
+impl Opened for Open {
+    fn outlet(&self) -> &Arc<Outlet> {
+        &self.outlet
     }
 }
 

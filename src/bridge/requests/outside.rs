@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 use super::replies::Replies;
+use crate::bridge::reports::Reports;
 use crate::health::Topics;
 use crate::ros::Node;
 use iot_bridge_core::queue::Queue;
@@ -13,6 +14,8 @@ use iot_bridge_core::queue::Queue;
 pub(in crate::bridge) struct Outside {
     /// Replies, feedback and updates of shadows.
     pub replies: Replies,
+    /// What ROS topics say that shadows report.
+    pub reports: Arc<Reports>,
     thing: String,
     nodes: watch::Receiver<Vec<Arc<Node>>>,
     waker: Arc<Notify>,
@@ -24,8 +27,9 @@ impl Outside {
         queue: Arc<Queue>,
         topics: Arc<Topics>,
         nodes: watch::Receiver<Vec<Arc<Node>>>,
+        reports: Arc<Reports>,
     ) -> Outside {
-        Outside { replies: Replies::new(queue, topics), thing, nodes, waker: Arc::default() }
+        Outside { replies: Replies::new(queue, topics), reports, thing, nodes, waker: Arc::default() }
     }
 
     /// The thing's name; [`UNNAMED`](iot_bridge_core::config::UNNAMED) as long as provisioning has not given it.

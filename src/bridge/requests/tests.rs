@@ -77,7 +77,8 @@ impl Bench {
         let (_, nodes) = watch::channel(Vec::new());
         let (state, uplink) = watch::channel(UplinkState::default());
         let (arrivals, receiver) = mpsc::channel(ROOM);
-        let outside = Outside::new("{thing}".to_owned(), Arc::clone(&queue), Arc::clone(&topics), nodes);
+        let outside =
+            Outside::new("{thing}".to_owned(), Arc::clone(&queue), Arc::clone(&topics), nodes, Arc::default());
         let subscribed: Arc<Mutex<Vec<String>>> = Arc::default();
         let subscribe = Box::new({
             let subscribed = Arc::clone(&subscribed);

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
-use crate::health::report::Request;
+use crate::health::report::{DeviceShadow, Request};
 use iot_bridge_core::tally::{Span, counted};
 
 /// Shows some lines for each of `requests`, as they were at `at`, seconds since 1970.
@@ -11,7 +11,7 @@ pub(super) fn requests(requests: &[Request], at: u64, f: &mut Formatter<'_>) -> 
         writeln!(f, "\nFrom the cloud")?;
     }
     for request in requests {
-        let Request { kind, mqtt, ros, peers, trouble, outcomes, last_accepted, last_refused } = request;
+        let Request { kind, mqtt, ros, peers, trouble, outcomes, last_accepted, last_refused, shadow } = request;
         write!(f, "  {kind} {mqtt} for {ros}")?;
         if let Some(peers) = peers {
             write!(f, ", {}", who(kind, *peers))?;
@@ -26,6 +26,12 @@ pub(super) fn requests(requests: &[Request], at: u64, f: &mut Formatter<'_>) -> 
             writeln!(f, "    {trouble}")?;
         }
         let ago = |then: u64| Span(at.saturating_sub(then));
+        if let Some(DeviceShadow { version, updated, delta }) = shadow {
+            let version = version.map_or("its version is not known".to_owned(), |version| format!("version {version}"));
+            let when =
+                |what: &str, at: &Option<u64>| at.map(|at| format!(", {what} {} ago", ago(at))).unwrap_or_default();
+            writeln!(f, "    {version}{}{}", when("last update", updated), when("last delta", delta))?;
+        }
         let of = |id: &Option<String>| id.as_ref().map(|id| format!(" (id {id})")).unwrap_or_default();
         if let Some(last) = last_accepted {
             writeln!(f, "    last accepted {} ago{}", ago(last.at), of(&last.id))?;
@@ -78,6 +84,11 @@ mod tests {
                 "kind": "service", "mqtt": "robots/r/reset", "ros": "/reset", "peers": 0, "outcomes": {},
                 "last_accepted": null, "last_refused": null, "trouble": "its type is not there",
             },
+            {
+                "kind": "shadow", "mqtt": "$aws/things/{thing}/shadow", "ros": "/wish", "peers": 1, "outcomes": {"updated": 4},
+                "last_accepted": null, "last_refused": null,
+                "shadow": {"version": 17, "updated": 996, "delta": null},
+            },
         ]);
         let text = View(serde_json::from_value(entries).unwrap()).to_string();
         let expected = "\nFrom the cloud\n  \
@@ -85,7 +96,9 @@ mod tests {
             last accepted 2 s ago (id 7)\n    \
             last refused 1 min ago: too_fast: the last one was just accepted\n  \
             service robots/r/reset for /reset, no server now; nothing has come yet\n    \
-            its type is not there\n";
+            its type is not there\n  \
+            shadow $aws/things/{thing}/shadow for /wish, 1 subscriber; 4 updated\n    \
+            version 17, last update 4 s ago\n";
         assert_eq!(text, expected);
         assert_eq!(View(Vec::new()).to_string(), "");
     }

@@ -110,6 +110,19 @@ fn transient_local_is_offered_to_who_asks_for_it() {
     assert!(heard.iter().all(|character| *character == b'c'), "{heard:?}");
 }
 
+/// What stays true reaches who is there, and who asks for it when it comes later.
+#[test]
+fn what_stays_true_is_kept() {
+    let (bridge, robot) = (node("iot_bridge"), node("robot"));
+    let outlet = Outlet::latched(&[bridge], "/state1", STRING).unwrap();
+    let mut volatile = Listener::on(&robot, "/state1", STRING, true, false);
+    eventually("the volatile one", || outlet.publish(&text(b'a')).ok());
+    assert_eq!(volatile.next(), b'a');
+    thread::sleep(KEPT + Duration::from_millis(500));
+    let mut late = Listener::on(&robot, "/state1", STRING, true, true);
+    assert_eq!(late.next(), b'a');
+}
+
 /// Who can't be reached is named, and why.
 #[test]
 fn who_can_not_be_reached_is_named() {

@@ -46,6 +46,7 @@ const OTHERS: [&str; 6] = [
     include_str!("../../../../../docs/aws.md"),
     include_str!("../../../../../docs/commands.md"),
     include_str!("../../../../../docs/recipes.md"),
+    include_str!("../../../../../docs/shadows.md"),
 ];
 
 /// The TOML blocks of `page`.

@@ -1,15 +1,12 @@
-//! What of a command may take a while: its type, its publishers, and who subscribes to them.
+//! What of publishing on ROS may take a while: a type, its publishers, and who subscribes to them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Outside;
 use crate::ros::{Node, Outlet, Reach};
-use iot_bridge_core::config;
-use iot_bridge_core::requests::Gate;
 
 /// How soon it is tried again when a type can't be had: its package may be installed meanwhile.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -17,17 +14,15 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How often it is looked who subscribes, beside when the nodes have changed.
 const FOLLOW: Duration = Duration::from_secs(1);
 
-/// What commands are judged and published with.
-pub(super) struct Open {
-    pub gate: Gate,
-    pub outlet: Arc<Outlet>,
+/// What is opened to publish with.
+pub(super) trait Opened: Send + 'static {
+    fn outlet(&self) -> &Arc<Outlet>;
 }
 
-#[derive(Default)]
-pub(super) struct Opening {
+pub(super) struct Opening<T> {
     job: Option<JoinHandle<()>>,
     /// What the job has made.
-    made: Arc<Mutex<Made>>,
+    made: Arc<Mutex<Made<T>>>,
     /// Of the last job.
     began: Option<Instant>,
     /// That the last job has followed.
@@ -35,20 +30,26 @@ pub(super) struct Opening {
     trouble: Option<String>,
 }
 
-#[derive(Default)]
-struct Made {
-    opened: Option<anyhow::Result<Open>>,
+struct Made<T> {
+    opened: Option<anyhow::Result<T>>,
     reach: Option<Reach>,
 }
 
-impl Opening {
+impl<T> Default for Opening<T> {
+    fn default() -> Self {
+        let made = Arc::new(Mutex::new(Made { opened: None, reach: None }));
+        Opening { job: None, made, began: None, nodes: Vec::new(), trouble: None }
+    }
+}
+
+impl<T: Opened> Opening<T> {
     /// Why the last attempt to open it has failed: a sentence without its full stop.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
     /// What has been opened since the last call.
-    pub fn take_opened(&mut self) -> Option<Open> {
+    pub fn take_opened(&mut self) -> Option<T> {
         let opened = self.made().opened.take()?;
         match opened {
             Ok(open) => {
@@ -68,8 +69,15 @@ impl Opening {
         self.made().reach.take()
     }
 
-    /// Does what is to be done next, if it is time, on a thread of its own.
-    pub fn go_on(&mut self, settings: &config::Command, open: Option<&Open>, outside: &Outside, now: Instant) {
+    /// Does what is to be done next, if it is time, on a thread of its own: has it opened by `make`, or looks who subscribes to
+    /// what is `open`.
+    pub fn go_on(
+        &mut self,
+        open: Option<&T>,
+        make: impl FnOnce(&[Arc<Node>]) -> anyhow::Result<T> + Send + 'static,
+        outside: &Outside,
+        now: Instant,
+    ) {
         if self.job.as_ref().is_some_and(|job| !job.is_finished()) {
             return;
         }
@@ -84,8 +92,8 @@ impl Opening {
         (self.began, self.nodes) = (Some(now), nodes.clone());
         let (made, waker) = (Arc::clone(&self.made), outside.waker());
         self.job = Some(match open {
-            Some(Open { outlet, .. }) => {
-                let outlet = Arc::clone(outlet);
+            Some(open) => {
+                let outlet = Arc::clone(open.outlet());
                 spawn_blocking(move || {
                     if let Err(error) = outlet.follow(&nodes) {
                         tracing::debug!("{error}.");
@@ -94,33 +102,20 @@ impl Opening {
                     waker.notify_one();
                 })
             }
-            None => {
-                let settings = settings.clone();
-                spawn_blocking(move || {
-                    let opened = Open::new(&settings, &nodes);
-                    let reach = opened.as_ref().ok().map(|open| open.outlet.reach());
-                    *lock(&made) = Made { opened: Some(opened), reach };
-                    waker.notify_one();
-                })
-            }
+            None => spawn_blocking(move || {
+                let opened = make(&nodes);
+                let reach = opened.as_ref().ok().map(|open| open.outlet().reach());
+                *lock(&made) = Made { opened: Some(opened), reach };
+                waker.notify_one();
+            }),
         });
     }
 
-    fn made(&self) -> MutexGuard<'_, Made> {
+    fn made(&self) -> MutexGuard<'_, Made<T>> {
         lock(&self.made)
     }
 }
 
-impl Open {
-    fn new(settings: &config::Command, nodes: &[Arc<Node>]) -> anyhow::Result<Open> {
-        let outlet = Outlet::create(nodes, &settings.ros, &settings.type_name)?;
-        let defaults = outlet.type_support().defaults()?;
-        let gate = Gate::new(settings, outlet.type_support().schema(), &defaults)
-            .with_context(|| format!("it does not fit {}", settings.type_name))?;
-        Ok(Open { gate, outlet: Arc::new(outlet) })
-    }
-}
-
-fn lock(made: &Mutex<Made>) -> MutexGuard<'_, Made> {
+fn lock<T>(made: &Mutex<Made<T>>) -> MutexGuard<'_, Made<T>> {
     made.lock().unwrap_or_else(PoisonError::into_inner)
 }
