@@ -52,6 +52,7 @@ mod requests_actions;
 mod requests_checked;
 mod requests_commands;
 mod requests_services;
+mod requests_types;
 mod ros;
 mod ros_turns;
 mod secrets;
