@@ -53,6 +53,7 @@ mod requests_checked;
 mod requests_commands;
 mod requests_services;
 mod requests_shadows;
+mod requests_types;
 mod ros;
 mod ros_turns;
 mod secrets;

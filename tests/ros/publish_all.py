@@ -5,6 +5,7 @@
     publish_all.py --all-installed
     publish_all.py --list PACKAGE_OR_TYPE...
     publish_all.py --hold
+    publish_all.py --subscribe PACKAGE_OR_TYPE...
 
 For every message type of the packages it publishes `--count` messages on `/all/<package>/<Type>`, reliable and
 transient local, so that a subscriber that comes later gets them too: first a message of defaults, then one of
@@ -17,7 +18,8 @@ are null, `uint8[]` and `byte[]` are base64 text, a float32 has the shortest dig
 Then it waits until its standard input is closed, and ends. The seed stands on standard error.
 
 `--list` prints {"topic", "type"} for each type instead, and needs no ROS graph. `--hold` reads lines of
-{"type", "cdr": hexadecimal} and prints {"type", "expected"} for each: what rclpy holds of the serialized message.
+{"type", "cdr": hexadecimal} and prints {"type", "expected"} for each: what rclpy holds of the serialized message. `--subscribe`
+prints the same of each message that comes on `/held/<package>/<Type>`, until its standard input is closed.
 """
 
 import argparse
@@ -183,9 +185,9 @@ def message_types(package_or_type):
     return [f"{package_or_type}/msg/{name}" for name in sorted(names)]
 
 
-def topic_of(type_name):
+def topic_of(type_name, root="all"):
     package, _, name = type_name.split("/")
-    return f"/all/{package}/{name}"
+    return f"/{root}/{package}/{name}"
 
 
 def publish(types, seed, count):
@@ -221,12 +223,37 @@ def hold():
         print(json.dumps(line, allow_nan=False))
 
 
+def subscribe(types):
+    import threading
+
+    import rclpy
+    from rclpy.executors import ExternalShutdownException
+
+    rclpy.init()
+    node = rclpy.create_node("subscribe_all")
+
+    def told(type_name):
+        def tell(message):
+            print(json.dumps({"type": type_name, "expected": expected_message(message)}, allow_nan=False), flush=True)
+
+        return tell
+
+    for type_name in types:
+        node.create_subscription(message_class(type_name), topic_of(type_name, "held"), told(type_name), 100)
+    threading.Thread(target=lambda: (sys.stdin.read(), rclpy.try_shutdown()), daemon=True).start()
+    try:
+        rclpy.spin(node)
+    except ExternalShutdownException:
+        pass
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("types", nargs="*", metavar="PACKAGE_OR_TYPE", help="std_msgs, or std_msgs/msg/String")
     parser.add_argument("--all-installed", action="store_true", help="every package of the ament index")
     parser.add_argument("--list", action="store_true", help="print topics and types, publish nothing")
     parser.add_argument("--hold", action="store_true", help="print what rclpy holds of serialized messages")
+    parser.add_argument("--subscribe", action="store_true", help="print what rclpy holds of messages that come")
     parser.add_argument("--seed", type=int, default=None, help="of the random content; default: another one each time")
     parser.add_argument("--count", type=int, default=3, help="messages a type (default: 3)")
     arguments = parser.parse_args()
@@ -241,6 +268,9 @@ def main():
     if arguments.list:
         for type_name in types:
             print(json.dumps({"topic": topic_of(type_name), "type": type_name}))
+        return
+    if arguments.subscribe:
+        subscribe(types)
         return
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(2**32)
     print(f"publish_all: seed {seed}", file=sys.stderr, flush=True)
