@@ -4,6 +4,7 @@
 mod support {
     pub mod aws_broker;
     pub mod certificates;
+    pub mod cloud;
     pub mod cpu_share;
     pub mod domain;
     pub mod itself;
@@ -16,6 +17,7 @@ mod support {
     pub mod port;
     pub mod program;
     pub mod proxy;
+    pub mod rclpy;
     pub mod robot;
     pub mod scene;
     pub mod seeds;
@@ -44,6 +46,8 @@ mod provisioning;
 mod queue_command;
 mod recipes;
 mod reload;
+mod requests_actions;
+mod requests_services;
 mod ros;
 mod ros_turns;
 mod secrets;

@@ -13,9 +13,15 @@
 //! There is no such thread until the configuration has an entry of `[[commands]]`, `[[services]]`, `[[actions]]` or
 //! `[[shadows]]`.
 
+mod action;
+mod answers;
+mod clients;
 mod command;
+mod json;
 mod outside;
 mod replies;
+mod service;
+mod task;
 mod work;
 
 use std::sync::Arc;
@@ -33,9 +39,11 @@ use iot_bridge_core::queue::Queue;
 use iot_bridge_core::tally::Heartbeat;
 use iot_bridge_core::uplink::{Subscription, Uplink, UplinkState};
 
+use action::Action;
 use command::Command;
 pub(super) use outside::Outside;
 pub(super) use replies::{Reply, ReplyTo};
+use service::Service;
 use work::{Subscribe, Work};
 
 /// How long what was said on ROS at the end of entries is waited for.
@@ -85,6 +93,8 @@ pub(super) trait Handler: Send {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Entry {
     Command(config::Command),
+    Service(config::Service),
+    Action(config::Action),
     #[cfg(test)]
     Probe(tests::Probe),
 }
@@ -92,13 +102,18 @@ pub(super) enum Entry {
 impl Entry {
     /// All entries of `settings`, in their order.
     pub fn all(settings: &Settings) -> Vec<Entry> {
-        settings.commands.iter().cloned().map(Entry::Command).collect()
+        let commands = settings.commands.iter().cloned().map(Entry::Command);
+        let services = settings.services.iter().cloned().map(Entry::Service);
+        let actions = settings.actions.iter().cloned().map(Entry::Action);
+        commands.chain(services).chain(actions).collect()
     }
 
     /// Its place in the account.
     fn enter(&self, account: &Account) -> Arc<RequestHealth> {
         match self {
             Entry::Command(command) => account.enter("command", &command.mqtt, &command.ros),
+            Entry::Service(service) => account.enter("service", &service.mqtt, &service.service),
+            Entry::Action(action) => account.enter("action", &action.mqtt, &action.action),
             #[cfg(test)]
             Entry::Probe(probe) => account.enter("probe", probe.mqtt, ""),
         }
@@ -108,6 +123,8 @@ impl Entry {
     fn handler(&self, health: Arc<RequestHealth>) -> Box<dyn Handler> {
         match self {
             Entry::Command(command) => Box::new(Command::new(command.clone(), health)),
+            Entry::Service(service) => Box::new(Service::new(service.clone(), health)),
+            Entry::Action(action) => Box::new(Action::new(action.clone(), health)),
             #[cfg(test)]
             Entry::Probe(probe) => probe.handler(health),
         }

@@ -14,8 +14,9 @@ pub struct PerNode<T> {
     next: u64,
 }
 
-/// The `T` of one node. What it is called stays when nodes come and go.
+/// The `T` of one node.
 pub struct One<T> {
+    /// What it is known by; stays when nodes come and go.
     pub id: u64,
     node: Arc<Node>,
     pub of: T,
@@ -28,26 +29,21 @@ impl<T> Default for PerNode<T> {
 }
 
 impl<T> PerNode<T> {
-    /// Makes those of the `nodes` that have none, the newest of which is last. That of a node which is left goes, unless it
-    /// `is_needed` still: it holds its node.
-    ///
-    /// # Errors
-    /// That of `make`. What was made stays; the rest is made at the next call.
-    pub fn follow<E>(
-        &mut self,
-        nodes: &[Arc<Node>],
-        mut make: impl FnMut(&Arc<Node>) -> Result<T, E>,
-        is_needed: impl Fn(&One<T>) -> bool,
-    ) -> Result<(), E> {
+    /// Those of `nodes` that have none, in their order.
+    pub fn missing(&self, nodes: &[Arc<Node>]) -> Vec<Arc<Node>> {
+        let has_none = |node: &&Arc<Node>| !self.each.iter().any(|one| Arc::ptr_eq(node, &one.node));
+        nodes.iter().filter(has_none).cloned().collect()
+    }
+
+    /// That of `node`, which is newer than those that have one.
+    pub fn add(&mut self, node: Arc<Node>, of: T) {
+        self.each.push(One { id: self.next, node, of });
+        self.next += 1;
+    }
+
+    /// Those of other nodes than `nodes` go, unless they are needed still: each holds its node.
+    pub fn leave(&mut self, nodes: &[Arc<Node>], is_needed: impl Fn(&One<T>) -> bool) {
         self.each.retain(|one| nodes.iter().any(|node| Arc::ptr_eq(node, &one.node)) || is_needed(one));
-        for node in nodes {
-            if !self.each.iter().any(|one| Arc::ptr_eq(node, &one.node)) {
-                let of = make(node)?;
-                self.each.push(One { id: self.next, node: Arc::clone(node), of });
-                self.next += 1;
-            }
-        }
-        Ok(())
     }
 
     /// The newest that `is` so.
@@ -55,7 +51,7 @@ impl<T> PerNode<T> {
         self.each.iter().rev().find(|one| is(&one.of))
     }
 
-    /// That with this name.
+    /// That which is known by `id`.
     pub fn get(&self, id: u64) -> Option<&T> {
         self.each.iter().find(|one| one.id == id).map(|one| &one.of)
     }
@@ -74,19 +70,17 @@ mod tests {
     #[test]
     fn each_node_has_one() {
         let nodes = [(); 3].map(|()| Arc::new(Node::create("iot_bridge", "").unwrap()));
-        let mut made = 0;
-        let mut make = |_: &Arc<Node>| {
-            made += 1;
-            Ok::<_, ()>(made)
-        };
         let mut each = PerNode::default();
-        each.follow(&nodes[..2], &mut make, |_| false).unwrap();
-        each.follow(&nodes[..2], &mut make, |_| false).unwrap();
         let newest = |each: &PerNode<i32>, most| each.newest(|of| *of <= most).map(|one| (one.id, one.of));
+        for (missing, of) in each.missing(&nodes[..2]).into_iter().zip(1..) {
+            each.add(missing, of);
+        }
+        assert!(each.missing(&nodes[..2]).is_empty());
         assert_eq!((newest(&each, 9), newest(&each, 1), newest(&each, 0)), (Some((1, 2)), Some((0, 1)), None));
-        each.follow(&nodes[1..], &mut make, |one| one.of == 1).unwrap();
+        each.leave(&nodes[1..], |one| one.of == 1);
+        each.add(each.missing(&nodes[1..]).remove(0), 3);
         assert_eq!((newest(&each, 9), newest(&each, 1), each.get(1)), (Some((2, 3)), Some((0, 1)), Some(&2)));
-        each.follow(&nodes[2..], &mut make, |_| false).unwrap();
+        each.leave(&nodes[2..], |_| false);
         assert_eq!((newest(&each, 2), each.get(2)), (None, Some(&3)));
         assert_eq!(Arc::strong_count(&nodes[0]), 1);
     }

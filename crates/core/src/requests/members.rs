@@ -59,6 +59,13 @@ pub(super) fn encode(encoder: &Encoder, payload: &[u8], message: &[u8]) -> Resul
 }
 
 impl Received<'_> {
+    /// Who has sent a request for a service or an action, as far as it can be read: for who can't look at what is asked for.
+    pub fn sender(&self) -> Identity {
+        match Members::read(self, ["request", "goal", "cancel"]) {
+            Ok(Members { identity, .. }) | Err(Malformed { identity, .. }) => identity,
+        }
+    }
+
     /// What is known of who has sent it before the payload is read.
     pub(super) fn identity(&self) -> Identity {
         Identity { id: None, correlation_data: self.correlation_data.map(Bytes::copy_from_slice) }

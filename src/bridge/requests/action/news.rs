@@ -1,0 +1,235 @@
+//! What ROS tells of goals, and what follows from it.
+
+use std::time::{Duration, Instant};
+
+use super::Action;
+use super::codec::{Codec, Ended, GoalId};
+use super::goal::Stage;
+use crate::bridge::requests::Outside;
+use crate::bridge::requests::clients::Clients;
+use crate::bridge::requests::service::REPLY_MAX_AGE;
+use crate::ros::{ActionClient, RosError};
+use iot_bridge_core::requests::{Detail, GoalStatus};
+
+/// How long is taken from ROS in one turn: other entries may have to stop a robot.
+const SHARE: Duration = Duration::from_millis(5);
+
+/// What ROS tells of goals. Numbers are of calls.
+pub(super) enum News {
+    Accepted {
+        number: i64,
+        is_accepted: Result<bool, Detail>,
+    },
+    Canceling {
+        number: i64,
+        goals: Result<usize, Detail>,
+    },
+    Statuses(Vec<(GoalId, i8)>),
+    /// As CDR.
+    Feedback(GoalId, Vec<u8>),
+    Ended {
+        number: i64,
+        ended: Result<Ended, Detail>,
+    },
+    /// Another server may be there.
+    OtherServer,
+}
+
+/// What has come of each client, by what it is known by, within a few milliseconds; what is left is for the next turn, which is
+/// soon.
+pub(super) fn take(clients: &mut Clients<Codec>, outside: &Outside, now: Instant) -> Vec<(u64, News)> {
+    let Some(codec) = clients.callable().cloned() else { return Vec::new() };
+    let (mut news, mut is_all) = (Vec::new(), true);
+    for client in clients.iter_mut() {
+        if client.of.status.take_match() {
+            news.push((client.id, News::OtherServer));
+        }
+        loop {
+            if now.elapsed() > SHARE {
+                is_all = false;
+                break;
+            }
+            match next(&mut client.of, &codec) {
+                Ok(Some(next)) => news.push((client.id, next)),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!("Something of an action is lost: {error}.");
+                    break;
+                }
+            }
+        }
+    }
+    if !is_all {
+        outside.waker().notify_one();
+    }
+    news
+}
+
+/// The next of what has come. What a goal is told first comes first.
+fn next(client: &mut ActionClient, codec: &Codec) -> Result<Option<News>, RosError> {
+    if let Some((number, cdr)) = client.send_goal.take()? {
+        return Ok(Some(News::Accepted { number, is_accepted: codec.accepted(cdr) }));
+    }
+    if let Some((number, cdr)) = client.cancel_goal.take()? {
+        return Ok(Some(News::Canceling { number, goals: codec.canceling(cdr) }));
+    }
+    if let Some(cdr) = client.status.take()? {
+        return Ok(Some(News::Statuses(codec.statuses(cdr))));
+    }
+    while let Some(cdr) = client.feedback.take()? {
+        if let Some((goal, feedback)) = Codec::feedback_of(cdr) {
+            return Ok(Some(News::Feedback(goal, feedback)));
+        }
+    }
+    if let Some((number, cdr)) = client.get_result.take()? {
+        return Ok(Some(News::Ended { number, ended: codec.result(cdr) }));
+    }
+    Ok(None)
+}
+
+impl Action {
+    /// Something has come of `client`.
+    pub(super) fn follow(&mut self, client: u64, news: News, outside: &Outside, now: Instant) {
+        match news {
+            News::Accepted { number, is_accepted } => self.is_accepted(client, number, is_accepted, outside, now),
+            News::Canceling { number, goals } => self.is_canceling(client, number, goals, outside, now),
+            News::Statuses(statuses) => {
+                for (id, status) in statuses {
+                    let at = self.goals.iter().position(|goal| goal.client == client && goal.id == id);
+                    if let Some(at) = at {
+                        self.goals[at].status = status;
+                        self.tell(at, outside, now);
+                    }
+                }
+            }
+            News::Feedback(id, cdr) => {
+                let goal = self.goals.iter_mut().find(|goal| goal.client == client && goal.id == id);
+                if let Some(goal) = goal {
+                    // All is sent where no rate is set.
+                    goal.feedback.has_come(cdr);
+                    self.send_feedback(outside, now);
+                }
+            }
+            News::Ended { number, ended } => {
+                let at = self.goals.iter().position(|goal| goal.client == client && goal.is_result(number));
+                if let Some(at) = at {
+                    self.has_ended(at, ended, outside, now);
+                }
+            }
+            News::OtherServer => _ = self.changed.insert(client),
+        }
+    }
+
+    fn is_accepted(
+        &mut self,
+        client: u64,
+        number: i64,
+        is_accepted: Result<bool, Detail>,
+        outside: &Outside,
+        now: Instant,
+    ) {
+        let is_it = |goal: &super::Goal| {
+            goal.client == client && matches!(goal.stage, Stage::Sent { number: sent, .. } if sent == number)
+        };
+        let Some(at) = self.goals.iter().position(is_it) else {
+            let given_up = self.given_up.iter().position(|(of, sent, _)| (*of, *sent) == (client, number));
+            if let Some((_, _, id)) = given_up.map(|at| self.given_up.remove(at))
+                && is_accepted == Ok(true)
+                && let Some(client) = self.clients.get(client)
+            {
+                // Where that fails, it goes on, as nobody was promised otherwise.
+                let _ = client.cancel_goal.call(&id.cancel());
+            }
+            return;
+        };
+        let goal = &mut self.goals[at];
+        let asked = match (is_accepted, self.clients.get(client)) {
+            (Ok(true), Some(of)) => {
+                of.get_result.call(&goal.id.result()).map(|number| (of, number)).map_err(Detail::new)
+            }
+            (Ok(true), None) => Err(Detail::new("the action server is gone")),
+            (Ok(false), _) => {
+                let detail = Detail::new("the action server does not take it");
+                return self.end_goal(at, GoalStatus::Rejected, None, Some(&detail), outside, now);
+            }
+            (Err(detail), _) => Err(detail),
+        };
+        match asked {
+            Ok((of, number)) => {
+                goal.asked_for_result(number);
+                for cancel in &mut goal.cancels {
+                    cancel.number = of.cancel_goal.call(&goal.id.cancel()).ok();
+                }
+                self.answers.ended_well("accepted", &self.goals[at].asker);
+                // That it is accepted, and what is known beyond that.
+                self.tell(at, outside, now);
+                self.tell(at, outside, now);
+            }
+            Err(detail) => self.end_goal(at, GoalStatus::Unavailable, None, Some(&detail), outside, now),
+        }
+    }
+
+    fn is_canceling(
+        &mut self,
+        client: u64,
+        number: i64,
+        goals: Result<usize, Detail>,
+        outside: &Outside,
+        now: Instant,
+    ) {
+        let of = |goal: &super::Goal| {
+            let at = goal.cancels.iter().position(|cancel| cancel.number == Some(number))?;
+            (goal.client == client).then_some(at)
+        };
+        let found = self.goals.iter().enumerate().find_map(|(at, goal)| of(goal).map(|cancel| (at, cancel)));
+        let Some((at, cancel)) = found else { return };
+        let asker = self.goals[at].cancels.remove(cancel).asker;
+        let refused = match goals {
+            Ok(1..) => None,
+            Ok(0) => Some(Detail::new("the action server does not cancel it")),
+            Err(detail) => Some(detail),
+        };
+        if let Some(detail) = refused {
+            self.answers.ended_badly("not_canceled", &detail, &asker, now);
+            let reply = asker.identity.status(self.goals[at].standing(), None, Some(&detail));
+            self.answers.send(&asker, &reply, REPLY_MAX_AGE, outside, now);
+            return;
+        }
+        self.answers.ended_well("canceling", &asker);
+        self.goals[at].status = Ended::CANCELING;
+        self.tell(at, outside, now);
+        if asker != self.goals[at].asker {
+            let reply = asker.identity.status(GoalStatus::Canceling, None, None);
+            self.answers.send(&asker, &reply, REPLY_MAX_AGE, outside, now);
+        }
+    }
+
+    fn has_ended(&mut self, at: usize, ended: Result<Ended, Detail>, outside: &Outside, now: Instant) {
+        let Ended { status, json } = match ended {
+            Ok(ended) => ended,
+            Err(detail) => return self.end_goal(at, GoalStatus::Unavailable, None, Some(&detail), outside, now),
+        };
+        let status = match status {
+            Ended::SUCCEEDED => GoalStatus::Succeeded,
+            Ended::CANCELED => GoalStatus::Canceled,
+            Ended::ABORTED => GoalStatus::Aborted,
+            _ => {
+                let detail = Detail::new("the action server does not know the goal; it may have been restarted");
+                return self.end_goal(at, GoalStatus::Unavailable, None, Some(&detail), outside, now);
+            }
+        };
+        match json {
+            Ok(json) => self.end_goal(at, status, Some(json.get().as_bytes()), None, outside, now),
+            Err(detail) => self.end_goal(at, status, None, Some(&detail), outside, now),
+        }
+    }
+
+    /// Tells the asker what is new of a goal.
+    fn tell(&mut self, at: usize, outside: &Outside, now: Instant) {
+        let goal = &mut self.goals[at];
+        if let Some(status) = goal.news() {
+            let reply = goal.asker.identity.status(status, None, None);
+            self.answers.send(&goal.asker, &reply, REPLY_MAX_AGE, outside, now);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! How requests of one service or action are answered, and accounted for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Outside, Reply, ReplyTo};
+use crate::health::RequestHealth;
+use iot_bridge_core::mqtt::client::Arrival;
+use iot_bridge_core::requests::{Detail, Id, Identity};
+use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
+
+/// Who is answered, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asker {
+    pub identity: Identity,
+    /// `None` where there is nobody to tell.
+    pub to: Option<ReplyTo>,
+}
+
+impl Asker {
+    /// Who has sent `arrival`, and is answered to its response topic or else to the `configured` one.
+    pub fn of(arrival: &Arrival, identity: Identity, configured: &str) -> Asker {
+        let to = ReplyTo::of(&arrival.properties, Some(configured)).unwrap_or_else(|fault| {
+            tracing::debug!("A request to {} gets no reply: {fault}.", arrival.topic);
+            None
+        });
+        Asker { identity, to }
+    }
+
+    /// The `id` of the payload, as people read it.
+    pub fn id(&self) -> Option<&str> {
+        self.identity.id.as_ref().map(|(Id::Text(id) | Id::Integer(id))| &**id)
+    }
+}
+
+/// Answers the requests of an entry.
+pub(super) struct Answers {
+    health: Arc<RequestHealth>,
+    /// What was said of those that ended badly, by reason.
+    said: BTreeMap<&'static str, Repeat>,
+}
+
+impl Answers {
+    pub fn new(health: Arc<RequestHealth>) -> Answers {
+        Answers { health, said: BTreeMap::new() }
+    }
+
+    /// Sends `payload` to who has asked.
+    pub fn send(&self, asker: &Asker, payload: &[u8], max_age: Duration, outside: &Outside, now: Instant) {
+        if let Some(to) = &asker.to {
+            outside.replies.send(Reply { of: &self.health.mqtt, to, payload, max_age }, now);
+        }
+    }
+
+    /// Counts a request that was accepted, or has ended well.
+    pub fn ended_well(&self, outcome: &'static str, asker: &Asker) {
+        self.health.accepted(outcome, asker.id());
+    }
+
+    /// Counts a request that has ended badly, and says so, once a minute for each `reason`.
+    pub fn ended_badly(&mut self, reason: &'static str, detail: &Detail, asker: &Asker, now: Instant) {
+        self.health.refused(reason, detail.as_str(), asker.id());
+        if let Some(more) = self.said.entry(reason).or_default().due(now, ONCE_A_MINUTE) {
+            let (mqtt, kind, ros) = (&self.health.mqtt, self.health.kind, &self.health.ros);
+            tracing::warn!(
+                mqtt,
+                reason,
+                more,
+                "A request for the {kind} {ros} by {mqtt} has ended as {reason}: {detail}."
+            );
+        }
+    }
+
+    /// Tells how it stands with ROS: whether there `is_served`, and what can't be had.
+    pub fn stands(&self, is_served: bool, trouble: Option<&str>) {
+        let trouble = trouble.map(str::to_owned);
+        self.health.stands(crate::health::Standing { peers: Some(is_served.into()), trouble });
+    }
+}

@@ -1,0 +1,209 @@
+//! A service: an MQTT topic whose requests call a ROS service.
+//!
+//! - Up to [`MOST_CALLS`] calls are under way at a time, whichever the server answers first.
+//! - A call ends with the server's response, or after the entry's `timeout`: also when the server goes meanwhile, for it may
+//!   have done already what it was asked for. A response that comes later is forgotten.
+//! - ROS keeps ten requests that a server has not come to, unless the server says otherwise, and overwrites the oldest: those
+//!   end with a timeout.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answers::{Answers, Asker};
+use super::clients::{Callable, Clients, Unusable};
+use super::json::{json_of, too_large, unreadable};
+use super::{Handler, Outside};
+use crate::health::RequestHealth;
+use crate::ros::{Client, MOST_CALLS, Node, OnArrival, RosError, ServiceType};
+use iot_bridge_core::codec::{Decoder, Encoder};
+use iot_bridge_core::config::{self, PAYLOAD_LIMIT, Qos};
+use iot_bridge_core::mqtt::client::Arrival;
+use iot_bridge_core::requests::{Detail, Malformed, Received, ServiceError, ServiceRequest};
+use iot_bridge_core::uplink::Subscription;
+
+/// How long a reply is worth being sent.
+pub(super) const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
+
+/// How long responses are taken in one turn: other entries may have to stop a robot.
+const SHARE: Duration = Duration::from_millis(5);
+
+/// As metrics name a call that has its response.
+const RESPONSE: &str = "response";
+
+pub(super) struct Service {
+    settings: config::Service,
+    clients: Clients<Codec>,
+    /// By the client and the number of the call.
+    calls: HashMap<(u64, i64), Call>,
+    answers: Answers,
+}
+
+/// A call that is under way.
+struct Call {
+    asker: Asker,
+    ends: Instant,
+}
+
+/// Why there is no call.
+struct Refusal {
+    asker: Asker,
+    error: ServiceError,
+    detail: Detail,
+}
+
+/// The type of a service, between JSON and CDR.
+struct Codec {
+    service_type: Arc<ServiceType>,
+    request: Encoder,
+    response: Decoder,
+}
+
+impl Callable for Codec {
+    type Client = Client;
+
+    fn load(type_name: &str) -> Result<Codec, Unusable> {
+        let service_type = Arc::new(ServiceType::load(type_name)?);
+        let request = service_type.request();
+        let request = Encoder::new(request.schema(), &request.defaults()?, &[]).map_err(Unusable::because)?;
+        let response = Decoder::new(Arc::clone(service_type.response().schema())).map_err(Unusable::because)?;
+        Ok(Codec { service_type, request, response })
+    }
+
+    fn client(&self, node: &Arc<Node>, name: &str, wake: &OnArrival) -> Result<Client, RosError> {
+        Client::create(node, name, &self.service_type, wake)
+    }
+
+    fn is_available(client: &Client) -> Result<bool, RosError> {
+        client.is_available()
+    }
+}
+
+impl Service {
+    pub fn new(settings: config::Service, health: Arc<RequestHealth>) -> Service {
+        let clients = Clients::new(&settings.service, &settings.type_name);
+        let errors = [ServiceError::Timeout, ServiceError::Unavailable, ServiceError::Malformed];
+        health.outcomes().expect(errors.map(ServiceError::label).into_iter().chain([RESPONSE]));
+        Service { settings, clients, calls: HashMap::new(), answers: Answers::new(health) }
+    }
+
+    /// Calls the service for what has come, or says why not.
+    fn call(&mut self, arrival: &Arrival, now: Instant) -> Result<(), Box<Refusal>> {
+        let asker = |identity| Asker::of(arrival, identity, &self.settings.reply);
+        let refusal = |asker, error, detail| Err(Box::new(Refusal { asker, error, detail }));
+        let received = received(arrival);
+        let Some(codec) = self.clients.callable() else {
+            // Nobody can read it, but who has sent it is to know.
+            let detail = Detail::new(self.clients.absence());
+            return refusal(asker(received.sender()), ServiceError::Unavailable, detail);
+        };
+        let ServiceRequest { identity, cdr } = match ServiceRequest::read(&received, &codec.request) {
+            Ok(request) => request,
+            Err(Malformed { identity, detail }) => {
+                return refusal(asker(identity), ServiceError::Malformed, detail);
+            }
+        };
+        let asker = asker(identity);
+        let sent = match self.clients.available() {
+            None => Err(Detail::new(self.clients.absence())),
+            Some(_) if self.calls.len() >= MOST_CALLS => {
+                Err(Detail::new(format_args!("{MOST_CALLS} calls are under way already")))
+            }
+            Some(client) => client.of.call(&cdr).map(|number| (client.id, number)).map_err(Detail::new),
+        };
+        match sent {
+            Ok(call) => {
+                let ends = now + self.settings.timeout;
+                self.calls.insert(call, Call { asker, ends });
+                Ok(())
+            }
+            Err(detail) => refusal(asker, ServiceError::Unavailable, detail),
+        }
+    }
+
+    fn take_responses(&mut self, outside: &Outside, now: Instant) {
+        let mut ended = Vec::new();
+        let Some(codec) = self.clients.callable().cloned() else { return };
+        for client in self.clients.iter_mut() {
+            loop {
+                if now.elapsed() > SHARE {
+                    outside.waker().notify_one();
+                    break;
+                }
+                match client.of.take() {
+                    Ok(None) => break,
+                    Ok(Some((number, cdr))) => {
+                        if let Some(call) = self.calls.remove(&(client.id, number)) {
+                            ended.push((call.asker, json_of(&codec.response, cdr).map_err(unreadable)));
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!("A response of {} is lost: {error}.", self.settings.service);
+                        break;
+                    }
+                }
+            }
+        }
+        for (asker, json) in ended {
+            let json = json.map(|json| asker.identity.response(&json));
+            match json.and_then(|reply| if reply.len() > PAYLOAD_LIMIT { Err(too_large()) } else { Ok(reply) }) {
+                Ok(reply) => {
+                    self.answers.ended_well(RESPONSE, &asker);
+                    self.answers.send(&asker, &reply, REPLY_MAX_AGE, outside, now);
+                }
+                Err(detail) => self.fail(&asker, ServiceError::Unavailable, &detail, outside, now),
+            }
+        }
+    }
+
+    /// There is no response for `asker`.
+    fn fail(&mut self, asker: &Asker, error: ServiceError, detail: &Detail, outside: &Outside, now: Instant) {
+        self.answers.ended_badly(error.label(), detail, asker, now);
+        self.answers.send(asker, &asker.identity.no_response(error, detail), REPLY_MAX_AGE, outside, now);
+    }
+}
+
+/// What has come, as far as a request of it is concerned.
+pub(super) fn received(arrival: &Arrival) -> Received<'_> {
+    let correlation_data = arrival.properties.correlation_data.as_deref();
+    Received { payload: &arrival.payload, retain: arrival.retain, correlation_data }
+}
+
+impl Handler for Service {
+    fn subscriptions(&self) -> Vec<Subscription> {
+        vec![Subscription { filter: self.settings.mqtt.clone(), qos: Qos::AtLeastOnce }]
+    }
+
+    fn arrived(&mut self, arrival: Arrival, outside: &Outside, now: Instant) {
+        if let Err(refusal) = self.call(&arrival, now) {
+            let Refusal { asker, error, detail } = *refusal;
+            self.fail(&asker, error, &detail, outside, now);
+        }
+        arrival.taken();
+    }
+
+    fn turn(&mut self, outside: &Outside, now: Instant) {
+        let Service { clients, calls, .. } = self;
+        clients.follow(outside, now, |id| calls.keys().any(|(client, _)| *client == id));
+        self.answers.stands(self.clients.available().is_some(), self.clients.trouble());
+        self.take_responses(outside, now);
+        for (_, Call { asker, .. }) in self.calls.extract_if(|_, call| call.ends <= now).collect::<Vec<_>>() {
+            let timeout = self.settings.timeout;
+            let detail =
+                Detail::new(format_args!("no response within {timeout:?}; whether it was served is not known"));
+            self.fail(&asker, ServiceError::Timeout, &detail, outside, now);
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.calls.values().map(|call| call.ends).min()
+    }
+
+    fn end(&mut self, outside: &Outside, now: Instant) {
+        for (_, Call { asker, .. }) in std::mem::take(&mut self.calls) {
+            let detail =
+                Detail::new("the bridge stops, or its configuration has changed; whether it was served is not known");
+            self.fail(&asker, ServiceError::Unavailable, &detail, outside, now);
+        }
+    }
+}
