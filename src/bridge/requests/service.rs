@@ -207,3 +207,55 @@ impl Handler for Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::health::{Requests, Topics};
+    use iot_bridge_core::config::{Overflow, Queue as QueueSettings};
+    use iot_bridge_core::packing::Correlated;
+    use iot_bridge_core::queue::Queue;
+
+    /// Before the type is loaded and before there is a server, a request is answered at once, to the response topic and with the
+    /// correlation data that MQTT 5 brings; without them to the configured topic, with its id.
+    #[tokio::test]
+    async fn what_can_not_be_called_is_answered_where_it_was_asked() {
+        let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
+        let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
+        let outside = Outside::new("robot1".to_owned(), Arc::clone(&queue), Arc::new(Topics::default()), nodes);
+        let settings = config::Service {
+            mqtt: "a".to_owned(),
+            service: "/absent".to_owned(),
+            type_name: "std_srvs/srv/Trigger".to_owned(),
+            timeout: Duration::from_secs(60),
+            reply: "a/reply".to_owned(),
+        };
+        let health = Requests::default().enter("service", "a", "/absent");
+        let mut service = Service::new(settings, Arc::clone(&health));
+        let now = Instant::now();
+        let mut ask = |service: &mut Service, response_topic: Option<&str>| {
+            let (mut arrival, _taken) = Arrival::for_test("a", r#"{"id":"1","request":{}}"#);
+            if let Some(topic) = response_topic {
+                arrival.properties.response_topic = Some(topic.to_owned());
+                arrival.properties.correlation_data = Some("its".into());
+            }
+            service.arrived(arrival, &outside, now);
+            let record = queue.lease(now).expect("a reply").record;
+            (record.route.mqtt.to_string(), record.payload)
+        };
+        let reply = |correlation: Option<&[u8]>, json: &str| Correlated::join(correlation, json.as_bytes()).unwrap();
+        let words = "the bridge is still loading std_srvs/srv/Trigger";
+        let json = format!(r#"{{"id":"1","error":"unavailable","detail":"{words}"}}"#);
+        assert_eq!(ask(&mut service, None), ("a/reply".to_owned(), reply(None, &json)));
+        while service.clients.callable().is_none() {
+            service.turn(&outside, now);
+            outside.waker().notified().await;
+            service.turn(&outside, now);
+        }
+        let json = r#"{"error":"unavailable","detail":"there is no server of /absent on ROS"}"#;
+        assert_eq!(ask(&mut service, Some("theirs")), ("theirs".to_owned(), reply(Some(b"its"), json)));
+        assert_eq!(health.outcomes().read()["unavailable"], 2);
+    }
+}
