@@ -29,7 +29,7 @@ pub struct Kept {
 
 impl Reader {
     /// Reads messages of the type of `type_support` on `topic`, an absolute name. `wake` is called when there are some to be
-    /// taken, and when a publisher has come or gone.
+    /// taken, and when a publisher has come or gone; not again before [`take`](Self::take) and [`take_match`](Self::take_match).
     ///
     /// # Errors
     /// rcl's own.
@@ -115,6 +115,8 @@ mod tests {
         let publisher = Publisher::create(&robot, "/read", "std_msgs/msg/String").unwrap();
         assert_eq!(matched(&reader), 1);
         let publish = |number: u8| publisher.publish(&[0, 1, 0, 0, 2, 0, 0, 0, b'0' + number, 0]).unwrap();
+        // Nothing is told again before it was taken.
+        assert!(reader.take().unwrap().is_none());
         // The publisher finds the reader at another time than the reader finds it.
         let is_told = || woken.recv_timeout(Duration::from_millis(10)).is_ok();
         while {

@@ -80,16 +80,19 @@ struct Refusal {
 impl Action {
     pub fn new(settings: config::Action, health: Arc<RequestHealth>) -> Action {
         let clients = Clients::new(&settings.action, &settings.type_name);
+        use GoalStatus::{Aborted, Accepted, Canceled, Canceling, Malformed, Rejected, Succeeded, Unavailable};
+        let outcomes = [Accepted, Rejected, Canceling, Succeeded, Canceled, Aborted, Unavailable, Malformed];
+        health.outcomes().expect(outcomes.map(GoalStatus::label));
         let (goals, given_up, answers) = (Vec::new(), Vec::new(), Answers::new(health));
         let (away, changed, looked) = (HashMap::new(), HashSet::new(), None);
         Action { settings, clients, goals, given_up, away, changed, looked, answers }
     }
 
     /// Does what has come asks for, or says why not.
-    fn request(&mut self, arrival: &Arrival, now: Instant) -> Result<(), Refusal> {
+    fn request(&mut self, arrival: &Arrival, now: Instant) -> Result<(), Box<Refusal>> {
         let (received, reply, feedback) = (received(arrival), self.settings.reply(), self.settings.feedback());
         let asker = |identity| Asker::of(arrival, identity, &reply);
-        let refusal = |identity, status, detail| Refusal { asker: asker(identity), status, detail };
+        let refusal = |identity, status, detail| Box::new(Refusal { asker: asker(identity), status, detail });
         let Some(codec) = self.clients.callable() else {
             // Nobody can read it, but who has sent it is to know.
             return Err(refusal(received.sender(), GoalStatus::Unavailable, Detail::new(self.clients.absence())));
@@ -254,7 +257,7 @@ impl Handler for Action {
 
     fn arrived(&mut self, arrival: Arrival, outside: &Outside, now: Instant) {
         if let Err(refusal) = self.request(&arrival, now) {
-            self.refuse(refusal, outside, now);
+            self.refuse(*refusal, outside, now);
         }
         arrival.taken();
     }

@@ -28,6 +28,9 @@ pub(super) const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
 /// How long responses are taken in one turn: other entries may have to stop a robot.
 const SHARE: Duration = Duration::from_millis(5);
 
+/// As metrics name a call that has its response.
+const RESPONSE: &str = "response";
+
 pub(super) struct Service {
     settings: config::Service,
     clients: Clients<Codec>,
@@ -40,6 +43,13 @@ pub(super) struct Service {
 struct Call {
     asker: Asker,
     ends: Instant,
+}
+
+/// Why there is no call.
+struct Refusal {
+    asker: Asker,
+    error: ServiceError,
+    detail: Detail,
 }
 
 /// The type of a service, between JSON and CDR.
@@ -72,21 +82,25 @@ impl Callable for Codec {
 impl Service {
     pub fn new(settings: config::Service, health: Arc<RequestHealth>) -> Service {
         let clients = Clients::new(&settings.service, &settings.type_name);
+        let errors = [ServiceError::Timeout, ServiceError::Unavailable, ServiceError::Malformed];
+        health.outcomes().expect(errors.map(ServiceError::label).into_iter().chain([RESPONSE]));
         Service { settings, clients, calls: HashMap::new(), answers: Answers::new(health) }
     }
 
     /// Calls the service for what has come, or says why not.
-    fn call(&mut self, arrival: &Arrival, now: Instant) -> Result<(), (Asker, ServiceError, Detail)> {
+    fn call(&mut self, arrival: &Arrival, now: Instant) -> Result<(), Box<Refusal>> {
         let asker = |identity| Asker::of(arrival, identity, &self.settings.reply);
+        let refusal = |asker, error, detail| Err(Box::new(Refusal { asker, error, detail }));
         let received = received(arrival);
         let Some(codec) = self.clients.callable() else {
             // Nobody can read it, but who has sent it is to know.
-            return Err((asker(received.sender()), ServiceError::Unavailable, Detail::new(self.clients.absence())));
+            let detail = Detail::new(self.clients.absence());
+            return refusal(asker(received.sender()), ServiceError::Unavailable, detail);
         };
         let ServiceRequest { identity, cdr } = match ServiceRequest::read(&received, &codec.request) {
             Ok(request) => request,
             Err(Malformed { identity, detail }) => {
-                return Err((asker(identity), ServiceError::Malformed, detail));
+                return refusal(asker(identity), ServiceError::Malformed, detail);
             }
         };
         let asker = asker(identity);
@@ -103,7 +117,7 @@ impl Service {
                 self.calls.insert(call, Call { asker, ends });
                 Ok(())
             }
-            Err(detail) => Err((asker, ServiceError::Unavailable, detail)),
+            Err(detail) => refusal(asker, ServiceError::Unavailable, detail),
         }
     }
 
@@ -134,7 +148,7 @@ impl Service {
             let json = json.map(|json| asker.identity.response(&json));
             match json.and_then(|reply| if reply.len() > PAYLOAD_LIMIT { Err(too_large()) } else { Ok(reply) }) {
                 Ok(reply) => {
-                    self.answers.ended_well("response", &asker);
+                    self.answers.ended_well(RESPONSE, &asker);
                     self.answers.send(&asker, &reply, REPLY_MAX_AGE, outside, now);
                 }
                 Err(detail) => self.fail(&asker, ServiceError::Unavailable, &detail, outside, now),
@@ -161,7 +175,8 @@ impl Handler for Service {
     }
 
     fn arrived(&mut self, arrival: Arrival, outside: &Outside, now: Instant) {
-        if let Err((asker, error, detail)) = self.call(&arrival, now) {
+        if let Err(refusal) = self.call(&arrival, now) {
+            let Refusal { asker, error, detail } = *refusal;
             self.fail(&asker, error, &detail, outside, now);
         }
         arrival.taken();
@@ -190,5 +205,57 @@ impl Handler for Service {
                 Detail::new("the bridge stops, or its configuration has changed; whether it was served is not known");
             self.fail(&asker, ServiceError::Unavailable, &detail, outside, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::health::{Requests, Topics};
+    use iot_bridge_core::config::{Overflow, Queue as QueueSettings};
+    use iot_bridge_core::packing::Correlated;
+    use iot_bridge_core::queue::Queue;
+
+    /// Before the type is loaded and before there is a server, a request is answered at once, to the response topic and with the
+    /// correlation data that MQTT 5 brings; without them to the configured topic, with its id.
+    #[tokio::test]
+    async fn what_can_not_be_called_is_answered_where_it_was_asked() {
+        let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
+        let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
+        let outside = Outside::new("robot1".to_owned(), Arc::clone(&queue), Arc::new(Topics::default()), nodes);
+        let settings = config::Service {
+            mqtt: "a".to_owned(),
+            service: "/absent".to_owned(),
+            type_name: "std_srvs/srv/Trigger".to_owned(),
+            timeout: Duration::from_secs(60),
+            reply: "a/reply".to_owned(),
+        };
+        let health = Requests::default().enter("service", "a", "/absent");
+        let mut service = Service::new(settings, Arc::clone(&health));
+        let now = Instant::now();
+        let mut ask = |service: &mut Service, response_topic: Option<&str>| {
+            let (mut arrival, _taken) = Arrival::for_test("a", r#"{"id":"1","request":{}}"#);
+            if let Some(topic) = response_topic {
+                arrival.properties.response_topic = Some(topic.to_owned());
+                arrival.properties.correlation_data = Some("its".into());
+            }
+            service.arrived(arrival, &outside, now);
+            let record = queue.lease(now).expect("a reply").record;
+            (record.route.mqtt.to_string(), record.payload)
+        };
+        let reply = |correlation: Option<&[u8]>, json: &str| Correlated::join(correlation, json.as_bytes()).unwrap();
+        let words = "the bridge is still loading std_srvs/srv/Trigger";
+        let json = format!(r#"{{"id":"1","error":"unavailable","detail":"{words}"}}"#);
+        assert_eq!(ask(&mut service, None), ("a/reply".to_owned(), reply(None, &json)));
+        while service.clients.callable().is_none() {
+            service.turn(&outside, now);
+            outside.waker().notified().await;
+            service.turn(&outside, now);
+        }
+        let json = r#"{"error":"unavailable","detail":"there is no server of /absent on ROS"}"#;
+        assert_eq!(ask(&mut service, Some("theirs")), ("theirs".to_owned(), reply(Some(b"its"), json)));
+        assert_eq!(health.outcomes().read()["unavailable"], 2);
     }
 }
