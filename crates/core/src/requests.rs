@@ -58,8 +58,8 @@
 //! | to | reply |
 //! | --- | --- |
 //! | a command | `{"id":…,"accepted":true}`, `{"id":…,"accepted":false,"reason":"…","detail":"…"}` |
-//! | a call | `{"id":…,"response":{…}}`, `{"id":…,"error":"timeout"\|"unavailable"\|"malformed","detail":"…"}` |
-//! | an action | `{"id":…,"status":"…"}`; with `"result":{…}` at the end, with `"detail":"…"` where the status leaves a question; feedback is `{"id":…,"feedback":{…}}` |
+//! | a request for a service | `{"id":…,"response":{…}}`, `{"id":…,"error":"timeout"\|"unavailable"\|"malformed","detail":"…"}` |
+//! | a request for an action | `{"id":…,"status":"…"}`; with `"result":{…}` at the end, with `"detail":"…"` where the status leaves a question; feedback is `{"id":…,"feedback":{…}}` |
 //!
 //! A detail is a sentence of at most 300 bytes, in which nothing of the payload stands but the name of a field that there is not.
 //!
@@ -100,7 +100,6 @@ impl Received<'_> {
         if !self.retain {
             return Ok(());
         }
-        let words = "the broker had kept it, so nobody knows how old it is; requests are published without retain";
-        Err(Malformed { identity: identity.clone(), detail: Detail::new(words) })
+        Err(Malformed { identity: identity.clone(), detail: Detail::new(refusal::RETAINED) })
     }
 }

@@ -14,6 +14,7 @@ use thiserror::Error;
 use self::ids::Ids;
 use self::silence::Silence;
 use super::members::{self, Members};
+use super::refusal::RETAINED;
 use super::{Detail, Identity, Key, Malformed, Reason, Received, Refused};
 use crate::codec::{EncodeError, EncodeFault, Encoder, Limit, NoEncoder, Schema};
 use crate::config::units::format_rate;
@@ -100,8 +101,7 @@ impl Gate {
         };
         let key = identity.key();
         let judged = if received.retain {
-            let words = "the broker had kept it, so nobody knows how old it is; commands are published without retain";
-            refuse(Reason::Retained, words)
+            refuse(Reason::Retained, RETAINED)
         } else {
             let message = message.map_err(|detail| (Reason::Malformed, detail));
             message.and_then(|message| self.check(received.payload, message, key.as_ref(), now, time_of_day))
@@ -206,7 +206,7 @@ impl Refused {
                 Ok(Members { identity, .. }) | Err(Malformed { identity, .. }) => identity,
             },
         };
-        let reason = if received.retain { Reason::Retained } else { Reason::Unavailable };
+        let (reason, words) = if received.retain { (Reason::Retained, RETAINED) } else { (Reason::Unavailable, words) };
         Refused { identity, reason, detail: Detail::new(words) }
     }
 }

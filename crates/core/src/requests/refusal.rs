@@ -4,6 +4,10 @@ use std::fmt;
 
 use super::Identity;
 
+/// What is said of whatever was retained.
+pub(super) const RETAINED: &str =
+    "the broker had kept it, so nobody knows how old it is; what is to be done is published without retain";
+
 /// Why a command is not published on ROS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {

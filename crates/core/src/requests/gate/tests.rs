@@ -385,3 +385,19 @@ fn far_times_do_no_harm() {
     assert_eq!(gate.silence_due_at(), None);
     assert!(gate.take_silence().is_some());
 }
+
+/// While nobody can judge, whoever has sent it is told so; what was retained is none the better for it.
+#[test]
+fn without_a_gate_a_command_is_unavailable() {
+    let refused = |json: &str, payload, retain| {
+        let received = Received { retain, ..received(json.as_bytes()) };
+        text(Refused::without_gate(&received, payload, "its type is not there").reply())
+    };
+    let unavailable = r#""accepted":false,"reason":"unavailable","detail":"its type is not there"}"#;
+    let envelope = r#"{"id":7,"msg":{}}"#;
+    assert_eq!(refused(envelope, CommandPayload::Envelope, false), format!("{{\"id\":7,{unavailable}"));
+    assert_eq!(refused("{\"id\":7,", CommandPayload::Envelope, false), format!("{{\"id\":7,{unavailable}"));
+    assert_eq!(refused(envelope, CommandPayload::Message, false), format!("{{{unavailable}"));
+    let retained = refused(envelope, CommandPayload::Envelope, true);
+    assert!(retained.starts_with(r#"{"id":7,"accepted":false,"reason":"retained","detail":"the broker had kept it"#));
+}
