@@ -65,10 +65,17 @@ impl<'a> Message<'a> {
     /// # Errors
     /// The RMW's own.
     pub(super) fn write_cdr(&self, buffer: &mut Buffer) -> Result<(), RosError> {
-        // SAFETY: the message is initialised and of the type of the handle; the RMW grows the buffer with its own allocator.
-        check("Serializing a message", unsafe {
-            rmw_serialize(self.memory, self.support.handle(), buffer.as_mut_ptr())
-        })
+        loop {
+            // The RMW skips the bytes between values, so that there would be whatever was in memory before.
+            let zeros = buffer.fill_with_zeros();
+            // SAFETY: the message is initialised and of the type of the handle; the RMW grows the buffer with its own allocator.
+            check("Serializing a message", unsafe {
+                rmw_serialize(self.memory, self.support.handle(), buffer.as_mut_ptr())
+            })?;
+            if buffer.bytes().len() <= zeros {
+                return Ok(());
+            }
+        }
     }
 
     /// For functions that read it.

@@ -48,6 +48,17 @@ impl Buffer {
         &mut self.array
     }
 
+    /// Fills all of its memory with zeros. Returns how many there are.
+    pub(super) fn fill_with_zeros(&mut self) -> usize {
+        // SAFETY: `buffer` is the array's own memory of `buffer_capacity` bytes.
+        unsafe {
+            if !self.array.buffer.is_null() {
+                self.array.buffer.write_bytes(0, self.array.buffer_capacity);
+            }
+        }
+        self.array.buffer_capacity
+    }
+
     /// The message that was taken last.
     pub(super) fn bytes(&self) -> &[u8] {
         if self.array.buffer.is_null() {

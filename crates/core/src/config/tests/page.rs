@@ -39,7 +39,7 @@ fn rows() -> BTreeMap<String, Row> {
 }
 
 /// Pages that owners read beside it.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     include_str!("../../../../../README.md"),
     include_str!("../../../../../docs/operating.md"),
     include_str!("../../../../../docs/payloads.md"),
