@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::bench::{Bench, said};
 use crate::support::aws_api::{ACCOUNT, REGION};
-use crate::support::aws_broker::{Account, AwsBroker, Limits, Verdict};
+use crate::support::aws_broker::{Account, AwsBroker, Limits, Message, Record, Verdict};
 use crate::support::certificates::{IdentityFiles, Valid};
 use crate::support::domain;
 use crate::support::observer::transport;
@@ -291,6 +291,92 @@ async fn what_is_generated_allows_nothing_else() {
     }
 }
 
+/// One of each of what the cloud may ask.
+const REQUESTS: &str = r#"
+[[commands]]
+mqtt = "robots/{thing}/drive"
+ros = "/cmd_vel"
+type = "geometry_msgs/msg/Twist"
+reply = "robots/{thing}/drive/reply"
+[[services]]
+mqtt = "services/{thing}{ros}"
+service = "/reset"
+type = "std_srvs/srv/Trigger"
+[[actions]]
+mqtt = "actions/{thing}"
+action = "/count"
+type = "test_msgs/action/Fibonacci"
+[[shadows]]
+name = "state"
+report = "/state"
+"#;
+
+/// What the cloud may ask is subscribed to and received and answered, by the bridge too; and the policy allows no other
+/// subscription, nothing else to be received, and nothing else to be published, not even where the cloud asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cloud_may_ask_is_allowed_and_nothing_else() {
+    let stage = Stage::set().await;
+    let config = stage.enforce(&Case { config: REQUESTS, documents: 2, ..ORDINARY });
+    let shadow = |ending: &str| format!("$aws/things/robot1/shadow/name/state/{ending}");
+    let asked = ["robots/robot1/drive", "services/robot1/reset", "actions/robot1"].map(str::to_owned);
+    let of_shadow = ["get/accepted", "get/rejected", "update/accepted", "update/rejected", "update/delta"].map(shadow);
+    let heard: BTreeSet<String> = asked.iter().cloned().chain(of_shadow).collect();
+
+    let mut program = Program::start(&config);
+    let replied = |record: &Record| record.arrivals.iter().any(|arrival| arrival.topic == "robots/robot1/drive/reply");
+    let subscribed = |record: &Record| -> BTreeSet<String> {
+        record.subscribes.iter().flat_map(|(_, filters)| filters).cloned().collect()
+    };
+    program.await_report(|_| subscribed(&stage.broker.record()).contains(&asked[0]));
+    stage.broker.publish(message(&asked[0], "nothing that drives"));
+    program.await_report(|_| replied(&stage.broker.record()));
+    assert!(program.terminate().success());
+    let record = stage.broker.record();
+    assert_eq!(record.denied, Vec::<String>::new());
+    assert!(subscribed(&record).is_subset(&heard), "{:?}", subscribed(&record));
+
+    let robot = Intruder { stage: &stage, client_id: THING };
+    for topic in &heard {
+        assert_eq!(robot.subscribes(topic).await, None, "{topic}");
+        assert!(robot.receives(topic, &asked[0]).await, "{topic}");
+    }
+    let answers = ["robots/robot1/drive/reply", "services/robot1/reset/reply", "actions/robot1/reply"];
+    let answers = answers.map(str::to_owned).into_iter().chain(["actions/robot1/feedback".to_owned()]);
+    for topic in answers.chain(["get", "update"].map(shadow)) {
+        assert_eq!(robot.publishes(&topic, false).await, None, "{topic}");
+        assert!(robot.publishes(&topic, true).await.is_some(), "{topic}");
+    }
+    let neighbours = heard.iter().flat_map(|topic| {
+        let parent = topic.rsplit_once('/').map_or("", |(parent, _)| parent);
+        [
+            topic.replace("robot1", "robot2"),
+            format!("{topic}/more"),
+            format!("{parent}/#"),
+            format!("{parent}/+"),
+            format!("{topic}/#"),
+        ]
+    });
+    let others = ["#", "+/robot1/drive", "robots/robot1/drive/reply", "elf/robot1", "$aws/things/robot1/jobs/notify"];
+    let others = others.map(str::to_owned).into_iter().chain([
+        shadow("update/documents"),
+        shadow("delete/accepted"),
+        "$aws/things/robot1/shadow/update/delta".to_owned(),
+    ]);
+    for other in neighbours.chain(others).collect::<BTreeSet<_>>() {
+        assert_eq!(robot.subscribes(&other).await, Some(format!("robot1: iot:Subscribe topicfilter/{other}")));
+        if !other.contains(['#', '+']) {
+            assert!(!robot.receives(&other, &asked[0]).await, "{other}");
+        }
+    }
+    for topic in heard.iter().cloned().chain([shadow("delete"), "$aws/things/robot1/shadow/update".to_owned()]) {
+        assert_eq!(robot.publishes(&topic, false).await, Some(format!("robot1: iot:Publish topic/{topic}")));
+    }
+}
+
+fn message(topic: &str, payload: &'static str) -> Message {
+    Message { topic: topic.to_owned(), payload: payload.into(), ..Message::default() }
+}
+
 /// What does not fit into one policy is in several, and they allow the same together: each of the topics and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_split_is_enough() {
@@ -361,6 +447,28 @@ impl Intruder<'_> {
     async fn subscribes(&self, filter: &str) -> Option<String> {
         let subscribe = |client: &AsyncClient| client.try_subscribe(filter, QoS::AtMostOnce);
         self.tries(None, subscribe, |answer| matches!(answer, Incoming::SubAck(_))).await
+    }
+
+    /// Returns whether something of `topic` reaches the client, without a subscription; of `allowed` it does.
+    async fn receives(&self, topic: &str, allowed: &str) -> bool {
+        let mut options = MqttOptions::new(self.client_id, "localhost", self.stage.broker.port);
+        options.set_transport(transport(&self.stage.bench.authority));
+        let (_client, mut event_loop) = AsyncClient::new(options, 10);
+        let mut received = false;
+        loop {
+            match timeout(PATIENCE, event_loop.poll()).await.expect("nothing happens").unwrap() {
+                Event::Incoming(Incoming::ConnAck(_)) => {
+                    self.stage.broker.send_direct(self.client_id, message(topic, "1"));
+                    self.stage.broker.send_direct(self.client_id, message(allowed, "the last"));
+                }
+                Event::Incoming(Incoming::Publish(publish)) if publish.payload == "the last" => return received,
+                Event::Incoming(Incoming::Publish(publish)) => {
+                    assert_eq!(publish.topic, topic);
+                    received = true;
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Connects and does `what` until its answer comes; answers what the broker denied, if it ended the connection instead.

@@ -4,7 +4,7 @@
 use super::paths::{Compared, is_sourced};
 use crate::ros::{ActionType, ServiceType, TypeSupport, TypeSupportError};
 use iot_bridge_core::codec::NoEncoder;
-use iot_bridge_core::config::{Command, Loaded, Settings, quote};
+use iot_bridge_core::config::{Command, Loaded, Settings, TypePlace, quote};
 use iot_bridge_core::requests::{Gate, NoGate};
 
 /// Looks at the types of all commands, services, actions and shadows.
@@ -87,9 +87,10 @@ impl Of<'_> {
 
     /// Adds a problem with what stands under `key`, for the field at `path` if there is one.
     fn refuse(&self, key: &str, path: &str, found: String, allowed: String, compared: &mut Compared) {
-        let places = self.loaded.places.iter().filter(|place| (place.list, place.entry) == (self.list, self.entry));
-        // A message that nobody has written has no place of its own.
-        let place = places.clone().find(|place| (place.key, place.path.as_str()) == (key, path));
-        compared.problems.extend(place.or(places.last()).map(|place| place.problem(found, allowed)));
+        let is_it = |place: &&TypePlace| {
+            (place.list, place.entry, place.key, place.path.as_str()) == (self.list, self.entry, key, path)
+        };
+        let place = self.loaded.places.iter().find(is_it);
+        compared.problems.extend(place.map(|place| place.problem(found, allowed)));
     }
 }
