@@ -224,7 +224,8 @@ mod tests {
     async fn what_can_not_be_called_is_answered_where_it_was_asked() {
         let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
         let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
-        let outside = Outside::new("robot1".to_owned(), Arc::clone(&queue), Arc::new(Topics::default()), nodes);
+        let topics = Arc::new(Topics::default());
+        let outside = Outside::new("robot1".to_owned(), Arc::clone(&queue), topics, nodes, Arc::default());
         let settings = config::Service {
             mqtt: "a".to_owned(),
             service: "/absent".to_owned(),
