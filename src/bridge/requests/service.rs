@@ -224,8 +224,8 @@ mod tests {
     async fn what_can_not_be_called_is_answered_where_it_was_asked() {
         let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
         let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
-        let topics = Arc::new(Topics::default());
-        let outside = Outside::new("robot1".to_owned(), Arc::clone(&queue), topics, nodes, Arc::default());
+        let outside =
+            Outside::new("robot1".to_owned(), Arc::clone(&queue), Arc::new(Topics::default()), nodes, Arc::default());
         let settings = config::Service {
             mqtt: "a".to_owned(),
             service: "/absent".to_owned(),
@@ -236,7 +236,7 @@ mod tests {
         let health = Requests::default().enter("service", "a", "/absent");
         let mut service = Service::new(settings, Arc::clone(&health));
         let now = Instant::now();
-        let mut ask = |service: &mut Service, response_topic: Option<&str>| {
+        let ask = |service: &mut Service, response_topic: Option<&str>| {
             let (mut arrival, _taken) = Arrival::for_test("a", r#"{"id":"1","request":{}}"#);
             if let Some(topic) = response_topic {
                 arrival.properties.response_topic = Some(topic.to_owned());
