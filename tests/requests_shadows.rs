@@ -71,8 +71,7 @@ fn block(language: &str) -> &'static str {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_has_an_example_that_works() {
     let scene = Scene::set().await;
-    let (_, shadows) = block("toml").split_once("\n\n").unwrap();
-    let mut program = Program::start(&scene.configure(shadows));
+    let mut program = Program::start(&scene.configure(block("toml")));
     program.await_note("STATUS=Connected.");
     scene.broker.update_shadow("robot1", "dial", json!({"desired": {"digit": 42}}));
     program.await_report(|report| report.requests[0].shadow.as_ref().is_some_and(|shadow| shadow.delta.is_some()));

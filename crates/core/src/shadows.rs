@@ -15,8 +15,8 @@
 //! - **At each connection** the shadow is asked for (`get`), within a second that is random. Nothing is updated before it has
 //!   answered: it says what the shadow holds, and what is wished meanwhile.
 //! - **One update at a time.** Its `clientToken` tells its answer from those of others. After ten seconds without one it is
-//!   asked for the shadow anew. An update may be on its way when the connection is lost; until its time is over nothing that
-//!   a `get` says of `reported` is believed.
+//!   asked for the shadow anew. An update may be on its way when the connection is lost, and arrive on the next one: nothing else
+//!   is sent until it was answered, or its time is over and the shadow was asked for.
 //! - **`reported` becomes the latest message, whole.** Only what differs from what the shadow holds is sent: objects are
 //!   compared key by key, arrays as a whole; what the message has no more is sent as `null`, which removes it. `null`, and an
 //!   object with nothing in it, can't be stored and count as missing. Reports carry no version: they are the robot's alone.

@@ -179,11 +179,6 @@ impl Client {
         self.version
     }
 
-    /// Whether an update is under way.
-    pub fn is_updating(&self) -> bool {
-        self.update.is_some()
-    }
-
     pub fn figures(&self) -> &Figures {
         &self.figures
     }

@@ -92,10 +92,9 @@ impl Shadow {
     }
 
     fn take(&mut self, event: &Event) {
-        let is_updating = self.client.is_updating();
         match event {
             Event::Document { version, desired, reported, delta } => {
-                if let Some(known) = self.reported.as_mut().filter(|_| !is_updating) {
+                if let Some(known) = &mut self.reported {
                     known.holds(reported.clone());
                 }
                 if let Some(known) = &mut self.desired {
@@ -103,7 +102,7 @@ impl Shadow {
                 }
             }
             Event::NoShadow => {
-                if let Some(known) = self.reported.as_mut().filter(|_| !is_updating) {
+                if let Some(known) = &mut self.reported {
                     known.holds(State::new());
                 }
                 if let Some(known) = &mut self.desired {
