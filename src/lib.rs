@@ -23,6 +23,17 @@
 //! 5. Each step counts in the topic's [`TopicCounters`]. [`health::Reporter`] makes one [`health::Report`] of them,
 //!    which `iot-bridge status`, metrics and `/diagnostics` tell in three ways.
 //!
+//! # The way back
+//!
+//! ```text
+//!  AWS IoT Core ──► uplink::listener ──► bridge::requests ──► requests, codec ──► ros ──► DDS
+//!  AWS IoT Core ◄── uplink ◄── queue ◄── replies ──┘ a thread of its own
+//! ```
+//!
+//! An example, a command for `/cmd_vel`: the uplink hands the PUBLISH over as an [`Arrival`]. The thread `requests` gives it to the
+//! handler of its entry, whose [`Gate`] judges it and encodes it. [`ros::Outlet`] publishes it, the broker gets its PUBACK,
+//! and the reply is a [`Record`] like any other, of high priority.
+//!
 //! # What each module owns
 //!
 //! In their order: none imports one that stands below it in this table, which `scripts/lib/module-order` holds. The
@@ -41,6 +52,8 @@
 //! | [`shaping`] | core | from a message to a payload: envelope, `seq` |
 //! | [`queue`] | core | records between reception and PUBACK, in memory and on disk |
 //! | [`provisioning`] | core | what a robot with a claim has got so far |
+//! | [`time_of_day`] | core | when the clock says nothing |
+//! | [`requests`] | core | what the cloud asks for: whether a command is published, what services and actions are asked, what is replied |
 //! | [`shadows`] | core | one device shadow: what is reported, wished and cleared, whatever the network does |
 //! | [`mqtt`] | core | one connection to a broker: packets, TLS, proxy, and what each failure means |
 //! | [`terminal`] | core | what the command lines of both programs share |
@@ -48,7 +61,7 @@
 //! | [`price`] | core | what a month of telemetry costs, before it is sent; what brings it below a budget |
 //! | [`ros`] | bridge | rcl, the graph, subscriptions, the ROS thread; the only module with `unsafe` |
 //! | [`health`] | bridge | report, status line, metrics, diagnostics, watchdog, log |
-//! | [`bridge`] | bridge | the wiring: what starts, reloads and stops when; reception |
+//! | [`bridge`] | bridge | the wiring: what starts, reloads and stops when; reception; what the cloud asks for |
 //! | [`cli`], [`commands`] | bridge | the command line of `iot-bridge`, and what each command does |
 //!
 //! `crates/things` is the program `iot-bridge-things`: things, certificates and policies through AWS's API.
@@ -72,11 +85,15 @@
 //! [`shaping`]: iot_bridge_core::shaping
 //! [`queue`]: iot_bridge_core::queue
 //! [`provisioning`]: iot_bridge_core::provisioning
+//! [`requests`]: iot_bridge_core::requests
 //! [`shadows`]: iot_bridge_core::shadows
+//! [`time_of_day`]: iot_bridge_core::time_of_day
 //! [`mqtt`]: iot_bridge_core::mqtt
 //! [`uplink`]: iot_bridge_core::uplink
 //! [`price`]: iot_bridge_core::price
 //! [`terminal`]: iot_bridge_core::terminal
+//! [`Arrival`]: iot_bridge_core::mqtt::client::Arrival
+//! [`Gate`]: iot_bridge_core::requests::Gate
 //! [`Shaper`]: iot_bridge_core::shaping::Shaper
 //! [`Decoder`]: iot_bridge_core::codec::Decoder
 //! [`Record`]: iot_bridge_core::queue::Record

@@ -228,9 +228,16 @@ async fn a_robot_is_stopped_when_commands_stay_away() {
     // What can't be sent keeps the process from ending, and not the robot from stopping.
     scene.stage.link.pause();
     scene.broker.freeze("robot1");
+    let signalled = Duration::from_nanos(now_ns() as u64);
     program.signal("TERM");
-    assert!(is_stop(&controller.next()));
-    assert!(program.is_alive());
+    let stop = controller.next();
+    assert!(is_stop(&stop), "{stop:?}");
+    while program.is_alive() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (stopped, ended) = (stop.at.saturating_sub(signalled), Duration::from_nanos(now_ns() as u64) - signalled);
+    println!("stopped {stopped:?} after SIGTERM, the process {ended:?} after it");
+    assert!(stopped * 3 < ended, "{stopped:?} of {ended:?}");
 }
 
 /// Retained messages are never commands, not even on a subscription; a command on a subscription is.

@@ -360,9 +360,9 @@ mod tests {
     #[test]
     fn two_entries_of_one_ros_topic_count_apart() {
         let (topics, [all, errors]) = configured([("/log", "all/{type}"), ("/log", "errors/{type}/x")]);
-        let found = topics.topic_of("/log", "errors/Log/x");
+        let found = topics.topic_of("/log", "errors/rcl_interfaces/msg/Log/x");
         assert!(is(&found.counters, &errors.counters) && found.id != errors.topic.id);
-        assert!(is(&topics.topic_of("/log", "all/Log").counters, &all.counters));
+        assert!(is(&topics.topic_of("/log", "all/rcl_interfaces/msg/Log").counters, &all.counters));
         // Its topic is in the queue when an entry of that very name comes.
         let held = topics.topic_of("/log", "gone");
         assert!(is(&held.counters, &all.counters));
@@ -388,10 +388,10 @@ mod tests {
     #[test]
     fn a_topic_by_its_type_comes_back_to_what_it_became() {
         let (topics, [other]) = configured([("/log", "errors/{type}/x")]);
-        let held = topics.topic_of("/odom", "all/Odometry");
+        let held = topics.topic_of("/odom", "all/nav_msgs/msg/Odometry");
         let entry = topics.enter("/odom", "all/{type}", |_| false);
         assert!(is(&entry.counters, &held.counters));
-        assert!(Arc::ptr_eq(&entry.topic.towards("all/Odometry"), &held));
+        assert!(Arc::ptr_eq(&entry.topic.towards("all/nav_msgs/msg/Odometry"), &held));
         assert!(!is(&topics.enter("/odom", "errors/{type}/x", |_| false).counters, &other.counters));
     }
 
