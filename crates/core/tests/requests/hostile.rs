@@ -25,7 +25,8 @@ const SEPARATOR: u8 = 0xfe;
 /// service and for an action, too. Whatever is replied is JSON, and of bounded length.
 pub fn judge(data: &[u8]) {
     let mut recipe = Recipe(data);
-    let schema = schema(&mut recipe, 3);
+    // Deeper ones are megabytes by default; the targets of the codec have them.
+    let schema = schema(&mut recipe, 1);
     let flags = recipe.byte();
     let has = |bit: u8| flags >> bit & 1 == 1;
     let command = Command {
