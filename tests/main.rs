@@ -30,6 +30,7 @@ mod address;
 mod behind;
 mod commands;
 mod connect;
+mod crossed;
 mod definitions;
 mod diagnostics;
 mod discovery_server;
