@@ -9,6 +9,7 @@ use iot_bridge::ros::BUILT_FOR;
 use serde_json::Value;
 
 use crate::every_type::{FEWEST_TYPES, KEYED, PACKAGES};
+use crate::support::cache;
 use crate::support::program::Program;
 use crate::support::stage::Stage;
 
@@ -42,9 +43,7 @@ fn sourced(setup: &Path) -> Environment {
 
 /// Where `scripts/lib/setup` puts a distribution from wheels.
 fn prefix(distribution: &str) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()).map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"));
-    cache.join("iot-bridge").join(format!("ros-{distribution}"))
+    cache::directory().join(format!("ros-{distribution}"))
 }
 
 fn publish_all(arguments: &[&str], environment: &Environment) -> Command {
