@@ -164,7 +164,7 @@ const INTROSPECTION: &str = "rosidl_typesupport_introspection_c";
 ///
 /// # Errors
 /// [`TypeSupportError::Layout`].
-pub(super) fn expect_layout(prefixes: &OsStr) -> Result<(), TypeSupportError> {
+fn expect_layout(prefixes: &OsStr) -> Result<(), TypeSupportError> {
     static IS_AS_BUILT: OnceLock<bool> = OnceLock::new();
     if *IS_AS_BUILT.get_or_init(|| is_laid_out_as_built(prefixes)) {
         return Ok(());
