@@ -45,6 +45,7 @@ mod turns;
 mod type_hash;
 mod type_names;
 mod type_support;
+mod unmatched;
 mod wait_set;
 
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub use shared_memory::is_udp_alone;
 pub use silence::Silence;
 pub use thread::{Change, RosThread, spawn, spawn_patient};
 pub use type_support::{TypeSupport, TypeSupportError, schema_of};
+pub use unmatched::{Mismatch, Unmatched};
 
 /// A topic that somebody wants to receive.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,6 +122,8 @@ pub enum TopicState {
         incompatible: usize,
         /// Publishers with another definition of the type than the one that is sourced: nothing of theirs is handed on.
         redefined: usize,
+        /// Publishers that DDS does not let deliver for another reason.
+        unmatched: Option<Unmatched>,
     },
     /// Not received, for a reason that a person has to read. It is tried again.
     Trouble(String),

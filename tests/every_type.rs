@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// The packages of common_interfaces, and the messages that ROS tests itself with.
-const PACKAGES: &[&str] = &[
+pub const PACKAGES: &[&str] = &[
     "actionlib_msgs",
     "diagnostic_msgs",
     "geometry_msgs",
@@ -33,10 +33,11 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// Types that there have to be at least; fewer would mean that the list is not what it says.
-const FEWEST_TYPES: usize = 120;
+pub const FEWEST_TYPES: usize = 120;
 
 /// Types with keys (`@key`), where ROS has them: order is by key there.
-const KEYED: &[&str] = &["/all/test_msgs/ComplexNestedKey", "/all/test_msgs/KeyedLong", "/all/test_msgs/KeyedString"];
+pub const KEYED: &[&str] =
+    &["/all/test_msgs/ComplexNestedKey", "/all/test_msgs/KeyedLong", "/all/test_msgs/KeyedString"];
 
 /// Messages of each type: defaults, extremes, and random ones.
 const MESSAGES: usize = 5;

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "shared by tests that need different parts of it")]
 mod support {
     pub mod aws_broker;
+    pub mod cache;
     pub mod certificates;
     pub mod cloud;
     pub mod controller;
@@ -30,6 +31,8 @@ mod address;
 mod behind;
 mod commands;
 mod connect;
+mod crossed;
+mod cyclone;
 mod definitions;
 mod diagnostics;
 mod discovery_server;

@@ -69,8 +69,13 @@ async fn status_tells_how_the_bridge_is() {
     let packet = 3 + 2 + "robots/robot1/numbers".len() + 2 + numbered(0).len();
     assert_eq!(topic.published.bytes, 10 * packet as u64);
     assert!(topic.received_per_second > 0.0 && topic.published_bytes_per_second > 0.0);
-    let expected =
-        State::Subscribed { type_name: "std_msgs/msg/String".into(), publishers: 1, incompatible: 0, redefined: 0 };
+    let expected = State::Subscribed {
+        type_name: "std_msgs/msg/String".into(),
+        publishers: 1,
+        incompatible: 0,
+        redefined: 0,
+        unmatched: None,
+    };
     assert_eq!((&topic.state, &report.topics[2].state), (&expected, &State::Unknown));
 
     stage.link.shut().await;

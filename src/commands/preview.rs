@@ -331,6 +331,7 @@ impl Receiver for Preview {
             TopicState::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
                 format!("can't be read: {}", another_definition(&type_name, redefined, publishers))
             }
+            TopicState::Subscribed { unmatched: Some(unmatched), .. } => unmatched.sentence(),
             TopicState::Unknown | TopicState::Subscribed { .. } => return,
         };
         let remark = format!("{} {trouble}.", self.topics[index].settings.ros);

@@ -187,6 +187,7 @@ fn topic(topic: &Topic) -> Status {
         State::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
             (Level::Error, another_definition(type_name, *redefined, *publishers))
         }
+        State::Subscribed { unmatched: Some(unmatched), .. } => (Level::Error, unmatched.sentence()),
         State::Subscribed { incompatible: 1.., .. } => {
             (Level::Error, "nothing arrives from publishers with incompatible QoS".to_owned())
         }

@@ -84,7 +84,8 @@ fn by_name<'a>(topics: &'a [Topic], set_aside: &[String]) -> BTreeMap<&'a str, S
         sum.entries += u64::from(!matches!(topic.state, State::Removed | State::Vanished | State::Replies));
         sum.in_trouble |= matches!(topic.state, State::Trouble { .. });
         sum.set_aside |= set_aside.iter().any(|mqtt| goes_to(topic, mqtt));
-        if let State::Subscribed { publishers, incompatible, redefined, .. } = topic.state {
+        if let State::Subscribed { publishers, incompatible, redefined, unmatched, .. } = topic.state {
+            let incompatible = incompatible + unmatched.map_or(0, |unmatched| unmatched.publishers);
             sum.subscribed += 1;
             sum.publishers = sum.publishers.max(publishers as u64);
             sum.incompatible = sum.incompatible.max(incompatible as u64);
@@ -152,7 +153,7 @@ fn topics(topics: &BTreeMap<&str, Sum>, families: &mut Families<'_>) -> fmt::Res
     families.gauges("iot_bridge_topic_subscribed", help, standing(|sum| u64::from(sum.subscribed == sum.entries)))?;
     let help = "Publishers from which the topic is received.";
     families.gauges("iot_bridge_topic_publishers", help, standing(|sum| sum.publishers))?;
-    let help = "Publishers of the topic from which nothing arrives, because they offer less QoS than is configured.";
+    let help = "Publishers of the topic from which nothing arrives, because DDS does not let them: most offer less QoS than is configured.";
     families.gauges("iot_bridge_topic_publishers_incompatible", help, standing(|sum| sum.incompatible))?;
     let help = "Publishers of the topic that are not received, because they have another definition of its type.";
     families.gauges("iot_bridge_topic_publishers_redefined", help, standing(|sum| sum.redefined))?;
@@ -280,8 +281,13 @@ mod tests {
             state,
             ..serde_json::from_str(TOPIC).expect("a topic")
         };
-        let subscribed =
-            || State::Subscribed { type_name: "a/msg/B".into(), publishers: 1, incompatible: 0, redefined: 0 };
+        let subscribed = || State::Subscribed {
+            type_name: "a/msg/B".into(),
+            publishers: 1,
+            incompatible: 0,
+            redefined: 0,
+            unmatched: None,
+        };
         for (configured, refused, is_it) in [
             ("robots/r/odom", "robots/r/odom", true),
             ("robots/r/odom", "robots/r/odom/zstd", true),
@@ -298,11 +304,13 @@ mod tests {
     /// A topic with nothing but publishers of another definition is not one that nobody publishes.
     #[test]
     fn publishers_are_counted_by_what_becomes_of_theirs() {
-        let state = State::Subscribed { type_name: "a/msg/B".into(), publishers: 0, incompatible: 1, redefined: 2 };
+        let unmatched = Some(crate::ros::Unmatched { publishers: 2, why: crate::ros::Mismatch::UnnamedPolicy });
+        let state =
+            State::Subscribed { type_name: "a/msg/B".into(), publishers: 0, incompatible: 1, redefined: 2, unmatched };
         let topic = Topic { ros: "/odom".into(), state, ..serde_json::from_str(TOPIC).expect("a topic") };
         let topics = [topic];
         let sum = &by_name(&topics, &[])["/odom"];
-        assert_eq!((sum.publishers, sum.incompatible, sum.redefined), (0, 1, 2));
+        assert_eq!((sum.publishers, sum.incompatible, sum.redefined), (0, 3, 2));
     }
 
     /// What two entries of the configuration count together is summed once.

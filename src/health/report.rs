@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ros::Unmatched;
 use iot_bridge_core::config::Version;
 use iot_bridge_core::tally::{LatencyFigures, sum};
 
@@ -419,6 +420,9 @@ pub enum State {
         /// Publishers with another definition of the type than the one that is sourced: nothing of theirs is forwarded.
         #[serde(default)]
         redefined: usize,
+        /// Publishers that DDS does not let deliver for another reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unmatched: Option<Unmatched>,
     },
     /// No ROS topic: what is sent because the cloud has asked an entry of the configuration for something.
     Replies,

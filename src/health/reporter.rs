@@ -269,8 +269,8 @@ fn pattern(found: Found) -> Pattern {
 fn state(state: TopicState) -> State {
     match state {
         TopicState::Unknown => State::Unknown,
-        TopicState::Subscribed { type_name, publishers, incompatible, redefined } => {
-            State::Subscribed { type_name, publishers, incompatible, redefined }
+        TopicState::Subscribed { type_name, publishers, incompatible, redefined, unmatched } => {
+            State::Subscribed { type_name, publishers, incompatible, redefined, unmatched }
         }
         TopicState::Trouble(trouble) => State::Trouble { trouble },
     }

@@ -86,6 +86,7 @@ fn trouble(topic: &TopicHealth, now: Instant) -> Option<String> {
         TopicState::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
             Some(format!("{name}: {}", another_definition(&type_name, redefined, publishers)))
         }
+        TopicState::Subscribed { unmatched: Some(unmatched), .. } => Some(format!("{name}: {}", unmatched.sentence())),
         TopicState::Subscribed { incompatible, .. } if incompatible > 0 => {
             let publishers = counted(incompatible as u64, "publisher", "publishers");
             Some(format!("{name}: nothing arrives from {publishers} with incompatible QoS"))

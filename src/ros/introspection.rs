@@ -58,6 +58,31 @@ pub(super) unsafe fn schema(members: *const Members) -> Result<Arc<Schema>, Unsu
     unsafe { Reader::default().schema(members, 1) }
 }
 
+/// Whether tables are laid out as the program was built for, told by that of `builtin_interfaces/msg/Time`, which is known:
+/// `int32 sec`, `uint32 nanosec`. Where members are longer or shorter, what is read for the second one is another.
+///
+/// # Safety
+/// `members` has to be the table of that type, whose library stays loaded.
+pub(super) unsafe fn is_laid_out_as_built(members: *const Members) -> bool {
+    // SAFETY: the table has two members, of whatever length, so that these bytes are there or in static data beside them.
+    // Nothing that is read is followed.
+    unsafe {
+        let table = &*members;
+        let number = |at: usize, offset: usize| {
+            let member = table.members_.add(at);
+            let [is_key, is_array] =
+                [&raw const (*member).is_key_, &raw const (*member).is_array_].map(|flag| flag.cast::<u8>().read());
+            (*member).type_id_ as usize == usize::from([INT32, UINT32][at])
+                && (*member).offset_ as usize == offset
+                && (*member).string_upper_bound_ == 0
+                && (*member).members_.is_null()
+                && !(*member).name_.is_null()
+                && [is_key, is_array] == [0, 0]
+        };
+        table.member_count_ == 2 && table.size_of_ == 8 && !table.members_.is_null() && number(0, 0) && number(1, 4)
+    }
+}
+
 /// Reads each type once.
 #[derive(Default)]
 struct Reader {
@@ -216,6 +241,35 @@ mod tests {
         let deep = (0..100_000)
             .fold(message(c"Leaf", vec![octet(c"n")]), |inner, _| message(c"Deep", vec![nested(c"m", inner)]));
         assert!(matches!(read(deep), Err(UnsupportedShape::Depth(SchemaError::TooDeep { .. }))));
+    }
+
+    /// A table whose members are longer than those that the program was built with, as in a later ROS, is told apart; nothing
+    /// of it is followed.
+    #[test]
+    fn another_layout_is_told_apart() {
+        let time = |sec: Member, nanosec: Member| {
+            let mut table = table(c"Time", vec![sec, nanosec]);
+            table.size_of_ = 8;
+            table
+        };
+        let sec = || Member { type_id_: INT32, ..octet(c"sec") };
+        let nanosec = || Member { type_id_: UINT32, offset_: 4, ..octet(c"nanosec") };
+        let is_as_built = |table: &Members| {
+            // SAFETY: the table has two members.
+            unsafe { is_laid_out_as_built(table) }
+        };
+        let mut table = time(sec(), nanosec());
+        assert!(is_as_built(&table));
+        // One pointer more at the end of each member: the second one lies that much further.
+        const LONGER: usize = size_of::<Member>() + size_of::<usize>();
+        let bytes = Box::leak(Box::new([0_u64; 2 * LONGER / 8]));
+        for (at, member) in [sec(), nanosec()].into_iter().enumerate() {
+            // SAFETY: both lie within the bytes, and each is aligned to eight of them.
+            unsafe { bytes.as_mut_ptr().byte_add(at * LONGER).cast::<Member>().write(member) };
+        }
+        table.members_ = bytes.as_ptr().cast();
+        assert!(!is_as_built(&table));
+        assert!(!is_as_built(&time(sec(), Member { offset_: 8, ..nanosec() })));
     }
 
     /// A message without fields may have a table of nothing at no address.

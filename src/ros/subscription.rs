@@ -11,11 +11,11 @@ use r2r_rcl::{
     RCL_RET_EVENT_TAKE_FAILED, RCL_RET_SUBSCRIPTION_TAKE_FAILED, RCL_RET_UNSUPPORTED, RMW_GID_STORAGE_SIZE,
     rcl_event_callback_t, rcl_event_fini, rcl_event_set_callback, rcl_event_t, rcl_get_zero_initialized_event,
     rcl_get_zero_initialized_subscription, rcl_ret_t, rcl_subscription_event_init, rcl_subscription_event_type_e,
-    rcl_subscription_fini, rcl_subscription_get_default_options, rcl_subscription_init,
-    rcl_subscription_set_on_new_message_callback, rcl_subscription_t, rcl_take_event, rcl_take_serialized_message,
-    rcutils_get_default_allocator, rcutils_uint8_array_fini, rcutils_uint8_array_init, rcutils_uint8_array_t,
-    rmw_message_info_t, rmw_message_lost_status_t, rmw_qos_durability_policy_e, rmw_qos_history_policy_e,
-    rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
+    rcl_subscription_fini, rcl_subscription_get_default_options, rcl_subscription_get_publisher_count,
+    rcl_subscription_init, rcl_subscription_set_on_new_message_callback, rcl_subscription_t, rcl_take_event,
+    rcl_take_serialized_message, rcutils_get_default_allocator, rcutils_uint8_array_fini, rcutils_uint8_array_init,
+    rcutils_uint8_array_t, rmw_message_info_t, rmw_message_lost_status_t, rmw_qos_durability_policy_e,
+    rmw_qos_history_policy_e, rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
 };
 
 use super::arrivals::{Notice, Teller, on_match, on_message};
@@ -236,6 +236,14 @@ impl Subscription {
         }))
     }
 
+    /// How many publishers DDS has matched with it; `None` where the RMW does not say.
+    pub(super) fn matched(&self) -> Option<usize> {
+        let mut count = 0;
+        // SAFETY: the subscription is initialised, and rcl writes one number.
+        let code = unsafe { rcl_subscription_get_publisher_count(self.handle.as_ref(), &mut count) };
+        check("Counting a subscription's publishers", code).is_ok().then_some(count)
+    }
+
     /// How many messages DDS has lost since the last call.
     pub(super) fn newly_lost(&self) -> Result<u64, RosError> {
         let mut status = rmw_message_lost_status_t { total_count: 0, total_count_change: 0 };
@@ -265,6 +273,9 @@ impl Subscription {
     }
 }
 
+/// What a policy is called that ROS has no name for.
+pub(super) const UNNAMED_POLICY: &str = "another policy";
+
 /// How people call the QoS policy `kind`, an `rmw_qos_policy_kind_t`.
 fn policy_name(kind: u32) -> &'static str {
     use rmw_qos_policy_kind_e as Policy;
@@ -274,7 +285,7 @@ fn policy_name(kind: u32) -> &'static str {
         (Policy::RMW_QOS_POLICY_DEADLINE, "deadline"),
         (Policy::RMW_QOS_POLICY_LIVELINESS, "liveliness"),
     ];
-    NAMES.iter().find(|(policy, _)| *policy as u32 == kind).map_or("another policy", |(_, name)| name)
+    NAMES.iter().find(|(policy, _)| *policy as u32 == kind).map_or(UNNAMED_POLICY, |(_, name)| name)
 }
 
 impl Drop for Subscription {

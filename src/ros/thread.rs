@@ -283,6 +283,9 @@ impl<R: Receiver> Reception<R> {
             if now >= ask_at {
                 self.ask_events(now);
                 (asked, ask_at) = (now, now + ASK_EVENTS);
+                if self.topics.iter().any(Topic::awaits_a_match) {
+                    look_at = now;
+                }
                 if let Some(changed) = self.addresses.as_mut().and_then(|addresses| addresses.changed(now)) {
                     self.rejoin(&changed, now);
                     look_at = now;

@@ -5,6 +5,7 @@ mod events;
 mod losses;
 mod news;
 mod others;
+mod words;
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use super::seen::{Judgement, Seen, are_messages_numbered};
 use super::subscription::{Buffer, Info, Subscription};
 use super::type_names::listed;
 use super::type_support::{TypeSupport, TypeSupports, rmw_name};
-use super::{Receiver, Sample, Silence, TopicState, Wanted, another_definition};
+use super::unmatched::Watch;
+use super::{Receiver, Sample, Silence, TopicState, Wanted};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 use losses::Losses;
 use news::News;
@@ -64,6 +66,7 @@ struct Told {
     trouble: Repeat,
     subscribed: Repeat,
     redefined: Repeat,
+    unmatched: Repeat,
     incompatible: Repeat,
     qos: Repeat,
     earlier: Repeat,
@@ -89,6 +92,7 @@ pub(super) struct Topic {
     silence: Option<Silence>,
     seen: Seen,
     losses: Losses,
+    unmatched: Watch,
     failed: Repeat,
     told: Told,
     /// Its trouble was not said, because one had been said shortly before.
@@ -122,6 +126,7 @@ impl Topic {
             silence: None,
             seen: Seen::default(),
             losses: Losses::default(),
+            unmatched: Watch::default(),
             failed: Repeat::default(),
             told: Told::default(),
             is_untold: false,
@@ -261,56 +266,6 @@ impl Topic {
         receiver.silent(self.index, silence);
     }
 
-    fn log(&mut self, state: &TopicState) {
-        let (topic, now) = (self.wanted.topic.as_str(), Instant::now());
-        self.is_untold = false;
-        let (type_name, publishers, incompatible, redefined) = match state {
-            TopicState::Trouble(trouble) => {
-                self.is_untold = self.told.trouble.due(now, ONCE_A_MINUTE).is_none();
-                if !self.is_untold {
-                    let reason = trouble.as_str();
-                    tracing::error!(topic, reason, "Topic {topic} can't be received: {trouble}.");
-                }
-                return;
-            }
-            TopicState::Unknown => return,
-            TopicState::Subscribed { type_name, publishers, incompatible, redefined } => {
-                (type_name.as_str(), *publishers, *incompatible, *redefined)
-            }
-        };
-        let before = match &self.state {
-            TopicState::Subscribed { type_name, incompatible, redefined, .. } => {
-                Some((type_name.as_str(), *incompatible, *redefined))
-            }
-            TopicState::Unknown | TopicState::Trouble(_) => None,
-        };
-        if before.is_none_or(|(before, ..)| before != type_name)
-            && self.told.subscribed.due(now, ONCE_A_MINUTE).is_some()
-        {
-            tracing::info!(topic, r#type = type_name, "Subscribed to {topic} ({type_name}).");
-        }
-        if redefined > before.map_or(0, |(_, _, before)| before)
-            && self.told.redefined.due(now, ONCE_A_MINUTE).is_some()
-        {
-            let reason = another_definition(type_name, redefined, publishers);
-            tracing::error!(topic, reason, redefined, "Topic {topic} can't be read: {reason}.");
-        }
-        if incompatible > before.map_or(0, |(_, before, _)| before)
-            && self.told.incompatible.due(now, ONCE_A_MINUTE).is_some()
-        {
-            tracing::error!(
-                topic,
-                incompatible,
-                "Nothing arrives from {} less than the configured reliability or durability. Set those of this topic to \
-                 \"auto\".",
-                match incompatible {
-                    1 => format!("1 publisher of {topic}: it offers"),
-                    more => format!("{more} publishers of {topic}: they offer"),
-                }
-            );
-        }
-    }
-
     fn try_follow(
         &mut self,
         joined: &Joined,
@@ -390,11 +345,18 @@ impl Topic {
         open.definitions.learn(of_type.iter().copied());
         let (readable, redefined): (Vec<_>, Vec<_>) =
             of_type.into_iter().partition(|publisher| open.definitions.is_shared(publisher));
-        let delivering = readable.iter().filter(|publisher| qos.accepts(publisher)).count();
+        let incompatible = readable.iter().filter(|publisher| !qos.accepts(publisher)).count() + others.len();
+        let suitable: Vec<_> = readable.into_iter().filter(|publisher| qos.accepts(publisher)).collect();
+        // In more than one context nobody knows who is to be matched where.
+        let unmatched = match open.main.subscription.matched() {
+            Some(matched) if joined.is_alone() => self.unmatched.note(&open.node, &self.name, &suitable, matched, now),
+            _ => None,
+        };
         Ok(TopicState::Subscribed {
-            publishers: delivering,
-            incompatible: readable.len() - delivering + others.len(),
+            publishers: suitable.len() - unmatched.map_or(0, |unmatched| unmatched.publishers),
+            incompatible,
             redefined: redefined.len(),
+            unmatched,
             type_name,
         })
     }
@@ -578,6 +540,11 @@ impl Topic {
     /// Its name, for rcl.
     pub(super) fn c_name(&self) -> &CStr {
         &self.name
+    }
+
+    /// Whether the graph has to be asked again within a second: a publisher may yet be matched.
+    pub(super) fn awaits_a_match(&self) -> bool {
+        !self.ended && self.unmatched.is_open()
     }
 
     /// Whether subscriptions wait for their end.

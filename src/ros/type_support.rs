@@ -5,12 +5,13 @@ use std::env;
 use std::ffi::{CStr, OsStr};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use libloading::Library;
 use r2r_rcl::rosidl_message_type_support_t;
 use r2r_rcl::rosidl_typesupport_introspection_c__MessageMembers as Members;
 
+use super::distribution::BUILT_FOR;
 use super::error::RosError;
 use super::introspection::{self, UnsupportedShape};
 use super::message::Message;
@@ -51,6 +52,12 @@ pub enum TypeSupportError {
     /// The dynamic linker refused.
     #[error("{library} could not be loaded: {reason}")]
     Load { library: PathBuf, reason: String },
+    /// rosidl's tables are others than those that the program was built with.
+    #[error(
+        "the message packages of this ROS environment ({distribution}) are laid out otherwise than those of {BUILT_FOR}, for \
+         which this iot-bridge was built: install the iot-bridge for it"
+    )]
+    Layout { distribution: String },
     /// The bridge can't carry messages of this shape.
     #[error(transparent)]
     Shape(#[from] UnsupportedShape),
@@ -66,6 +73,7 @@ impl TypeSupport {
     /// See [`TypeSupportError`]; all of them can heal when the environment does.
     pub fn load(type_name: &str) -> Result<TypeSupport, TypeSupportError> {
         let prefixes = env::var_os("AMENT_PREFIX_PATH").unwrap_or_default();
+        expect_layout(&prefixes)?;
         load_from(type_name, &prefixes)
     }
 
@@ -140,7 +148,7 @@ fn load_from(type_name: &str, prefixes: &OsStr) -> Result<TypeSupport, TypeSuppo
     // SAFETY: the function of that kind returns such a structure.
     let open = |kind| unsafe { named.open::<rosidl_message_type_support_t>(kind, "message", prefixes) };
     let (library, handle) = open("rosidl_typesupport_c")?;
-    let (introspection_library, introspection) = open("rosidl_typesupport_introspection_c")?;
+    let (introspection_library, introspection) = open(INTROSPECTION)?;
     // SAFETY: the function of that name in the introspection library answers a type support of that kind, whose data
     // is the members table; the library is kept beside it.
     let (members, schema) = unsafe {
@@ -148,6 +156,34 @@ fn load_from(type_name: &str, prefixes: &OsStr) -> Result<TypeSupport, TypeSuppo
         (members, introspection::schema(members)?)
     };
     Ok(TypeSupport { handle, members, schema, _libraries: [library, introspection_library].map(ManuallyDrop::new) })
+}
+
+const INTROSPECTION: &str = "rosidl_typesupport_introspection_c";
+
+/// Looks, the first time, whether tables are laid out as the program was built for.
+///
+/// # Errors
+/// [`TypeSupportError::Layout`].
+fn expect_layout(prefixes: &OsStr) -> Result<(), TypeSupportError> {
+    static IS_AS_BUILT: OnceLock<bool> = OnceLock::new();
+    if *IS_AS_BUILT.get_or_init(|| is_laid_out_as_built(prefixes)) {
+        return Ok(());
+    }
+    let distribution = env::var("ROS_DISTRO").unwrap_or_else(|_| "ROS_DISTRO is not set".to_owned());
+    Err(TypeSupportError::Layout { distribution })
+}
+
+/// Whether the tables of the environment are laid out as those that the program was built with, as far as can be seen: an
+/// environment without `builtin_interfaces` has no message type either.
+fn is_laid_out_as_built(prefixes: &OsStr) -> bool {
+    let time = TypeName { package: "builtin_interfaces", namespace: "msg", name: "Time" };
+    // SAFETY: the function of that kind returns such a structure.
+    let opened = unsafe { time.open::<rosidl_message_type_support_t>(INTROSPECTION, "message", prefixes) };
+    let Ok((library, support)) = opened else { return true };
+    // As each library of types, it stays.
+    let _library = ManuallyDrop::new(library);
+    // SAFETY: it is a type support whose data is the members table of that type.
+    unsafe { introspection::is_laid_out_as_built((*support).data.cast()) }
 }
 
 /// The parts of a type's name, each an identifier.

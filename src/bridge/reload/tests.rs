@@ -208,7 +208,13 @@ fn patterns_follow_the_graph_and_reloads() {
     bridge.receive("std_msgs/msg/Empty", 1);
     for health in bridge.configured.registry().configured() {
         let (type_name, publishers) = ("std_msgs/msg/Empty".to_owned(), 1);
-        health.set_state(TopicState::Subscribed { type_name, publishers, incompatible: 0, redefined: 0 });
+        health.set_state(TopicState::Subscribed {
+            type_name,
+            publishers,
+            incompatible: 0,
+            redefined: 0,
+            unmatched: None,
+        });
     }
     assert_eq!(bridge.send().len(), 3);
 
@@ -372,7 +378,7 @@ fn another_type_is_not_measured_by_the_one_before() {
     let mut bridge = Bridge::start(&with(&[("/a", envelope)]));
     bridge.receive("a/msg/A", 3);
     let (type_name, publishers) = ("a/msg/A".to_owned(), 1);
-    let subscribed = TopicState::Subscribed { type_name, publishers, incompatible: 0, redefined: 0 };
+    let subscribed = TopicState::Subscribed { type_name, publishers, incompatible: 0, redefined: 0, unmatched: None };
     bridge.reception.changed(0, subscribed.clone());
     let typed = format!("{envelope}\ntype = \"a/msg/B\"\nfields = [\"only_in_b\"]");
     bridge.reload(&with(&[("/a", &typed)]));

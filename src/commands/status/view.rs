@@ -245,10 +245,13 @@ fn remarks(topic: &Topic, f: &mut Formatter<'_>) -> fmt::Result {
         State::Replies => {}
         State::Vanished => writeln!(f, "  nobody publishes it any more")?,
         State::Removed => writeln!(f, "  no longer configured; what is queued is still sent")?,
-        State::Subscribed { publishers: 0, incompatible: 0, redefined: 0, .. } => {
+        State::Subscribed { publishers: 0, incompatible: 0, redefined: 0, unmatched: None, .. } => {
             writeln!(f, "  nobody publishes it now")?;
         }
-        State::Subscribed { type_name, publishers, incompatible, redefined } => {
+        State::Subscribed { type_name, publishers, incompatible, redefined, unmatched } => {
+            if let Some(unmatched) = unmatched {
+                writeln!(f, "  {}", unmatched.sentence())?;
+            }
             if *redefined > 0 {
                 writeln!(f, "  {}", another_definition(type_name, *redefined, *publishers))?;
             }

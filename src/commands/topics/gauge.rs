@@ -162,6 +162,7 @@ impl Receiver for Gauge {
             TopicState::Subscribed { type_name, publishers, redefined: redefined @ 1.., .. } => {
                 Some(another_definition(&type_name, redefined, publishers))
             }
+            TopicState::Subscribed { unmatched: Some(unmatched), .. } => Some(unmatched.sentence()),
             TopicState::Unknown | TopicState::Subscribed { .. } => None,
         };
     }

@@ -97,6 +97,7 @@ mod tests {
             publishers: 1,
             incompatible: 0,
             redefined: 0,
+            unmatched: None,
         });
         let topics = [Arc::new(topic)];
         let start = Instant::now();

@@ -1,7 +1,7 @@
 //! What DDS lost or refused of a topic.
 
 use super::super::Receiver;
-use super::super::subscription::Subscription;
+use super::super::subscription::{Subscription, UNNAMED_POLICY};
 use super::Topic;
 
 impl Topic {
@@ -17,6 +17,7 @@ impl Topic {
     /// Where subscriptions have to be waited for, of all that is open: with Fast DDS, what is not asked for ends each wait
     /// for its subscription at once.
     pub(in crate::ros) fn ask_events(&mut self, receiver: &mut dyn Receiver) {
+        let mut has_unnamed = false;
         let topic = self.wanted.topic.as_str();
         let latched = self.open.as_ref().and_then(|open| open.latched.as_ref());
         for subscription in self.subscriptions() {
@@ -34,9 +35,15 @@ impl Topic {
             match subscription.newly_incompatible() {
                 Ok(None) => {}
                 Ok(Some(_)) if is_latched => {}
-                Ok(Some((policy, count))) => receiver.refused(self.index, policy, count),
+                Ok(Some((policy, count))) => {
+                    has_unnamed |= policy == UNNAMED_POLICY;
+                    receiver.refused(self.index, policy, count);
+                }
                 Err(error) => tracing::debug!(topic, "{error}."),
             }
+        }
+        if has_unnamed {
+            self.unmatched.refused_for_unnamed();
         }
     }
 }

@@ -36,14 +36,14 @@ impl Topic {
     /// Whether the graph has to be asked who publishes it. `again` is said every few seconds: then also where nothing has
     /// come, but something is not as it should be.
     pub(in crate::ros) fn is_to_be_followed(&self, again: bool) -> bool {
-        let Topic { news, open, state, .. } = self;
+        let Topic { news, open, state, unmatched, .. } = self;
         // Without a subscription nothing tells of publishers, and one of another type than its own it does not meet.
         let may_change_unseen = news.named.is_mixed || open.is_none() && news.named.is_there();
         let is_amiss = || match state {
             TopicState::Trouble(_) => true,
-            TopicState::Subscribed { incompatible, .. } => *incompatible > 0,
+            TopicState::Subscribed { incompatible, unmatched, .. } => *incompatible > 0 || unmatched.is_some(),
             TopicState::Unknown => false,
         };
-        !self.ended && (!news.is_known || may_change_unseen || again && is_amiss())
+        !self.ended && (!news.is_known || unmatched.is_open() || may_change_unseen || again && is_amiss())
     }
 }
