@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::support::aws_broker::{AwsBroker, Limits, Message};
+use crate::support::aws_broker::{Account, AwsBroker, Limits, Message, WithoutMqtt5};
 use crate::support::certificates::Authority;
 use crate::support::link::Link;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::scene::Scene;
 use bytes::Bytes;
-use iot_bridge_core::config::{Presence, Qos, Version};
+use iot_bridge_core::config::{MqttVersion, Presence, Qos, Version};
 use iot_bridge_core::mqtt::client::{Arrival, Properties};
 use iot_bridge_core::uplink::{Subscription, Subscriptions, Uplink, UplinkState, session};
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -72,6 +73,17 @@ fn wanted(filters: &[&str]) -> Vec<Subscription> {
     filters.iter().map(|filter| Subscription { filter: (*filter).into(), qos: Qos::AtLeastOnce }).collect()
 }
 
+/// Policies that allow everything but subscriptions to `forbidden`.
+fn account(forbidden: &[&str]) -> Account {
+    let denied: Vec<String> = forbidden.iter().map(|filter| format!("p:topicfilter/{filter}")).collect();
+    let statements = json!([
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iot:Subscribe", "Resource": denied},
+    ]);
+    let documents = vec![json!({"Statement": statements})];
+    Account { prefix: "p:".into(), documents, things: vec![], attached: String::new() }
+}
+
 async fn until(mut is_it: impl FnMut() -> bool) {
     let comes = async {
         while !is_it() {
@@ -90,7 +102,7 @@ async fn two_forbidden_filters_among_twenty() {
         let filters: Vec<String> = (0..20).map(|number| format!("to/robot1/{number:02}")).collect();
         let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
         let forbidden = [filters[7], filters[15]];
-        forbidden.iter().for_each(|filter| broker.forbid_filter(filter));
+        broker.enforce(account(&forbidden));
         (0..500).for_each(|number| scene.admit(number));
         let mut listening = Listening::start(&scene, &filters, 100);
         scene.receive(500).await;
@@ -130,6 +142,24 @@ async fn two_forbidden_filters_among_twenty() {
         let asked: Vec<&str> = of_last.iter().flat_map(|(_, filters)| filters.iter().map(String::as_str)).collect();
         assert_eq!(asked.len(), 18, "{asked:?}");
         assert!(!forbidden.iter().any(|filter| asked.contains(filter)), "{asked:?}");
+
+        // Once the policy allows them, they are subscribed to; at once if they are taken out and put in again.
+        broker.enforce(account(&[]));
+        listening.subscriptions.set(wanted(&[]));
+        listening.state(|state| state.refused_filters.is_empty()).await;
+        listening.subscriptions.set(wanted(&filters));
+        until(|| broker.record().subscribes.iter().any(|(_, asked)| asked.iter().any(|filter| filter == forbidden[0])))
+            .await;
+        let heard = async {
+            loop {
+                let payload = Bytes::from("heard");
+                broker.publish(Message { topic: forbidden[0].into(), payload, ..Message::default() });
+                if timeout(Duration::from_millis(50), listening.arrivals.recv()).await.is_ok() {
+                    break;
+                }
+            }
+        };
+        timeout(PATIENCE, heard).await.expect("a filter that is allowed again brings nothing");
         listening.stop().await;
     }
 }
@@ -299,4 +329,23 @@ async fn mosquitto_refuses_a_filter_in_words() {
         listening.stop().await;
         kept = Some(&b"offline"[..]);
     }
+}
+
+/// With `version = "auto"` and a broker that knows no MQTT 5, the subscriptions are in force in 3.1.1, on each connection anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_follow_the_version_that_is_fallen_back_to() {
+    let (mut scene, broker) = with(Version::V5).await;
+    scene.mqtt.version = MqttVersion::Auto;
+    broker.forget_mqtt5(Some(WithoutMqtt5::InMqtt5));
+    let mut listening = Listening::start(&scene, &["to/{thing}"], 10);
+    for connections in 1..=2 {
+        let state = listening.state(|state| state.is_connected() && state.connections == connections).await;
+        assert_eq!(state.version, Some(Version::V3_1_1));
+        until(|| broker.record().subscribes.len() == connections as usize).await;
+        broker.send_direct("robot1", Message { topic: "to/robot1".into(), payload: "go".into(), ..Message::default() });
+        assert_eq!(listening.arrival().await.payload, "go");
+        scene.link.cut();
+    }
+    listening.state(|state| state.is_connected() && state.connections == 3).await;
+    listening.stop().await;
 }

@@ -20,6 +20,7 @@ mod support {
 
 mod aws_broker;
 mod batches;
+mod both_ways;
 mod broken_configs;
 mod codec;
 mod day_offline;

@@ -67,6 +67,8 @@ pub(super) struct Outbox {
     announced: bool,
     /// Taken from the queue, and not sent because the quotas say so.
     in_hand: Option<OutgoingPublish>,
+    /// What was in hand when something more urgent came: a large record waits for the quota of bytes for a quarter of a second.
+    overtaken: Option<OutgoingPublish>,
     /// Records that are passed over, until the one behind them has shown whether the broker takes their topic.
     passed_over: VecDeque<OutgoingPublish>,
     /// When `in_hand` may be sent; `None`, if only a PUBACK can change that.
@@ -91,6 +93,7 @@ impl Outbox {
             presence: Presence::new(mqtt),
             announced: false,
             in_hand: None,
+            overtaken: None,
             passed_over: VecDeque::new(),
             resume: None,
             doubtful: BTreeMap::new(),
@@ -101,7 +104,7 @@ impl Outbox {
 
     /// Whether a record that becomes ready in the queue could be sent.
     pub fn wants_more(&self, suspects: &Suspects) -> bool {
-        self.has_room(suspects) && self.in_hand.is_none()
+        self.has_room(suspects) && self.in_hand.is_none() && self.overtaken.is_none()
     }
 
     fn has_room(&self, suspects: &Suspects) -> bool {
@@ -276,11 +279,13 @@ impl Outbox {
         };
     }
 
-    /// What is to be sent next: what is in hand, what was passed over until now, then the word that the bridge is there,
+    /// What is to be sent next: what is in hand, unless something more urgent has come, what was passed over until now, then the word that the bridge is there,
     /// then the queue's next record.
     fn next(&mut self, suspects: &mut Suspects, queue: &Queue, now: Instant) -> Option<OutgoingPublish> {
-        if let Some(outgoing) = self.in_hand.take() {
-            return Some(outgoing);
+        if let Some(outgoing) = self.in_hand.take().or_else(|| self.overtaken.take()) {
+            let Some(urgent) = self.more_urgent(&outgoing.route, suspects, queue, now) else { return Some(outgoing) };
+            self.overtaken = Some(outgoing);
+            return Some(urgent);
         }
         let may_follow = |outgoing: &mut OutgoingPublish| {
             suspects.permit_route(&outgoing.route, now) && !suspects.is_passing_over(&outgoing.route)
@@ -315,6 +320,18 @@ impl Outbox {
             }
             queue.requeue_topic(&outgoing.route);
         }
+    }
+
+    /// The next record of a higher priority than `route` has, if nothing is to be found out by either.
+    fn more_urgent(&self, route: &Route, suspects: &Suspects, queue: &Queue, now: Instant) -> Option<OutgoingPublish> {
+        if self.overtaken.is_some() || suspects.is_trial_of(route) {
+            return None;
+        }
+        let is_it = |other: &Route| {
+            let is_known = !suspects.is_trial_of(other) && !suspects.is_passing_over(other);
+            other.priority < route.priority && !other.is_same_topic(route) && is_known
+        };
+        queue.lease_where(now, &|other| is_it(other) && self.permits(other, suspects, now)).map(OutgoingPublish::of)
     }
 
     /// Hands `outgoing` to the MQTT client. Returns how many bytes its packet has.
@@ -442,6 +459,7 @@ impl Outbox {
         let goes_back =
             |outgoing: &mut OutgoingPublish| outgoing.lease.is_some() && outgoing.route.is_same_topic(route);
         self.in_hand.take_if(goes_back);
+        self.overtaken.take_if(goes_back);
         self.passed_over.retain_mut(|outgoing| !goes_back(outgoing));
         if !self.returning.iter().any(|other| other.is_same_topic(route)) {
             self.returning.push(route.clone());
