@@ -45,12 +45,14 @@
 //! | [`files`] | core | the one way to files that have to survive a power cut; tests inject faults there |
 //! | [`pem`] | core | certificates and keys from PEM files |
 //! | [`accounts`] | core | the machine's users and groups |
+//! | [`time_of_day`] | core | the time of day, and whether the clock says anything |
 //! | [`config`] | core | reading and judging the configuration, the settings that everybody else reads, AWS's limits |
 //! | [`topics`] | core | one identity for a topic: its names and counters, for as long as anybody has it |
 //! | [`codec`] | core | from CDR bytes to JSON, by the schema of a type |
 //! | [`packing`] | core | from records to the payload of a publish: batches, compression |
 //! | [`shaping`] | core | from a message to a payload: envelope, `seq` |
 //! | [`queue`] | core | records between reception and PUBACK, in memory and on disk |
+//! | [`requests`] | core | what the cloud asks for: whether it is accepted, what is replied |
 //! | [`provisioning`] | core | what a robot with a claim has got so far |
 //! | [`time_of_day`] | core | when the clock says nothing |
 //! | [`requests`] | core | what the cloud asks for: whether a command is published, what services and actions are asked, what is replied |
@@ -78,12 +80,14 @@
 //! [`files`]: iot_bridge_core::files
 //! [`pem`]: iot_bridge_core::pem
 //! [`accounts`]: iot_bridge_core::accounts
+//! [`time_of_day`]: iot_bridge_core::time_of_day
 //! [`config`]: iot_bridge_core::config
 //! [`topics`]: iot_bridge_core::topics
 //! [`codec`]: iot_bridge_core::codec
 //! [`packing`]: iot_bridge_core::packing
 //! [`shaping`]: iot_bridge_core::shaping
 //! [`queue`]: iot_bridge_core::queue
+//! [`requests`]: iot_bridge_core::requests
 //! [`provisioning`]: iot_bridge_core::provisioning
 //! [`requests`]: iot_bridge_core::requests
 //! [`shadows`]: iot_bridge_core::shadows
