@@ -16,6 +16,9 @@ mod context;
 mod definitions;
 mod discovery;
 mod distribution;
+#[cfg(test)]
+#[path = "../tests/support/domain.rs"]
+mod domain;
 mod earlier;
 mod error;
 mod fast_dds;

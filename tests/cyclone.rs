@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use iot_bridge::health::report::State;
 use iot_bridge::ros::{BUILT_FOR, Mismatch, Unmatched};
 
+use crate::diagnostics::Listener;
 use crate::support::cache;
 use crate::support::program::Program;
 use crate::support::stage::Stage;
@@ -52,8 +53,8 @@ fn await_publishers(program: &Program, publishers: usize, unmatched: Option<Unma
     });
 }
 
-/// A publisher that offers XCDR2 alone is named as an error within five seconds, in log, status line and status, and does not
-/// count as delivering; one beside it that offers XCDR1 is forwarded.
+/// A publisher that offers XCDR2 alone is named as an error, within five seconds in the log, and in status line, status and
+/// /diagnostics, and does not count as delivering; one beside it that offers XCDR1 is forwarded.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_of_xcdr2_alone_is_named() {
     let Some(python) = python() else { return };
@@ -71,6 +72,8 @@ async fn a_publisher_of_xcdr2_alone_is_named() {
     await_publishers(&program, 0, unmatched);
     let status = String::from_utf8(program.status().output().unwrap().stdout).unwrap();
     assert!(status.contains("have it offer XCDR1"), "{status}");
+    let diagnosed = Listener::start().status("iot_bridge: topic /text", 2);
+    assert_eq!(diagnosed["message"], unmatched.unwrap().sentence());
 
     let _friend = Publisher::start(&python, "xcdr1");
     assert_eq!(stage.observer.next().await.1, r#"{"data":"grüß dich"}"#);

@@ -205,6 +205,7 @@ mod tests {
     impl Bench {
         /// With the servers that `create` makes on `node`, in Python.
         fn with(create: &str) -> Bench {
+            crate::ros::domain::enter();
             let program = format!(
                 "import rclpy\nrclpy.init()\nnode = rclpy.create_node('servers')\nwaiting = []\n{create}\nrclpy.spin(node)\n"
             );

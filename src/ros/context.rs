@@ -182,6 +182,7 @@ fn check_domain(domain: Option<&OsStr>) -> Result<(), RosError> {
 #[cfg(test)]
 mod tests {
     use super::super::arrivals::{Arrivals, Teller};
+    use super::super::domain;
     use super::super::publisher::Publisher;
     use super::super::qos::Qos;
     use super::super::subscription::Subscription;
@@ -209,6 +210,7 @@ mod tests {
     /// What rcl does not guard is done by one thread at a time: publishers and subscriptions are made and ended in turn.
     #[test]
     fn one_thread_at_a_time_makes_and_ends() {
+        domain::enter();
         let node = Arc::new(Node::create("iot_bridge", "").unwrap());
         let made = waits_for_its_turn("a publisher was made", {
             let node = Arc::clone(&node);
@@ -230,6 +232,7 @@ mod tests {
     /// end.
     #[test]
     fn what_can_not_be_ended_is_leaked() {
+        domain::enter();
         let node = Arc::new(Node::create("iot_bridge", "").unwrap());
         let publisher = publisher(&node);
         with_exclusive_rcl(|| {

@@ -128,8 +128,10 @@ impl Earlier {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::LazyLock;
 
     use super::super::arrivals::Arrivals;
+    use super::super::domain;
     use super::super::joined::Joined;
     use super::super::publisher::Publisher;
     use super::super::subscription::Buffer;
@@ -160,8 +162,9 @@ mod tests {
     }
 
     /// A node at one of four addresses, which does not find those at the others. Domains have the same effect.
-    fn node_at(address: u32) -> Arc<Node> {
-        let domain = 1 + std::process::id() % 25 * 4 + address;
+    fn node_at(address: usize) -> Arc<Node> {
+        static DOMAINS: LazyLock<[u32; 4]> = LazyLock::new(|| [(); 4].map(|()| domain::reserve()));
+        let domain = DOMAINS[address];
         // SAFETY: nextest runs each test in a process of its own, and no other thread of it reads the environment now.
         unsafe { std::env::set_var("ROS_DOMAIN_ID", domain.to_string()) };
         Arc::new(Node::create("iot_bridge", "").unwrap())
@@ -182,7 +185,7 @@ mod tests {
     }
 
     impl Bench {
-        fn publish_at(&mut self, address: u32, topic: &str, name: char) {
+        fn publish_at(&mut self, address: usize, topic: &str, name: char) {
             self.publishers.push((name, Publisher::create(&node_at(address), topic, STRING).unwrap()));
         }
 
@@ -202,7 +205,7 @@ mod tests {
         }
 
         /// Joins at another address. Those who were to find the new context have had their time.
-        fn join_at(&mut self, address: u32, topic: Option<&mut Topic>) {
+        fn join_at(&mut self, address: usize, topic: Option<&mut Topic>) {
             let node = node_at(address);
             if let Some(topic) = topic {
                 topic.rejoin(&node, &mut self.buffer, &mut Heard::default()).unwrap();

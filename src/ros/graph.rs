@@ -316,6 +316,7 @@ pub(super) fn topic_name(topic: &str) -> Result<CString, RosError> {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::domain;
     use super::super::error::take_error_text;
     use super::super::publisher::Publisher;
     use super::*;
@@ -323,6 +324,7 @@ mod tests {
     /// What rcl says of a name that it refuses does not stay, or the next error would complain of it on stderr.
     #[test]
     fn a_name_that_ros_refuses_leaves_no_error() {
+        domain::enter();
         let node = Arc::new(Node::create("iot_bridge", "").unwrap());
         let _publisher = Publisher::create(&node, "/abc", "std_msgs/msg/Empty").unwrap();
         assert!(is_published(&node, "/abc"));

@@ -71,12 +71,14 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
+    use super::super::domain;
     use super::super::publisher::Publisher;
     use super::*;
 
     /// Others' topics are found with their types; hidden ones and the bridge's own are left out.
     #[test]
     fn the_topics_of_others_are_found() {
+        domain::enter();
         let [own, other] = ["iot_bridge", "robot"].map(|name| Arc::new(Node::create(name, "/here").unwrap()));
         let publish = |node: &Arc<Node>, topic, r#type| Publisher::create(node, topic, r#type).unwrap();
         let _publishers = [

@@ -92,6 +92,7 @@ mod tests {
 
     use iot_bridge_core::codec::string_data;
 
+    use super::super::domain;
     use super::super::publisher::Publisher;
     use super::*;
 
@@ -99,6 +100,7 @@ mod tests {
     #[test]
     fn messages_and_publishers_are_told() {
         const PATIENCE: Duration = Duration::from_secs(60);
+        domain::enter();
         let node = |name| Arc::new(Node::create(name, "").unwrap());
         let (bridge, robot) = (node("iot_bridge"), node("robot"));
         let (waker, woken) = mpsc::channel();

@@ -389,11 +389,11 @@ impl Drop for Event {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::CString;
     use std::thread;
     use std::time::{Duration, Instant};
 
     use super::super::arrivals::Arrivals;
+    use super::super::domain;
     use super::super::publisher::Publisher;
     use super::*;
 
@@ -403,17 +403,15 @@ mod tests {
     /// it has been asked to tell; and the policy is named.
     #[test]
     fn refused_publishers_are_counted_by_their_total() {
+        domain::enter();
         let node = Arc::new(Node::create("iot_bridge", "").unwrap());
         let support = Arc::new(TypeSupport::load(TYPE).unwrap());
-        // Other processes may run this test in the same domain.
-        let topic = format!("/refused{}", std::process::id());
-        let publisher = || Publisher::create(&node, &topic, TYPE).unwrap();
-        let topic = CString::new(topic.as_str()).unwrap();
+        let publisher = || Publisher::create(&node, "/refused", TYPE).unwrap();
         let mut publishers = vec![publisher()];
         // Publishers are volatile.
         let qos = Qos { reliable: true, transient_local: true, depth: 1 };
         let teller = Teller { topic: 0, arrivals: Arrivals::of_test() };
-        let subscription = Subscription::create(&node, &topic, &support, qos, &teller).unwrap();
+        let subscription = Subscription::create(&node, c"/refused", &support, qos, &teller).unwrap();
         let refused = |most: u64| {
             let (start, mut refused) = (Instant::now(), 0);
             while refused < most && start.elapsed() < Duration::from_secs(30) {

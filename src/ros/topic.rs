@@ -25,7 +25,7 @@ use super::seen::{Judgement, Seen, are_messages_numbered};
 use super::subscription::{Buffer, Info, Subscription};
 use super::type_names::listed;
 use super::type_support::{TypeSupport, TypeSupports, rmw_name};
-use super::unmatched::Watch;
+use super::unmatched::{Watch, are_redefined_matched};
 use super::{Receiver, Sample, Silence, TopicState, Wanted};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 use losses::Losses;
@@ -226,6 +226,9 @@ impl Topic {
                 Some(open) => format!("{trouble}; it is still received as {}", open.type_name),
             }),
         };
+        if !matches!(state, TopicState::Subscribed { .. }) {
+            self.unmatched.pause();
+        }
         if self.is_untold && state == self.state {
             self.log(&state);
         }
@@ -319,6 +322,7 @@ impl Topic {
         let now = Instant::now();
         if !is_as_wanted && self.open.is_some() && !self.flaps.may_follow(now) {
             self.news.come();
+            self.unmatched.pause();
             return Ok(self.state.clone());
         }
         if !is_as_wanted {
@@ -349,8 +353,15 @@ impl Topic {
         let suitable: Vec<_> = readable.into_iter().filter(|publisher| qos.accepts(publisher)).collect();
         // In more than one context nobody knows who is to be matched where.
         let unmatched = match open.main.subscription.matched() {
-            Some(matched) if joined.is_alone() => self.unmatched.note(&open.node, &self.name, &suitable, matched, now),
-            _ => None,
+            Some(matched) if joined.is_alone() => {
+                let others =
+                    redefined.iter().filter(|publisher| are_redefined_matched() && qos.accepts(publisher)).count();
+                self.unmatched.note(&open.node, &self.name, &suitable, matched.saturating_sub(others), now)
+            }
+            _ => {
+                self.unmatched.pause();
+                None
+            }
         };
         Ok(TopicState::Subscribed {
             publishers: suitable.len() - unmatched.map_or(0, |unmatched| unmatched.publishers),

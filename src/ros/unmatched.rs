@@ -1,5 +1,6 @@
 //! Publishers that the graph knows, whose QoS and definition suit, and that DDS does not match all the same.
 
+use std::env;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use iot_bridge_core::tally::counted;
 use serde::{Deserialize, Serialize};
 
 use super::context::Node;
+use super::distribution::BUILT_FOR;
 use super::graph::{self, Publisher};
 use super::subscription::PublisherId;
 use super::type_support::rmw_name;
@@ -54,9 +56,11 @@ impl Unmatched {
 /// What is known of the publishers of a topic that are not matched.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    since: Option<Instant>,
-    /// It was told.
-    is_told: bool,
+    /// Since when each has been without a match. DDS gives their number alone: the last that came is taken for the first that
+    /// is matched.
+    since: Vec<Instant>,
+    /// So many of the first were told.
+    told: usize,
     /// DDS has refused a publisher for a policy without a name.
     has_unnamed: bool,
 }
@@ -69,7 +73,12 @@ impl Watch {
 
     /// Whether it has to be looked again soon.
     pub(super) fn is_open(&self) -> bool {
-        self.since.is_some() && !self.is_told
+        self.since.len() > self.told
+    }
+
+    /// It is not known at present how many are matched. Those that were not told are looked at anew when it is.
+    pub(super) fn pause(&mut self) {
+        self.since.truncate(self.told);
     }
 
     /// `suitable` publishers of `topic` should deliver, and `matched` do, at `now`. Returns those that do not for a while, if
@@ -82,14 +91,8 @@ impl Watch {
         matched: usize,
         now: Instant,
     ) -> Option<Unmatched> {
-        let publishers = suitable.len().saturating_sub(matched);
+        let publishers = self.for_a_while(suitable.len().saturating_sub(matched), now);
         if publishers == 0 {
-            (self.since, self.is_told) = (None, false);
-            return None;
-        }
-        let since = *self.since.get_or_insert(now);
-        self.is_told = now.saturating_duration_since(since) >= MATCHES_WITHIN;
-        if !self.is_told {
             return None;
         }
         let subscribers = graph::subscribers(node, topic).unwrap_or_default();
@@ -102,6 +105,22 @@ impl Watch {
         };
         Some(Unmatched { publishers, why })
     }
+
+    /// How many of the `publishers` that are without a match at `now` have been for a while.
+    fn for_a_while(&mut self, publishers: usize, now: Instant) -> usize {
+        if publishers == 0 && self.told > 0 {
+            self.has_unnamed = false;
+        }
+        self.since.resize(publishers, now);
+        self.told = self.since.partition_point(|since| now.saturating_duration_since(*since) >= MATCHES_WITHIN);
+        self.told
+    }
+}
+
+/// Whether DDS matches publishers of another definition of a type, too, as Fast DDS 2 does.
+pub(super) fn are_redefined_matched() -> bool {
+    let distribution = env::var("ROS_DISTRO").unwrap_or_else(|_| BUILT_FOR.to_owned());
+    rmw_name().starts_with("rmw_fastrtps") && distribution == "jazzy"
 }
 
 /// Whether an endpoint is one of a topic with keys; `None` where its id does not tell.
@@ -116,5 +135,57 @@ fn has_key(id: &PublisherId) -> Option<bool> {
         2 | 7 => Some(true),
         3 | 4 => Some(false),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each publisher has a second to be matched, whatever became of those before it.
+    #[test]
+    fn each_publisher_has_time_to_be_matched() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let mut told = |millis, publishers| {
+            let told = watch.for_a_while(publishers, start + Duration::from_millis(millis));
+            (told, watch.is_open())
+        };
+        assert_eq!(told(0, 1), (0, true));
+        assert_eq!(told(600, 2), (0, true));
+        assert_eq!(told(1000, 2), (1, true), "only the first has had its time");
+        assert_eq!(told(1100, 1), (1, false), "the second is matched");
+        assert_eq!(told(5000, 3), (1, true));
+        assert_eq!(told(5500, 1), (1, false));
+        assert_eq!(told(6000, 2), (1, true), "another one has time again");
+        assert_eq!(told(7000, 2), (2, false));
+        assert_eq!(told(7100, 0), (0, false));
+        assert_eq!(told(7200, 1), (0, true));
+    }
+
+    /// The reason of those that have gone is not said of others that come later.
+    #[test]
+    fn a_policy_without_a_name_is_that_of_those_who_offered_it() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        watch.refused_for_unnamed();
+        // DDS refuses a publisher before the graph has it.
+        assert_eq!((watch.for_a_while(0, start), watch.has_unnamed), (0, true));
+        assert_eq!((watch.for_a_while(1, start), watch.has_unnamed), (0, true));
+        assert_eq!((watch.for_a_while(1, start + MATCHES_WITHIN), watch.has_unnamed), (1, true));
+        assert_eq!((watch.for_a_while(0, start + MATCHES_WITHIN), watch.has_unnamed), (0, false));
+    }
+
+    /// Nobody asks again and again for what is not known at present; what was told stays so.
+    #[test]
+    fn a_watch_that_pauses_is_not_open() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        watch.for_a_while(1, start);
+        watch.pause();
+        assert!(!watch.is_open());
+        let later = start + 2 * MATCHES_WITHIN;
+        assert_eq!((watch.for_a_while(1, later), watch.is_open()), (0, true), "its time begins anew");
+        assert_eq!(watch.for_a_while(1, later + MATCHES_WITHIN), 1);
+        watch.for_a_while(2, later + MATCHES_WITHIN);
+        watch.pause();
+        assert_eq!((watch.is_open(), watch.for_a_while(1, later + MATCHES_WITHIN)), (false, 1));
     }
 }

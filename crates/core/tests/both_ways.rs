@@ -98,7 +98,7 @@ async fn commands_and_replies_beside_telemetry_at_full_quota() {
 
     let idle = talk(&broker, &mut arrivals, &queue, &replies, Duration::from_millis(20)).await;
     let mut telemetry = 0;
-    for (name, records, bytes, between) in [("publishes", 350, 200, 10), ("bytes", 14, 120_000, 250)] {
+    for (name, records, bytes, between) in [("publishes", 500, 200, 10), ("bytes", 20, 120_000, 250)] {
         let now = Instant::now();
         for number in 0..records {
             let route = scene.routes[number % scene.routes.len()].clone();

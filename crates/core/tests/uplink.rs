@@ -438,7 +438,8 @@ async fn stops_at_once_without_a_connection() {
     running.fault(FaultKind::Refused).await;
     let (view, asked) = (running.state.clone(), Instant::now());
     assert_eq!(running.stop().await, 7);
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    // With a connection it would drain for five seconds.
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     assert_eq!(view.borrow().phase, Phase::Stopped);
 }
 

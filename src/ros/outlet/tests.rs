@@ -50,6 +50,7 @@ fn eventually<T>(what: &str, mut try_it: impl FnMut() -> Option<T>) -> T {
 }
 
 fn node(name: &str) -> Arc<Node> {
+    crate::ros::domain::enter();
     Arc::new(Node::create(name, "").unwrap())
 }
 

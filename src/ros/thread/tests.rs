@@ -1,6 +1,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver as Events, Sender};
 
+use super::super::domain;
 use super::super::graph::{ASKED, ASKED_FOR_ALL};
 use super::super::publisher::Publisher;
 use super::super::wait_set::WAITED_FOR;
@@ -64,8 +65,7 @@ fn read(counter: &AtomicUsize) -> usize {
 /// gets a message or a publisher, nor when another node comes and goes with topics of its own.
 #[test]
 fn quiet_topics_are_left_alone() {
-    // SAFETY: nextest runs each test in a process of its own, and no other thread of it reads the environment now.
-    unsafe { std::env::set_var("ROS_DOMAIN_ID", (1 + std::process::id() % 100).to_string()) };
+    domain::enter();
     let (sender, events) = mpsc::channel();
     let node = Node::create("iot_bridge", "").unwrap();
     let ros = spawn(node, (0..TOPICS).map(wanted).collect(), Teller(sender)).unwrap();

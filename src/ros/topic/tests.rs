@@ -1,6 +1,7 @@
 use std::thread;
 
 use super::*;
+use crate::ros::domain;
 use crate::ros::publisher::Publisher;
 use iot_bridge_core::codec::Schema;
 use iot_bridge_core::config::{Durability, Reliability};
@@ -39,6 +40,12 @@ fn qos(reliable: bool, transient_local: bool) -> Qos {
     Qos { reliable, transient_local, depth: 100 }
 }
 
+/// In a domain of the test's own.
+fn node() -> Arc<Node> {
+    domain::enter();
+    Arc::new(Node::create("iot_bridge", "").unwrap())
+}
+
 fn topic() -> Topic {
     let (reliability, durability) = (Reliability::Auto, Durability::Auto);
     let wanted = Wanted { topic: "/ended".into(), type_name: None, reliability, durability, depth: 100 };
@@ -48,7 +55,7 @@ fn topic() -> Topic {
 /// However often the QoS changes, each subscription that is open is read.
 #[test]
 fn each_open_subscription_is_read() {
-    let node = Arc::new(Node::create("iot_bridge", "").unwrap());
+    let node = node();
     let support = Arc::new(TypeSupport::load(TYPE).unwrap());
     let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
     for wanted in [qos(true, false), qos(false, false), qos(true, true), qos(false, true), qos(true, false)] {
@@ -67,7 +74,7 @@ fn each_open_subscription_is_read() {
 #[test]
 fn what_is_left_of_a_closed_topic_is_counted() {
     const COUNT: u64 = 60;
-    let node = Arc::new(Node::create("iot_bridge", "").unwrap());
+    let node = node();
     let support = Arc::new(TypeSupport::load(TYPE).unwrap());
     let publisher = Publisher::create(&node, "/ended", TYPE).unwrap();
     let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
@@ -90,7 +97,7 @@ fn what_is_left_of_a_closed_topic_is_counted() {
 /// A turn has an end also where nothing that comes is handed on.
 #[test]
 fn a_turn_ends_in_time_whatever_comes() {
-    let node = Arc::new(Node::create("iot_bridge", "").unwrap());
+    let node = node();
     let support = Arc::new(TypeSupport::load(TYPE).unwrap());
     let publisher = Publisher::create(&node, "/ended", TYPE).unwrap();
     let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
