@@ -9,6 +9,7 @@
 //! - After the robot's addresses have changed, some of its nodes are reached in one context of the bridge and some in another
 //!   (see `joined`). There is a publisher in each, and it is published with the newest one that reaches everybody. Only where
 //!   none does it is published with several, and a subscriber that two of them reach gets it twice.
+//!   A context that is in trouble does not keep the others from publishing.
 //! - A subscription with another definition of the type would take the bytes for something else. Nothing is published while
 //!   there is one.
 
@@ -22,6 +23,7 @@ use super::graph::{self, Subscriber};
 use super::publisher::{NoPublisher, Publisher};
 use super::subscription::PublisherId;
 use super::type_support::{TypeSupport, rmw_name};
+use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
 /// How long a subscription that asks for what was published before gets it.
 const KEPT: Duration = Duration::from_secs(1);
@@ -43,6 +45,8 @@ pub struct Outlet {
     is_latched: bool,
     /// Of the contexts, the oldest first.
     ways: Mutex<Vec<Arc<Way>>>,
+    /// What one of them could not do while others could.
+    failed: Mutex<Repeat>,
 }
 
 /// How far what is published gets.
@@ -109,7 +113,13 @@ impl Outlet {
 
     fn new(nodes: &[Arc<Node>], topic: &str, type_name: &str, is_latched: bool) -> Result<Outlet, NoPublisher> {
         let type_support = Arc::new(TypeSupport::load(type_name)?);
-        let outlet = Outlet { topic: graph::topic_name(topic)?, type_support, is_latched, ways: Mutex::default() };
+        let outlet = Outlet {
+            topic: graph::topic_name(topic)?,
+            type_support,
+            is_latched,
+            ways: Mutex::default(),
+            failed: Mutex::default(),
+        };
         outlet.follow(nodes)?;
         Ok(outlet)
     }
@@ -154,14 +164,17 @@ impl Outlet {
     }
 
     /// Publishes the serialized message `cdr`, encapsulation header included. Returns how many subscriptions get it, without those
-    /// of the bridge.
+    /// of the bridge. A context that can't be asked, or can't publish while another one can, is logged.
     ///
     /// # Errors
-    /// When it was not published.
+    /// When it was not published in any context.
     pub fn publish(&self, cdr: &[u8]) -> Result<usize, NotPublished> {
         let ways = self.ways().clone();
         for way in &ways {
-            way.look_if_changed(&self.topic)?;
+            if let Err(error) = way.look_if_changed(&self.topic) {
+                // Who was there last is told all the same.
+                self.note_failed(&error);
+            }
         }
         let reach = self.reach_of(&ways);
         if let Some(forbidden) = reach.forbidden {
@@ -170,17 +183,47 @@ impl Outlet {
         if reach.subscribers == 0 {
             return Err(NotPublished::Nobody);
         }
-        send(&ways, cdr)?;
+        self.send(&ways, cdr)?;
         Ok(reach.subscribers)
     }
 
     /// Publishes `cdr` to whoever is there.
     ///
     /// # Errors
-    /// rcl's own.
+    /// rcl's own, when it was not published in any context.
     pub fn publish_anyway(&self, cdr: &[u8]) -> Result<(), RosError> {
         let ways = self.ways().clone();
-        send(&ways, cdr)
+        self.send(&ways, cdr)
+    }
+
+    /// Publishes with as few of `ways` as reach everybody, or, if none of these can, with another one.
+    fn send(&self, ways: &[Arc<Way>], cdr: &[u8]) -> Result<(), RosError> {
+        let reach: Vec<_> = if ways.len() > 1 { ways.iter().map(|way| way.reached()).collect() } else { Vec::new() };
+        let chosen = if ways.len() > 1 { chosen(&reach) } else { (0..ways.len()).collect() };
+        let others = (0..ways.len()).rev().filter(|at| !chosen.contains(at));
+        let (mut is_sent, mut failed) = (false, None);
+        for (at, is_chosen) in chosen.iter().map(|at| (*at, true)).chain(others.map(|at| (at, false))) {
+            if is_chosen || !is_sent {
+                match ways[at].publisher().publish(cdr) {
+                    Ok(()) => is_sent = true,
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        match failed {
+            Some(error) if !is_sent => return Err(error),
+            Some(error) => self.note_failed(&error),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn note_failed(&self, error: &RosError) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.due(Instant::now(), ONCE_A_MINUTE).is_some() {
+            let topic = self.topic.to_string_lossy();
+            tracing::warn!("One of the contexts that publish on {topic} is in trouble: {error}.");
+        }
     }
 
     /// Waits until reliable subscriptions have what was published, at most for `patience`.
@@ -318,17 +361,6 @@ impl Way {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Publishes with as few of `ways` as reach everybody.
-fn send(ways: &[Arc<Way>], cdr: &[u8]) -> Result<(), RosError> {
-    let reach: Vec<_> = if ways.len() > 1 { ways.iter().map(|way| way.reached()).collect() } else { Vec::new() };
-    let with = if ways.len() > 1 { chosen(&reach) } else { (0..ways.len()).collect() };
-    let mut sent = Ok(());
-    for at in with {
-        sent = ways[at].publisher().publish(cdr).and(sent);
-    }
-    sent
 }
 
 /// Positions in `reach`, which says who is reached where, the newest last: of the newest that reaches all, or else of the newest

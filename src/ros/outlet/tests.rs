@@ -152,3 +152,37 @@ fn each_is_reached_once_where_that_can_be() {
     assert_eq!(chosen_of(&[&[1], &[2]]), [1, 0]);
     assert_eq!(chosen_of(&[&[1], &[1], &[2, 3]]), [2, 1]);
 }
+
+/// A context that is in trouble keeps nobody from being reached by another one, whether it is the best one or one of several.
+#[test]
+fn one_context_in_trouble_does_not_silence_the_others() {
+    let (earlier, today, robot) = (node("iot_bridge"), node("iot_bridge"), node("robot"));
+    let nodes = [Arc::clone(&earlier), Arc::clone(&today)];
+    let outlet = Outlet::create(&nodes, "/order4", STRING).unwrap();
+    let mut listener = Listener::on(&robot, "/order4", STRING, true, false);
+    eventually("the listener", || {
+        outlet.follow(&nodes).unwrap();
+        let found = outlet.ways().iter().all(|way| way.reached().len() == 1 && way.others() == 1);
+        found.then_some(())
+    });
+    let fails = |outlet: &Outlet| outlet.ways()[1].publisher().publish(&text(b'x')).is_err();
+    assert!(!fails(&outlet));
+    eventually("x", || listener.take());
+    today.shut_down();
+    assert!(fails(&outlet));
+    assert_eq!(outlet.publish(&text(b'a')).unwrap(), 1);
+    assert_eq!(listener.next(), b'a');
+    outlet.publish_anyway(&text(b'b')).unwrap();
+    assert_eq!(listener.next(), b'b');
+    // As if there were somebody whom only the one in trouble reaches.
+    outlet.ways()[1].seen().subscribers[0].id[0] ^= 1;
+    let (reach, only) = (outlet.ways().iter().map(|way| way.reached()).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(chosen(&reach), only);
+    outlet.publish(&text(b'c')).unwrap();
+    assert_eq!(listener.next(), b'c');
+    outlet.publish_anyway(&text(b'd')).unwrap();
+    assert_eq!(listener.next(), b'd');
+    earlier.shut_down();
+    assert!(matches!(outlet.publish(&text(b'e')), Err(NotPublished::Ros(_))));
+    assert!(outlet.publish_anyway(&text(b'e')).is_err());
+}
