@@ -49,7 +49,7 @@ struct Unsent {
 }
 
 pub(super) struct Command {
-    settings: config::Command,
+    settings: Arc<config::Command>,
     health: Arc<RequestHealth>,
     opening: Opening<Open>,
     open: Option<Open>,
@@ -66,7 +66,7 @@ impl Command {
     pub fn new(settings: config::Command, health: Arc<RequestHealth>) -> Command {
         health.outcomes().expect(Reason::ALL.map(Reason::label).into_iter().chain([ACCEPTED]));
         Command {
-            settings,
+            settings: Arc::new(settings),
             health,
             opening: Opening::default(),
             open: None,
@@ -205,7 +205,7 @@ impl Handler for Command {
         if let Some(reach) = self.opening.take_reach() {
             self.tell(&reach);
         }
-        let settings = self.settings.clone();
+        let settings = Arc::clone(&self.settings);
         self.opening.go_on(self.open.as_ref(), move |nodes| Open::new(&settings, nodes), outside, now);
     }
 
