@@ -34,6 +34,9 @@ const FOR_EVER: Duration = Duration::ZERO;
 /// How long a publisher stays in the place of which another has come that has not found as many subscriptions.
 const OVERLAP: Duration = Duration::from_secs(5);
 
+/// How long a publisher that ends waits for subscriptions to have what it has published.
+const FLUSH: Duration = Duration::from_millis(500);
+
 /// Contexts before that of today in which a publisher stays although nobody else needs them.
 const EARLIER: usize = 3;
 
@@ -296,7 +299,7 @@ impl Outlet {
             newer.before = Mutex::new(Some(Arc::clone(&way.publisher)));
             *way = Arc::new(newer);
         }
-        way.forget_before()
+        way.forget_before(&self.type_support)
     }
 
     fn ways(&self) -> MutexGuard<'_, Vec<Arc<Way>>> {
@@ -311,12 +314,16 @@ impl Way {
         before.unwrap_or_else(|| Arc::clone(&self.publisher))
     }
 
-    /// Goes on without the publisher before, once the newer one has found those who ask for it.
-    fn forget_before(&self) -> Result<(), RosError> {
+    /// Goes on without the publisher before, once the newer one has found those whom that has, and those who ask for transient-local.
+    fn forget_before(&self, type_support: &TypeSupport) -> Result<(), RosError> {
         let Some(before) = self.before().clone() else { return Ok(()) };
-        if self.since.elapsed() >= OVERLAP || self.publisher.subscriptions()? > before.subscriptions()? {
-            // It ends when nobody has it any more, and not under the lock.
+        let type_name = &type_support.schema().name;
+        let newly = |it: &&Subscriber| it.transient_local && it.asks_for.is_none() && it.type_name == *type_name;
+        let newly = self.seen().subscribers.iter().filter(newly).count();
+        if self.since.elapsed() >= OVERLAP || self.publisher.subscriptions()? >= before.subscriptions()? + newly {
             *self.before() = None;
+            // What it has published last may still be on the way.
+            before.flush(FLUSH);
         }
         Ok(())
     }

@@ -110,6 +110,34 @@ fn transient_local_is_offered_to_who_asks_for_it() {
     assert!(heard.iter().all(|character| *character == b'c'), "{heard:?}");
 }
 
+/// The publisher before stays until the newer one has found whom it has found, however many ask for transient-local.
+#[test]
+fn nobody_is_lost_when_transient_local_is_offered() {
+    let (bridge, robot) = (node("iot_bridge"), node("robot"));
+    let nodes = [bridge];
+    let outlet = Outlet::create(&nodes, "/order5", STRING).unwrap();
+    let _volatile = Listener::on(&robot, "/order5", STRING, true, false);
+    let _latched = [(); 2].map(|()| Listener::on(&robot, "/order5", STRING, true, true));
+    eventually("all in the graph", || {
+        outlet.ways()[0].look(&outlet.topic).unwrap();
+        (outlet.ways()[0].seen().subscribers.len() == 3 && outlet.ways()[0].others() == 1).then_some(())
+    });
+    // As if the newer one had found those alone who ask for transient-local: it has found fewer of the others than are counted.
+    let mut way = outlet.way(&nodes[0], true).unwrap();
+    way.seen = Mutex::new(outlet.ways()[0].seen().clone());
+    let crowded = Outlet::create(&nodes, "/order6", STRING).unwrap();
+    let _others = [(); 2].map(|()| Listener::on(&robot, "/order6", STRING, true, false));
+    eventually("two others", || (crowded.ways()[0].publisher().subscriptions().unwrap() == 2).then_some(()));
+    way.before = Mutex::new(Some(crowded.ways()[0].publisher()));
+    eventually("all three", || (way.publisher.subscriptions().unwrap() == 3).then_some(()));
+    way.since = Instant::now();
+    way.forget_before(&outlet.type_support).unwrap();
+    assert!(way.before().is_some(), "3 are not 2 and 2");
+    way.before = Mutex::new(Some(outlet.ways()[0].publisher()));
+    way.forget_before(&outlet.type_support).unwrap();
+    assert!(way.before().is_none(), "3 are 1 and 2");
+}
+
 /// What stays true reaches who is there, and who asks for it when it comes later.
 #[test]
 fn what_stays_true_is_kept() {
