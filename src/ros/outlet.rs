@@ -13,6 +13,7 @@
 //! - A subscription with another definition of the type would take the bytes for something else. Nothing is published while
 //!   there is one.
 
+use std::any::Any;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,7 +41,8 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// Contexts before that of today in which a publisher stays although nobody else needs them.
 const EARLIER: usize = 3;
 
-/// Publishes on one topic. Everything may be done from any thread; [`follow`](Self::follow) may take a while.
+/// Publishes on one topic. Everything may be done from any thread; [`follow`](Self::follow) may take a while. Publishing takes
+/// microseconds, but may wait as the RMW does: by DDS's default up to 0.1 s (`max_blocking_time`).
 pub struct Outlet {
     topic: CString,
     type_support: Arc<TypeSupport>,
@@ -48,6 +50,9 @@ pub struct Outlet {
     is_latched: bool,
     /// Of the contexts, the oldest first.
     ways: Mutex<Vec<Arc<Way>>>,
+    /// What was published with before, and may be in use still on another thread. It ends on that of [`follow`](Self::follow): the
+    /// end of a publisher may take a second.
+    replaced: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     /// What one of them could not do while others could.
     failed: Mutex<Repeat>,
 }
@@ -116,13 +121,8 @@ impl Outlet {
 
     fn new(nodes: &[Arc<Node>], topic: &str, type_name: &str, is_latched: bool) -> Result<Outlet, NoPublisher> {
         let type_support = Arc::new(TypeSupport::load(type_name)?);
-        let outlet = Outlet {
-            topic: graph::topic_name(topic)?,
-            type_support,
-            is_latched,
-            ways: Mutex::default(),
-            failed: Mutex::default(),
-        };
+        let (ways, replaced, failed) = Default::default();
+        let outlet = Outlet { topic: graph::topic_name(topic)?, type_support, is_latched, ways, replaced, failed };
         outlet.follow(nodes)?;
         Ok(outlet)
     }
@@ -162,7 +162,11 @@ impl Outlet {
         let mut at = 0..;
         let mut is_kept = || at.next().is_some_and(|at| at >= gone || (needed.contains(&at) && at + EARLIER >= gone));
         ways.retain(|_| is_kept());
+        for way in before.into_iter().filter(|one| !ways.iter().any(|way| Arc::ptr_eq(one, way))) {
+            self.replace(way);
+        }
         *self.ways() = ways;
+        self.end_replaced();
         followed
     }
 
@@ -299,7 +303,21 @@ impl Outlet {
             newer.before = Mutex::new(Some(Arc::clone(&way.publisher)));
             *way = Arc::new(newer);
         }
-        way.forget_before(&self.type_support)
+        if let Some(before) = way.forget_before(&self.type_support)? {
+            self.replace(before);
+        }
+        Ok(())
+    }
+
+    /// Has `old` end once nobody uses it any more. It can be had from nowhere else by now.
+    fn replace(&self, old: Arc<dyn Any + Send + Sync>) {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+    }
+
+    /// Ends what was replaced and is in use no more.
+    fn end_replaced(&self) {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.retain(|old| Arc::strong_count(old) > 1);
     }
 
     fn ways(&self) -> MutexGuard<'_, Vec<Arc<Way>>> {
@@ -315,8 +333,9 @@ impl Way {
     }
 
     /// Goes on without the publisher before, once the newer one has found those whom that has, and those who ask for transient-local.
-    fn forget_before(&self, type_support: &TypeSupport) -> Result<(), RosError> {
-        let Some(before) = self.before().clone() else { return Ok(()) };
+    /// Returns that one.
+    fn forget_before(&self, type_support: &TypeSupport) -> Result<Option<Arc<Publisher>>, RosError> {
+        let Some(before) = self.before().clone() else { return Ok(None) };
         let type_name = &type_support.schema().name;
         let newly = |it: &&Subscriber| it.transient_local && it.asks_for.is_none() && it.type_name == *type_name;
         let newly = self.seen().subscribers.iter().filter(newly).count();
@@ -324,8 +343,9 @@ impl Way {
             *self.before() = None;
             // What it has published last may still be on the way.
             before.flush(FLUSH);
+            return Ok(Some(before));
         }
-        Ok(())
+        Ok(None)
     }
 
     fn before(&self) -> MutexGuard<'_, Option<Arc<Publisher>>> {

@@ -181,6 +181,21 @@ fn each_is_reached_once_where_that_can_be() {
     assert_eq!(chosen_of(&[&[1], &[1], &[2, 3]]), [2, 1]);
 }
 
+/// What takes the place of another publisher does not have that end on a thread that publishes with it at the time.
+#[test]
+fn publishers_end_where_they_are_replaced() {
+    let bridge = node("iot_bridge");
+    let outlet = Outlet::create(&[Arc::clone(&bridge)], "/order7", STRING).unwrap();
+    let publishing = outlet.ways().clone();
+    let old = Arc::downgrade(&publishing[0]);
+    let newer = node("iot_bridge");
+    outlet.follow(&[Arc::clone(&newer)]).unwrap();
+    drop(publishing);
+    assert!(old.upgrade().is_some(), "it has not ended here");
+    outlet.follow(&[newer]).unwrap();
+    assert!(old.upgrade().is_none());
+}
+
 /// A context that is in trouble keeps nobody from being reached by another one, whether it is the best one or one of several.
 #[test]
 fn one_context_in_trouble_does_not_silence_the_others() {
