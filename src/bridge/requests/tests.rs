@@ -279,3 +279,14 @@ fn who_is_woken_without_end_holds_nothing_up() {
         assert!(taken.blocking_recv().is_some());
     }
 }
+
+/// A thread that can't be started is started by the next reload.
+#[test]
+fn a_thread_that_can_not_be_started_is_tried_again() {
+    let mut bench = Bench::set();
+    // More than there are addresses.
+    assert!(bench.requests.begin(thread::Builder::new().stack_size(1 << 48)).is_err());
+    assert!(bench.requests.running.is_none());
+    bench.reload([("a", 0)]);
+    bench.await_told(["a0 begins"]);
+}
