@@ -200,7 +200,7 @@ impl Requests {
     /// When the thread can't be started.
     pub fn reload(&mut self, entries: Vec<Entry>) -> std::io::Result<()> {
         if self.running.is_none() && !entries.is_empty() {
-            self.running = self.idle.take().map(|idle| self.run(idle)).transpose()?;
+            self.begin(thread::Builder::new())?;
         }
         if let Some(running) = &self.running {
             // An error means that the thread is gone, which is found out elsewhere.
@@ -209,14 +209,25 @@ impl Requests {
         Ok(())
     }
 
-    fn run(&self, idle: Idle) -> std::io::Result<Running> {
-        let (changes, to_change) = mpsc::unbounded_channel();
-        let Idle { subscribe, arrivals, outside, uplink, account } = idle;
-        let work = Work::new(outside, (subscribe, arrivals), uplink, to_change, account, self.heartbeat.clone());
+    /// Starts the thread, unless it has been started once. If it can't be started, that is tried again by the next reload.
+    fn begin(&mut self, builder: thread::Builder) -> std::io::Result<()> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(BLOCKING).build()?;
-        let thread = thread::Builder::new().name("requests".to_owned()).spawn(move || work.run(runtime))?;
-        Ok(Running { changes, thread })
+        // It gets its work once it is there, so that nothing is lost with it if it is not.
+        let (hand_over, work) = std::sync::mpsc::channel::<Work>();
+        let thread = builder.name("requests".to_owned()).spawn(move || {
+            if let Ok(work) = work.recv() {
+                work.run(runtime);
+            }
+        })?;
+        if let Some(Idle { subscribe, arrivals, outside, uplink, account }) = self.idle.take() {
+            let (changes, to_change) = mpsc::unbounded_channel();
+            let work = Work::new(outside, (subscribe, arrivals), uplink, to_change, account, self.heartbeat.clone());
+            // It waits for this.
+            let _ = hand_over.send(work);
+            self.running = Some(Running { changes, thread });
+        }
+        Ok(())
     }
 
     /// Ends when the thread has died. While there is none, takes what comes although nothing of it is configured, and forgets

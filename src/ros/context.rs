@@ -159,6 +159,15 @@ impl Drop for Node {
     }
 }
 
+#[cfg(test)]
+impl Node {
+    /// Shuts its context down: rcl refuses whatever is asked of it from then on.
+    pub(crate) fn shut_down(&self) {
+        // SAFETY: the context is initialised. That it is shut down again at its end is refused, and changes nothing.
+        unsafe { rcl_shutdown(self.context().as_ptr()) };
+    }
+}
+
 /// A C string of `text`, or an error that names what it was for.
 pub(super) fn c_string(what: &'static str, text: &str) -> Result<CString, RosError> {
     CString::new(text).map_err(|_| RosError { doing: what, message: format!("{text:?} holds a NUL byte"), code: 0 })

@@ -9,9 +9,11 @@
 //! - After the robot's addresses have changed, some of its nodes are reached in one context of the bridge and some in another
 //!   (see `joined`). There is a publisher in each, and it is published with the newest one that reaches everybody. Only where
 //!   none does it is published with several, and a subscriber that two of them reach gets it twice.
+//!   A context that is in trouble does not keep the others from publishing.
 //! - A subscription with another definition of the type would take the bytes for something else. Nothing is published while
 //!   there is one.
 
+use std::any::Any;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ use super::graph::{self, Subscriber};
 use super::publisher::{NoPublisher, Publisher};
 use super::subscription::PublisherId;
 use super::type_support::{TypeSupport, rmw_name};
+use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
 /// How long a subscription that asks for what was published before gets it.
 const KEPT: Duration = Duration::from_secs(1);
@@ -32,10 +35,14 @@ const FOR_EVER: Duration = Duration::ZERO;
 /// How long a publisher stays in the place of which another has come that has not found as many subscriptions.
 const OVERLAP: Duration = Duration::from_secs(5);
 
+/// How long a publisher that ends waits for subscriptions to have what it has published.
+const FLUSH: Duration = Duration::from_millis(500);
+
 /// Contexts before that of today in which a publisher stays although nobody else needs them.
 const EARLIER: usize = 3;
 
-/// Publishes on one topic. Everything may be done from any thread; [`follow`](Self::follow) may take a while.
+/// Publishes on one topic. Everything may be done from any thread; [`follow`](Self::follow) may take a while. Publishing takes
+/// microseconds, but may wait as the RMW does: by DDS's default up to 0.1 s (`max_blocking_time`).
 pub struct Outlet {
     topic: CString,
     type_support: Arc<TypeSupport>,
@@ -43,6 +50,11 @@ pub struct Outlet {
     is_latched: bool,
     /// Of the contexts, the oldest first.
     ways: Mutex<Vec<Arc<Way>>>,
+    /// What was published with before, and may be in use still on another thread. It ends on that of [`follow`](Self::follow): the
+    /// end of a publisher may take a second.
+    replaced: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    /// What one of them could not do while others could.
+    failed: Mutex<Repeat>,
 }
 
 /// How far what is published gets.
@@ -109,7 +121,8 @@ impl Outlet {
 
     fn new(nodes: &[Arc<Node>], topic: &str, type_name: &str, is_latched: bool) -> Result<Outlet, NoPublisher> {
         let type_support = Arc::new(TypeSupport::load(type_name)?);
-        let outlet = Outlet { topic: graph::topic_name(topic)?, type_support, is_latched, ways: Mutex::default() };
+        let (ways, replaced, failed) = Default::default();
+        let outlet = Outlet { topic: graph::topic_name(topic)?, type_support, is_latched, ways, replaced, failed };
         outlet.follow(nodes)?;
         Ok(outlet)
     }
@@ -149,19 +162,26 @@ impl Outlet {
         let mut at = 0..;
         let mut is_kept = || at.next().is_some_and(|at| at >= gone || (needed.contains(&at) && at + EARLIER >= gone));
         ways.retain(|_| is_kept());
+        for way in before.into_iter().filter(|one| !ways.iter().any(|way| Arc::ptr_eq(one, way))) {
+            self.replace(way);
+        }
         *self.ways() = ways;
+        self.end_replaced();
         followed
     }
 
     /// Publishes the serialized message `cdr`, encapsulation header included. Returns how many subscriptions get it, without those
-    /// of the bridge.
+    /// of the bridge. A context that can't be asked, or can't publish while another one can, is logged.
     ///
     /// # Errors
-    /// When it was not published.
+    /// When it was not published in any context.
     pub fn publish(&self, cdr: &[u8]) -> Result<usize, NotPublished> {
         let ways = self.ways().clone();
         for way in &ways {
-            way.look_if_changed(&self.topic)?;
+            if let Err(error) = way.look_if_changed(&self.topic) {
+                // Who was there last is told all the same.
+                self.note_failed(&error);
+            }
         }
         let reach = self.reach_of(&ways);
         if let Some(forbidden) = reach.forbidden {
@@ -170,17 +190,47 @@ impl Outlet {
         if reach.subscribers == 0 {
             return Err(NotPublished::Nobody);
         }
-        send(&ways, cdr)?;
+        self.send(&ways, cdr)?;
         Ok(reach.subscribers)
     }
 
     /// Publishes `cdr` to whoever is there.
     ///
     /// # Errors
-    /// rcl's own.
+    /// rcl's own, when it was not published in any context.
     pub fn publish_anyway(&self, cdr: &[u8]) -> Result<(), RosError> {
         let ways = self.ways().clone();
-        send(&ways, cdr)
+        self.send(&ways, cdr)
+    }
+
+    /// Publishes with as few of `ways` as reach everybody, or, if none of these can, with another one.
+    fn send(&self, ways: &[Arc<Way>], cdr: &[u8]) -> Result<(), RosError> {
+        let reach: Vec<_> = if ways.len() > 1 { ways.iter().map(|way| way.reached()).collect() } else { Vec::new() };
+        let chosen = if ways.len() > 1 { chosen(&reach) } else { (0..ways.len()).collect() };
+        let others = (0..ways.len()).rev().filter(|at| !chosen.contains(at));
+        let (mut is_sent, mut failed) = (false, None);
+        for (at, is_chosen) in chosen.iter().map(|at| (*at, true)).chain(others.map(|at| (at, false))) {
+            if is_chosen || !is_sent {
+                match ways[at].publisher().publish(cdr) {
+                    Ok(()) => is_sent = true,
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        match failed {
+            Some(error) if !is_sent => return Err(error),
+            Some(error) => self.note_failed(&error),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn note_failed(&self, error: &RosError) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.due(Instant::now(), ONCE_A_MINUTE).is_some() {
+            let topic = self.topic.to_string_lossy();
+            tracing::warn!("One of the contexts that publish on {topic} is in trouble: {error}.");
+        }
     }
 
     /// Waits until reliable subscriptions have what was published, at most for `patience`.
@@ -253,7 +303,21 @@ impl Outlet {
             newer.before = Mutex::new(Some(Arc::clone(&way.publisher)));
             *way = Arc::new(newer);
         }
-        way.forget_before()
+        if let Some(before) = way.forget_before(&self.type_support)? {
+            self.replace(before);
+        }
+        Ok(())
+    }
+
+    /// Has `old` end once nobody uses it any more. It can be had from nowhere else by now.
+    fn replace(&self, old: Arc<dyn Any + Send + Sync>) {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+    }
+
+    /// Ends what was replaced and is in use no more.
+    fn end_replaced(&self) {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.retain(|old| Arc::strong_count(old) > 1);
     }
 
     fn ways(&self) -> MutexGuard<'_, Vec<Arc<Way>>> {
@@ -268,14 +332,20 @@ impl Way {
         before.unwrap_or_else(|| Arc::clone(&self.publisher))
     }
 
-    /// Goes on without the publisher before, once the newer one has found those who ask for it.
-    fn forget_before(&self) -> Result<(), RosError> {
-        let Some(before) = self.before().clone() else { return Ok(()) };
-        if self.since.elapsed() >= OVERLAP || self.publisher.subscriptions()? > before.subscriptions()? {
-            // It ends when nobody has it any more, and not under the lock.
+    /// Goes on without the publisher before, once the newer one has found those whom that has, and those who ask for transient-local.
+    /// Returns that one.
+    fn forget_before(&self, type_support: &TypeSupport) -> Result<Option<Arc<Publisher>>, RosError> {
+        let Some(before) = self.before().clone() else { return Ok(None) };
+        let type_name = &type_support.schema().name;
+        let newly = |it: &&Subscriber| it.transient_local && it.asks_for.is_none() && it.type_name == *type_name;
+        let newly = self.seen().subscribers.iter().filter(newly).count();
+        if self.since.elapsed() >= OVERLAP || self.publisher.subscriptions()? >= before.subscriptions()? + newly {
             *self.before() = None;
+            // What it has published last may still be on the way.
+            before.flush(FLUSH);
+            return Ok(Some(before));
         }
-        Ok(())
+        Ok(None)
     }
 
     fn before(&self) -> MutexGuard<'_, Option<Arc<Publisher>>> {
@@ -318,17 +388,6 @@ impl Way {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Publishes with as few of `ways` as reach everybody.
-fn send(ways: &[Arc<Way>], cdr: &[u8]) -> Result<(), RosError> {
-    let reach: Vec<_> = if ways.len() > 1 { ways.iter().map(|way| way.reached()).collect() } else { Vec::new() };
-    let with = if ways.len() > 1 { chosen(&reach) } else { (0..ways.len()).collect() };
-    let mut sent = Ok(());
-    for at in with {
-        sent = ways[at].publisher().publish(cdr).and(sent);
-    }
-    sent
 }
 
 /// Positions in `reach`, which says who is reached where, the newest last: of the newest that reaches all, or else of the newest

@@ -29,19 +29,32 @@ const ACCEPTED: &str = "accepted";
 /// Sentences about subscriptions that are remembered as said.
 const SAID: usize = 100;
 
+/// How soon the message of `on_silence` is tried again if it could not be published.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// How long it is tried so often. After that each turn tries it.
+const RETRIES: Duration = Duration::from_secs(10);
+
 /// What commands are judged and published with.
 struct Open {
     gate: Gate,
     outlet: Arc<Outlet>,
 }
 
+/// A message of `on_silence` that could not be published.
+struct Unsent {
+    cdr: Vec<u8>,
+    since: Instant,
+    tried: Instant,
+}
+
 pub(super) struct Command {
-    settings: config::Command,
+    settings: Arc<config::Command>,
     health: Arc<RequestHealth>,
     opening: Opening<Open>,
     open: Option<Open>,
     /// What `on_silence` has handed out and could not be published.
-    unsent: Option<Vec<u8>>,
+    unsent: Option<Unsent>,
     refused: [Repeat; Reason::ALL.len()],
     silences: Repeat,
     failed: Repeat,
@@ -53,7 +66,7 @@ impl Command {
     pub fn new(settings: config::Command, health: Arc<RequestHealth>) -> Command {
         health.outcomes().expect(Reason::ALL.map(Reason::label).into_iter().chain([ACCEPTED]));
         Command {
-            settings,
+            settings: Arc::new(settings),
             health,
             opening: Opening::default(),
             open: None,
@@ -118,7 +131,7 @@ impl Command {
     fn stop_if_silent(&mut self, now: Instant) {
         let Some(Open { gate, outlet }) = &mut self.open else { return };
         if let Some(cdr) = gate.silence_due(now) {
-            self.unsent = Some(cdr.to_vec());
+            self.unsent = Some(Unsent { cdr: cdr.to_vec(), since: now, tried: now });
             if self.silences.due(now, ONCE_A_MINUTE).is_some() {
                 let (mqtt, ros) = (&self.settings.mqtt, &self.settings.ros);
                 tracing::info!(
@@ -127,13 +140,16 @@ impl Command {
                 );
             }
         }
-        let Some(cdr) = &self.unsent else { return };
-        match outlet.publish_anyway(cdr) {
-            Ok(()) => self.unsent = None,
-            Err(error) if self.failed.due(now, ONCE_A_MINUTE).is_some() => {
-                tracing::error!("The message of on_silence could not be published on {}: {error}.", self.settings.ros);
-            }
-            Err(_) => {}
+        let Some(unsent) = &mut self.unsent else { return };
+        let Err(error) = outlet.publish_anyway(&unsent.cdr) else {
+            self.unsent = None;
+            return;
+        };
+        // It may have taken a while, and the pause is for others.
+        unsent.tried = Instant::now().max(now);
+        if self.failed.due(now, ONCE_A_MINUTE).is_some() {
+            let ros = &self.settings.ros;
+            tracing::error!("The message of on_silence could not be published on {ros}, and is tried again: {error}.");
         }
     }
 
@@ -189,17 +205,19 @@ impl Handler for Command {
         if let Some(reach) = self.opening.take_reach() {
             self.tell(&reach);
         }
-        let settings = self.settings.clone();
+        let settings = Arc::clone(&self.settings);
         self.opening.go_on(self.open.as_ref(), move |nodes| Open::new(&settings, nodes), outside, now);
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.open.as_ref()?.gate.silence_due_at()
+        let Open { gate, .. } = self.open.as_ref()?;
+        let again = self.unsent.as_ref().and_then(Unsent::again_at);
+        gate.silence_due_at().into_iter().chain(again).min()
     }
 
     fn end(&mut self, _outside: &Outside, _now: Instant) {
         let Some(Open { gate, outlet }) = &mut self.open else { return };
-        let cdr = gate.take_silence().map(<[u8]>::to_vec).or(self.unsent.take());
+        let cdr = gate.take_silence().map(<[u8]>::to_vec).or(self.unsent.take().map(|unsent| unsent.cdr));
         if let Some(cdr) = cdr
             && let Err(error) = outlet.publish_anyway(&cdr)
         {
@@ -211,6 +229,13 @@ impl Handler for Command {
         if let Some(Open { outlet, .. }) = &self.open {
             outlet.flush(patience);
         }
+    }
+}
+
+impl Unsent {
+    /// When it is tried again, unless that is done by the next turn.
+    fn again_at(&self) -> Option<Instant> {
+        (self.tried.saturating_duration_since(self.since) < RETRIES).then(|| self.tried + RETRY)
     }
 }
 
@@ -236,3 +261,6 @@ fn shown(identity: &Identity) -> Option<String> {
         Id::Text(id) | Id::Number(id) => id.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests;

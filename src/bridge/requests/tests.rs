@@ -7,13 +7,30 @@ use iot_bridge_core::uplink::Phase;
 
 use super::*;
 
+/// The version of an entry that panics at its end.
+const PANICS_AT_END: u8 = 9;
+
+/// That panics in its first turn.
+const PANICS_AT_TURN: u8 = 8;
+
+/// That has the thread woken again with each turn, and says nothing.
+const RESTLESS: u8 = 7;
+
+/// That wants a turn every ten milliseconds, and says how long [`TURNS`] have taken: in half seconds.
+const PUNCTUAL: u8 = 6;
+
+/// Turns of the punctual one.
+const TURNS: u32 = 20;
+
 /// An entry whose handler writes down what it is told.
 #[derive(Debug, Clone)]
 pub(in crate::bridge) struct Probe {
     pub mqtt: &'static str,
-    /// What tells it from another one with the same topic.
+    /// What tells it from another one with the same topic, and what it does.
     version: u8,
     told: Arc<Mutex<Vec<String>>>,
+    /// When it began, and its turns that were due.
+    turns: Option<(Instant, u32)>,
 }
 
 impl PartialEq for Probe {
@@ -47,7 +64,25 @@ impl Handler for Probe {
         arrival.taken();
     }
 
-    fn turn(&mut self, _: &Outside, _: Instant) {}
+    fn turn(&mut self, outside: &Outside, now: Instant) {
+        match self.version {
+            PANICS_AT_TURN => panic!("a handler that panics when it begins, for a test"),
+            RESTLESS => outside.waker().notify_one(),
+            PUNCTUAL if self.wake_at().is_none_or(|at| at <= now) => {
+                let (began, turns) = self.turns.map_or((now, 0), |(began, turns)| (began, turns + 1));
+                self.turns = Some((began, turns));
+                if turns == TURNS {
+                    self.say(&format!("took {} turns of 500 ms", (now - began).as_millis() / 500));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let (began, turns) = self.turns?;
+        Some(began + (turns + 1) * Duration::from_millis(10))
+    }
 
     fn link(&mut self, is_connected: bool, _: &Outside, _: Instant) {
         self.say(if is_connected { "is connected" } else { "is not connected" });
@@ -55,7 +90,7 @@ impl Handler for Probe {
 
     fn end(&mut self, _: &Outside, _: Instant) {
         self.say("ends");
-        assert_ne!(self.version, 9, "a handler that panics at its end, for a test");
+        assert_ne!(self.version, PANICS_AT_END, "a handler that panics at its end, for a test");
     }
 }
 
@@ -94,7 +129,7 @@ impl Bench {
 
     fn reload<const N: usize>(&mut self, probes: [(&'static str, u8); N]) {
         let told = &self.told;
-        let probe = |(mqtt, version)| Entry::Probe(Probe { mqtt, version, told: Arc::clone(told) });
+        let probe = |(mqtt, version)| Entry::Probe(Probe { mqtt, version, told: Arc::clone(told), turns: None });
         self.requests.reload(probes.map(probe).to_vec()).unwrap();
     }
 
@@ -192,11 +227,66 @@ fn each_gets_what_is_its() {
 #[test]
 fn a_panic_ends_all() {
     let mut bench = Bench::set();
-    bench.reload([("a", 0), ("b", 9), ("c", 0)]);
+    bench.reload([("a", 0), ("b", PANICS_AT_END), ("c", 0)]);
     bench.await_told(["a0 begins", "b9 begins", "c0 begins"]);
     let _taken = bench.has_come("{thing}/c", "panic");
     bench.await_told(["a0 ends", "b9 ends", "c0 ends"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(bench.requests.death());
     assert!(bench.requests.stop().is_err());
+}
+
+/// Also when one panics that a reload has brought: those that stay, and those that came before it.
+#[test]
+fn a_panic_at_a_reload_ends_all() {
+    let mut bench = Bench::set();
+    bench.reload([("a", 0), ("b", 0)]);
+    bench.await_told(["a0 begins", "b0 begins"]);
+    bench.reload([("c", 0), ("d", PANICS_AT_TURN), ("a", 0), ("e", 0)]);
+    let told = Arc::clone(&bench.told);
+    assert!(bench.requests.stop().is_err());
+    let mut told = told.lock().unwrap().clone();
+    assert_eq!(told.drain(..3).collect::<Vec<_>>(), ["b0 ends", "c0 begins", "d8 begins"]);
+    told.sort_unstable();
+    assert_eq!(told, ["a0 ends", "c0 ends", "d8 ends"]);
+}
+
+/// A turn comes when a handler has asked for it, and not only with the sign of life: twenty within the time of a few of these.
+#[test]
+fn a_turn_comes_when_it_is_asked_for() {
+    let mut bench = Bench::set();
+    bench.reload([("a", PUNCTUAL)]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let took = loop {
+        if let Some(took) = bench.told.lock().unwrap().get(1).cloned() {
+            break took;
+        }
+        assert!(Instant::now() < deadline, "no turns");
+        thread::sleep(Duration::from_millis(2));
+    };
+    let halves: u32 = took.split(' ').nth(2).unwrap().parse().unwrap();
+    assert!(halves < TURNS / 2, "{took}");
+}
+
+/// Who has the thread woken without end does not keep what arrives from those whom it is for.
+#[test]
+fn who_is_woken_without_end_holds_nothing_up() {
+    let mut bench = Bench::set();
+    bench.reload([("a", RESTLESS), ("b", 0)]);
+    bench.await_told(["a7 begins", "b0 begins"]);
+    let mut taken: Vec<_> = (0..3 * ROOM / 4).map(|_| bench.has_come("{thing}/b", "1")).collect();
+    for taken in &mut taken {
+        assert!(taken.blocking_recv().is_some());
+    }
+}
+
+/// A thread that can't be started is started by the next reload.
+#[test]
+fn a_thread_that_can_not_be_started_is_tried_again() {
+    let mut bench = Bench::set();
+    // More than there are addresses.
+    assert!(bench.requests.begin(thread::Builder::new().stack_size(1 << 48)).is_err());
+    assert!(bench.requests.running.is_none());
+    bench.reload([("a", 0)]);
+    bench.await_told(["a0 begins"]);
 }

@@ -18,6 +18,9 @@ use iot_bridge_core::uplink::{Subscription, UplinkState};
 /// Longest time without a sign of life.
 const TURN: Duration = Duration::from_millis(500);
 
+/// Arrivals that are taken before the thread is woken once more by what asks for it all the time.
+const FAIR: usize = 8;
+
 /// Says what is to be subscribed to.
 pub(super) type Subscribe = Box<dyn Fn(Vec<Subscription>) + Send>;
 
@@ -27,6 +30,8 @@ pub(super) struct Work {
     outside: Outside,
     subscribe: Subscribe,
     arrivals: mpsc::Receiver<Arrival>,
+    /// Arrivals that were taken since the last turn.
+    taken: usize,
     /// `None` once there is no uplink any more.
     uplink: Option<watch::Receiver<UplinkState>>,
     link: Link,
@@ -72,7 +77,7 @@ impl Work {
     ) -> Work {
         let (served, link, unwanted) = (Vec::new(), Link::default(), Repeat::default());
         let uplink = Some(uplink);
-        Work { served, outside, subscribe, arrivals, uplink, link, changes, account, heartbeat, unwanted }
+        Work { served, outside, subscribe, arrivals, taken: 0, uplink, link, changes, account, heartbeat, unwanted }
     }
 
     /// Serves until there are no more changes to come. Then, and if a handler panics, all handlers end.
@@ -107,8 +112,14 @@ impl Work {
                 Event::Change(None) => return,
                 Event::Change(Some(entries)) => self.bring_into_force(entries),
                 Event::Link => self.follow_link(),
-                Event::Woken => self.turn(Instant::now()),
-                Event::Arrival(Some(arrival)) => self.arrived(arrival),
+                Event::Woken => {
+                    self.taken = 0;
+                    self.turn(Instant::now());
+                }
+                Event::Arrival(Some(arrival)) => {
+                    self.taken += 1;
+                    self.arrived(arrival);
+                }
                 Event::Arrival(None) => {}
             }
         }
@@ -117,6 +128,8 @@ impl Work {
     /// Waits for the next event, at most until `wake_at`.
     async fn next(&mut self, wake_at: Instant) -> Event {
         let waker = self.outside.waker();
+        // Callbacks of ROS may come as fast as they are served.
+        let is_turn = self.arrivals.is_empty() || self.taken >= FAIR;
         let link_changed = async {
             let changed = match &mut self.uplink {
                 Some(uplink) => uplink.changed().await,
@@ -131,8 +144,8 @@ impl Work {
             changed = self.changes.recv() => Event::Change(changed),
             () = sleep_until(wake_at.into()) => Event::Woken,
             () = link_changed => Event::Link,
-            () = waker.notified() => Event::Woken,
-            () = self.outside.nodes_changed() => Event::Woken,
+            () = waker.notified(), if is_turn => Event::Woken,
+            () = self.outside.nodes_changed(), if is_turn => Event::Woken,
             arrival = self.arrivals.recv(), if !self.arrivals.is_closed() || !self.arrivals.is_empty() => Event::Arrival(arrival),
         }
     }
@@ -189,6 +202,19 @@ impl Work {
         }
     }
 
+    /// Serves `entry` too.
+    fn begin(&mut self, entry: Entry) {
+        let health = entry.enter(&self.account);
+        let handler = entry.handler(Arc::clone(&health));
+        let topics = filled(&handler.subscriptions(), self.outside.thing());
+        let served = self.served.push_mut(Served { entry, topics, health, handler });
+        let now = Instant::now();
+        served.handler.turn(&self.outside, now);
+        if self.link.is_connected {
+            served.handler.link(true, &self.outside, now);
+        }
+    }
+
     /// Serves `entries` from now on. Those that are served already go on as if nothing were.
     fn bring_into_force(&mut self, entries: Vec<Entry>) {
         let mut before: Vec<Option<Served>> = self.served.drain(..).map(Some).collect();
@@ -204,21 +230,17 @@ impl Work {
             tracing::info!(added, removed, "Of what the cloud may ask, {entries} came into force and {removed} ended.");
         }
         gone.iter_mut().for_each(|served| end(served.handler.as_mut(), &self.outside));
-        let (mut subscriptions, now) = (Vec::new(), Instant::now());
-        for (entry, kept) in entries.into_iter().zip(kept) {
-            let served = kept.unwrap_or_else(|| {
-                let health = entry.enter(&self.account);
-                let mut handler = entry.handler(Arc::clone(&health));
-                let topics = filled(&handler.subscriptions(), self.outside.thing());
-                handler.turn(&self.outside, now);
-                if self.link.is_connected {
-                    handler.link(true, &self.outside, now);
-                }
-                Served { entry, topics, health, handler }
-            });
-            subscriptions.extend(served.handler.subscriptions());
-            self.served.push(served);
+        let mut new = Vec::new();
+        for (entry, kept) in entries.iter().zip(kept) {
+            new.extend(kept.is_none().then_some(entry));
+            // If one of the new ones panics, all of these end.
+            self.served.extend(kept);
         }
+        for entry in new {
+            self.begin(entry.clone());
+        }
+        self.served.sort_by_key(|served| entries.iter().position(|entry| *entry == served.entry));
+        let subscriptions = self.served.iter().flat_map(|served| served.handler.subscriptions()).collect();
         let is_served = |mqtt: &str| self.served.iter().any(|served| served.health.mqtt == mqtt);
         for gone in gone.iter().filter(|gone| !is_served(&gone.health.mqtt)) {
             self.outside.replies.leave(&gone.health.mqtt);

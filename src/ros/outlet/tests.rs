@@ -111,6 +111,34 @@ fn transient_local_is_offered_to_who_asks_for_it() {
     assert!(heard.iter().all(|character| *character == b'c'), "{heard:?}");
 }
 
+/// The publisher before stays until the newer one has found whom it has found, however many ask for transient-local.
+#[test]
+fn nobody_is_lost_when_transient_local_is_offered() {
+    let (bridge, robot) = (node("iot_bridge"), node("robot"));
+    let nodes = [bridge];
+    let outlet = Outlet::create(&nodes, "/order5", STRING).unwrap();
+    let _volatile = Listener::on(&robot, "/order5", STRING, true, false);
+    let _latched = [(); 2].map(|()| Listener::on(&robot, "/order5", STRING, true, true));
+    eventually("all in the graph", || {
+        outlet.ways()[0].look(&outlet.topic).unwrap();
+        (outlet.ways()[0].seen().subscribers.len() == 3 && outlet.ways()[0].others() == 1).then_some(())
+    });
+    // As if the newer one had found those alone who ask for transient-local: it has found fewer of the others than are counted.
+    let mut way = outlet.way(&nodes[0], true).unwrap();
+    way.seen = Mutex::new(outlet.ways()[0].seen().clone());
+    let crowded = Outlet::create(&nodes, "/order6", STRING).unwrap();
+    let _others = [(); 2].map(|()| Listener::on(&robot, "/order6", STRING, true, false));
+    eventually("two others", || (crowded.ways()[0].publisher().subscriptions().unwrap() == 2).then_some(()));
+    way.before = Mutex::new(Some(crowded.ways()[0].publisher()));
+    eventually("all three", || (way.publisher.subscriptions().unwrap() == 3).then_some(()));
+    way.since = Instant::now();
+    way.forget_before(&outlet.type_support).unwrap();
+    assert!(way.before().is_some(), "3 are not 2 and 2");
+    way.before = Mutex::new(Some(outlet.ways()[0].publisher()));
+    way.forget_before(&outlet.type_support).unwrap();
+    assert!(way.before().is_none(), "3 are 1 and 2");
+}
+
 /// What stays true reaches who is there, and who asks for it when it comes later.
 #[test]
 fn what_stays_true_is_kept() {
@@ -152,4 +180,53 @@ fn each_is_reached_once_where_that_can_be() {
     assert_eq!(chosen_of(&[&[1, 2], &[], &[]]), [0]);
     assert_eq!(chosen_of(&[&[1], &[2]]), [1, 0]);
     assert_eq!(chosen_of(&[&[1], &[1], &[2, 3]]), [2, 1]);
+}
+
+/// What takes the place of another publisher does not have that end on a thread that publishes with it at the time.
+#[test]
+fn publishers_end_where_they_are_replaced() {
+    let bridge = node("iot_bridge");
+    let outlet = Outlet::create(&[Arc::clone(&bridge)], "/order7", STRING).unwrap();
+    let publishing = outlet.ways().clone();
+    let old = Arc::downgrade(&publishing[0]);
+    let newer = node("iot_bridge");
+    outlet.follow(&[Arc::clone(&newer)]).unwrap();
+    drop(publishing);
+    assert!(old.upgrade().is_some(), "it has not ended here");
+    outlet.follow(&[newer]).unwrap();
+    assert!(old.upgrade().is_none());
+}
+
+/// A context that is in trouble keeps nobody from being reached by another one, whether it is the best one or one of several.
+#[test]
+fn one_context_in_trouble_does_not_silence_the_others() {
+    let (earlier, today, robot) = (node("iot_bridge"), node("iot_bridge"), node("robot"));
+    let nodes = [Arc::clone(&earlier), Arc::clone(&today)];
+    let outlet = Outlet::create(&nodes, "/order4", STRING).unwrap();
+    let mut listener = Listener::on(&robot, "/order4", STRING, true, false);
+    eventually("the listener", || {
+        outlet.follow(&nodes).unwrap();
+        let found = outlet.ways().iter().all(|way| way.reached().len() == 1 && way.others() == 1);
+        found.then_some(())
+    });
+    let fails = |outlet: &Outlet| outlet.ways()[1].publisher().publish(&text(b'x')).is_err();
+    assert!(!fails(&outlet));
+    eventually("x", || listener.take());
+    today.shut_down();
+    assert!(fails(&outlet));
+    assert_eq!(outlet.publish(&text(b'a')).unwrap(), 1);
+    assert_eq!(listener.next(), b'a');
+    outlet.publish_anyway(&text(b'b')).unwrap();
+    assert_eq!(listener.next(), b'b');
+    // As if there were somebody whom only the one in trouble reaches.
+    outlet.ways()[1].seen().subscribers[0].id[0] ^= 1;
+    let (reach, only) = (outlet.ways().iter().map(|way| way.reached()).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(chosen(&reach), only);
+    outlet.publish(&text(b'c')).unwrap();
+    assert_eq!(listener.next(), b'c');
+    outlet.publish_anyway(&text(b'd')).unwrap();
+    assert_eq!(listener.next(), b'd');
+    earlier.shut_down();
+    assert!(matches!(outlet.publish(&text(b'e')), Err(NotPublished::Ros(_))));
+    assert!(outlet.publish_anyway(&text(b'e')).is_err());
 }

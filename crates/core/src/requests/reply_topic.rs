@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::config::{TopicFault, check_publish_topic};
+use crate::config::{TopicFault, UNNAMED, check_publish_topic};
 
 /// Why nothing is published to the response topic that a sender has named.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -13,6 +13,9 @@ pub enum ResponseTopicFault {
     /// It begins with `$`: shadows, jobs and rules are not for senders of commands to write to.
     #[error("a response topic can't begin with `$`")]
     Reserved,
+    /// It contains `{thing}`, which only the configuration's topics have filled in.
+    #[error("a response topic can't contain `{UNNAMED}`")]
+    Unfilled,
 }
 
 /// The topic of the reply: the response topic that MQTT 5 brought with the request, or else the configured one. `None` if there is
@@ -28,6 +31,9 @@ pub fn reply_topic<'a>(
     let Some(topic) = response_topic else { return Ok(configured) };
     if topic.starts_with('$') {
         return Err(ResponseTopicFault::Reserved);
+    }
+    if topic.contains(UNNAMED) {
+        return Err(ResponseTopicFault::Unfilled);
     }
     check_publish_topic(topic)?;
     Ok(Some(topic))
@@ -51,6 +57,9 @@ mod tests {
         let refused = |topic: &str| reply_topic(Some(topic), Some("a")).unwrap_err();
         for topic in ["$aws/things/r/shadow/update", "$aws/rules/r/x", "$SYS/x", "$"] {
             assert_eq!(refused(topic), ResponseTopicFault::Reserved, "{topic}");
+        }
+        for topic in ["{thing}", "cloud/{thing}/answers"] {
+            assert_eq!(refused(topic), ResponseTopicFault::Unfilled, "{topic}");
         }
         for (topic, fault) in [
             ("", TopicFault::Empty),
