@@ -12,6 +12,7 @@
 //! - It goes on whatever becomes of the connection. How it ends is kept for [`END_MAX_AGE`] if it can't be sent.
 //! - If the server is gone for [`GONE`], its goals end as "unavailable": nobody knows what has become of them. If it comes back
 //!   sooner, it is asked for the results again: one that was restarted does not know its goals, which are "unavailable" then.
+//! - Each result is asked for until it comes, a few at a time: a server that has not come to more than ten requests loses some.
 //! - When the bridge stops, or the entry goes from the configuration, goals go on on the robot. Who has asked is told so, as
 //!   "unavailable", and hears no more of them. After SIGKILL nobody is told.
 
@@ -209,7 +210,11 @@ impl Action {
             if of.is_some_and(|of| Codec::is_available(of).unwrap_or(false)) {
                 self.away.remove(&client);
                 if self.changed.remove(&client) {
-                    self.ask_again(client);
+                    let its = self.goals.iter_mut().filter(|goal| goal.client == client);
+                    its.for_each(|goal| goal.doubt(now));
+                }
+                if let Some(of) = self.clients.get(client) {
+                    goal::ask_again(&mut self.goals, client, now, |id| of.get_result.call(&id.result()).ok());
                 }
                 continue;
             }
@@ -218,18 +223,6 @@ impl Action {
             if now.saturating_duration_since(since) >= GONE {
                 let words = "the action server is gone; what has become of the goal is not known";
                 self.give_up(words, outside, now, |goal| goal.client == client);
-            }
-        }
-    }
-
-    /// Asks for the results of all goals of a client, for its server may be another one than that which has got them.
-    fn ask_again(&mut self, client: u64) {
-        let Some(of) = self.clients.get(client) else { return };
-        let accepted = |goal: &&mut Goal| goal.client == client && matches!(goal.stage, Stage::Accepted { .. });
-        for goal in self.goals.iter_mut().filter(accepted) {
-            // One that can't be sent shows at the next look.
-            if let Ok(number) = of.get_result.call(&goal.id.result()) {
-                goal.asked_for_result(number);
             }
         }
     }

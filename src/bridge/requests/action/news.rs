@@ -97,7 +97,7 @@ impl Action {
                 for (id, status) in statuses {
                     let at = self.goals.iter().position(|goal| goal.client == client && goal.id == id);
                     if let Some(at) = at {
-                        self.goals[at].status = status;
+                        self.goals[at].has_status(status, now);
                         self.tell(at, outside, now);
                     }
                 }
