@@ -36,7 +36,7 @@ use iot_bridge_core::requests::{ActionRequest, Detail, GoalStatus, Key, Malforme
 use iot_bridge_core::uplink::Subscription;
 
 use codec::{Codec, GoalId};
-use goal::{CANCELS, Cancel, Goal, Stage};
+use goal::{CANCELS, Cancel, GivenUp, Goal, Stage};
 
 /// Goals that may be under way at a time: each waits for the response with its result.
 const MOST_GOALS: usize = MOST_CALLS;
@@ -53,6 +53,12 @@ const GONE: Duration = Duration::from_secs(5);
 /// How long a server has to say whether it takes a goal.
 const ACCEPTANCE: Duration = Duration::from_secs(10);
 
+/// How long a server has to answer a request to cancel a goal.
+const CANCELLATION: Duration = Duration::from_secs(10);
+
+/// How long a goal that was given up is canceled if the server takes it after all.
+const GIVEN_UP: Duration = Duration::from_secs(60);
+
 /// How often servers are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -60,9 +66,8 @@ pub(super) struct Action {
     settings: config::Action,
     clients: Clients<Codec>,
     goals: Vec<Goal>,
-    /// Goals that were given up before the server had said whether it takes them: the client, the number of the call, the goal.
-    /// One that it takes after all is canceled, because nobody would hear of it.
-    given_up: Vec<(u64, i64, GoalId)>,
+    /// One that the server takes after all is canceled, because nobody would hear of it.
+    given_up: Vec<GivenUp>,
     /// Since when servers of goals are away, by client.
     away: HashMap<u64, Instant>,
     /// Clients whose server may be another one than before, which has to be asked for results again.
@@ -106,7 +111,7 @@ impl Action {
                 sent.map_err(|(status, detail)| refusal(identity, status, detail))
             }
             Ok(ActionRequest::Cancel { identity, key }) => {
-                let canceled = self.cancel(&key, asker(identity.clone()));
+                let canceled = self.cancel(&key, asker(identity.clone()), now);
                 canceled.map_err(|detail| refusal(identity, GoalStatus::Unavailable, detail))
             }
         }
@@ -129,7 +134,7 @@ impl Action {
         Ok(())
     }
 
-    fn cancel(&mut self, key: &Key, asker: Asker) -> Result<(), Detail> {
+    fn cancel(&mut self, key: &Key, asker: Asker, now: Instant) -> Result<(), Detail> {
         let Some(goal) = self.goals.iter_mut().find(|goal| goal.key == *key) else {
             return Err(Detail::new("no goal with this id is under way"));
         };
@@ -137,13 +142,14 @@ impl Action {
             return Err(Detail::new("the action server has not answered earlier requests to cancel it"));
         }
         // One that was not accepted yet can't be canceled yet.
-        let number = match (&goal.stage, self.clients.get(goal.client)) {
+        let sent = match (&goal.stage, self.clients.get(goal.client)) {
             (Stage::Accepted { .. }, Some(client)) => {
-                Some(client.cancel_goal.call(&goal.id.cancel()).map_err(Detail::new)?)
+                let number = client.cancel_goal.call(&goal.id.cancel()).map_err(Detail::new)?;
+                Some((number, now + CANCELLATION))
             }
             _ => None,
         };
-        goal.cancels.push(Cancel { asker, number });
+        goal.cancels.push(Cancel { asker, sent });
         Ok(())
     }
 
@@ -193,7 +199,7 @@ impl Action {
                 if self.given_up.len() >= MOST_GOALS {
                     self.given_up.remove(0);
                 }
-                self.given_up.push((client, number, id));
+                self.given_up.push(GivenUp { client, number, id, until: now + GIVEN_UP });
             }
             self.end_goal(at, GoalStatus::Unavailable, None, Some(&detail), outside, now);
         }
@@ -257,8 +263,9 @@ impl Handler for Action {
 
     fn turn(&mut self, outside: &Outside, now: Instant) {
         let Action { clients, goals, given_up, .. } = self;
+        given_up.retain(|given_up| given_up.until > now);
         clients.follow(outside, now, |id| {
-            goals.iter().any(|goal| goal.client == id) || given_up.iter().any(|(client, ..)| *client == id)
+            goals.iter().any(|goal| goal.client == id) || given_up.iter().any(|given_up| given_up.client == id)
         });
         for (client, news) in news::take(&mut self.clients, outside, now) {
             self.follow(client, news, outside, now);
@@ -269,6 +276,7 @@ impl Handler for Action {
         }
         let words = "the action server does not say whether it takes the goal; if it does later, the goal is canceled";
         self.give_up(words, outside, now, |goal| matches!(goal.stage, Stage::Sent { until, .. } if until <= now));
+        self.answer_late_cancels(outside, now);
         self.send_feedback(outside, now);
     }
 

@@ -59,8 +59,18 @@ pub(super) enum Stage {
 /// Somebody wants it to end.
 pub(super) struct Cancel {
     pub asker: Asker,
-    /// Of the call; `None` before the goal was accepted.
-    pub number: Option<i64>,
+    /// The number of the call, and until when the server has to answer; `None` before the goal was accepted.
+    pub sent: Option<(i64, Instant)>,
+}
+
+/// A goal that was given up before the server had said whether it takes it.
+pub(super) struct GivenUp {
+    pub client: u64,
+    /// Of the call.
+    pub number: i64,
+    pub id: GoalId,
+    /// After that nobody waits for the server's word any more.
+    pub until: Instant,
 }
 
 /// What the asker was told last. It goes one way.
@@ -108,6 +118,12 @@ impl Goal {
             (_, Some(again)) => again.at = now + LONGEST_PAUSE,
             (_, None) => {}
         }
+    }
+
+    /// Takes out those who wanted it to end, and whom the server has not answered in time.
+    pub fn late_cancels(&mut self, now: Instant) -> Vec<Asker> {
+        let late = self.cancels.extract_if(.., |cancel| cancel.sent.is_some_and(|(_, until)| until <= now));
+        late.map(|cancel| cancel.asker).collect()
     }
 
     /// Whether the response with this number has its result.
@@ -254,6 +270,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A cancel that was sent has its time; one that waits for the goal's acceptance goes with that.
+    #[test]
+    fn cancels_that_are_not_answered_are_late() {
+        let (mut goal, now) = (goal(), Instant::now());
+        let soon = now + Duration::from_secs(1);
+        for sent in [None, Some((1, now)), Some((2, soon))] {
+            goal.cancels.push(Cancel { asker: goal.asker.clone(), sent });
+        }
+        assert_eq!((goal.late_cancels(now).len(), goal.late_cancels(now).len()), (1, 0));
+        assert_eq!(goal.cancels.iter().map(|cancel| cancel.sent).collect::<Vec<_>>(), [None, Some((2, soon))]);
     }
 
     /// A goal that the server knows as under way is asked for once a minute, and soon once it has ended.
