@@ -207,7 +207,7 @@ impl Action {
 
     /// Looks whether the servers of goals are there.
     fn look(&mut self, outside: &Outside, now: Instant) {
-        self.answers.stands(self.clients.available().is_some(), self.clients.trouble());
+        self.answers.stands(self.clients.is_served(), self.clients.trouble());
         let clients: HashSet<u64> = self.goals.iter().map(|goal| goal.client).collect();
         self.away.retain(|client, _| clients.contains(client));
         self.changed.retain(|client| clients.contains(client));
@@ -267,9 +267,7 @@ impl Handler for Action {
         clients.follow(outside, now, |id| {
             goals.iter().any(|goal| goal.client == id) || given_up.iter().any(|given_up| given_up.client == id)
         });
-        for (client, news) in news::take(&mut self.clients, outside, now) {
-            self.follow(client, news, outside, now);
-        }
+        self.take_news(outside, now);
         if self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK) {
             self.looked = Some(now);
             self.look(outside, now);

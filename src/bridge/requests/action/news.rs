@@ -7,7 +7,6 @@ use super::goal::{GivenUp, Stage};
 use super::{Action, CANCELLATION};
 use crate::bridge::requests::Outside;
 use crate::bridge::requests::answers::Asker;
-use crate::bridge::requests::clients::Clients;
 use crate::bridge::requests::service::REPLY_MAX_AGE;
 use crate::ros::{ActionClient, RosError};
 use iot_bridge_core::requests::{Detail, GoalStatus};
@@ -32,38 +31,6 @@ pub(super) enum News {
         number: i64,
         ended: Result<Ended, Detail>,
     },
-    /// Another server may be there.
-    OtherServer,
-}
-
-/// What has come of each client, by what it is known by, within a few milliseconds; what is left is for the next turn, which is
-/// soon.
-pub(super) fn take(clients: &mut Clients<Codec>, outside: &Outside, now: Instant) -> Vec<(u64, News)> {
-    let Some(codec) = clients.callable().cloned() else { return Vec::new() };
-    let (mut news, mut is_all) = (Vec::new(), true);
-    for client in clients.iter_mut() {
-        if client.of.status.take_match() {
-            news.push((client.id, News::OtherServer));
-        }
-        loop {
-            if now.elapsed() > SHARE {
-                is_all = false;
-                break;
-            }
-            match next(&mut client.of, &codec) {
-                Ok(Some(next)) => news.push((client.id, next)),
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!("Something of an action is lost: {error}.");
-                    break;
-                }
-            }
-        }
-    }
-    if !is_all {
-        outside.waker().notify_one();
-    }
-    news
 }
 
 /// The next of what has come. What a goal is told first comes first.
@@ -89,8 +56,32 @@ fn next(client: &mut ActionClient, codec: &Codec) -> Result<Option<News>, RosErr
 }
 
 impl Action {
+    /// Takes what has come of each client and follows it, within a few milliseconds; what is left is for the next turn, which is
+    /// soon.
+    pub(super) fn take_news(&mut self, outside: &Outside, now: Instant) {
+        let Some(codec) = self.clients.callable().cloned() else { return };
+        let changed = self.clients.iter_mut().filter(|client| client.of.status.take_match());
+        self.changed.extend(changed.map(|client| client.id));
+        let began = Instant::now();
+        for id in self.clients.ids() {
+            while let Some(client) = self.clients.get_mut(id) {
+                if began.elapsed() > SHARE {
+                    return outside.waker().notify_one();
+                }
+                match next(client, &codec) {
+                    Ok(Some(news)) => self.follow(id, news, outside, now),
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!("Something of an action is lost: {error}.");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// Something has come of `client`.
-    pub(super) fn follow(&mut self, client: u64, news: News, outside: &Outside, now: Instant) {
+    fn follow(&mut self, client: u64, news: News, outside: &Outside, now: Instant) {
         match news {
             News::Accepted { number, is_accepted } => self.is_accepted(client, number, is_accepted, outside, now),
             News::Canceling { number, goals } => self.is_canceling(client, number, goals, outside, now),
@@ -117,7 +108,6 @@ impl Action {
                     self.has_ended(at, ended, outside, now);
                 }
             }
-            News::OtherServer => _ = self.changed.insert(client),
         }
     }
 
