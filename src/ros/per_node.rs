@@ -9,7 +9,7 @@ use super::context::Node;
 
 /// One `T` in each of the bridge's nodes.
 pub struct PerNode<T> {
-    /// The oldest node first.
+    /// In the order of the nodes, the oldest first.
     each: Vec<One<T>>,
     next: u64,
 }
@@ -35,15 +35,19 @@ impl<T> PerNode<T> {
         nodes.iter().filter(has_none).cloned().collect()
     }
 
-    /// That of `node`, which is newer than those that have one.
-    pub fn add(&mut self, node: Arc<Node>, of: T) {
-        self.each.push(One { id: self.next, node, of });
+    /// That of `node`, one of `nodes`. It takes its place before those of newer nodes.
+    pub fn add(&mut self, node: Arc<Node>, of: T, nodes: &[Arc<Node>]) {
+        let age = |of: &Arc<Node>| nodes.iter().position(|node| Arc::ptr_eq(node, of));
+        // One whose node is left is older than all of them.
+        let at = self.each.iter().position(|one| age(&one.node) > age(&node)).unwrap_or(self.each.len());
+        self.each.insert(at, One { id: self.next, node, of });
         self.next += 1;
     }
 
-    /// Those of other nodes than `nodes` go, unless they are needed still: each holds its node.
-    pub fn leave(&mut self, nodes: &[Arc<Node>], is_needed: impl Fn(&One<T>) -> bool) {
-        self.each.retain(|one| nodes.iter().any(|node| Arc::ptr_eq(node, &one.node)) || is_needed(one));
+    /// Takes out those of other nodes than `nodes`, unless they are needed still: each holds its node. Their end may take long.
+    pub fn leave(&mut self, nodes: &[Arc<Node>], is_needed: impl Fn(&One<T>) -> bool) -> Vec<One<T>> {
+        let is_left = |one: &One<T>| !nodes.iter().any(|node| Arc::ptr_eq(node, &one.node));
+        self.each.extract_if(.., |one| is_left(one) && !is_needed(one)).collect()
     }
 
     /// The newest that `is` so.
@@ -54,6 +58,11 @@ impl<T> PerNode<T> {
     /// That which is known by `id`.
     pub fn get(&self, id: u64) -> Option<&T> {
         self.each.iter().find(|one| one.id == id).map(|one| &one.of)
+    }
+
+    /// What all of them are known by, the oldest first.
+    pub fn ids(&self) -> impl Iterator<Item = u64> {
+        self.each.iter().map(|one| one.id)
     }
 
     /// All of them, the oldest first.
@@ -73,15 +82,29 @@ mod tests {
         let mut each = PerNode::default();
         let newest = |each: &PerNode<i32>, most| each.newest(|of| *of <= most).map(|one| (one.id, one.of));
         for (missing, of) in each.missing(&nodes[..2]).into_iter().zip(1..) {
-            each.add(missing, of);
+            each.add(missing, of, &nodes);
         }
         assert!(each.missing(&nodes[..2]).is_empty());
         assert_eq!((newest(&each, 9), newest(&each, 1), newest(&each, 0)), (Some((1, 2)), Some((0, 1)), None));
-        each.leave(&nodes[1..], |one| one.of == 1);
-        each.add(each.missing(&nodes[1..]).remove(0), 3);
+        assert!(each.leave(&nodes[1..], |one| one.of == 1).is_empty());
+        each.add(each.missing(&nodes[1..]).remove(0), 3, &nodes);
         assert_eq!((newest(&each, 9), newest(&each, 1), each.get(1)), (Some((2, 3)), Some((0, 1)), Some(&2)));
-        each.leave(&nodes[2..], |_| false);
+        let left = each.leave(&nodes[2..], |_| false);
         assert_eq!((newest(&each, 2), each.get(2)), (None, Some(&3)));
+        assert_eq!(left.iter().map(|one| one.of).collect::<Vec<_>>(), [1, 2]);
+        drop(left);
         assert_eq!(Arc::strong_count(&nodes[0]), 1);
+    }
+
+    /// What was made late in an older node, because it could not be had before, is not taken for the newest; what is of a node
+    /// that is left stays the oldest.
+    #[test]
+    fn the_order_is_that_of_the_nodes() {
+        let nodes = [(); 4].map(|()| Arc::new(Node::create("iot_bridge", "").unwrap()));
+        let mut each = PerNode::default();
+        for at in [0, 3, 1, 2] {
+            each.add(Arc::clone(&nodes[at]), at, &nodes[1..]);
+        }
+        assert_eq!(each.iter_mut().map(|one| one.of).collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 }

@@ -12,6 +12,7 @@
 //! - It goes on whatever becomes of the connection. How it ends is kept for [`END_MAX_AGE`] if it can't be sent.
 //! - If the server is gone for [`GONE`], its goals end as "unavailable": nobody knows what has become of them. If it comes back
 //!   sooner, it is asked for the results again: one that was restarted does not know its goals, which are "unavailable" then.
+//! - Each result is asked for until it comes, a few at a time: a server that has not come to more than ten requests loses some.
 //! - When the bridge stops, or the entry goes from the configuration, goals go on on the robot. Who has asked is told so, as
 //!   "unavailable", and hears no more of them. After SIGKILL nobody is told.
 
@@ -35,7 +36,7 @@ use iot_bridge_core::requests::{ActionRequest, Detail, GoalStatus, Key, Malforme
 use iot_bridge_core::uplink::Subscription;
 
 use codec::{Codec, GoalId};
-use goal::{CANCELS, Cancel, Goal, Stage};
+use goal::{CANCELS, Cancel, GivenUp, Goal, Stage};
 
 /// Goals that may be under way at a time: each waits for the response with its result.
 const MOST_GOALS: usize = MOST_CALLS;
@@ -52,6 +53,12 @@ const GONE: Duration = Duration::from_secs(5);
 /// How long a server has to say whether it takes a goal.
 const ACCEPTANCE: Duration = Duration::from_secs(10);
 
+/// How long a server has to answer a request to cancel a goal.
+const CANCELLATION: Duration = Duration::from_secs(10);
+
+/// How long a goal that was given up is canceled if the server takes it after all.
+const GIVEN_UP: Duration = Duration::from_secs(60);
+
 /// How often servers are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -59,9 +66,8 @@ pub(super) struct Action {
     settings: config::Action,
     clients: Clients<Codec>,
     goals: Vec<Goal>,
-    /// Goals that were given up before the server had said whether it takes them: the client, the number of the call, the goal.
-    /// One that it takes after all is canceled, because nobody would hear of it.
-    given_up: Vec<(u64, i64, GoalId)>,
+    /// One that the server takes after all is canceled, because nobody would hear of it.
+    given_up: Vec<GivenUp>,
     /// Since when servers of goals are away, by client.
     away: HashMap<u64, Instant>,
     /// Clients whose server may be another one than before, which has to be asked for results again.
@@ -105,7 +111,7 @@ impl Action {
                 sent.map_err(|(status, detail)| refusal(identity, status, detail))
             }
             Ok(ActionRequest::Cancel { identity, key }) => {
-                let canceled = self.cancel(&key, asker(identity.clone()));
+                let canceled = self.cancel(&key, asker(identity.clone()), now);
                 canceled.map_err(|detail| refusal(identity, GoalStatus::Unavailable, detail))
             }
         }
@@ -128,7 +134,7 @@ impl Action {
         Ok(())
     }
 
-    fn cancel(&mut self, key: &Key, asker: Asker) -> Result<(), Detail> {
+    fn cancel(&mut self, key: &Key, asker: Asker, now: Instant) -> Result<(), Detail> {
         let Some(goal) = self.goals.iter_mut().find(|goal| goal.key == *key) else {
             return Err(Detail::new("no goal with this id is under way"));
         };
@@ -136,13 +142,14 @@ impl Action {
             return Err(Detail::new("the action server has not answered earlier requests to cancel it"));
         }
         // One that was not accepted yet can't be canceled yet.
-        let number = match (&goal.stage, self.clients.get(goal.client)) {
+        let sent = match (&goal.stage, self.clients.get(goal.client)) {
             (Stage::Accepted { .. }, Some(client)) => {
-                Some(client.cancel_goal.call(&goal.id.cancel()).map_err(Detail::new)?)
+                let number = client.cancel_goal.call(&goal.id.cancel()).map_err(Detail::new)?;
+                Some((number, now + CANCELLATION))
             }
             _ => None,
         };
-        goal.cancels.push(Cancel { asker, number });
+        goal.cancels.push(Cancel { asker, sent });
         Ok(())
     }
 
@@ -192,7 +199,7 @@ impl Action {
                 if self.given_up.len() >= MOST_GOALS {
                     self.given_up.remove(0);
                 }
-                self.given_up.push((client, number, id));
+                self.given_up.push(GivenUp { client, number, id, until: now + GIVEN_UP });
             }
             self.end_goal(at, GoalStatus::Unavailable, None, Some(&detail), outside, now);
         }
@@ -200,7 +207,7 @@ impl Action {
 
     /// Looks whether the servers of goals are there.
     fn look(&mut self, outside: &Outside, now: Instant) {
-        self.answers.stands(self.clients.available().is_some(), self.clients.trouble());
+        self.answers.stands(self.clients.is_served(), self.clients.trouble());
         let clients: HashSet<u64> = self.goals.iter().map(|goal| goal.client).collect();
         self.away.retain(|client, _| clients.contains(client));
         self.changed.retain(|client| clients.contains(client));
@@ -209,7 +216,11 @@ impl Action {
             if of.is_some_and(|of| Codec::is_available(of).unwrap_or(false)) {
                 self.away.remove(&client);
                 if self.changed.remove(&client) {
-                    self.ask_again(client);
+                    let its = self.goals.iter_mut().filter(|goal| goal.client == client);
+                    its.for_each(|goal| goal.doubt(now));
+                }
+                if let Some(of) = self.clients.get(client) {
+                    goal::ask_again(&mut self.goals, client, now, |id| of.get_result.call(&id.result()).ok());
                 }
                 continue;
             }
@@ -218,18 +229,6 @@ impl Action {
             if now.saturating_duration_since(since) >= GONE {
                 let words = "the action server is gone; what has become of the goal is not known";
                 self.give_up(words, outside, now, |goal| goal.client == client);
-            }
-        }
-    }
-
-    /// Asks for the results of all goals of a client, for its server may be another one than that which has got them.
-    fn ask_again(&mut self, client: u64) {
-        let Some(of) = self.clients.get(client) else { return };
-        let accepted = |goal: &&mut Goal| goal.client == client && matches!(goal.stage, Stage::Accepted { .. });
-        for goal in self.goals.iter_mut().filter(accepted) {
-            // One that can't be sent shows at the next look.
-            if let Ok(number) = of.get_result.call(&goal.id.result()) {
-                goal.asked_for_result(number);
             }
         }
     }
@@ -264,18 +263,18 @@ impl Handler for Action {
 
     fn turn(&mut self, outside: &Outside, now: Instant) {
         let Action { clients, goals, given_up, .. } = self;
+        given_up.retain(|given_up| given_up.until > now);
         clients.follow(outside, now, |id| {
-            goals.iter().any(|goal| goal.client == id) || given_up.iter().any(|(client, ..)| *client == id)
+            goals.iter().any(|goal| goal.client == id) || given_up.iter().any(|given_up| given_up.client == id)
         });
-        for (client, news) in news::take(&mut self.clients, outside, now) {
-            self.follow(client, news, outside, now);
-        }
+        self.take_news(outside, now);
         if self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK) {
             self.looked = Some(now);
             self.look(outside, now);
         }
         let words = "the action server does not say whether it takes the goal; if it does later, the goal is canceled";
         self.give_up(words, outside, now, |goal| matches!(goal.stage, Stage::Sent { until, .. } if until <= now));
+        self.answer_late_cancels(outside, now);
         self.send_feedback(outside, now);
     }
 

@@ -5,12 +5,17 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::spawn_blocking;
+
 use super::Outside;
 use super::task::Task;
 use crate::ros::{Node, OnArrival, One, PerNode, RosError, TypeSupportError};
 
 /// How long what can't be had is left alone.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// How often servers are looked for while nobody asks: each look reads the graph of every node.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A type whose clients call something.
 pub(super) trait Callable: Sized + Send + Sync + 'static {
@@ -49,6 +54,9 @@ pub(super) struct Clients<C: Callable> {
     making: Option<Task<Made<C>>>,
     /// What can't be had, and when it is tried again.
     trouble: Option<(String, Instant)>,
+    /// When servers were looked for, and whether there was one.
+    looked: Option<Instant>,
+    is_served: bool,
 }
 
 /// What was made on a blocking thread.
@@ -61,19 +69,31 @@ struct Made<C: Callable> {
 impl<C: Callable> Clients<C> {
     pub fn new(name: &str, type_name: &str) -> Clients<C> {
         let (name, type_name) = (name.to_owned(), type_name.to_owned());
-        Clients { name, type_name, callable: None, each: PerNode::default(), making: None, trouble: None }
+        let (callable, each, making, trouble) = (None, PerNode::default(), None, None);
+        Clients { name, type_name, callable, each, making, trouble, looked: None, is_served: false }
     }
 
     /// Makes what is missing. A client of a node that is left goes, unless it `is_in_use` or it alone reaches the server.
     pub fn follow(&mut self, outside: &Outside, now: Instant, is_in_use: impl Fn(u64) -> bool) {
+        let nodes = outside.nodes();
         if let Some(made) = self.making.as_mut().and_then(Task::end) {
             self.making = None;
-            self.made(made, now);
+            self.made(made, &nodes, now);
         }
-        let nodes = outside.nodes();
-        let best = self.available().map(|one| one.id);
-        self.each.leave(&nodes, |one| is_in_use(one.id) || best == Some(one.id));
+        if self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK) {
+            self.looked = Some(now);
+            let best = self.available().map(|one| one.id);
+            self.is_served = best.is_some();
+            let left = self.each.leave(&nodes, |one| is_in_use(one.id) || best == Some(one.id));
+            if !left.is_empty() {
+                // Others may have to stop the robot while clients and their nodes end.
+                spawn_blocking(move || drop(left));
+            }
+        }
         let missing = self.each.missing(&nodes);
+        if missing.is_empty() {
+            self.has_trouble(None, now);
+        }
         let rests = self.trouble.as_ref().is_some_and(|(_, again)| now < *again);
         if self.making.is_some() || rests || missing.is_empty() {
             return;
@@ -84,7 +104,7 @@ impl<C: Callable> Clients<C> {
         self.making = Some(Task::begin(outside, move || make(callable, &name, &type_name, missing, &wake)));
     }
 
-    fn made(&mut self, made: Made<C>, now: Instant) {
+    fn made(&mut self, made: Made<C>, nodes: &[Arc<Node>], now: Instant) {
         let trouble = match made.callable {
             Ok(callable) => {
                 self.callable = Some(callable);
@@ -92,13 +112,27 @@ impl<C: Callable> Clients<C> {
             }
             Err(Unusable(why)) => Some(why),
         };
-        made.clients.into_iter().for_each(|(node, client)| self.each.add(node, client));
+        for (node, client) in made.clients {
+            self.each.add(node, client, nodes);
+        }
+        // What is new may reach a server.
+        self.looked = None;
+        self.has_trouble(trouble, now);
+    }
+
+    /// What can't be had at the moment.
+    fn has_trouble(&mut self, trouble: Option<String>, now: Instant) {
         if let Some(why) = trouble.as_ref().filter(|why| self.trouble.as_ref().is_none_or(|(known, _)| known != *why)) {
             tracing::error!(name = self.name, "{} can't be called: {why}.", self.name);
         } else if trouble.is_none() && self.trouble.is_some() {
             tracing::info!(name = self.name, "{} can be called now.", self.name);
         }
         self.trouble = trouble.map(|why| (why, now + AGAIN));
+    }
+
+    /// Whether there was a server at the last look.
+    pub fn is_served(&self) -> bool {
+        self.is_served
     }
 
     /// The type, once it is loaded.
@@ -120,7 +154,7 @@ impl<C: Callable> Clients<C> {
         }
     }
 
-    /// The newest client with a server.
+    /// The newest client with a server, at this moment.
     pub fn available(&self) -> Option<&One<C::Client>> {
         // A node that can't be asked has none.
         self.each.newest(|client| C::is_available(client).unwrap_or(false))
@@ -129,6 +163,15 @@ impl<C: Callable> Clients<C> {
     /// That which is known by `id`.
     pub fn get(&self, id: u64) -> Option<&C::Client> {
         self.each.get(id)
+    }
+
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut C::Client> {
+        self.each.iter_mut().find(|one| one.id == id).map(|one| &mut one.of)
+    }
+
+    /// What they are known by.
+    pub fn ids(&self) -> Vec<u64> {
+        self.each.ids().collect()
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut One<C::Client>> {

@@ -121,20 +121,21 @@ impl Service {
         }
     }
 
+    /// Takes what has come, within a few milliseconds; what is left is for the next turn, which is soon.
     fn take_responses(&mut self, outside: &Outside, now: Instant) {
-        let mut ended = Vec::new();
         let Some(codec) = self.clients.callable().cloned() else { return };
-        for client in self.clients.iter_mut() {
-            loop {
-                if now.elapsed() > SHARE {
-                    outside.waker().notify_one();
-                    break;
+        let began = Instant::now();
+        for id in self.clients.ids() {
+            while let Some(client) = self.clients.get_mut(id) {
+                if began.elapsed() > SHARE {
+                    return outside.waker().notify_one();
                 }
-                match client.of.take() {
+                match client.take() {
                     Ok(None) => break,
                     Ok(Some((number, cdr))) => {
-                        if let Some(call) = self.calls.remove(&(client.id, number)) {
-                            ended.push((call.asker, json_of(&codec.response, cdr).map_err(unreadable)));
+                        if let Some(call) = self.calls.remove(&(id, number)) {
+                            let json = json_of(&codec.response, cdr).map_err(unreadable);
+                            self.respond(&call.asker, json, outside, now);
                         }
                     }
                     Err(error) => {
@@ -144,15 +145,17 @@ impl Service {
                 }
             }
         }
-        for (asker, json) in ended {
-            let json = json.map(|json| asker.identity.response(&json));
-            match json.and_then(|reply| if reply.len() > PAYLOAD_LIMIT { Err(too_large()) } else { Ok(reply) }) {
-                Ok(reply) => {
-                    self.answers.ended_well(RESPONSE, &asker);
-                    self.answers.send(&asker, &reply, REPLY_MAX_AGE, outside, now);
-                }
-                Err(detail) => self.fail(&asker, ServiceError::Unavailable, &detail, outside, now),
+    }
+
+    /// Sends a response to `asker`.
+    fn respond(&mut self, asker: &Asker, json: Result<Vec<u8>, Detail>, outside: &Outside, now: Instant) {
+        let reply = json.map(|json| asker.identity.response(&json));
+        match reply.and_then(|reply| if reply.len() > PAYLOAD_LIMIT { Err(too_large()) } else { Ok(reply) }) {
+            Ok(reply) => {
+                self.answers.ended_well(RESPONSE, asker);
+                self.answers.send(asker, &reply, REPLY_MAX_AGE, outside, now);
             }
+            Err(detail) => self.fail(asker, ServiceError::Unavailable, &detail, outside, now),
         }
     }
 
@@ -185,7 +188,7 @@ impl Handler for Service {
     fn turn(&mut self, outside: &Outside, now: Instant) {
         let Service { clients, calls, .. } = self;
         clients.follow(outside, now, |id| calls.keys().any(|(client, _)| *client == id));
-        self.answers.stands(self.clients.available().is_some(), self.clients.trouble());
+        self.answers.stands(self.clients.is_served(), self.clients.trouble());
         self.take_responses(outside, now);
         for (_, Call { asker, .. }) in self.calls.extract_if(|_, call| call.ends <= now).collect::<Vec<_>>() {
             let timeout = self.settings.timeout;
@@ -210,6 +213,8 @@ impl Handler for Service {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use tokio::sync::watch;
 
     use super::*;
@@ -218,23 +223,31 @@ mod tests {
     use iot_bridge_core::packing::Correlated;
     use iot_bridge_core::queue::Queue;
 
-    /// Before the type is loaded and before there is a server, a request is answered at once, to the response topic and with the
-    /// correlation data that MQTT 5 brings; without them to the configured topic, with its id.
-    #[tokio::test]
-    async fn what_can_not_be_called_is_answered_where_it_was_asked() {
+    fn outside() -> (Arc<Queue>, Outside) {
         let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
         let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
         let outside =
             Outside::new("robot1".to_owned(), Arc::clone(&queue), Arc::new(Topics::default()), nodes, Arc::default());
-        let settings = config::Service {
+        (queue, outside)
+    }
+
+    fn settings(service: &str) -> config::Service {
+        config::Service {
             mqtt: "a".to_owned(),
-            service: "/absent".to_owned(),
+            service: service.to_owned(),
             type_name: "std_srvs/srv/Trigger".to_owned(),
             timeout: Duration::from_secs(60),
             reply: "a/reply".to_owned(),
-        };
+        }
+    }
+
+    /// Before the type is loaded and before there is a server, a request is answered at once, to the response topic and with the
+    /// correlation data that MQTT 5 brings; without them to the configured topic, with its id.
+    #[tokio::test]
+    async fn what_can_not_be_called_is_answered_where_it_was_asked() {
+        let (queue, outside) = outside();
         let health = Requests::default().enter("service", "a", "/absent");
-        let mut service = Service::new(settings, Arc::clone(&health));
+        let mut service = Service::new(settings("/absent"), Arc::clone(&health));
         let now = Instant::now();
         let ask = |service: &mut Service, response_topic: Option<&str>| {
             let (mut arrival, _taken) = Arrival::for_test("a", r#"{"id":"1","request":{}}"#);
@@ -258,5 +271,37 @@ mod tests {
         let json = r#"{"error":"unavailable","detail":"there is no server of /absent on ROS"}"#;
         assert_eq!(ask(&mut service, Some("theirs")), ("theirs".to_owned(), reply(Some(b"its"), json)));
         assert_eq!(health.outcomes().read()["unavailable"], 2);
+    }
+
+    /// A response is taken also in a turn that other entries have made long already. One is called at once, however short ago
+    /// servers were looked for in vain.
+    #[tokio::test]
+    async fn a_response_is_taken_however_long_the_turn_is() {
+        let program = concat!(
+            "import rclpy\nfrom std_srvs.srv import Trigger\nrclpy.init()\nnode = rclpy.create_node('servers')\n",
+            "kept = node.create_service(Trigger, '/late', lambda request, response: response)\nrclpy.spin(node)\n",
+        );
+        let mut server = Command::new("python3").args(["-c", program]).stdin(Stdio::null()).spawn().unwrap();
+        let (queue, outside) = outside();
+        let health = Requests::default().enter("service", "a", "/late");
+        let mut service = Service::new(settings("/late"), Arc::clone(&health));
+        let begun = Instant::now();
+        let a_while = || tokio::time::sleep(Duration::from_millis(10));
+        while service.clients.available().is_none() {
+            service.turn(&outside, begun);
+            a_while().await;
+        }
+        service.arrived(Arrival::for_test("a", r#"{"id":"1","request":{}}"#).0, &outside, begun);
+        assert_eq!(service.calls.len(), 1);
+        while !service.calls.is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the response is not taken");
+            service.turn(&outside, begun);
+            a_while().await;
+        }
+        let reply = queue.lease(Instant::now()).expect("a reply").record.payload;
+        let json = br#"{"id":"1","response":{"success":false,"message":""}}"#;
+        assert_eq!(reply, Correlated::join(None, json).unwrap());
+        server.kill().unwrap();
+        server.wait().unwrap();
     }
 }

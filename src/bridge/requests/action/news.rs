@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::Action;
 use super::codec::{Codec, Ended, GoalId};
-use super::goal::Stage;
+use super::goal::{GivenUp, Stage};
+use super::{Action, CANCELLATION};
 use crate::bridge::requests::Outside;
-use crate::bridge::requests::clients::Clients;
+use crate::bridge::requests::answers::Asker;
 use crate::bridge::requests::service::REPLY_MAX_AGE;
 use crate::ros::{ActionClient, RosError};
 use iot_bridge_core::requests::{Detail, GoalStatus};
@@ -31,38 +31,6 @@ pub(super) enum News {
         number: i64,
         ended: Result<Ended, Detail>,
     },
-    /// Another server may be there.
-    OtherServer,
-}
-
-/// What has come of each client, by what it is known by, within a few milliseconds; what is left is for the next turn, which is
-/// soon.
-pub(super) fn take(clients: &mut Clients<Codec>, outside: &Outside, now: Instant) -> Vec<(u64, News)> {
-    let Some(codec) = clients.callable().cloned() else { return Vec::new() };
-    let (mut news, mut is_all) = (Vec::new(), true);
-    for client in clients.iter_mut() {
-        if client.of.status.take_match() {
-            news.push((client.id, News::OtherServer));
-        }
-        loop {
-            if now.elapsed() > SHARE {
-                is_all = false;
-                break;
-            }
-            match next(&mut client.of, &codec) {
-                Ok(Some(next)) => news.push((client.id, next)),
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!("Something of an action is lost: {error}.");
-                    break;
-                }
-            }
-        }
-    }
-    if !is_all {
-        outside.waker().notify_one();
-    }
-    news
 }
 
 /// The next of what has come. What a goal is told first comes first.
@@ -88,8 +56,32 @@ fn next(client: &mut ActionClient, codec: &Codec) -> Result<Option<News>, RosErr
 }
 
 impl Action {
+    /// Takes what has come of each client and follows it, within a few milliseconds; what is left is for the next turn, which is
+    /// soon.
+    pub(super) fn take_news(&mut self, outside: &Outside, now: Instant) {
+        let Some(codec) = self.clients.callable().cloned() else { return };
+        let changed = self.clients.iter_mut().filter(|client| client.of.status.take_match());
+        self.changed.extend(changed.map(|client| client.id));
+        let began = Instant::now();
+        for id in self.clients.ids() {
+            while let Some(client) = self.clients.get_mut(id) {
+                if began.elapsed() > SHARE {
+                    return outside.waker().notify_one();
+                }
+                match next(client, &codec) {
+                    Ok(Some(news)) => self.follow(id, news, outside, now),
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!("Something of an action is lost: {error}.");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// Something has come of `client`.
-    pub(super) fn follow(&mut self, client: u64, news: News, outside: &Outside, now: Instant) {
+    fn follow(&mut self, client: u64, news: News, outside: &Outside, now: Instant) {
         match news {
             News::Accepted { number, is_accepted } => self.is_accepted(client, number, is_accepted, outside, now),
             News::Canceling { number, goals } => self.is_canceling(client, number, goals, outside, now),
@@ -97,7 +89,7 @@ impl Action {
                 for (id, status) in statuses {
                     let at = self.goals.iter().position(|goal| goal.client == client && goal.id == id);
                     if let Some(at) = at {
-                        self.goals[at].status = status;
+                        self.goals[at].has_status(status, now);
                         self.tell(at, outside, now);
                     }
                 }
@@ -116,7 +108,6 @@ impl Action {
                     self.has_ended(at, ended, outside, now);
                 }
             }
-            News::OtherServer => _ = self.changed.insert(client),
         }
     }
 
@@ -132,9 +123,10 @@ impl Action {
             goal.client == client && matches!(goal.stage, Stage::Sent { number: sent, .. } if sent == number)
         };
         let Some(at) = self.goals.iter().position(is_it) else {
-            let given_up = self.given_up.iter().position(|(of, sent, _)| (*of, *sent) == (client, number));
-            if let Some((_, _, id)) = given_up.map(|at| self.given_up.remove(at))
-                && is_accepted == Ok(true)
+            let is_it = |of: &GivenUp| (of.client, of.number) == (client, number);
+            let given_up = self.given_up.iter().position(is_it).map(|at| self.given_up.remove(at));
+            if let Some(GivenUp { id, .. }) = given_up
+                && is_accepted != Ok(false)
                 && let Some(client) = self.clients.get(client)
             {
                 // Where that fails, it goes on, as nobody was promised otherwise.
@@ -157,15 +149,31 @@ impl Action {
         match asked {
             Ok((of, number)) => {
                 goal.asked_for_result(number);
-                for cancel in &mut goal.cancels {
-                    cancel.number = of.cancel_goal.call(&goal.id.cancel()).ok();
+                let mut failed = Vec::new();
+                for mut cancel in std::mem::take(&mut goal.cancels) {
+                    match of.cancel_goal.call(&goal.id.cancel()) {
+                        Ok(number) => {
+                            cancel.sent = Some((number, now + CANCELLATION));
+                            goal.cancels.push(cancel);
+                        }
+                        Err(error) => failed.push((cancel.asker, Detail::new(error))),
+                    }
                 }
                 self.answers.ended_well("accepted", &self.goals[at].asker);
                 // That it is accepted, and what is known beyond that.
                 self.tell(at, outside, now);
                 self.tell(at, outside, now);
+                for (asker, detail) in failed {
+                    self.is_not_canceled(at, &asker, &detail, outside, now);
+                }
             }
-            Err(detail) => self.end_goal(at, GoalStatus::Unavailable, None, Some(&detail), outside, now),
+            Err(detail) => {
+                // The server may have taken it, and nobody will hear of it.
+                if let Some(of) = self.clients.get(client) {
+                    let _ = of.cancel_goal.call(&goal.id.cancel());
+                }
+                self.end_goal(at, GoalStatus::Unavailable, None, Some(&detail), outside, now);
+            }
         }
     }
 
@@ -178,7 +186,7 @@ impl Action {
         now: Instant,
     ) {
         let of = |goal: &super::Goal| {
-            let at = goal.cancels.iter().position(|cancel| cancel.number == Some(number))?;
+            let at = goal.cancels.iter().position(|cancel| cancel.sent.is_some_and(|(sent, _)| sent == number))?;
             (goal.client == client).then_some(at)
         };
         let found = self.goals.iter().enumerate().find_map(|(at, goal)| of(goal).map(|cancel| (at, cancel)));
@@ -190,10 +198,7 @@ impl Action {
             Err(detail) => Some(detail),
         };
         if let Some(detail) = refused {
-            self.answers.ended_badly("not_canceled", &detail, &asker, now);
-            let reply = asker.identity.status(self.goals[at].standing(), None, Some(&detail));
-            self.answers.send(&asker, &reply, REPLY_MAX_AGE, outside, now);
-            return;
+            return self.is_not_canceled(at, &asker, &detail, outside, now);
         }
         self.answers.ended_well("canceling", &asker);
         self.goals[at].status = Ended::CANCELING;
@@ -201,6 +206,22 @@ impl Action {
         if asker != self.goals[at].asker {
             let reply = asker.identity.status(GoalStatus::Canceling, None, None);
             self.answers.send(&asker, &reply, REPLY_MAX_AGE, outside, now);
+        }
+    }
+
+    fn is_not_canceled(&mut self, at: usize, asker: &Asker, detail: &Detail, outside: &Outside, now: Instant) {
+        self.answers.ended_badly("not_canceled", detail, asker, now);
+        let reply = asker.identity.status(self.goals[at].standing(), None, Some(detail));
+        self.answers.send(asker, &reply, REPLY_MAX_AGE, outside, now);
+    }
+
+    /// Tells those who wanted a goal to end that its server says nothing. If it cancels the goal later, its status says so.
+    pub(super) fn answer_late_cancels(&mut self, outside: &Outside, now: Instant) {
+        let detail = Detail::new("the action server does not say whether it cancels the goal");
+        for at in 0..self.goals.len() {
+            for asker in self.goals[at].late_cancels(now) {
+                self.is_not_canceled(at, &asker, &detail, outside, now);
+            }
         }
     }
 
