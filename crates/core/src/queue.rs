@@ -178,6 +178,15 @@ impl Queue {
         self.shared.change(now, |store| store.lease(now, wanted))
     }
 
+    /// As [`Queue::lease_where`], from the lanes of a higher priority than `priority` alone. The others are not asked: what has
+    /// been read of them from the disk stays in memory.
+    pub fn lease_above(&self, priority: Priority, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
+        if priority == Priority::High {
+            return None;
+        }
+        self.shared.change(now, |store| store.lease_above(priority, now, wanted))
+    }
+
     /// Lends further records under the lease `id`, so that they travel with its record, as a batch: those of its topic
     /// that follow, as long as they may be in one publish with it and `takes` says that there is room. Returns none if
     /// there is no such lease (any more), or a later one of the topic.

@@ -177,11 +177,21 @@ impl Store {
 
     /// Lends the next record of a topic that `wanted` accepts.
     pub fn lease(&mut self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
+        self.lease_of(self.lanes.len(), now, wanted)
+    }
+
+    /// As [`lease`](Store::lease), from the lanes above that of `priority`.
+    pub fn lease_above(&mut self, priority: Priority, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
+        self.lease_of(priority as usize, now, wanted)
+    }
+
+    /// As [`lease`](Store::lease), from the first `lanes` lanes.
+    fn lease_of(&mut self, lanes: usize, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> Option<Lease> {
         if self.waits_for_ledger() {
             return None;
         }
         let (id, mut expired) = (LeaseId(self.next_lease), Vec::new());
-        let found = self.lanes.iter_mut().enumerate().find_map(|(lane, own)| {
+        let found = self.lanes.iter_mut().take(lanes).enumerate().find_map(|(lane, own)| {
             let (topic, first, record, route) = own.lease(id, now, wanted, &mut expired)?;
             Some((Leased { lane, topic, first, last: first, bytes: record.payload.len() as u64 }, record, route))
         });

@@ -329,9 +329,9 @@ impl Outbox {
         }
         let is_it = |other: &Route| {
             let is_known = !suspects.is_trial_of(other) && !suspects.is_passing_over(other);
-            other.priority < route.priority && !other.is_same_topic(route) && is_known
+            !other.is_same_topic(route) && is_known && self.permits(other, suspects, now)
         };
-        queue.lease_where(now, &|other| is_it(other) && self.permits(other, suspects, now)).map(OutgoingPublish::of)
+        queue.lease_above(route.priority, now, &is_it).map(OutgoingPublish::of)
     }
 
     /// Hands `outgoing` to the MQTT client. Returns how many bytes its packet has.

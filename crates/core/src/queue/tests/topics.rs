@@ -84,6 +84,34 @@ fn a_backlog_of_others_costs_a_lease_nothing() {
     }
 }
 
+/// Who asks whether something more urgent has come leaves the others alone: none of their topics is asked, and what has been
+/// read ahead of them stays in memory.
+#[test]
+fn a_look_at_higher_lanes_leaves_a_backlog_alone() {
+    let mut harness = with_backlogs(100);
+    let held = harness.queue.lease(harness.now).expect("a record waits");
+    harness.work();
+    let on_disk = |harness: &QueueHarness| harness.queue.figures().lanes[1].queued_on_disk;
+    let before = on_disk(&harness);
+    let asked = Cell::new(0);
+    let wanted = |_: &Route| {
+        asked.set(asked.get() + 1);
+        true
+    };
+    for priority in [Priority::High, Priority::Normal] {
+        assert!(harness.queue.lease_above(priority, harness.now, &wanted).is_none());
+    }
+    harness.work();
+    assert_eq!((asked.get(), on_disk(&harness)), (0, before));
+    // It is there for those below.
+    assert_eq!(number_of(&held), 0);
+    let urgent = harness.route("/urgent", Priority::High);
+    assert!(harness.admit(&urgent, 5000, 20));
+    let lease = harness.queue.lease_above(Priority::Normal, harness.now, &wanted).expect("it waits");
+    assert_eq!((number_of(&lease), asked.get() > 0), (5000, true));
+    assert!(harness.queue.lease_above(Priority::Low, harness.now, &|_| true).is_some(), "the backlog is above that");
+}
+
 /// What is read from the disk changes the topics that have something there alone, and costs the same beside 1,600 others of
 /// which nothing waits as beside 100.
 #[test]
