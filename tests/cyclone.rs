@@ -68,16 +68,16 @@ async fn a_publisher_of_xcdr2_alone_is_named() {
     assert!(met.elapsed() < NAMED_WITHIN, "{:?}", met.elapsed());
     assert!(line.contains("ERROR") && line.contains("XCDR2"), "{line}");
     program.await_note("/text: nothing arrives from 1 publisher: DDS refuses a policy that ROS has no name for");
-    let unmatched = Some(Unmatched { publishers: 1, why: Mismatch::UnnamedPolicy });
-    await_publishers(&program, 0, unmatched);
+    let unmatched = Unmatched { publishers: 1, why: Mismatch::UnnamedPolicy };
+    await_publishers(&program, 0, Some(unmatched));
     let status = String::from_utf8(program.status().output().unwrap().stdout).unwrap();
     assert!(status.contains("have it offer XCDR1"), "{status}");
     let diagnosed = Listener::start().status("iot_bridge: topic /text", 2);
-    assert_eq!(diagnosed["message"], unmatched.unwrap().sentence());
+    assert_eq!(diagnosed["message"], unmatched.sentence());
 
     let _friend = Publisher::start(&python, "xcdr1");
     assert_eq!(stage.observer.next().await.1, r#"{"data":"grüß dich"}"#);
-    await_publishers(&program, 1, unmatched);
+    await_publishers(&program, 1, Some(unmatched));
     drop(stranger);
     await_publishers(&program, 1, None);
     assert_eq!(program.log_lines("nothing arrives from").len(), 1);
