@@ -10,7 +10,7 @@ use super::early_close::Course;
 use super::outgoing::OutgoingPublish;
 use super::pacer::Wait;
 use super::presence::Presence;
-use super::rules::Rules;
+use super::rules::{Rules, complaint};
 use super::suspects::{Close, InFlight, Suspects, Verdict};
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, TopicFault, check_publish_topic, fill_thing};
@@ -122,7 +122,7 @@ impl Outbox {
     /// What is in flight over which the broker may have closed the connection.
     fn in_flight(&self) -> Vec<InFlight<'_>> {
         let acknowledged = self.window.in_flight().map(Publish::as_in_flight);
-        let doubtful = self.doubtful.keys().map(|topic| InFlight { topic, batch: None, record: None });
+        let doubtful = self.doubtful.keys().map(|topic| InFlight { topic, batch: None, record: None, is_reply: false });
         acknowledged.chain(doubtful).collect()
     }
 
@@ -204,7 +204,7 @@ impl Outbox {
             }
             let now = clock();
             if let Err((topic, fault)) = self.fits_thing(outgoing.message(now).topic) {
-                if let Some(more) = never_taken.entry(topic.clone()).or_default().due(now, ONCE_A_MINUTE) {
+                if let Some(more) = complaint(never_taken, &outgoing.route, &topic).due(now, ONCE_A_MINUTE) {
                     connection_log::log_unfit(&topic, &fault, more);
                 }
                 outgoing.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::Unsupported, now));
@@ -381,7 +381,11 @@ impl Outbox {
         Self::done(publish, rules, queue);
         rules.pacer.throttle.taken(now);
         publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
-        if rules.suspects.acknowledged(publish.topic(), publish.record, now) {
+        let acknowledged = match publish.route.packing.is_of_replies() {
+            true => Suspects::reply_acknowledged,
+            false => Suspects::acknowledged,
+        };
+        if acknowledged(&mut rules.suspects, publish.topic(), publish.record, now) {
             connection_log::log_taken_again(&fill_thing(publish.topic(), &self.thing));
         }
         let beside = rules.suspects.acknowledged_beside(&publish.route, publish.topic(), now);
@@ -433,6 +437,10 @@ impl Outbox {
             Reason::TOPIC_NAME_INVALID | Reason::PAYLOAD_FORMAT_INVALID => {
                 return self.drop_refused(publish, answer, DropReason::Refused, rules, queue, now);
             }
+            Reason::NOT_AUTHORIZED if publish.route.packing.is_of_replies() => {
+                rules.suspects.reply_forbidden(topic);
+                return self.drop_refused(publish, answer, DropReason::Refused, rules, queue, now);
+            }
             reason => {
                 let forbidden = reason == Reason::NOT_AUTHORIZED;
                 match rules.suspects.refused(&publish.route, publish.as_in_flight(), forbidden, now) {
@@ -477,7 +485,7 @@ impl Outbox {
         now: Instant,
     ) {
         let topic = fill_thing(publish.topic(), &self.thing);
-        if let Some(more) = rules.never_taken.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE) {
+        if let Some(more) = complaint(&mut rules.never_taken, &publish.route, &topic).due(now, ONCE_A_MINUTE) {
             connection_log::log_never_taken(&topic, answer, more);
         }
         publish.lease.inspect(|lease| _ = queue.discard(*lease, reason, now));
@@ -524,3 +532,6 @@ fn time_since(received_ns: i64) -> Duration {
     let then = Duration::from_nanos(received_ns.try_into().unwrap_or(0));
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(then)
 }
+
+#[cfg(test)]
+mod tests;
