@@ -25,6 +25,9 @@ const QOS_0_DOUBT: Duration = Duration::from_secs(2);
 /// After so long in a row of packing publishes the connection has its turn: what compression takes is bounded so.
 const SLICE: Duration = Duration::from_millis(10);
 
+/// What is in hand goes before what is more urgent once it has been overtaken for so long.
+const OVERTAKEN: Duration = Duration::from_secs(1);
+
 /// What the outbox asks of an MQTT client.
 pub(super) trait Publisher {
     /// What the broker takes.
@@ -282,8 +285,9 @@ impl Outbox {
     /// What is to be sent next: what is in hand, unless something more urgent has come, what was passed over until now, then the word that the bridge is there,
     /// then the queue's next record.
     fn next(&mut self, suspects: &mut Suspects, queue: &Queue, now: Instant) -> Option<OutgoingPublish> {
-        if let Some(outgoing) = self.in_hand.take().or_else(|| self.overtaken.take()) {
-            let Some(urgent) = self.more_urgent(&outgoing.route, suspects, queue, now) else { return Some(outgoing) };
+        if let Some(mut outgoing) = self.in_hand.take().or_else(|| self.overtaken.take()) {
+            let Some(urgent) = self.more_urgent(&outgoing, suspects, queue, now) else { return Some(outgoing) };
+            outgoing.overtaken_since.get_or_insert(now);
             self.overtaken = Some(outgoing);
             return Some(urgent);
         }
@@ -322,9 +326,18 @@ impl Outbox {
         }
     }
 
-    /// The next record of a higher priority than `route` has, if nothing is to be found out by either.
-    fn more_urgent(&self, route: &Route, suspects: &Suspects, queue: &Queue, now: Instant) -> Option<OutgoingPublish> {
-        if self.overtaken.is_some() || suspects.is_trial_of(route) {
+    /// The next record of a higher priority than `outgoing` has, if that may be overtaken (still) and nothing is to be found
+    /// out by either.
+    fn more_urgent(
+        &self,
+        outgoing: &OutgoingPublish,
+        suspects: &Suspects,
+        queue: &Queue,
+        now: Instant,
+    ) -> Option<OutgoingPublish> {
+        let route = &outgoing.route;
+        let has_waited = outgoing.overtaken_since.is_some_and(|at| now.saturating_duration_since(at) >= OVERTAKEN);
+        if self.overtaken.is_some() || has_waited || suspects.is_trial_of(route) {
             return None;
         }
         let is_it = |other: &Route| {

@@ -116,3 +116,33 @@ fn a_reply_that_is_forbidden_in_words_is_dropped() {
     scene.admit(&replies[0], Correlated::join(None, b"{}").unwrap());
     assert_eq!(scene.feed(), ["a"]);
 }
+
+/// What is urgent goes before a large record that waits for the quota of bytes, but not for ever: under a flood of it that
+/// record is sent all the same.
+#[test]
+fn a_flood_of_what_is_urgent_ends_for_what_is_in_hand() {
+    let bytes_per_second = Some(100_000);
+    let mut scene = Scene::set(Quotas { publishes_per_second: None, bytes_per_second, in_flight: 100 });
+    let image = route("image", Priority::Normal, Packing::default());
+    let urgent = route("urgent", Priority::High, Packing::default());
+    let mut sent: Vec<(String, Instant)> = Vec::new();
+    let start = scene.now;
+    scene.admit(&image, Bytes::from(vec![b'1'; 50_000]));
+    // What is urgent is as much as the quota takes.
+    while scene.now < start + 10 * SECOND {
+        if scene.queue.figures().lanes[0].queued < 2 {
+            scene.admit(&urgent, Bytes::from(vec![b'1'; 1000]));
+        }
+        let before = scene.wire.topics.len();
+        let now = scene.now;
+        sent.extend(scene.feed().into_iter().map(|topic| (topic, now)));
+        (before..scene.wire.topics.len()).for_each(|id| scene.answer(id as u16 + 1, Reason::SUCCESS));
+        if scene.queue.figures().lanes[1].queued == 0 && scene.queue.figures().in_flight() == 0 {
+            scene.admit(&image, Bytes::from(vec![b'1'; 50_000]));
+        }
+        scene.now += SECOND / 100;
+    }
+    let images: Vec<_> = sent.iter().filter(|(topic, _)| topic == "image").map(|(_, at)| *at).collect();
+    assert!(images.len() >= 4 && sent.len() > 100, "{} of {}", images.len(), sent.len());
+    assert!(images.windows(2).all(|two| two[1] - two[0] < 3 * SECOND), "{images:?}");
+}
