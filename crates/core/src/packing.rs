@@ -113,6 +113,11 @@ impl Packing {
         Packing { content: Content::Reply, batch: None, compression: None }
     }
 
+    /// Whether it is of replies: their topics may be chosen by whoever sends a request.
+    pub fn is_of_replies(&self) -> bool {
+        self.content == Content::Reply
+    }
+
     /// Takes apart what was queued as one record.
     pub fn split(&self, record: Bytes) -> Correlated {
         match self.content {

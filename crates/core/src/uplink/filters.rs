@@ -23,11 +23,11 @@
 //!
 //! Links break, too. A filter is aside only after three closes upon it, two of them with nothing else asked for.
 //!
-//! Nothing is sent while a SUBACK is waited for. So that telemetry flows whatever the broker does, that is bounded for all
+//! Nothing is sent while a SUBACK is waited for, nor before that, until what is in flight is answered. So that telemetry flows whatever the broker does, that is bounded for all
 //! filters of a connection together:
 //!
 //! - **No answer.** After five seconds without a SUBACK no more is asked for 30 s, 1 min, … 1 h, unless the SUBACK comes after
-//!   all. With 50 filters and a broker that never answers, telemetry waits for 5 s after the connect, and for 5 s out of each
+//!   all: then as long as nothing was sent. With 50 filters and a broker that never answers, telemetry waits for 5 s after the connect, and for 5 s out of each
 //!   of these times.
 //! - **Slow answers.** Once all waits of the connection are 5 s together, as many follow without one after each.
 
@@ -69,10 +69,12 @@ pub(super) struct Filters {
     asked: Option<Asked>,
     /// Those of this connection that were not answered in time.
     unanswered: Vec<Asked>,
+    /// Since when nothing is sent, so that the next SUBSCRIBE is alone.
+    held_since: Option<Instant>,
     waits: Waits,
 }
 
-/// For how long nothing was sent on a connection because a SUBACK was waited for.
+/// For how long nothing was sent on a connection because of SUBSCRIBEs: until nothing was in flight, and then until the SUBACK.
 #[derive(Debug, Default)]
 struct Waits {
     in_all: Duration,
@@ -94,16 +96,18 @@ impl Waits {
         self.pause_until = (self.in_all > PATIENCE).then(|| now + took);
     }
 
-    /// One has not come within [`PATIENCE`].
-    fn unanswered(&mut self, now: Instant) {
-        self.in_all += PATIENCE;
+    /// One has not come within [`PATIENCE`]; nothing was sent for as long as `took`.
+    fn unanswered(&mut self, took: Duration, now: Instant) {
+        self.in_all += took;
         self.pause_until = Some(now + doubled(ASIDE, self.silent));
         self.silent += 1;
     }
 
-    /// One has come that was not waited for any more.
-    fn answered_late(&mut self) {
-        (self.silent, self.pause_until) = (0, None);
+    /// One has come that was not waited for any more. What was sent in between counts as the pause after the wait for it.
+    fn answered_late(&mut self, asked: &Asked) {
+        let given_up = asked.at + PATIENCE;
+        self.silent = 0;
+        self.pause_until = Some(given_up + given_up.saturating_duration_since(asked.held_since));
     }
 }
 
@@ -138,6 +142,8 @@ enum Standing {
 struct Asked {
     packet_id: u16,
     filters: Vec<String>,
+    /// Since when nothing else was sent.
+    held_since: Instant,
     at: Instant,
 }
 
@@ -224,18 +230,24 @@ impl Filters {
     /// A SUBSCRIBE for `filters` is under way.
     pub fn asked(&mut self, packet_id: u16, filters: Vec<(String, Qos)>, now: Instant) {
         let filters = filters.into_iter().map(|(filter, _)| filter).collect();
-        self.asked = Some(Asked { packet_id, filters, at: now });
+        let held_since = self.held_since.take().unwrap_or(now);
+        self.asked = Some(Asked { packet_id, filters, held_since, at: now });
+    }
+
+    /// Whether from `now` on, or longer, nothing else is sent, so that the next SUBSCRIBE is alone.
+    pub fn hold(&mut self, holds: bool, now: Instant) {
+        self.held_since = holds.then(|| self.held_since.unwrap_or(now));
     }
 
     /// A SUBACK has come, with an answer for each filter in turn. A filter without one is refused.
     pub fn answered(&mut self, packet_id: u16, answers: &[Result<Qos, Reason>], now: Instant) -> Vec<News> {
         let is_it = |asked: &mut Asked| asked.packet_id == packet_id;
-        let filters = if let Some(Asked { filters, at, .. }) = self.asked.take_if(is_it) {
-            self.waits.answered(now.saturating_duration_since(at), now);
+        let filters = if let Some(Asked { filters, held_since, .. }) = self.asked.take_if(is_it) {
+            self.waits.answered(now.saturating_duration_since(held_since), now);
             filters
-        } else if let Some(Asked { filters, .. }) = self.unanswered.extract_if(.., is_it).next() {
-            self.waits.answered_late();
-            filters
+        } else if let Some(asked) = self.unanswered.extract_if(.., is_it).next() {
+            self.waits.answered_late(&asked);
+            asked.filters
         } else {
             return Vec::new();
         };
@@ -261,7 +273,7 @@ impl Filters {
         let Some(asked) = self.asked.take_if(is_late) else { return Vec::new() };
         let silent = |filter: &String| Some(self.filters.get_mut(filter)?.set_aside(filter.clone(), Why::Silent, now));
         let news = asked.filters.iter().filter_map(silent).collect();
-        self.waits.unanswered(now);
+        self.waits.unanswered(now.saturating_duration_since(asked.held_since), now);
         // The SUBACK may still come.
         self.unanswered.push(asked);
         news
@@ -270,7 +282,7 @@ impl Filters {
     /// The connection has ended at `now`; `closed` says whether by the broker.
     pub fn connection_ended(&mut self, closed: bool, now: Instant) -> (Blame, Vec<News>) {
         self.unanswered.clear();
-        self.waits = Waits::default();
+        (self.held_since, self.waits) = (None, Waits::default());
         for known in self.filters.values_mut().filter(|known| known.standing == Standing::Granted) {
             known.standing = Standing::Wanted;
         }

@@ -99,7 +99,9 @@ impl Listener {
                 client.unsubscribe(&gone)?;
             }
         }
-        let Some(next) = self.filters.next(now) else { return Ok(false) };
+        let next = self.filters.next(now);
+        self.filters.hold(next.is_some(), now);
+        let Some(next) = next else { return Ok(false) };
         if is_clear {
             let filters: Vec<_> = next.iter().map(|(filter, qos)| (filter.as_str(), *qos)).collect();
             let packet_id = client.subscribe(&filters)?;

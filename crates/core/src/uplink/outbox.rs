@@ -10,7 +10,7 @@ use super::early_close::Course;
 use super::outgoing::OutgoingPublish;
 use super::pacer::Wait;
 use super::presence::Presence;
-use super::rules::Rules;
+use super::rules::{Rules, complaint};
 use super::suspects::{Close, InFlight, Suspects, Verdict};
 use super::window::{Publish, Window};
 use crate::config::{Mqtt, TopicFault, check_publish_topic, fill_thing};
@@ -24,6 +24,9 @@ const QOS_0_DOUBT: Duration = Duration::from_secs(2);
 
 /// After so long in a row of packing publishes the connection has its turn: what compression takes is bounded so.
 const SLICE: Duration = Duration::from_millis(10);
+
+/// What is in hand goes before what is more urgent once it has been overtaken for so long.
+const OVERTAKEN: Duration = Duration::from_secs(1);
 
 /// What the outbox asks of an MQTT client.
 pub(super) trait Publisher {
@@ -122,7 +125,7 @@ impl Outbox {
     /// What is in flight over which the broker may have closed the connection.
     fn in_flight(&self) -> Vec<InFlight<'_>> {
         let acknowledged = self.window.in_flight().map(Publish::as_in_flight);
-        let doubtful = self.doubtful.keys().map(|topic| InFlight { topic, batch: None, record: None });
+        let doubtful = self.doubtful.keys().map(|topic| InFlight { topic, batch: None, record: None, is_reply: false });
         acknowledged.chain(doubtful).collect()
     }
 
@@ -204,7 +207,7 @@ impl Outbox {
             }
             let now = clock();
             if let Err((topic, fault)) = self.fits_thing(outgoing.message(now).topic) {
-                if let Some(more) = never_taken.entry(topic.clone()).or_default().due(now, ONCE_A_MINUTE) {
+                if let Some(more) = complaint(never_taken, &outgoing.route, &topic).due(now, ONCE_A_MINUTE) {
                     connection_log::log_unfit(&topic, &fault, more);
                 }
                 outgoing.lease.inspect(|lease| _ = queue.discard(*lease, DropReason::Unsupported, now));
@@ -282,8 +285,9 @@ impl Outbox {
     /// What is to be sent next: what is in hand, unless something more urgent has come, what was passed over until now, then the word that the bridge is there,
     /// then the queue's next record.
     fn next(&mut self, suspects: &mut Suspects, queue: &Queue, now: Instant) -> Option<OutgoingPublish> {
-        if let Some(outgoing) = self.in_hand.take().or_else(|| self.overtaken.take()) {
-            let Some(urgent) = self.more_urgent(&outgoing.route, suspects, queue, now) else { return Some(outgoing) };
+        if let Some(mut outgoing) = self.in_hand.take().or_else(|| self.overtaken.take()) {
+            let Some(urgent) = self.more_urgent(&outgoing, suspects, queue, now) else { return Some(outgoing) };
+            outgoing.overtaken_since.get_or_insert(now);
             self.overtaken = Some(outgoing);
             return Some(urgent);
         }
@@ -322,9 +326,18 @@ impl Outbox {
         }
     }
 
-    /// The next record of a higher priority than `route` has, if nothing is to be found out by either.
-    fn more_urgent(&self, route: &Route, suspects: &Suspects, queue: &Queue, now: Instant) -> Option<OutgoingPublish> {
-        if self.overtaken.is_some() || suspects.is_trial_of(route) {
+    /// The next record of a higher priority than `outgoing` has, if that may be overtaken (still) and nothing is to be found
+    /// out by either.
+    fn more_urgent(
+        &self,
+        outgoing: &OutgoingPublish,
+        suspects: &Suspects,
+        queue: &Queue,
+        now: Instant,
+    ) -> Option<OutgoingPublish> {
+        let route = &outgoing.route;
+        let has_waited = outgoing.overtaken_since.is_some_and(|at| now.saturating_duration_since(at) >= OVERTAKEN);
+        if self.overtaken.is_some() || has_waited || suspects.is_trial_of(route) {
             return None;
         }
         let is_it = |other: &Route| {
@@ -381,7 +394,11 @@ impl Outbox {
         Self::done(publish, rules, queue);
         rules.pacer.throttle.taken(now);
         publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
-        if rules.suspects.acknowledged(publish.topic(), publish.record, now) {
+        let acknowledged = match publish.route.packing.is_of_replies() {
+            true => Suspects::reply_acknowledged,
+            false => Suspects::acknowledged,
+        };
+        if acknowledged(&mut rules.suspects, publish.topic(), publish.record, now) {
             connection_log::log_taken_again(&fill_thing(publish.topic(), &self.thing));
         }
         let beside = rules.suspects.acknowledged_beside(&publish.route, publish.topic(), now);
@@ -433,6 +450,10 @@ impl Outbox {
             Reason::TOPIC_NAME_INVALID | Reason::PAYLOAD_FORMAT_INVALID => {
                 return self.drop_refused(publish, answer, DropReason::Refused, rules, queue, now);
             }
+            Reason::NOT_AUTHORIZED if publish.route.packing.is_of_replies() => {
+                rules.suspects.reply_forbidden(topic);
+                return self.drop_refused(publish, answer, DropReason::Refused, rules, queue, now);
+            }
             reason => {
                 let forbidden = reason == Reason::NOT_AUTHORIZED;
                 match rules.suspects.refused(&publish.route, publish.as_in_flight(), forbidden, now) {
@@ -477,7 +498,7 @@ impl Outbox {
         now: Instant,
     ) {
         let topic = fill_thing(publish.topic(), &self.thing);
-        if let Some(more) = rules.never_taken.entry(topic.to_string()).or_default().due(now, ONCE_A_MINUTE) {
+        if let Some(more) = complaint(&mut rules.never_taken, &publish.route, &topic).due(now, ONCE_A_MINUTE) {
             connection_log::log_never_taken(&topic, answer, more);
         }
         publish.lease.inspect(|lease| _ = queue.discard(*lease, reason, now));
@@ -524,3 +545,6 @@ fn time_since(received_ns: i64) -> Duration {
     let then = Duration::from_nanos(received_ns.try_into().unwrap_or(0));
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(then)
 }
+
+#[cfg(test)]
+mod tests;

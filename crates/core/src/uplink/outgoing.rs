@@ -46,6 +46,8 @@ pub(super) struct OutgoingPublish {
     /// When the last of the records expires; never, if the bridge made it.
     expires: Option<Instant>,
     packed: Option<Packed>,
+    /// When something more urgent was first sent before it.
+    pub overtaken_since: Option<Instant>,
 }
 
 /// How far a batch may grow.
@@ -76,6 +78,7 @@ impl OutgoingPublish {
             correlation: data,
             expires: Some(record.expires),
             packed: None,
+            overtaken_since: None,
         }
     }
 
@@ -89,6 +92,7 @@ impl OutgoingPublish {
             correlation: None,
             expires: None,
             packed: None,
+            overtaken_since: None,
         }
     }
 

@@ -10,6 +10,7 @@ use super::suspects::{FORGOTTEN, Suspects};
 use crate::config::Mqtt;
 use crate::mqtt::client::{Failure, Reason};
 use crate::mqtt::{Fault, FaultKind};
+use crate::queue::Route;
 use crate::tally::Repeat;
 
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(super) struct Rules {
     pub contention: Contention,
     /// The broker has taken offence at a topic alias.
     pub without_aliases: bool,
-    /// What was said of topics of which the broker will never take a publish.
+    /// What was said of topics of which the broker will never take a publish: see [`complaint`].
     pub never_taken: BTreeMap<String, Repeat>,
     /// What was said of topics of which the broker does not take a batch.
     pub no_batches: BTreeMap<String, Repeat>,
@@ -61,4 +62,10 @@ impl Rules {
         let repeats = [&mut self.never_taken, &mut self.no_batches];
         repeats.into_iter().for_each(|repeats| repeats.retain(|_, repeat| !repeat.is_over(now, FORGOTTEN)));
     }
+}
+
+/// What was said in `said` of publishes of `route` to `topic`. Of all replies together: senders choose their topics.
+pub(super) fn complaint<'a>(said: &'a mut BTreeMap<String, Repeat>, route: &Route, topic: &str) -> &'a mut Repeat {
+    let of = if route.packing.is_of_replies() { "replies" } else { topic };
+    said.entry(of.to_owned()).or_default()
 }

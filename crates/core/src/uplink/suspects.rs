@@ -50,7 +50,8 @@
 //!
 //! In MQTT 5 a broker may refuse in words, and the connection stands. Then there is nothing to find out about the topic:
 //! it is set aside at once, and tried again as rarely, but beside the others. What is not said to be for want of
-//! permission may be the record's fault, which is found out in the same way.
+//! permission may be the record's fault, which is found out in the same way. Only a reply that is forbidden in words is dropped:
+//! a sender chooses its topic, and it is of no use later.
 //!
 //! A close proves little by itself: links break, and another client with the same client id closes connections too. So:
 //!
@@ -97,6 +98,10 @@ const DEEPEST: u32 = 9;
 /// that has records is set aside.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(2 * 3600);
 
+/// Topics of replies of which something is remembered, at most; then those of which nothing was heard for longest are
+/// forgotten. A sender chooses the response topic of each request. All other topics are configured.
+const MOST_REPLIES: usize = 500;
+
 /// How often to look for what may be forgotten.
 const EXPIRE: Duration = Duration::from_secs(60);
 
@@ -111,6 +116,8 @@ pub(super) struct Suspects {
     searching: bool,
     /// When a publish to the topic was last acknowledged by the broker.
     worked: HashMap<String, Instant>,
+    /// The same of the topics of replies.
+    replies_worked: HashMap<String, Instant>,
     /// Topics under suspicion.
     topics: BTreeMap<String, Topic>,
     /// Records under suspicion that were acknowledged after all, since a connection was last stable.
@@ -136,6 +143,8 @@ pub(super) struct InFlight<'a> {
     pub batch: Option<(&'a str, usize)>,
     /// The record, if it is a single one.
     pub record: Option<RecordId>,
+    /// Whether it is a reply.
+    pub is_reply: bool,
 }
 
 /// How the broker has closed the connection.
@@ -163,6 +172,7 @@ impl Suspects {
             closes: 0,
             searching: false,
             worked: HashMap::new(),
+            replies_worked: HashMap::new(),
             topics: BTreeMap::new(),
             innocent: 0,
             singly: BTreeMap::new(),
@@ -281,6 +291,44 @@ impl Suspects {
         self.taken(topic, record, now)
     }
 
+    /// As [`acknowledged`](Suspects::acknowledged), of a reply.
+    pub fn reply_acknowledged(&mut self, topic: &str, record: Option<RecordId>, now: Instant) -> bool {
+        self.replies_worked.insert(topic.to_owned(), now);
+        // Half of them at once, so that each costs little.
+        if self.replies_worked.len() >= 2 * MOST_REPLIES {
+            let mut times: Vec<_> = self.replies_worked.values().copied().collect();
+            let (_, newest, _) = times.select_nth_unstable(MOST_REPLIES);
+            let newest = *newest;
+            self.replies_worked.retain(|_, at| *at > newest);
+        }
+        self.taken(topic, record, now)
+    }
+
+    /// A reply to `topic` is dropped because the broker forbids that in words, at no cost to others.
+    pub fn reply_forbidden(&mut self, topic: &str) {
+        self.topics.remove(topic);
+    }
+
+    /// Whether a publish to the topic was acknowledged of late.
+    fn has_worked(&self, topic: &str) -> bool {
+        self.worked.contains_key(topic) || self.replies_worked.contains_key(topic)
+    }
+
+    /// What is known of the topic of `publish`, which is under suspicion from now on.
+    fn suspect(&mut self, publish: &InFlight<'_>, now: Instant) -> &mut Topic {
+        if publish.is_reply && !self.topics.contains_key(publish.topic) {
+            let replies = self.topics.iter().filter(|(_, topic)| topic.is_of_replies);
+            if replies.clone().count() >= MOST_REPLIES
+                && let Some(oldest) = replies.min_by_key(|(_, topic)| topic.heard).map(|(name, _)| name.clone())
+            {
+                self.topics.remove(&oldest);
+            }
+        }
+        let known = self.topics.entry(publish.topic.to_owned()).or_insert_with(|| Topic::new(now));
+        known.is_of_replies |= publish.is_reply;
+        known
+    }
+
     /// What was just acknowledged of `route` went to `topic`, which says nothing of the route's other topic: the one for
     /// what is compressed, or for what is not. What is tried there does not go on as if it did. Returns that the other topic
     /// is set aside, if the record behind the one in question was to decide over it.
@@ -342,6 +390,7 @@ impl Suspects {
         if self.expired.is_none_or(|expired| now.saturating_duration_since(expired) >= EXPIRE) {
             self.expired = Some(now);
             self.worked.retain(|_, at| is_recent(*at));
+            self.replies_worked.retain(|_, at| is_recent(*at));
             self.topics.retain(|_, topic| is_recent(topic.heard));
             // Its records have ended otherwise, or are of a topic that is gone.
             self.singly.retain(|_, (_, since)| is_recent(*since));
@@ -352,8 +401,7 @@ impl Suspects {
     /// want of permission. Nothing follows if it was sent before that was known.
     pub fn refused(&mut self, route: &Route, refused: InFlight<'_>, forbidden: bool, now: Instant) -> Option<Verdict> {
         let InFlight { topic, batch, .. } = refused;
-        let known = self.topics.entry(topic.to_owned()).or_insert_with(|| Topic::new(now));
-        let outcome = known.refused(&refused, forbidden, now);
+        let outcome = self.suspect(&refused, now).refused(&refused, forbidden, now);
         if let (false, Some((_, records @ 2..))) = (forbidden || outcome == Outcome::Nothing, batch) {
             self.singly.insert(route.mqtt.clone(), (records, now));
         }
@@ -377,12 +425,12 @@ impl Suspects {
         if self.closes == 0 {
             return;
         }
-        for InFlight { topic, batch, .. } in crowd {
-            if self.closes >= CROWDED || !self.worked.contains_key(*topic) {
+        for publish in crowd {
+            if self.closes >= CROWDED || !self.has_worked(publish.topic) {
                 self.searching = true;
-                self.topics.entry((*topic).to_owned()).or_insert_with(|| Topic::new(now));
+                self.suspect(publish, now);
             }
-            if let (CROWDED.., Some((route, records @ 2..)), true) = (self.closes, *batch, lasted < SHORT) {
+            if let (CROWDED.., Some((route, records @ 2..)), true) = (self.closes, publish.batch, lasted < SHORT) {
                 // One of them may be at fault, and what is before it in its batch would not be taken either.
                 let (left, since) = self.singly.entry(route.to_owned()).or_insert((0, now));
                 (*left, *since) = (records.max(*left), now);
@@ -392,14 +440,15 @@ impl Suspects {
 
     fn closed_alone(&mut self, alone: &InFlight<'_>, close: Close, now: Instant) -> Option<Verdict> {
         let InFlight { topic, batch, .. } = *alone;
-        let known = self.topics.entry(topic.to_owned()).or_insert_with(|| Topic::new(now));
-        let was_suspect = known.is_suspect();
         let doubt = if close.contested { DOUBT } else { self.innocent.min(DOUBT) };
-        let (is_early, is_proven) = (close.lasted < self.stable_after, self.worked.contains_key(topic));
+        let (is_early, is_proven) = (close.lasted < self.stable_after, self.has_worked(topic));
+        let known = self.suspect(alone, now);
+        let was_suspect = known.is_suspect();
         let outcome = known.closed(close, alone, (is_early, is_proven), doubt, now);
         // What was acknowledged before says nothing any more.
         if matches!(outcome, Outcome::SetAside(_)) || was_suspect && known.is_passing_over() {
             self.worked.remove(topic);
+            self.replies_worked.remove(topic);
         }
         self.searching |= outcome != Outcome::Nothing;
         if let (Outcome::Split(records), Some((route, _))) = (outcome, batch) {

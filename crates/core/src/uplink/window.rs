@@ -58,7 +58,8 @@ impl Publish {
     /// As the search for what the broker does not take looks at it.
     pub fn as_in_flight(&self) -> InFlight<'_> {
         let batch = self.lease.map(|_| (&*self.route.mqtt, self.received_ns.len()));
-        InFlight { topic: self.topic(), batch, record: self.record }
+        let is_reply = self.route.packing.is_of_replies();
+        InFlight { topic: self.topic(), batch, record: self.record, is_reply }
     }
 }
 

@@ -184,20 +184,38 @@ fn a_broker_that_does_not_answer_is_not_waited_for() {
 /// Runs one connection for an hour, on which every SUBACK takes `answers_after`, or never comes. Returns the times in which
 /// nothing was sent.
 fn waits(filters: &mut Filters, answers_after: Option<Duration>, start: Instant) -> Vec<(Instant, Duration)> {
+    waits_behind(Duration::ZERO, filters, answers_after, start)
+}
+
+/// As [`waits`], where it takes `clears_after` until nothing is in flight.
+fn waits_behind(
+    clears_after: Duration,
+    filters: &mut Filters,
+    answers_after: Option<Duration>,
+    start: Instant,
+) -> Vec<(Instant, Duration)> {
     let (mut waits, mut now, step) = (Vec::new(), start, Duration::from_millis(250));
+    let (mut held, mut answers, mut packet_id) = (None, Vec::new(), 0);
     while now < start + Duration::from_secs(3600) {
-        let packet_id = waits.len() as u16;
-        let count = ask(filters, packet_id, now).len();
-        let begun = now;
-        while filters.is_asking() {
-            now += step;
-            filters.tick(now);
-            if answers_after.is_some_and(|after| now >= begun + after) {
-                filters.answered(packet_id, &vec![Ok(Qos::AtMostOnce); count], now);
-            }
+        filters.tick(now);
+        for (packet_id, _, count) in answers.extract_if(.., |(_, due, _): &mut (u16, Instant, usize)| *due <= now) {
+            filters.answered(packet_id, &vec![Ok(Qos::AtMostOnce); count], now);
         }
-        if now > begun {
-            waits.push((begun, now - begun));
+        if !filters.is_asking() {
+            let next = filters.next(now);
+            filters.hold(next.is_some(), now);
+            if let Some((begun, _)) = held.take_if(|(_, asked)| next.is_none() || *asked) {
+                waits.push((begun, now - begun));
+            }
+            if let Some(next) = next {
+                let (begun, asked) = held.get_or_insert((now, false));
+                if now >= *begun + clears_after {
+                    *asked = true;
+                    packet_id += 1;
+                    answers.extend(answers_after.map(|after| (packet_id, now + after, next.len())));
+                    filters.asked(packet_id, next, now);
+                }
+            }
         }
         now += step;
     }
@@ -236,13 +254,23 @@ fn waits_for_subacks_are_bounded_for_all_filters_together() {
         assert!(two[1].0 - two[0].0 >= 2 * two[0].1, "{found:?}");
     }
 
+    // Answers that come too late, and what was in flight before.
+    for (clears, after) in [(0, 6), (0, 9), (4, 1), (4, 4), (10, 6), (10, 0)] {
+        let mut slow = filters(&names);
+        let found = waits_behind(SECOND * clears, &mut slow, Some(SECOND * after), start);
+        assert_eq!((found.len(), slow.refused()), (7, vec![]), "all are in force");
+        for two in found.windows(2).skip_while(|two| two[0].0 + two[0].1 <= start + SECOND * 5) {
+            assert!(two[1].0 - two[0].0 >= 2 * two[0].1, "{clears} s, {after} s: {found:?}");
+        }
+    }
+
     let mut quick = filters(&names);
     let found = waits(&mut quick, Some(SECOND / 2), start);
     assert_eq!((found.len(), seconds(&found)), (7, 3.5), "{found:?}");
     assert!(found[6].0 - start < SECOND * 6, "one after the other, without a pause");
 }
 
-/// A SUBACK that comes late is one: what is left is asked for at once.
+/// A SUBACK that comes late is one: what is left is asked for once telemetry has had as long as it waited.
 #[test]
 fn a_late_answer_ends_the_pause() {
     let names: Vec<String> = (0..9).map(|number| number.to_string()).collect();
@@ -252,7 +280,8 @@ fn a_late_answer_ends_the_pause() {
     filters.tick(now + SECOND * 5);
     assert_eq!(filters.next(now + SECOND * 6), None);
     filters.answered(1, &[Ok(Qos::AtMostOnce); 8], now + SECOND * 6);
-    assert_eq!(ask(&mut filters, 2, now + SECOND * 6), ["8"]);
+    assert_eq!(filters.next(now + SECOND * 9), None);
+    assert_eq!(ask(&mut filters, 2, now + SECOND * 10), ["8"]);
 }
 
 /// A filter that is wanted twice is one, with the higher QoS, and that it is forbidden is found out all the same.

@@ -29,16 +29,16 @@ fn id(number: i64) -> RecordId {
 
 /// The record `number` of `topic`, in flight.
 fn record(topic: &str, number: i64) -> InFlight<'_> {
-    InFlight { topic, batch: Some((topic, 1)), record: Some(id(number)) }
+    InFlight { topic, batch: Some((topic, 1)), record: Some(id(number)), is_reply: false }
 }
 
 /// A publish to `topic` that was sent with QoS 0.
 fn doubtful(topic: &str) -> InFlight<'_> {
-    InFlight { topic, batch: None, record: None }
+    InFlight { topic, batch: None, record: None, is_reply: false }
 }
 
 fn batch(topic: &str, records: usize) -> InFlight<'_> {
-    InFlight { topic, batch: Some((topic, records)), record: None }
+    InFlight { topic, batch: Some((topic, records)), record: None, is_reply: false }
 }
 
 struct Search {
@@ -465,4 +465,30 @@ fn nothing_grows_for_ever() {
     search.suspects.expire(search.now);
     assert_eq!((search.suspects.worked.len(), search.suspects.set_aside().len()), (1, 0));
     assert!(!search.suspects.goes_singly(&route("batches")) && search.suspects.singly.is_empty());
+}
+
+/// Of topics of replies, which senders choose, no more is remembered than of a few hundred, and that of the newest; what is
+/// known of configured topics stays.
+#[test]
+fn of_topics_of_replies_only_the_newest_are_remembered() {
+    let (mut suspects, start) = (Suspects::new(STABLE), Instant::now());
+    let second = Duration::from_secs(1);
+    suspects.acknowledged("odom", None, start);
+    suspects.closed(EARLY, &[record("imu", 1), record("odom", 1)], start);
+    let topics: Vec<_> = (0..5 * MOST_REPLIES).map(|number| format!("answers/{number}")).collect();
+    for (topic, age) in topics.iter().zip(0..) {
+        let now = start + second * age;
+        assert!(!suspects.reply_acknowledged(topic, None, now));
+        let refused = format!("refused/{age}");
+        suspects.refused(&route(&refused), InFlight { is_reply: true, ..record(&refused, 1) }, false, now);
+        suspects.closed(EARLY, &[InFlight { is_reply: true, ..record(topic, 1) }, record("odom", 1)], now);
+        assert!(suspects.has_worked(topic) && suspects.is_suspected(topic) && suspects.is_suspected(&refused));
+        assert!(suspects.replies_worked.len() < 2 * MOST_REPLIES);
+        assert!(suspects.topics.len() <= MOST_REPLIES + 2, "{}", suspects.topics.len());
+    }
+    assert!(suspects.set_aside().len() <= MOST_REPLIES);
+    assert!(suspects.has_worked("odom") && suspects.is_suspected("imu") && suspects.is_suspected("odom"));
+    assert!(!suspects.has_worked(&topics[0]));
+    // The newest half at least.
+    assert!(topics[topics.len() - MOST_REPLIES + 1..].iter().all(|topic| suspects.has_worked(topic)));
 }

@@ -18,6 +18,8 @@ pub(super) struct Topic {
     was_split: bool,
     /// The broker refuses it in words, and leaves the connection.
     pub in_words: bool,
+    /// What is published to it are replies.
+    pub is_of_replies: bool,
     /// When something was last heard of it.
     pub heard: Instant,
 }
@@ -64,6 +66,7 @@ impl Topic {
             times_aside: 0,
             was_split: false,
             in_words: false,
+            is_of_replies: false,
             heard: now,
         }
     }
