@@ -1,5 +1,5 @@
-//! Every message type of the installed ROS, published by rclpy, arrives as the JSON of what rclpy holds; and from that JSON it
-//! becomes a message again, in which rclpy finds the same.
+//! Every message type of the installed ROS, published by rclpy, arrives as the JSON of what rclpy holds; and from that JSON,
+//! sent back as a command, it becomes a message again, in which rclpy finds the same.
 
 use std::collections::HashMap;
 use std::env;
@@ -7,12 +7,15 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
 
 use iot_bridge::ros::TypeSupport;
 use iot_bridge_core::codec::{Decoder, Encoder, JsonBuffer};
+use iot_bridge_core::config::MAX_FILTERS;
 
 use crate::support::itself;
-use crate::support::program::Program;
+use crate::support::program::{PATIENCE, Program};
 use crate::support::stage::Stage;
 use serde::Deserialize;
 use serde_json::Value;
@@ -42,6 +45,9 @@ pub const KEYED: &[&str] =
 /// Messages of each type: defaults, extremes, and random ones.
 const MESSAGES: usize = 5;
 
+/// In the `[queue]` table.
+const MEMORY: &str = "memory = \"256 MiB\"\n";
+
 #[derive(Debug, Deserialize)]
 struct Published {
     #[serde(default)]
@@ -50,6 +56,14 @@ struct Published {
     type_name: String,
     #[serde(default)]
     expected: Value,
+}
+
+impl Published {
+    /// It has to be what is left of `expected` after its way through JSON.
+    fn is_after_json(&self, expected: &Value) {
+        // As text, in which -0.0 is not 0.0.
+        assert_eq!(self.expected.to_string(), after_json(expected).to_string(), "{}", self.type_name);
+    }
 }
 
 /// `publish_all.py`; killed when dropped.
@@ -75,16 +89,48 @@ impl Drop for Publisher {
     }
 }
 
+/// What rclpy holds of the messages that come on the topics of commands, in a process that subscribes to all of them.
+struct Subscriber {
+    _process: Publisher,
+    lines: Receiver<Published>,
+}
+
+impl Subscriber {
+    fn start(packages: &[&str], environment: &[(String, String)]) -> Subscriber {
+        let arguments = [&["--subscribe"], packages].concat();
+        let mut process = Publisher(Publisher::command(&arguments, environment).spawn().unwrap());
+        let stdout = BufReader::new(process.0.stdout.take().unwrap());
+        let (said, lines) = mpsc::channel();
+        std::thread::spawn(move || self::lines(stdout).try_for_each(|line| said.send(line)));
+        Subscriber { _process: process, lines }
+    }
+
+    fn next(&self) -> Published {
+        self.lines.recv_timeout(PATIENCE).expect("a message that was sent comes")
+    }
+}
+
 fn lines(text: impl BufRead) -> impl Iterator<Item = Published> {
     text.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
 }
 
-/// Runs the bridge over all types of `packages`, has rclpy publish them, and compares what arrives. Returns the types.
+/// What is left of `expected` after its way through JSON, where NaN and the infinities are null, and null is NaN.
+fn after_json(expected: &Value) -> Value {
+    match expected {
+        Value::Null => "nan".into(),
+        Value::Array(items) => items.iter().map(after_json).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), after_json(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Runs the bridge over all types of `packages`, has rclpy publish them, and compares what arrives; sends that back as commands,
+/// and compares what rclpy gets. Returns the types.
 async fn compare(packages: &[&str], environment: &[(String, String)]) -> Vec<String> {
     let mut stage = Stage::set().await;
     let listed = Publisher::command(&[&["--list"], packages].concat(), environment).output().unwrap();
     let types: Vec<Published> = lines(listed.stdout.as_slice()).collect();
-    let mut topics = "memory = \"256 MiB\"\n".to_owned();
+    let mut topics = MEMORY.to_owned();
     for published in &types {
         // The type comes from the graph; the namespace would be a slash more than AWS IoT Core takes.
         topics += &format!("[[topics]]\nros = {:?}\nmqtt = \"{{thing}}{{ros}}\"\n", published.topic);
@@ -102,6 +148,7 @@ async fn compare(packages: &[&str], environment: &[(String, String)]) -> Vec<Str
         expected.entry(published.topic).or_default().push(published.expected);
     }
     assert_eq!(expected.len(), types.len());
+    let subscriber = Subscriber::start(packages, environment);
 
     // At the places of those that were published.
     let mut arrived: HashMap<String, Vec<String>> = HashMap::new();
@@ -121,6 +168,8 @@ async fn compare(packages: &[&str], environment: &[(String, String)]) -> Vec<Str
         texts[at] = text;
         open -= 1;
     }
+    drop(publisher);
+    command(&mut stage, &mut program, &types, &subscriber, &arrived, &expected).await;
     assert_eq!(program.terminate().code(), Some(0));
 
     let texts = types.iter().map(|published| (published.type_name.as_str(), arrived[&published.topic].as_slice()));
@@ -128,9 +177,58 @@ async fn compare(packages: &[&str], environment: &[(String, String)]) -> Vec<Str
     let expected: Vec<_> = types.iter().flat_map(|published| &expected[&published.topic]).collect();
     assert_eq!(held.len(), expected.len());
     for (held, expected) in held.iter().zip(expected) {
-        assert_eq!(held.expected, *expected, "{}", held.type_name);
+        held.is_after_json(expected);
     }
     types.into_iter().map(|published| published.type_name).collect()
+}
+
+/// Sends the texts of each topic that `arrived` back as commands for its type: as many topics at a time as a connection can have
+/// subscriptions. What `subscriber` holds then has to be what is `expected`.
+async fn command(
+    stage: &mut Stage,
+    program: &mut Program,
+    types: &[Published],
+    subscriber: &Subscriber,
+    arrived: &HashMap<String, Vec<String>>,
+    expected: &HashMap<String, Vec<Value>>,
+) {
+    let held = |topic: &str| topic.replacen("/all/", "held/", 1);
+    for types in types.chunks(MAX_FILTERS) {
+        let mut entries = MEMORY.to_owned();
+        for Published { topic, type_name, .. } in types {
+            let mqtt = held(topic);
+            entries +=
+                &format!("[[commands]]\nmqtt = \"{mqtt}\"\nros = \"/{mqtt}\"\ntype = \"{type_name}\"\nqos = 1\n");
+        }
+        stage.configure(&entries);
+        program.reload();
+        program.await_report(|report| {
+            let requests = &report.requests;
+            requests.len() == types.len() && requests.iter().all(|request| request.peers == Some(1))
+        });
+        // What is no JSON is counted, and reaches nobody, once the subscription is in force.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let requests = program.report().requests;
+            let mut waiting = requests.iter().filter(|request| request.outcomes["malformed"] == 0).peekable();
+            if waiting.peek().is_none() {
+                break;
+            }
+            assert!(Instant::now() < deadline, "nothing comes to {:?}", waiting.collect::<Vec<_>>());
+            for request in waiting {
+                stage.observer.publish(&request.mqtt, "?").await;
+            }
+        }
+        // One by one: the bridge has room for a few, and takes no more from a sender that is faster.
+        for Published { topic, type_name, .. } in types {
+            for (text, expected) in arrived[topic].iter().zip(&expected[topic]) {
+                stage.observer.publish(&held(topic), text).await;
+                let came = subscriber.next();
+                assert_eq!(came.type_name, *type_name);
+                came.is_after_json(expected);
+            }
+        }
+    }
 }
 
 /// What rclpy holds of the messages that the encoder makes of the JSON `texts` of each type, in their order.
@@ -187,14 +285,15 @@ fn encoder_of_texts() {
 }
 
 /// Every message type of common_interfaces and test_msgs, with defaults, extremes and random content, arrives as JSON
-/// equal to what rclpy holds, and back: on far more than a hundred topics at once, whose types the bridge was not built with.
+/// equal to what rclpy holds, on far more than a hundred topics at once, whose types the bridge was not built with; and it gets
+/// back to rclpy as a command.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_type_arrives_as_rclpy_holds_it() {
     let types = compare(PACKAGES, &[]).await;
     assert!(types.len() >= FEWEST_TYPES, "only {} types", types.len());
 }
 
-/// A message package that was generated and built after the bridge arrives the same way.
+/// A message package that was generated and built after the bridge arrives the same way, and gets back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_package_built_after_the_bridge_arrives() {
     let directory = tempfile::tempdir().unwrap();

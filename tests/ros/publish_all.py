@@ -18,8 +18,9 @@ are null, `uint8[]` and `byte[]` are base64 text, a float32 has the shortest dig
 Then it waits until its standard input is closed, and ends. The seed stands on standard error.
 
 `--list` prints {"topic", "type"} for each type instead, and needs no ROS graph. `--hold` reads lines of
-{"type", "cdr": hexadecimal} and prints {"type", "expected"} for each: what rclpy holds of the serialized message. `--subscribe`
-prints the same of each message that comes on `/held/<package>/<Type>`, until its standard input is closed.
+{"type", "cdr": hexadecimal} and prints {"type", "expected"} for each: what rclpy holds of the serialized message, with "nan", "inf"
+and "-inf" instead of null. `--subscribe` prints the same of each message that comes on `/held/<package>/<Type>`, until its standard
+input is closed.
 """
 
 import argparse
@@ -142,34 +143,41 @@ class Maker:
         return "".join(text)
 
 
-def expected(value, slot):
-    """The JSON value that a subscriber has to make of `value`, a field of type `slot`."""
+def expected(value, slot, not_finite=lambda value: None):
+    """The JSON value that a subscriber has to make of `value`, a field of type `slot`; of NaN and infinities, `not_finite` makes it."""
     if isinstance(slot, (Array, BoundedSequence, UnboundedSequence)):
         kind = getattr(slot.value_type, "typename", None)
         if kind == "octet":
             return base64.b64encode(b"".join(value)).decode()
         if kind == "uint8":
             return base64.b64encode(bytes(value)).decode()
-        return [expected(item, slot.value_type) for item in value]
+        return [expected(item, slot.value_type, not_finite) for item in value]
     if isinstance(slot, NamespacedType):
-        return expected_message(value)
+        return expected_message(value, not_finite)
     if isinstance(slot, BasicType):
         if slot.typename == "octet":
             return value[0]
+        if slot.typename in EXTREME_FLOATS and not math.isfinite(value):
+            return not_finite(float(value))
         if slot.typename == "float":
             # The text of a float32 has its shortest digits; a Python float of it would show those of a float64.
-            return float(str(numpy.float32(value))) if math.isfinite(value) else None
+            return float(str(numpy.float32(value)))
         if slot.typename == "double":
-            return float(value) if math.isfinite(value) else None
+            return float(value)
         return bool(value) if slot.typename == "boolean" else int(value)
     return value
 
 
-def expected_message(message):
+def expected_message(message, not_finite=lambda value: None):
     return {
-        name: expected(getattr(message, name), slot)
+        name: expected(getattr(message, name), slot, not_finite)
         for name, slot in zip(message.get_fields_and_field_types(), message.SLOT_TYPES)
     }
+
+
+def held(type_name, message):
+    """A line about what rclpy holds, in which each value is told apart from each other."""
+    return json.dumps({"type": type_name, "expected": expected_message(message, str)}, allow_nan=False)
 
 
 def message_class(type_name):
@@ -219,8 +227,7 @@ def hold():
     for line in sys.stdin:
         serialized = json.loads(line)
         message = deserialize_message(bytes.fromhex(serialized["cdr"]), message_class(serialized["type"]))
-        line = {"type": serialized["type"], "expected": expected_message(message)}
-        print(json.dumps(line, allow_nan=False))
+        print(held(serialized["type"], message))
 
 
 def subscribe(types):
@@ -234,7 +241,7 @@ def subscribe(types):
 
     def told(type_name):
         def tell(message):
-            print(json.dumps({"type": type_name, "expected": expected_message(message)}, allow_nan=False), flush=True)
+            print(held(type_name, message), flush=True)
 
         return tell
 

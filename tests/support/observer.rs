@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Observer {
     transport: Transport,
     subscription: Option<JoinHandle<()>>,
+    client: Option<AsyncClient>,
     seen: mpsc::UnboundedSender<(String, Bytes)>,
     messages: mpsc::UnboundedReceiver<(String, Bytes)>,
 }
@@ -46,7 +47,7 @@ impl Observer {
     /// An observer whose certificate `authority` has signed, as it has the broker's.
     pub fn new(authority: &Authority) -> Self {
         let (seen, messages) = mpsc::unbounded_channel();
-        Observer { transport: transport(authority), subscription: None, seen, messages }
+        Observer { transport: transport(authority), subscription: None, client: None, seen, messages }
     }
 
     /// Subscribes to everything at the broker on `port`, and waits for the SUBACK. After a restart of the broker:
@@ -65,9 +66,9 @@ impl Observer {
                 break;
             }
         }
+        self.client = Some(client);
         let seen = self.seen.clone();
         self.subscription = Some(tokio::spawn(async move {
-            let _client = client;
             loop {
                 let polled = event_loop.poll().await;
                 let ended = polled.is_err();
@@ -83,6 +84,12 @@ impl Observer {
                 }
             }
         }));
+    }
+
+    /// Publishes to the broker that it has subscribed at, with QoS 1. It gets the message itself, too.
+    pub async fn publish(&self, topic: &str, payload: &str) {
+        let client = self.client.as_ref().expect("it has subscribed");
+        client.publish(topic, QoS::AtLeastOnce, false, payload).await.expect("the broker is gone");
     }
 
     /// Takes the messages from `messages` instead of a broker.
