@@ -59,3 +59,28 @@ impl<T> Ids<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Id;
+    use super::*;
+
+    /// What is noted again counts from then on, with what is known then, however old its first note is; what is forgotten leaves
+    /// nothing behind.
+    #[test]
+    fn the_last_note_counts() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let key = |number: usize| Key::Id(Id::Number(number.to_string().into()));
+        let mut ids = Ids::default();
+        ids.note(key(0), 'a', start);
+        ids.note(key(1), 'b', start);
+        ids.note(key(0), 'c', start + second);
+        (2..1001).for_each(|number| ids.note(key(number), 'd', start + 2 * second));
+        let known = |ids: &Ids<char>, number, now| ids.get(&key(number), now).copied();
+        assert_eq!([0, 1, 1000].map(|number| known(&ids, number, start + second)), [Some('c'), None, Some('d')]);
+        assert_eq!(known(&ids, 0, start + second + Ids::<char>::FOR), Some('c'));
+        assert_eq!(known(&ids, 0, start + 2 * second + Ids::<char>::FOR), None);
+        (0..1001).for_each(|number| ids.forget(&key(number)));
+        assert!(ids.noted.is_empty() && ids.order.is_empty());
+    }
+}
