@@ -16,6 +16,8 @@ struct Asked {
     cloud: Cloud,
     program: Program,
     server: Rclpy,
+    /// How often goals were tried until one succeeds.
+    probes: usize,
 }
 
 impl Asked {
@@ -28,7 +30,7 @@ impl Asked {
         let program = Program::start(&stage.configure(&entry));
         let cloud = Cloud::connect(&stage.authority, stage.mosquitto.port()).await;
         let server = Rclpy::start("fibonacci_server.py", &[]);
-        let mut asked = Asked { stage, cloud, program, server };
+        let mut asked = Asked { stage, cloud, program, server, probes: 0 };
         asked.is_served().await;
         asked
     }
@@ -39,9 +41,10 @@ impl Asked {
 
     /// Waits until the server takes goals.
     async fn is_served(&mut self) {
-        let goal = r#"{"id":"probe","goal":{"order":1}}"#;
+        self.probes += 1;
+        let goal = format!(r#"{{"id":"probe {}","goal":{{"order":1}}}}"#, self.probes);
         let has_ended = |of: &str, answer: &Value| of == REPLY && answer["status"] == "succeeded";
-        self.cloud.ask_until(TOPIC, goal, &mut self.stage.observer, has_ended).await;
+        self.cloud.ask_until(TOPIC, &goal, &mut self.stage.observer, has_ended).await;
         // What was asked until then may still be answered.
         self.ask(r#"{"id":"last","cancel":false}"#).await;
         while self.answer().await.1["id"] != "last" {}
@@ -100,10 +103,16 @@ async fn goals_go_all_their_ways() {
     asked.ask(r#"{"id":"c","goal":{"order":3}}"#).await;
     let rejected = json!({"id":"c","status":"rejected","detail":"a goal with this id is under way"});
     while asked.answer().await.1 != rejected {}
+    // The same goal again is no other one.
+    asked.ask(r#"{"id":"c","goal":{"order":5000}}"#).await;
+    while asked.answer().await.1 != json!({"id":"c","status":"executing"}) {}
     asked.ask(r#"{"id":"c","cancel":true}"#).await;
     let (replies, _) = asked.until_end("c").await;
     assert_eq!(statuses(&replies), ["canceling", "canceled"]);
     assert!(replies[1]["result"]["sequence"].as_array().unwrap().len() < 5000);
+
+    // Nor is it done again once it has ended: the next that is told is of the next goal.
+    asked.ask(r#"{"id":"c","goal":{"order":5000}}"#).await;
 
     asked.ask(r#"{"id":"a","goal":{"order":11}}"#).await;
     let (replies, _) = asked.until_end("a").await;

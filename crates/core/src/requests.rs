@@ -68,6 +68,7 @@
 mod action_request;
 mod gate;
 mod identity;
+mod ids;
 mod members;
 mod refusal;
 mod reply;
@@ -79,6 +80,7 @@ mod testing;
 pub use action_request::ActionRequest;
 pub use gate::{Accepted, Gate, NoGate};
 pub use identity::{Id, Identity, Key};
+pub use ids::Ids;
 pub use refusal::{Detail, Malformed, Reason, Refused};
 pub use reply::{GoalStatus, ServiceError};
 pub use reply_topic::{ResponseTopicFault, reply_topic};

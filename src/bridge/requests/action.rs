@@ -24,7 +24,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answers::{Answers, Asker};
+use super::answers::{Answers, Asker, DUPLICATE, Known};
 use super::clients::{Callable, Clients};
 use super::service::{REPLY_MAX_AGE, received};
 use super::{Handler, Outside};
@@ -66,6 +66,7 @@ pub(super) struct Action {
     settings: config::Action,
     clients: Clients<Codec>,
     goals: Vec<Goal>,
+    known: Known,
     /// One that the server takes after all is canceled, because nobody would hear of it.
     given_up: Vec<GivenUp>,
     /// Since when servers of goals are away, by client.
@@ -88,14 +89,14 @@ impl Action {
         let clients = Clients::new(&settings.action, &settings.type_name);
         use GoalStatus::{Aborted, Accepted, Canceled, Canceling, Malformed, Rejected, Succeeded, Unavailable};
         let outcomes = [Accepted, Rejected, Canceling, Succeeded, Canceled, Aborted, Unavailable, Malformed];
-        health.outcomes().expect(outcomes.map(GoalStatus::label));
-        let (goals, given_up, answers) = (Vec::new(), Vec::new(), Answers::new(health));
+        health.outcomes().expect(outcomes.map(GoalStatus::label).into_iter().chain([DUPLICATE]));
+        let (goals, known, given_up, answers) = (Vec::new(), Known::default(), Vec::new(), Answers::new(health));
         let (away, changed, looked) = (HashMap::new(), HashSet::new(), None);
-        Action { settings, clients, goals, given_up, away, changed, looked, answers }
+        Action { settings, clients, goals, known, given_up, away, changed, looked, answers }
     }
 
     /// Does what has come asks for, or says why not.
-    fn request(&mut self, arrival: &Arrival, now: Instant) -> Result<(), Box<Refusal>> {
+    fn request(&mut self, arrival: &Arrival, outside: &Outside, now: Instant) -> Result<(), Box<Refusal>> {
         let (received, reply, feedback) = (received(arrival), self.settings.reply(), self.settings.feedback());
         let asker = |identity| Asker::of(arrival, identity, &reply);
         let refusal = |identity, status, detail| Box::new(Refusal { asker: asker(identity), status, detail });
@@ -107,8 +108,14 @@ impl Action {
             Err(Malformed { identity, detail }) => Err(refusal(identity, GoalStatus::Malformed, detail)),
             Ok(ActionRequest::Goal { identity, key, cdr }) => {
                 let listener = Asker::of(arrival, identity.clone(), &feedback);
-                let sent = self.send(key, (asker(identity.clone()), listener), &cdr, now);
-                sent.map_err(|(status, detail)| refusal(identity, status, detail))
+                if self.known.is_repeat(&key, &arrival.payload, now) {
+                    self.repeat(&key, &asker(identity), outside, now);
+                    return Ok(());
+                }
+                let sent = self.send(key.clone(), (asker(identity.clone()), listener), &cdr, now);
+                sent.map_err(|(status, detail)| refusal(identity, status, detail))?;
+                self.known.note(key, &arrival.payload, now);
+                Ok(())
             }
             Ok(ActionRequest::Cancel { identity, key }) => {
                 let canceled = self.cancel(&key, asker(identity.clone()), now);
@@ -132,6 +139,16 @@ impl Action {
         let number = client.of.send_goal.call(&id.with(cdr)).map_err(|error| unavailable(Detail::new(error)))?;
         self.goals.push(Goal::sent(key, id, askers, client.id, Stage::Sent { number, until: now + ACCEPTANCE }));
         Ok(())
+    }
+
+    /// The same goal has come a second time. Where it is under way, it is told how it stands.
+    fn repeat(&mut self, key: &Key, asker: &Asker, outside: &Outside, now: Instant) {
+        self.answers.is_repeat(asker, now);
+        let accepted = |goal: &&Goal| goal.key == *key && matches!(goal.stage, Stage::Accepted { .. });
+        if let Some(goal) = self.goals.iter().find(accepted) {
+            let reply = asker.identity.status(goal.standing(), None, None);
+            self.answers.send(asker, &reply, REPLY_MAX_AGE, outside, now);
+        }
     }
 
     fn cancel(&mut self, key: &Key, asker: Asker, now: Instant) -> Result<(), Detail> {
@@ -169,7 +186,10 @@ impl Action {
         outside: &Outside,
         now: Instant,
     ) {
-        let Goal { asker, cancels, .. } = self.goals.remove(at);
+        let Goal { key, asker, cancels, .. } = self.goals.remove(at);
+        if matches!(status, GoalStatus::Rejected | GoalStatus::Unavailable) {
+            self.known.forget(&key);
+        }
         match status {
             GoalStatus::Succeeded | GoalStatus::Canceled => self.answers.ended_well(status.label(), &asker),
             _ => {
@@ -255,7 +275,7 @@ impl Handler for Action {
     }
 
     fn arrived(&mut self, arrival: Arrival, outside: &Outside, now: Instant) {
-        if let Err(refusal) = self.request(&arrival, now) {
+        if let Err(refusal) = self.request(&arrival, outside, now) {
             self.refuse(*refusal, outside, now);
         }
         arrival.taken();

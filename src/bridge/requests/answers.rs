@@ -1,14 +1,18 @@
 //! How requests of one service or action are answered, and accounted for.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Outside, Reply, ReplyTo};
 use crate::health::RequestHealth;
 use iot_bridge_core::mqtt::client::Arrival;
-use iot_bridge_core::requests::{Detail, Id, Identity};
+use iot_bridge_core::requests::{Detail, Id, Identity, Ids, Key};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
+
+/// As metrics name a request that has come already.
+pub(super) const DUPLICATE: &str = "duplicate";
 
 /// Who is answered, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,32 @@ impl Asker {
     pub fn id(&self) -> Option<&str> {
         self.identity.id.as_ref().map(|(Id::Text(id) | Id::Number(id))| &**id)
     }
+}
+
+/// What was asked for of late. With QoS 1 a broker may bring a request twice, as two messages.
+#[derive(Default)]
+pub(super) struct Known(Ids<u64>);
+
+impl Known {
+    /// Whether the request with this payload is there already.
+    pub fn is_repeat(&self, key: &Key, payload: &[u8], now: Instant) -> bool {
+        self.0.get(key, now) == Some(&hash(payload))
+    }
+
+    pub fn note(&mut self, key: Key, payload: &[u8], now: Instant) {
+        self.0.note(key, hash(payload), now);
+    }
+
+    /// Who has asked was told that nothing came of it, and may ask again.
+    pub fn forget(&mut self, key: &Key) {
+        self.0.forget(key);
+    }
+}
+
+fn hash(payload: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    payload.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Answers the requests of an entry.
@@ -70,6 +100,11 @@ impl Answers {
                 "A request for the {kind} {ros} by {mqtt} has ended as {reason}: {detail}."
             );
         }
+    }
+
+    /// Counts a request that has come already.
+    pub fn is_repeat(&mut self, asker: &Asker, now: Instant) {
+        self.ended_badly(DUPLICATE, &Detail::new("the same request has come already"), asker, now);
     }
 
     /// Tells how it stands with ROS: whether there `is_served`, and what can't be had.

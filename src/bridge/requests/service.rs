@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answers::{Answers, Asker};
+use super::answers::{Answers, Asker, DUPLICATE, Known};
 use super::clients::{Callable, Clients, Unusable};
 use super::json::{json_of, too_large, unreadable};
 use super::{Handler, Outside};
@@ -36,6 +36,7 @@ pub(super) struct Service {
     clients: Clients<Codec>,
     /// By the client and the number of the call.
     calls: HashMap<(u64, i64), Call>,
+    known: Known,
     answers: Answers,
 }
 
@@ -83,8 +84,8 @@ impl Service {
     pub fn new(settings: config::Service, health: Arc<RequestHealth>) -> Service {
         let clients = Clients::new(&settings.service, &settings.type_name);
         let errors = [ServiceError::Timeout, ServiceError::Unavailable, ServiceError::Malformed];
-        health.outcomes().expect(errors.map(ServiceError::label).into_iter().chain([RESPONSE]));
-        Service { settings, clients, calls: HashMap::new(), answers: Answers::new(health) }
+        health.outcomes().expect(errors.map(ServiceError::label).into_iter().chain([RESPONSE, DUPLICATE]));
+        Service { settings, clients, calls: HashMap::new(), known: Known::default(), answers: Answers::new(health) }
     }
 
     /// Calls the service for what has come, or says why not.
@@ -103,7 +104,12 @@ impl Service {
                 return refusal(asker(identity), ServiceError::Malformed, detail);
             }
         };
-        let asker = asker(identity);
+        let (asker, key) = (asker(identity.clone()), identity.key());
+        if key.as_ref().is_some_and(|key| self.known.is_repeat(key, &arrival.payload, now)) {
+            // The first one is answered, or was.
+            self.answers.is_repeat(&asker, now);
+            return Ok(());
+        }
         let sent = match self.clients.available() {
             None => Err(Detail::new(self.clients.absence())),
             Some(_) if self.calls.len() >= MOST_CALLS => {
@@ -115,6 +121,9 @@ impl Service {
             Ok(call) => {
                 let ends = now + self.settings.timeout;
                 self.calls.insert(call, Call { asker, ends });
+                if let Some(key) = key {
+                    self.known.note(key, &arrival.payload, now);
+                }
                 Ok(())
             }
             Err(detail) => refusal(asker, ServiceError::Unavailable, detail),
@@ -155,8 +164,16 @@ impl Service {
                 self.answers.ended_well(RESPONSE, asker);
                 self.answers.send(asker, &reply, REPLY_MAX_AGE, outside, now);
             }
-            Err(detail) => self.fail(asker, ServiceError::Unavailable, &detail, outside, now),
+            Err(detail) => self.has_failed(asker, ServiceError::Unavailable, &detail, outside, now),
         }
+    }
+
+    /// A call has no response. It may be asked for again.
+    fn has_failed(&mut self, asker: &Asker, error: ServiceError, detail: &Detail, outside: &Outside, now: Instant) {
+        if let Some(key) = asker.identity.key() {
+            self.known.forget(&key);
+        }
+        self.fail(asker, error, detail, outside, now);
     }
 
     /// There is no response for `asker`.
@@ -194,7 +211,7 @@ impl Handler for Service {
             let timeout = self.settings.timeout;
             let detail =
                 Detail::new(format_args!("no response within {timeout:?}; whether it was served is not known"));
-            self.fail(&asker, ServiceError::Timeout, &detail, outside, now);
+            self.has_failed(&asker, ServiceError::Timeout, &detail, outside, now);
         }
     }
 
@@ -274,7 +291,7 @@ mod tests {
     }
 
     /// A response is taken also in a turn that other entries have made long already. One is called at once, however short ago
-    /// servers were looked for in vain.
+    /// servers were looked for in vain. What comes a second time is not called a second time, also after its response.
     #[tokio::test]
     async fn a_response_is_taken_however_long_the_turn_is() {
         let program = concat!(
@@ -293,6 +310,12 @@ mod tests {
         }
         service.arrived(Arrival::for_test("a", r#"{"id":"1","request":{}}"#).0, &outside, begun);
         assert_eq!(service.calls.len(), 1);
+        // One with the same id that asks for something else is no repeat.
+        let other = r#"{"id":"1","request":{} }"#;
+        for (payload, calls) in [(r#"{"id":"1","request":{}}"#, 1), (other, 2), (other, 2)] {
+            service.arrived(Arrival::for_test("a", payload).0, &outside, begun);
+            assert_eq!(service.calls.len(), calls);
+        }
         while !service.calls.is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(60), "the response is not taken");
             service.turn(&outside, begun);
@@ -301,6 +324,8 @@ mod tests {
         let reply = queue.lease(Instant::now()).expect("a reply").record.payload;
         let json = br#"{"id":"1","response":{"success":false,"message":""}}"#;
         assert_eq!(reply, Correlated::join(None, json).unwrap());
+        service.arrived(Arrival::for_test("a", other).0, &outside, begun);
+        assert_eq!((service.calls.len(), health.outcomes().read()["duplicate"]), (0, 3));
         server.kill().unwrap();
         server.wait().unwrap();
     }

@@ -1,7 +1,6 @@
 //! Whether a command is published on ROS: see [`requests`](super) for the rules.
 
 mod age;
-mod ids;
 mod silence;
 
 use std::collections::HashMap;
@@ -11,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use self::ids::Ids;
 use self::silence::Silence;
 use super::members::{self, Members};
 use super::refusal::RETAINED;
-use super::{Detail, Identity, Key, Malformed, Reason, Received, Refused};
+use super::{Detail, Identity, Ids, Key, Malformed, Reason, Received, Refused};
 use crate::codec::{EncodeError, EncodeFault, Encoder, Limit, NoEncoder, Schema};
 use crate::config::units::format_rate;
 use crate::config::{Command, CommandPayload, FieldPath};
@@ -244,7 +242,7 @@ impl Accepted<'_> {
         let Accepted { gate, identity, key, now, .. } = self;
         gate.last_accepted = Some(now);
         if let Some(key) = key {
-            gate.accepted.note(key, now);
+            gate.accepted.note(key, (), now);
         }
         if let Some(silence) = &mut gate.silence {
             silence.begin(now);
