@@ -159,15 +159,18 @@ pub async fn run_with(
             Some(reload) = reloads.recv() => {
                 let taken = match reload {
                     Ok(settings) => {
-                        renewal.ask_if_changed().await;
                         let entries = Entry::all(&settings);
-                        let taken = configured.reload(settings, &ros);
-                        taken.and_then(|()| {
+                        let taken = configured.reload(settings, &ros).and_then(|()| {
                             requests.reload(entries).map_err(|error| {
                                 tracing::error!("What the cloud may ask is not reloaded: {error}.");
                                 Refusal { problems: 1, first: "there can be no thread for requests".to_owned() }
                             })
-                        })
+                        });
+                        // A robot that is to be stopped does not wait for files.
+                        tokio::select! {
+                            reason = &mut stop => break Ok(reason),
+                            () = renewal.ask_if_changed() => taken,
+                        }
                     }
                     Err(refusal) => Err(refusal),
                 };

@@ -194,14 +194,15 @@ async fn a_robot_is_stopped_when_commands_stay_away() {
     };
     let silence = stops(drives(0.2));
     println!("stopped {silence:?} after the last command");
-    assert!(silence >= AFTER - Duration::from_millis(1), "{silence:?}");
-    assert!(silence < AFTER * 4, "{silence:?}");
+    // To the millisecond it is held by tests without a robot, which hears the one or the other message late.
+    let is_in_time = |silence: Duration| silence >= AFTER / 2 && silence < AFTER * 4;
+    assert!(is_in_time(silence), "{silence:?}");
 
     let last = drives(0.3);
     scene.stage.link.shut().await;
     let silence = stops(last);
     println!("stopped {silence:?} after the last command, with the link cut");
-    assert!(silence >= AFTER - Duration::from_millis(1) && silence < AFTER * 4, "{silence:?}");
+    assert!(is_in_time(silence), "{silence:?}");
     program.await_note("STATUS=Not connected");
     scene.stage.link.reopen().await;
     program.await_note("STATUS=Connected.");
@@ -220,8 +221,13 @@ async fn a_robot_is_stopped_when_commands_stay_away() {
     program.reload();
     program.await_report(|report| report.requests.first().is_some_and(|entry| entry.peers == Some(1)));
     drives(0.5);
+    // A file that can't be read holds up neither a reload nor the end.
+    let certificate = &scene.stage.files.certificate;
+    let kept = std::fs::read(certificate).unwrap();
+    std::fs::remove_file(certificate).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(certificate).status().unwrap().success());
     scene.stage.configure(&with("1 h"));
-    program.reload();
+    program.signal("HUP");
     assert!(is_stop(&controller.next()), "also when it changes");
     program.await_report(|report| entry(report).peers == Some(1));
     drives(0.6);
@@ -232,6 +238,7 @@ async fn a_robot_is_stopped_when_commands_stay_away() {
     program.signal("TERM");
     let stop = controller.next();
     assert!(is_stop(&stop), "{stop:?}");
+    std::fs::write(certificate, kept).unwrap();
     while program.is_alive() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

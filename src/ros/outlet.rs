@@ -11,7 +11,7 @@
 //!   none does it is published with several, and a subscriber that two of them reach gets it twice.
 //!   A context that is in trouble does not keep the others from publishing.
 //! - A subscription with another definition of the type would take the bytes for something else. Nothing is published while
-//!   there is one.
+//!   there is one, but what is [published anyway](Outlet::publish_anyway). It is seen by [`follow`](Outlet::follow).
 
 use std::any::Any;
 use std::ffi::CString;

@@ -265,7 +265,7 @@ fn a_turn_comes_when_it_is_asked_for() {
         thread::sleep(Duration::from_millis(2));
     };
     let halves: u32 = took.split(' ').nth(2).unwrap().parse().unwrap();
-    assert!(halves < TURNS / 2, "{took}");
+    assert!(halves < TURNS / 4, "{took}");
 }
 
 /// Who has the thread woken without end does not keep what arrives from those whom it is for.
@@ -275,8 +275,12 @@ fn who_is_woken_without_end_holds_nothing_up() {
     bench.reload([("a", RESTLESS), ("b", 0)]);
     bench.await_told(["a7 begins", "b0 begins"]);
     let mut taken: Vec<_> = (0..3 * ROOM / 4).map(|_| bench.has_come("{thing}/b", "1")).collect();
+    let deadline = Instant::now() + Duration::from_secs(60);
     for taken in &mut taken {
-        assert!(taken.blocking_recv().is_some());
+        while taken.try_recv().is_err() {
+            assert!(Instant::now() < deadline, "it is not taken");
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
