@@ -230,8 +230,6 @@ impl Handler for Service {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
-
     use tokio::sync::watch;
 
     use super::*;
@@ -288,45 +286,5 @@ mod tests {
         let json = r#"{"error":"unavailable","detail":"there is no server of /absent on ROS"}"#;
         assert_eq!(ask(&mut service, Some("theirs")), ("theirs".to_owned(), reply(Some(b"its"), json)));
         assert_eq!(health.outcomes().read()["unavailable"], 2);
-    }
-
-    /// A response is taken also in a turn that other entries have made long already. One is called at once, however short ago
-    /// servers were looked for in vain. What comes a second time is not called a second time, also after its response.
-    #[tokio::test]
-    async fn a_response_is_taken_however_long_the_turn_is() {
-        let program = concat!(
-            "import rclpy\nfrom std_srvs.srv import Trigger\nrclpy.init()\nnode = rclpy.create_node('servers')\n",
-            "kept = node.create_service(Trigger, '/late', lambda request, response: response)\nrclpy.spin(node)\n",
-        );
-        let mut server = Command::new("python3").args(["-c", program]).stdin(Stdio::null()).spawn().unwrap();
-        let (queue, outside) = outside();
-        let health = Requests::default().enter("service", "a", "/late");
-        let mut service = Service::new(settings("/late"), Arc::clone(&health));
-        let begun = Instant::now();
-        let a_while = || tokio::time::sleep(Duration::from_millis(10));
-        while service.clients.available().is_none() {
-            service.turn(&outside, begun);
-            a_while().await;
-        }
-        service.arrived(Arrival::for_test("a", r#"{"id":"1","request":{}}"#).0, &outside, begun);
-        assert_eq!(service.calls.len(), 1);
-        // One with the same id that asks for something else is no repeat.
-        let other = r#"{"id":"1","request":{} }"#;
-        for (payload, calls) in [(r#"{"id":"1","request":{}}"#, 1), (other, 2), (other, 2)] {
-            service.arrived(Arrival::for_test("a", payload).0, &outside, begun);
-            assert_eq!(service.calls.len(), calls);
-        }
-        while !service.calls.is_empty() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the response is not taken");
-            service.turn(&outside, begun);
-            a_while().await;
-        }
-        let reply = queue.lease(Instant::now()).expect("a reply").record.payload;
-        let json = br#"{"id":"1","response":{"success":false,"message":""}}"#;
-        assert_eq!(reply, Correlated::join(None, json).unwrap());
-        service.arrived(Arrival::for_test("a", other).0, &outside, begun);
-        assert_eq!((service.calls.len(), health.outcomes().read()["duplicate"]), (0, 3));
-        server.kill().unwrap();
-        server.wait().unwrap();
     }
 }
