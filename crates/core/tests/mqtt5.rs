@@ -376,8 +376,10 @@ async fn presence_and_last_will() {
     let mut running = scene.run();
     running.connected(1).await;
     await_retained(&broker, TOPIC, "here").await;
-    scene.link.cut();
+    // While it is shut no new connection says "here" again before the look.
+    scene.link.shut().await;
     await_retained(&broker, TOPIC, "gone").await;
+    scene.link.reopen().await;
     running.connected(2).await;
     await_retained(&broker, TOPIC, "here").await;
     assert_eq!(running.stop().await, 0);
