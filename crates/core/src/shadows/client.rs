@@ -174,6 +174,11 @@ impl Client {
         }
     }
 
+    /// Whether the connection stands.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
     /// The version of the shadow, as far as it is known.
     pub fn version(&self) -> Option<u64> {
         self.version

@@ -15,6 +15,9 @@ pub struct TooLarge {
     pub bytes: usize,
 }
 
+/// The service's codes of a right or a thing that is missing: somebody may mend that, whatever the report says.
+const NOT_FOR_THE_CONTENT: [u16; 3] = [401, 403, 404];
+
 /// What the shadow's `reported` is to become, and what it is.
 #[derive(Debug)]
 pub(super) struct Reported {
@@ -37,6 +40,11 @@ impl Reported {
         // A rate that is no rate is as none; the configuration takes no such.
         let interval = rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok()).unwrap_or_default();
         Reported { interval, wanted: None, held: State::new(), sent: None, refused: None, not_before: None }
+    }
+
+    /// Another connection.
+    pub fn connected(&mut self) {
+        self.refused.take_if(|(_, code)| NOT_FOR_THE_CONTENT.contains(code));
     }
 
     /// A message has come.
@@ -90,7 +98,7 @@ impl Reported {
         self.held = reported;
     }
 
-    /// There is more room in the shadow than there was.
+    /// There may be more room in the shadow than there was.
     pub fn has_more_room(&mut self) {
         self.refused.take_if(|(_, code)| *code == TOO_LARGE);
     }
