@@ -296,10 +296,14 @@ impl Client {
             return Event::Other;
         }
         if rejected.code == 404 {
-            self.learnt(None);
-            return Event::NoShadow;
+            if self.version.is_none() || self.version == self.asked_at {
+                self.learnt(None);
+                return Event::NoShadow;
+            }
+            // It was made after the service had looked, and something of that has overtaken the answer.
+        } else {
+            self.rejected(rejected);
         }
-        self.rejected(rejected);
         self.backoff.0.failed(now, &mut self.random);
         self.get = Get::Due(now);
         Event::Other

@@ -385,6 +385,27 @@ fn a_shadow_that_begins_anew_is_followed() {
     assert_eq!(world.handed_over, [json!({"digit": 42})]);
 }
 
+/// A late answer that there is no shadow forgets nothing of one that was made meanwhile.
+#[test]
+fn a_late_answer_that_there_is_no_shadow_is_asked_about_again() {
+    let mut world = World::new(None);
+    world.connect();
+    world.settle_until(|world| !world.requests.is_empty());
+    world.serve_request(0);
+    (1..=3).for_each(|digit| world.write(json!({"desired": {"digit": digit}})));
+    world.answers.retain(|(kind, _)| *kind != Kind::UpdateAccepted);
+    let kinds: Vec<_> = world.answers.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, [Kind::GetRejected, Kind::Delta, Kind::Delta, Kind::Delta]);
+    // The deltas 1 and 3, the answer, the delta 2.
+    for place in [1, 2, 0, 0] {
+        world.deliver(place);
+        world.hand_over();
+    }
+    world.settle(10 * SECOND);
+    assert_eq!(world.handed_over, [json!({"digit": 1}), json!({"digit": 3})]);
+    assert_eq!((world.shadow.figures().gets, world.desired()), (2, json!({})));
+}
+
 /// Garbage is counted and changes nothing, whatever it is and wherever it comes.
 #[test]
 fn garbage_changes_nothing() {
