@@ -89,6 +89,16 @@ pub struct Rejection {
     pub message: String,
 }
 
+/// The service's codes of a right or a thing that is missing: somebody may mend that, whatever the update says.
+pub(super) const MAY_BE_MENDED: [u16; 3] = [401, 403, 404];
+
+impl Rejection {
+    /// Whether what was refused is sent again at the next connection, unchanged: a right or a thing was missing.
+    pub fn is_for_a_connection(&self) -> bool {
+        MAY_BE_MENDED.contains(&self.code)
+    }
+}
+
 /// What an arrival means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::client::MAY_BE_MENDED;
 use super::state::{diff, is_same_state, prune};
 use super::{DOCUMENT_LIMIT, State};
 
@@ -14,9 +15,6 @@ const TOO_LARGE: u16 = 413;
 pub struct TooLarge {
     pub bytes: usize,
 }
-
-/// The service's codes of a right or a thing that is missing: somebody may mend that, whatever the report says.
-const NOT_FOR_THE_CONTENT: [u16; 3] = [401, 403, 404];
 
 /// What the shadow's `reported` is to become, and what it is.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl Reported {
 
     /// Another connection.
     pub fn connected(&mut self) {
-        self.refused.take_if(|(_, code)| NOT_FOR_THE_CONTENT.contains(code));
+        self.refused.take_if(|(_, code)| MAY_BE_MENDED.contains(code));
     }
 
     /// A message has come.

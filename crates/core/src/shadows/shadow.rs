@@ -30,8 +30,8 @@ pub struct Shadow {
     desired: Option<Desired>,
     /// What the update that is under way has in it.
     under_way: Option<UnderWay>,
-    /// Whether an update of both was refused: they go by turns on this connection, so that neither hinders the other, until
-    /// the wish is cleared.
+    /// Whether there was a conflict, or an update of both was refused: they go by turns on this connection, so that neither
+    /// hinders the other, until a wish is cleared.
     is_apart: bool,
     /// Whether a report was sent last: where they go by turns the next waits for the clearing.
     is_clears_turn: bool,
