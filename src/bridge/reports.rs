@@ -28,12 +28,19 @@ pub(super) struct Report(Mutex<Kept>);
 struct Kept {
     schema: Option<Arc<Schema>>,
     latest: Option<Latest>,
-    /// Whether nobody has looked at the latest.
-    is_new: bool,
-    /// Who is told of the next message.
-    waker: Option<Arc<Notify>>,
+    /// Messages so far, the latest among them.
+    count: u64,
+    /// Who is told of the next message, each once.
+    wakers: Vec<Arc<Notify>>,
     /// `None` until the ROS thread has said something.
     state: Option<TopicState>,
+}
+
+/// One of those who report a topic. Each gets each message, whatever others have taken: several shadows may report the same.
+pub(super) struct Reader {
+    report: Arc<Report>,
+    /// Messages up to the one that it has looked at.
+    seen: u64,
 }
 
 /// A message.
@@ -70,6 +77,11 @@ impl Reports {
         Arc::clone(self.lock().entry(topic.to_owned()).or_default())
     }
 
+    /// Somebody who reports `topic`, and has not looked at what is there.
+    pub fn reader(&self, topic: &str) -> Reader {
+        Reader { report: self.of(topic), seen: 0 }
+    }
+
     /// Forgets all topics but these.
     pub fn keep(&self, topics: &[String]) {
         self.lock().retain(|topic, _| topics.contains(topic));
@@ -93,45 +105,40 @@ impl Report {
             0..=KEPT => Latest::Message(Arc::clone(schema), sample.cdr.into()),
             bytes => Latest::TooLarge(bytes),
         });
-        kept.is_new = true;
-        if let Some(waker) = kept.waker.take() {
-            waker.notify_one();
-        }
+        kept.count += 1;
+        kept.wakers.drain(..).for_each(|waker| waker.notify_one());
     }
 
     pub fn changed(&self, state: TopicState) {
         self.lock().state = Some(state);
     }
 
-    /// How it stands with the subscription.
-    pub fn state(&self) -> TopicState {
-        self.lock().state.clone().unwrap_or(TopicState::Unknown)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Somebody else reports it from now on, and has not looked at what is there.
-    pub fn begin(&self) {
-        let mut kept = self.lock();
-        (kept.is_new, kept.waker) = (kept.latest.is_some(), None);
-    }
-
+impl Reader {
     /// The latest message, once.
-    pub fn take(&self) -> Option<Latest> {
-        let mut kept = self.lock();
-        if std::mem::take(&mut kept.is_new) { kept.latest.clone() } else { None }
+    pub fn take(&mut self) -> Option<Latest> {
+        let kept = self.report.lock();
+        let seen = std::mem::replace(&mut self.seen, kept.count);
+        if seen < kept.count { kept.latest.clone() } else { None }
     }
 
-    /// Has `waker` told of the next message; of one that nobody has looked at it is told now.
+    /// Has `waker` told of the next message; of one that it has not looked at it is told now.
     pub fn wake(&self, waker: Arc<Notify>) {
-        let mut kept = self.lock();
-        if kept.is_new {
+        let mut kept = self.report.lock();
+        if self.seen < kept.count {
             waker.notify_one();
-        } else {
-            kept.waker = Some(waker);
+        } else if !kept.wakers.iter().any(|other| Arc::ptr_eq(other, &waker)) {
+            kept.wakers.push(waker);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How it stands with the subscription.
+    pub fn state(&self) -> TopicState {
+        self.report.lock().state.clone().unwrap_or(TopicState::Unknown)
     }
 }
 
@@ -145,45 +152,65 @@ mod tests {
         Sample { cdr, source_ns: 0, received_ns: 1 }
     }
 
+    fn schema() -> Arc<Schema> {
+        let field = Field { name: "data".to_owned(), kind: Kind::U8, count: Count::One };
+        Arc::new(Schema { name: "a_msgs/msg/Number".to_owned(), fields: vec![field] })
+    }
+
+    /// The number in the latest message.
+    fn latest(reader: &mut Reader) -> Option<u8> {
+        match reader.take() {
+            Some(Latest::Message(_, cdr)) => cdr.last().copied(),
+            _ => None,
+        }
+    }
+
     /// Of several messages the last is there, once; whoever begins anew finds it again.
     #[test]
     fn the_latest_message_is_there_once() {
-        let (reports, schema) = (
-            Reports::default(),
-            Schema {
-                name: "a_msgs/msg/Number".to_owned(),
-                fields: vec![Field { name: "data".to_owned(), kind: Kind::U8, count: Count::One }],
-            },
-        );
-        let report = reports.of("/a");
+        let reports = Reports::default();
+        let (report, mut reader) = (reports.of("/a"), reports.reader("/a"));
         report.received(&sample(&[0, 1, 0, 0, 7]));
-        assert!(report.take().is_none(), "a message of an unknown type");
-        report.opened(&Arc::new(schema));
+        assert!(reader.take().is_none(), "a message of an unknown type");
+        report.opened(&schema());
         for number in [1, 2] {
             report.received(&sample(&[0, 1, 0, 0, number]));
         }
-        let latest = |report: &Report| match report.take() {
-            Some(Latest::Message(_, cdr)) => cdr.last().copied(),
-            _ => None,
-        };
-        assert_eq!((latest(&report), latest(&report)), (Some(2), None));
-        reports.of("/a").begin();
-        assert_eq!(latest(&report), Some(2));
+        assert_eq!((latest(&mut reader), latest(&mut reader)), (Some(2), None));
+        assert_eq!(latest(&mut reports.reader("/a")), Some(2));
         report.received(&sample(&vec![0; KEPT + 1]));
-        assert!(matches!(report.take(), Some(Latest::TooLarge(bytes)) if bytes == KEPT + 1));
+        assert!(matches!(reader.take(), Some(Latest::TooLarge(bytes)) if bytes == KEPT + 1));
         reports.keep(&["/b".to_owned()]);
         assert!(!Arc::ptr_eq(&report, &reports.of("/a")));
+    }
+
+    /// Of two who report the same topic, each gets each message and is told of it.
+    #[tokio::test]
+    async fn a_message_is_there_for_each_who_reports_it() {
+        let reports = Reports::default();
+        let report = reports.of("/a");
+        report.opened(&schema());
+        let mut readers = [(), ()].map(|()| (reports.reader("/a"), Arc::new(Notify::new())));
+        for number in [1, 2] {
+            readers.iter().for_each(|(reader, waker)| reader.wake(Arc::clone(waker)));
+            report.received(&sample(&[0, 1, 0, 0, number]));
+            for (reader, waker) in &mut readers {
+                waker.notified().await;
+                assert_eq!((latest(reader), latest(reader)), (Some(number), None));
+            }
+        }
     }
 
     /// It is told of one message, and at once of one that is there.
     #[tokio::test]
     async fn a_message_wakes() {
-        let (report, waker) = (Report::default(), Arc::new(Notify::new()));
-        report.opened(&Arc::new(Schema { name: "a_msgs/msg/Empty".to_owned(), fields: Vec::new() }));
-        report.wake(Arc::clone(&waker));
+        let (reports, waker) = (Reports::default(), Arc::new(Notify::new()));
+        let (report, reader) = (reports.of("/a"), reports.reader("/a"));
+        report.opened(&schema());
+        reader.wake(Arc::clone(&waker));
         report.received(&sample(&[0, 1, 0, 0, 7]));
         waker.notified().await;
-        report.wake(Arc::clone(&waker));
+        reader.wake(Arc::clone(&waker));
         waker.notified().await;
     }
 }

@@ -21,13 +21,21 @@
 //!   compared key by key, arrays as a whole; what the message has no more is sent as `null`, which removes it. `null`, and an
 //!   object with nothing in it, can't be stored and count as missing. Reports carry no version: they are the robot's alone.
 //! - **At most `report_rate`.** What came between is never sent, the latest is.
-//! - **A report that was rejected is not sent again unchanged**, nor one that is longer than [`DOCUMENT_LIMIT`].
+//! - **A report that was rejected is not sent again unchanged**, nor one that is longer than [`DOCUMENT_LIMIT`]. A right or a
+//!   thing that was missing (401, 403, 404) is forgotten at the next connection, as somebody may have mended it; that it was
+//!   too large (413) when the shadow has said what it holds or a wish was cleared, as there may be more room.
 //! - **Wishes in order of version.** A delta has everything that is wished and not reported, so the last one is enough: older
 //!   ones are dropped, and one that says the same again is not handed over again.
 //! - **A wish that was handed over is cleared**, with the version of the delta: if somebody has wished something else
 //!   meanwhile, the service refuses (409), the shadow is asked for, and what it says is the next wish. A wish that ROS did not
 //!   take stays in the shadow, where somebody can see it.
-//! - **A wish that equals what is reported** makes no delta. It is cleared unseen, so that it does not undo a later change.
+//! - **Reports and clearings go together, or by turns.** After a conflict, or when an update of both was refused, each goes
+//!   alone, and neither twice while the other waits, until a wish was cleared or to the next connection.
+//! - **A wish that equals what is reported** makes no delta. It is cleared unseen, so that it does not undo a later change. Of a
+//!   wish that equals it in part the delta has the other part: the shadow is asked for when that is cleared, and the rest is
+//!   cleared as well.
+//! - **The answer to a `get` that something newer has overtaken** is not believed, not even that there is no shadow: the shadow
+//!   is asked for again.
 //! - **Whatever comes is bounded**: payloads by [`ARRIVAL_LIMIT`] and by the nesting that a JSON reader takes, what is kept by
 //!   the same. What can't be read is counted and changes nothing.
 

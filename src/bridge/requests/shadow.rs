@@ -1,7 +1,7 @@
 //! A device shadow as ROS topics: what a topic says is reported, what is desired is published on another.
 //!
 //! [`shadows::Shadow`] decides what is sent and when; here is what it needs of ROS and of the queue. The latest message of `report`
-//! is taken from [`Report`], where the ROS thread leaves it, as often as it may be reported. What is desired is published on
+//! is taken with a [`Reader`] from where the ROS thread leaves it, as often as it may be reported. What is desired is published on
 //! `desired` as soon as somebody subscribes to it; until then it stays in the shadow.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::opening::{Opened, Opening};
 use super::{Handler, Outside, Reply, ReplyTo};
-use crate::bridge::reports::{Latest, Report};
+use crate::bridge::reports::{Latest, Reader};
 use crate::health::{RequestHealth, ShadowStanding, Standing};
 use crate::ros::{NotPublished, Outlet, Reach, TopicState};
 use iot_bridge_core::codec::{DecodeError, Decoder, Encoder, JsonBuffer, Schema};
@@ -73,7 +73,7 @@ struct Said {
 struct Reporting {
     topic: String,
     /// `None` until the first turn.
-    report: Option<Arc<Report>>,
+    reader: Option<Reader>,
     decoder: Option<Decoder>,
     text: JsonBuffer,
     interval: Duration,
@@ -122,17 +122,13 @@ impl Shadow {
     /// Looks at the latest message, if it is time.
     fn look(&mut self, outside: &Outside, now: Instant) {
         let Some(reporting) = &mut self.reporting else { return };
-        let report = reporting.report.get_or_insert_with(|| {
-            let report = outside.reports.of(&reporting.topic);
-            report.begin();
-            report
-        });
+        let reader = reporting.reader.get_or_insert_with(|| outside.reports.reader(&reporting.topic));
         if reporting.next.is_some_and(|next| next > now) {
             return;
         }
-        let Some(latest) = report.take() else {
+        let Some(latest) = reader.take() else {
             reporting.next = None;
-            report.wake(outside.waker());
+            reader.wake(outside.waker());
             return;
         };
         reporting.next = Some(now + reporting.interval);
@@ -213,7 +209,11 @@ impl Shadow {
             Event::Conflict => _ = self.health.outcomes().count(outcome::CONFLICT),
             Event::Throttled(rejection) => self.note_rejected(outcome::THROTTLED, rejection, "sent again later", now),
             Event::Rejected(rejection) => {
-                self.note_rejected(outcome::REJECTED, rejection, "not sent again unless it changes", now);
+                let again = match rejection.is_for_a_connection() {
+                    true => "sent again when it changes or at the next connect",
+                    false => "not sent again unless it changes",
+                };
+                self.note_rejected(outcome::REJECTED, rejection, again, now);
             }
             Event::Document { .. } | Event::NoShadow | Event::TimedOut | Event::Other => {}
         }
@@ -243,7 +243,7 @@ impl Shadow {
         self.counted = figures;
         self.standing.version = self.shadow.version();
         self.health.set_shadow(self.standing.clone());
-        let not_received = self.reporting.as_ref().and_then(|reporting| match reporting.report.as_ref()?.state() {
+        let not_received = self.reporting.as_ref().and_then(|reporting| match reporting.reader.as_ref()?.state() {
             TopicState::Trouble(trouble) => Some(format!("{} is not received: {trouble}", reporting.topic)),
             _ => None,
         });
@@ -352,7 +352,7 @@ impl Reporting {
     fn new(topic: String, rate: Option<f64>) -> Reporting {
         let interval = rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok()).unwrap_or_default();
         let text = JsonBuffer::new(TEXT_LIMIT);
-        Reporting { topic, report: None, decoder: None, text, interval, next: None, is_refused: false }
+        Reporting { topic, reader: None, decoder: None, text, interval, next: None, is_refused: false }
     }
 
     /// What a message says.

@@ -89,6 +89,16 @@ pub struct Rejection {
     pub message: String,
 }
 
+/// The service's codes of a right or a thing that is missing: somebody may mend that, whatever the update says.
+pub(super) const MAY_BE_MENDED: [u16; 3] = [401, 403, 404];
+
+impl Rejection {
+    /// Whether what was refused is sent again at the next connection, unchanged: a right or a thing was missing.
+    pub fn is_for_a_connection(&self) -> bool {
+        MAY_BE_MENDED.contains(&self.code)
+    }
+}
+
 /// What an arrival means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -172,6 +182,11 @@ impl Client {
         if self.is_connected && self.get == Get::Idle {
             self.get = Get::Due(now);
         }
+    }
+
+    /// Whether the connection stands.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected
     }
 
     /// The version of the shadow, as far as it is known.
@@ -291,10 +306,14 @@ impl Client {
             return Event::Other;
         }
         if rejected.code == 404 {
-            self.learnt(None);
-            return Event::NoShadow;
+            if self.version.is_none() || self.version == self.asked_at {
+                self.learnt(None);
+                return Event::NoShadow;
+            }
+            // It was made after the service had looked, and something of that has overtaken the answer.
+        } else {
+            self.rejected(rejected);
         }
-        self.rejected(rejected);
         self.backoff.0.failed(now, &mut self.random);
         self.get = Get::Due(now);
         Event::Other

@@ -102,9 +102,11 @@ impl Desired {
         self.clear.as_ref().zip(self.seen)
     }
 
-    /// What was written was taken.
-    pub fn cleared(&mut self) {
-        (self.clear, self.done) = (None, None);
+    /// What was written for `version` was taken. What is to be cleared of a newer wish still is.
+    pub fn cleared(&mut self, version: u64) {
+        if self.seen == Some(version) {
+            (self.clear, self.done) = (None, None);
+        }
     }
 
     /// What was written was refused, and not for its version: it is not written again until there is a reason.

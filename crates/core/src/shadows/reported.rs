@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::client::MAY_BE_MENDED;
 use super::state::{diff, is_same_state, prune};
 use super::{DOCUMENT_LIMIT, State};
 
@@ -37,6 +38,11 @@ impl Reported {
         // A rate that is no rate is as none; the configuration takes no such.
         let interval = rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok()).unwrap_or_default();
         Reported { interval, wanted: None, held: State::new(), sent: None, refused: None, not_before: None }
+    }
+
+    /// Another connection.
+    pub fn connected(&mut self) {
+        self.refused.take_if(|(_, code)| MAY_BE_MENDED.contains(code));
     }
 
     /// A message has come.
@@ -90,7 +96,7 @@ impl Reported {
         self.held = reported;
     }
 
-    /// There is more room in the shadow than there was.
+    /// There may be more room in the shadow than there was.
     pub fn has_more_room(&mut self) {
         self.refused.take_if(|(_, code)| *code == TOO_LARGE);
     }

@@ -30,8 +30,11 @@ pub struct Shadow {
     desired: Option<Desired>,
     /// What the update that is under way has in it.
     under_way: Option<UnderWay>,
-    /// Whether an update of both was refused: the next report goes alone, so that neither hinders the other.
+    /// Whether there was a conflict, or an update of both was refused: they go by turns on this connection, so that neither
+    /// hinders the other, until a wish is cleared.
     is_apart: bool,
+    /// Whether a report was sent last: where they go by turns the next waits for the clearing.
+    is_clears_turn: bool,
     /// Since when the version is newer than what is known of `desired`.
     behind_since: Option<Instant>,
 }
@@ -39,7 +42,15 @@ pub struct Shadow {
 #[derive(Debug, Clone, Copy)]
 struct UnderWay {
     has_report: bool,
-    has_clear: bool,
+    /// Of a wish that is cleared with it.
+    clear: Option<Clearing>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Clearing {
+    version: u64,
+    /// Whether all of `desired` goes.
+    is_all: bool,
 }
 
 impl Shadow {
@@ -51,6 +62,7 @@ impl Shadow {
             desired: has_desired.then(Desired::default),
             under_way: None,
             is_apart: false,
+            is_clears_turn: false,
             behind_since: None,
         }
     }
@@ -59,6 +71,8 @@ impl Shadow {
     pub fn connected(&mut self, now: Instant) {
         self.client.connected(now);
         self.behind_since = None;
+        (self.is_apart, self.is_clears_turn) = (false, false);
+        self.reported.iter_mut().for_each(Reported::connected);
         if let Some(desired) = &mut self.desired {
             desired.connected();
         }
@@ -83,19 +97,16 @@ impl Shadow {
     /// If it can't be read. It has changed nothing.
     pub fn arrived(&mut self, kind: Kind, payload: &[u8], now: Instant) -> Result<Event, Malformed> {
         let event = self.client.arrived(kind, payload, now)?;
-        self.take(&event);
-        if let Some(desired) = &self.desired {
-            let is_behind = desired.to_clear().is_some_and(|(_, seen)| self.client.version() > Some(seen));
-            self.behind_since = is_behind.then(|| self.behind_since.unwrap_or(now));
-        }
+        self.take(&event, now);
         Ok(event)
     }
 
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Document { version, desired, reported, delta } => {
                 if let Some(known) = &mut self.reported {
                     known.holds(reported.clone());
+                    known.has_more_room();
                 }
                 if let Some(known) = &mut self.desired {
                     known.document(*version, desired.clone(), delta.clone());
@@ -115,11 +126,15 @@ impl Shadow {
                 }
             }
             Event::Accepted { .. } => {
-                let Some(UnderWay { has_report, has_clear }) = self.under_way.take() else { return };
-                if let Some(desired) = self.desired.as_mut().filter(|_| has_clear) {
+                let Some(UnderWay { has_report, clear }) = self.under_way.take() else { return };
+                if let Some((desired, Clearing { version, is_all })) = self.desired.as_mut().zip(clear) {
                     self.is_apart = false;
-                    desired.cleared();
+                    desired.cleared(version);
                     self.reported.iter_mut().for_each(Reported::has_more_room);
+                    if !is_all {
+                        // What was wished and is reported already stood in no delta, and is still there.
+                        self.client.ask(now);
+                    }
                 }
                 if let Some(reported) = self.reported.as_mut().filter(|_| has_report) {
                     reported.accepted();
@@ -137,7 +152,8 @@ impl Shadow {
 
     /// The update was not taken; with a `code` for what it says.
     fn not_taken(&mut self, code: Option<u16>) {
-        let Some(UnderWay { has_report, has_clear }) = self.under_way.take() else { return };
+        let Some(UnderWay { has_report, clear }) = self.under_way.take() else { return };
+        let has_clear = clear.is_some();
         // Of an update of both nobody knows which was the reason.
         let is_both = has_report && has_clear;
         self.is_apart |= is_both && code.is_some();
@@ -153,8 +169,9 @@ impl Shadow {
     /// What is to be published now, if anything.
     pub fn next(&mut self, now: Instant) -> Option<Outgoing> {
         if let Some(event) = self.client.expire(now) {
-            self.take(&event);
+            self.take(&event, now);
         }
+        self.behind_since = self.is_behind().then(|| self.behind_since.unwrap_or(now));
         if self.behind_since.is_some_and(|since| since + DELTA_FOLLOWS <= now) {
             self.behind_since = None;
             self.client.ask(now);
@@ -166,13 +183,14 @@ impl Shadow {
         if self.client.may_update(now)? > now {
             return None;
         }
-        let report = self.reported.as_ref().filter(|reported| reported.earliest(now) <= now);
+        let report = self.report_in_turn().filter(|reported| reported.earliest(now) <= now);
         let report = report.map(Reported::difference).filter(|difference| !difference.is_empty());
-        let clear = self.clear_in_order();
-        // The report goes first where they go apart: it needs no version.
-        let clear = clear.filter(|_| report.is_none() || !self.is_apart);
+        let clear = self.clear_in_order().filter(|_| report.is_none() || !self.is_apart);
         let mut update = State::new();
-        self.under_way = Some(UnderWay { has_report: report.is_some(), has_clear: clear.is_some() });
+        let clearing =
+            clear.as_ref().map(|(clear, version)| Clearing { version: *version, is_all: *clear == Clear::All });
+        self.under_way = Some(UnderWay { has_report: report.is_some(), clear: clearing });
+        self.is_clears_turn = report.is_some();
         if let Some(difference) = report {
             update.insert("reported".to_owned(), Value::Object(difference));
             self.reported.iter_mut().for_each(|reported| reported.sent(now));
@@ -192,6 +210,19 @@ impl Shadow {
         Some(self.client.update(&update, version, now))
     }
 
+    /// What is reported, unless a report went last and a wish is to be cleared now. The report goes first where they go by
+    /// turns, as it needs no version.
+    fn report_in_turn(&self) -> Option<&Reported> {
+        let has_clear = self.desired.as_ref().is_some_and(|desired| desired.to_clear().is_some());
+        self.reported.as_ref().filter(|_| !(self.is_apart && self.is_clears_turn && has_clear))
+    }
+
+    /// Whether the shadow is newer than what is known of a wish that is to be cleared.
+    fn is_behind(&self) -> bool {
+        let seen = self.desired.as_ref().and_then(Desired::to_clear).map(|(_, seen)| seen);
+        self.client.is_connected() && seen.is_some_and(|seen| self.client.version() > Some(seen))
+    }
+
     /// What is to be cleared, unless the shadow is newer than what is known of it: then the service would refuse.
     fn clear_in_order(&self) -> Option<(Clear, u64)> {
         let (clear, version) = self.desired.as_ref()?.to_clear()?;
@@ -201,7 +232,7 @@ impl Shadow {
     /// When [`Shadow::next`] may have something, at the latest.
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
         let update = self.client.may_update(now).and_then(|earliest| {
-            let report = self.reported.as_ref().filter(|reported| !reported.difference().is_empty());
+            let report = self.report_in_turn().filter(|reported| !reported.difference().is_empty());
             let report = report.map(|reported| reported.earliest(now).max(earliest));
             report.into_iter().chain(self.clear_in_order().map(|_| earliest)).min()
         });

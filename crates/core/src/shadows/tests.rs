@@ -136,6 +136,20 @@ fn a_wish_that_is_fulfilled_is_cleared() {
     assert_eq!((world.handed_over.len(), world.reported()), (0, json!({"mode": "work"})));
 }
 
+/// What of a wish is fulfilled already is not in the delta. It is cleared with the rest, or it would undo a later change.
+#[test]
+fn a_wish_that_is_fulfilled_in_part_is_cleared_whole() {
+    let mut world = World::connected(Some(1.0));
+    world.report(json!({"mode": "idle", "speed": 1}));
+    world.settle(3 * SECOND);
+    world.write(json!({"desired": {"mode": "idle", "speed": 2}}));
+    world.settle(5 * SECOND);
+    assert_eq!(world.desired(), json!({}));
+    world.report(json!({"mode": "work", "speed": 2}));
+    world.settle(5 * SECOND);
+    assert_eq!(world.handed_over, [json!({"speed": 2})]);
+}
+
 /// An older delta that comes late is dropped, and so is one that comes twice.
 #[test]
 fn deltas_are_taken_in_order_of_version() {
@@ -159,6 +173,68 @@ fn a_newer_wish_is_not_cleared_with_an_older_one() {
     assert_eq!((world.shadow.figures().conflicts, world.desired()), (1, json!({})));
 }
 
+/// A wish is cleared while reports change faster than they are answered, after a refusal and whether or not deltas follow.
+#[test]
+fn reports_do_not_keep_a_wish_from_being_cleared() {
+    for (code, are_deltas_lost) in [(409, false), (409, true), (400, false), (400, true)] {
+        let mut world = World::connected(Some(1.0));
+        world.write(json!({"desired": {"digit": 42}}));
+        world.service.refuse.push_back(code);
+        for n in 0..60 {
+            world.report(json!({ "n": n }));
+            world.turn();
+            world.now += SECOND + SECOND / 10;
+            while !world.requests.is_empty() {
+                world.serve_request(0);
+            }
+            world.answers.retain(|(kind, _)| n == 0 || !are_deltas_lost || *kind != Kind::Delta);
+            while !world.answers.is_empty() {
+                world.deliver(0);
+            }
+        }
+        let what = format!("after {code}, deltas lost: {are_deltas_lost}");
+        assert_eq!((&world.handed_over[..], world.desired()), (&[json!({"digit": 42})][..], json!({})), "{what}");
+        let reports = world.updates.iter().filter(|update| update["state"].get("reported").is_some()).count();
+        assert!(reports > 50, "{reports} reports {what}");
+    }
+}
+
+/// A wish that waited for who takes it is cleared, though the shadow is newer meanwhile and no delta has said so.
+#[test]
+fn a_wish_that_has_waited_is_cleared() {
+    let mut world = World::connected(Some(1.0));
+    world.takes_wishes = false;
+    world.write(json!({"desired": {"digit": 1}}));
+    world.settle(3 * SECOND);
+    world.report(json!({"n": 1}));
+    world.settle_until(|world| world.updates.len() == 1);
+    world.serve_request(0);
+    world.answers.retain(|(kind, _)| *kind != Kind::Delta);
+    world.settle(3 * SECOND);
+    world.takes_wishes = true;
+    world.settle(10 * SECOND);
+    assert_eq!((world.handed_over.clone(), world.desired()), (vec![json!({"digit": 1})], json!({})));
+}
+
+/// A newer wish that overtakes the answer to the clearing of an older one is cleared as well.
+#[test]
+fn a_newer_wish_is_cleared_after_an_older_one() {
+    let mut world = World::new(None);
+    world.write(json!({"desired": {"digit": 1}}));
+    world.connect();
+    world.settle_until(|world| world.updates.len() == 1);
+    world.serve_request(0);
+    let cleared = std::mem::take(&mut world.answers);
+    world.write(json!({"desired": {"digit": 2}}));
+    world.answers.retain(|(kind, _)| *kind == Kind::Delta);
+    world.deliver(0);
+    world.hand_over();
+    world.answers = cleared;
+    world.settle(10 * SECOND);
+    assert_eq!(world.handed_over, [json!({"digit": 1}), json!({"digit": 2})]);
+    assert_eq!(world.desired(), json!({}));
+}
+
 /// What the service refuses for what it says is not sent again until it says something else; then it is.
 #[test]
 fn a_rejected_report_is_not_sent_again() {
@@ -176,6 +252,36 @@ fn a_rejected_report_is_not_sent_again() {
     world.report(json!({"mode": "fine"}));
     world.settle(10 * SECOND);
     assert_eq!(world.reported(), json!({"mode": "fine"}));
+}
+
+/// What was refused for a right or a thing that is missing is tried again with the next connection.
+#[test]
+fn a_refusal_that_is_not_for_the_content_holds_for_a_connection() {
+    for code in [401, 403, 404] {
+        let mut world = World::connected(Some(1.0));
+        world.service.refuse.push_back(code);
+        world.report(json!({"mode": "idle"}));
+        world.settle(20 * SECOND);
+        assert_eq!((world.updates.len(), world.reported()), (1, json!({})));
+        world.disconnect();
+        world.connect();
+        world.settle(10 * SECOND);
+        assert_eq!((world.updates.len(), world.reported()), (2, json!({"mode": "idle"})));
+    }
+}
+
+/// What did not fit beside a wish is sent once somebody has taken the wish back.
+#[test]
+fn what_does_not_fit_beside_a_wish_is_sent_when_that_is_taken_back() {
+    let mut world = World::connected(Some(1.0));
+    world.takes_wishes = false;
+    world.write(json!({"desired": {"note": "w".repeat(5000)}}));
+    world.report(json!({"log": "x".repeat(5000)}));
+    world.settle(20 * SECOND);
+    assert_eq!((world.reported(), world.updates.len()), (json!({}), 1));
+    world.write(json!({"desired": {"note": null}}));
+    world.settle(20 * SECOND);
+    assert_eq!((world.reported()["log"].as_str().map(str::len), world.updates.len()), (Some(5000), 2));
 }
 
 /// Of what the service refuses because it has too much to do, less and less is sent, until it is taken.
@@ -277,6 +383,27 @@ fn a_shadow_that_begins_anew_is_followed() {
     world.settle(10 * SECOND);
     assert_eq!((world.reported(), world.desired()), (json!({"n": 4}), json!({})));
     assert_eq!(world.handed_over, [json!({"digit": 42})]);
+}
+
+/// A late answer that there is no shadow forgets nothing of one that was made meanwhile.
+#[test]
+fn a_late_answer_that_there_is_no_shadow_is_asked_about_again() {
+    let mut world = World::new(None);
+    world.connect();
+    world.settle_until(|world| !world.requests.is_empty());
+    world.serve_request(0);
+    (1..=3).for_each(|digit| world.write(json!({"desired": {"digit": digit}})));
+    world.answers.retain(|(kind, _)| *kind != Kind::UpdateAccepted);
+    let kinds: Vec<_> = world.answers.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, [Kind::GetRejected, Kind::Delta, Kind::Delta, Kind::Delta]);
+    // The deltas 1 and 3, the answer, the delta 2.
+    for place in [1, 2, 0, 0] {
+        world.deliver(place);
+        world.hand_over();
+    }
+    world.settle(10 * SECOND);
+    assert_eq!(world.handed_over, [json!({"digit": 1}), json!({"digit": 3})]);
+    assert_eq!((world.shadow.figures().gets, world.desired()), (2, json!({})));
 }
 
 /// Garbage is counted and changes nothing, whatever it is and wherever it comes.
