@@ -205,6 +205,12 @@ async fn what_is_desired_reaches_ros_and_is_cleared() {
     let wish = |name: &str, desired: Value| scene.broker.update_shadow("robot1", name, json!({ "desired": desired }));
     let heard = || serde_json::from_str::<Value>(texts.next().message["data"].as_str().unwrap()).unwrap();
     let nothing = json!({});
+    // How many requests of a shadow the service has taken. Once it was asked for, wishes come as deltas.
+    let taken = |report: &Report, is_named: bool| {
+        let mut topics = report.topics.iter().filter(|topic| topic.ros.starts_with("$aws/"));
+        topics.find(|topic| topic.ros.contains("/name/") == is_named).map_or(0, |topic| topic.acknowledged)
+    };
+    program.await_report(|report| taken(report, true) == 1 && taken(report, false) == 1);
 
     wish("state", json!({"digit": 1, "lamp": {"on": true}}));
     assert_eq!(heard(), json!({"digit": 1, "lamp": {"on": true}}));
@@ -234,6 +240,7 @@ async fn what_is_desired_reaches_ros_and_is_cleared() {
     let shadow = scene.broker.shadow("robot1", "state");
     assert!(!shadow["desired"].to_string().contains("digit"), "{shadow}");
 
+    program.await_report(|report| taken(report, false) == 2);
     wish("", json!({"linear": {"x": 0.5}}));
     let expected = json!({"linear": {"x": 0.5, "y": 0.0, "z": 0.0}, "angular": {"x": 0.0, "y": 0.0, "z": 0.0}});
     assert_eq!(twists.next().message, expected);
