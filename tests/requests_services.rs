@@ -79,6 +79,11 @@ async fn services_are_called_and_every_request_is_answered() {
     asked.ask("/set_bool", r#"{"id":1,"request":{"data":true}}"#).await;
     assert_eq!(asked.answer("/set_bool").await, json!({"id":1,"response":{"success":true,"message":"on"}}));
 
+    // The same request is not called again, as a broker may bring it twice.
+    asked.ask("/set_bool", r#"{"id":1,"request":{"data":true}}"#).await;
+    let answered = "this request was answered in the last ten minutes; take another `id` to call again";
+    assert_eq!(asked.answer("/set_bool").await, json!({"id":1,"error":"malformed","detail":answered}));
+
     let arrays = r#"{"id":"a","request":{"string_values":["a","b","ü"],"defaults_values":[{},{"int8_value":7},{}],
         "float32_values":[0.5,null,-1],"bool_values":[true,false,true]}}"#;
     asked.ask("/arrays", arrays).await;

@@ -109,6 +109,12 @@ impl Action {
             Ok(ActionRequest::Goal { identity, key, cdr }) => {
                 let listener = Asker::of(arrival, identity.clone(), &feedback);
                 if self.known.is_repeat(&key, &arrival.payload, now) {
+                    if !self.goals.iter().any(|goal| goal.key == key) {
+                        let detail = Detail::new(
+                            "this goal has ended in the last ten minutes; take another `id` to set it again",
+                        );
+                        return Err(refusal(identity, GoalStatus::Rejected, detail));
+                    }
                     self.repeat(&key, &asker(identity), outside, now);
                     return Ok(());
                 }

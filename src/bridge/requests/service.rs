@@ -106,9 +106,14 @@ impl Service {
         };
         let (asker, key) = (asker(identity.clone()), identity.key());
         if key.as_ref().is_some_and(|key| self.known.is_repeat(key, &arrival.payload, now)) {
-            // The first one is answered, or was.
-            self.answers.is_repeat(&asker, now);
-            return Ok(());
+            if self.calls.values().any(|call| call.asker.identity == asker.identity) {
+                // The answer of the first one is for both.
+                self.answers.is_repeat(&asker, now);
+                return Ok(());
+            }
+            let detail =
+                Detail::new("this request was answered in the last ten minutes; take another `id` to call again");
+            return refusal(asker, ServiceError::Malformed, detail);
         }
         let sent = match self.clients.available() {
             None => Err(Detail::new(self.clients.absence())),
