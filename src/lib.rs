@@ -48,13 +48,11 @@
 //! | [`time_of_day`] | core | the time of day, and whether the clock says anything |
 //! | [`config`] | core | reading and judging the configuration, the settings that everybody else reads, AWS's limits |
 //! | [`topics`] | core | one identity for a topic: its names and counters, for as long as anybody has it |
-//! | [`codec`] | core | from CDR bytes to JSON, by the schema of a type |
+//! | [`codec`] | core | from CDR bytes to JSON and back, by the schema of a type |
 //! | [`packing`] | core | from records to the payload of a publish: batches, compression |
 //! | [`shaping`] | core | from a message to a payload: envelope, `seq` |
 //! | [`queue`] | core | records between reception and PUBACK, in memory and on disk |
-//! | [`requests`] | core | what the cloud asks for: whether it is accepted, what is replied |
 //! | [`provisioning`] | core | what a robot with a claim has got so far |
-//! | [`time_of_day`] | core | when the clock says nothing |
 //! | [`requests`] | core | what the cloud asks for: whether a command is published, what services and actions are asked, what is replied |
 //! | [`shadows`] | core | one device shadow: what is reported, wished and cleared, whatever the network does |
 //! | [`mqtt`] | core | one connection to a broker: packets, TLS, proxy, and what each failure means |
@@ -89,9 +87,7 @@
 //! [`queue`]: iot_bridge_core::queue
 //! [`requests`]: iot_bridge_core::requests
 //! [`provisioning`]: iot_bridge_core::provisioning
-//! [`requests`]: iot_bridge_core::requests
 //! [`shadows`]: iot_bridge_core::shadows
-//! [`time_of_day`]: iot_bridge_core::time_of_day
 //! [`mqtt`]: iot_bridge_core::mqtt
 //! [`uplink`]: iot_bridge_core::uplink
 //! [`price`]: iot_bridge_core::price
