@@ -30,6 +30,7 @@ use super::service::{REPLY_MAX_AGE, received};
 use super::{Handler, Outside};
 use crate::health::RequestHealth;
 use crate::ros::MOST_CALLS;
+use iot_bridge_core::config::units::period;
 use iot_bridge_core::config::{self, PAYLOAD_LIMIT, Qos};
 use iot_bridge_core::mqtt::client::Arrival;
 use iot_bridge_core::requests::{ActionRequest, Detail, GoalStatus, Key, Malformed};
@@ -260,7 +261,7 @@ impl Action {
     }
 
     fn send_feedback(&mut self, outside: &Outside, now: Instant) {
-        let period = self.settings.feedback_rate.and_then(|hertz| Duration::try_from_secs_f64(hertz.recip()).ok());
+        let period = self.settings.feedback_rate.map(period);
         let Some(codec) = self.clients.callable().cloned() else { return };
         for goal in self.goals.iter_mut().filter(|goal| matches!(goal.stage, Stage::Accepted { .. })) {
             let Some(cdr) = goal.feedback.take(period, now) else { continue };

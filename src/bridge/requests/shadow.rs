@@ -16,6 +16,7 @@ use crate::bridge::reports::{Latest, Reader};
 use crate::health::{RequestHealth, ShadowStanding, Standing};
 use crate::ros::{NotPublished, Outlet, Reach, TopicState};
 use iot_bridge_core::codec::{DecodeError, Decoder, Encoder, JsonBuffer, Schema};
+use iot_bridge_core::config::units::period;
 use iot_bridge_core::config::{self, Qos, STRING_TYPE};
 use iot_bridge_core::mqtt::client::Arrival;
 use iot_bridge_core::shadows::{self, Client, DOCUMENT_LIMIT, Event, Rejection, State, Topics};
@@ -350,7 +351,7 @@ impl Unfit {
 
 impl Reporting {
     fn new(topic: String, rate: Option<f64>) -> Reporting {
-        let interval = rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok()).unwrap_or_default();
+        let interval = rate.map(period).unwrap_or_default();
         let text = JsonBuffer::new(TEXT_LIMIT);
         Reporting { topic, reader: None, decoder: None, text, interval, next: None, is_refused: false }
     }

@@ -111,6 +111,14 @@ pub fn format_size(bytes: u64) -> String {
     format!("{count} {unit}")
 }
 
+/// A period beyond it never ends, and can be added to any time of a clock.
+const LONGEST_PERIOD: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Returns the time from one to the next at a rate of `hertz`, which is above 0: at most a hundred years.
+pub fn period(hertz: f64) -> Duration {
+    Duration::try_from_secs_f64(hertz.recip()).unwrap_or(LONGEST_PERIOD).min(LONGEST_PERIOD)
+}
+
 /// Writes a rate in hertz: `"0.5 Hz"`.
 pub fn format_rate(hertz: f64) -> String {
     format!("{hertz} Hz")
@@ -237,6 +245,16 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
+    }
+
+    /// A rate may be as small as a number can be: its period is long, and no fault.
+    #[test]
+    fn periods_are_bounded() {
+        assert_eq!(period(4.0), Duration::from_millis(250));
+        for small in [1e-10, 1e-19, f64::MIN_POSITIVE] {
+            assert_eq!(period(small), LONGEST_PERIOD, "{small}");
+        }
+        assert!(std::time::Instant::now().checked_add(LONGEST_PERIOD).is_some());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::members::{self, Members};
 use super::refusal::RETAINED;
 use super::{Detail, Identity, Ids, Key, Malformed, Reason, Received, Refused};
 use crate::codec::{EncodeError, EncodeFault, Encoder, Limit, NoEncoder, Schema};
-use crate::config::units::format_rate;
+use crate::config::units::{format_rate, period};
 use crate::config::{Command, CommandPayload, FieldPath};
 
 /// Judges what comes for one entry of `[[commands]]`, and remembers what it has accepted. No clock of its own, no thread, no ROS.
@@ -44,9 +44,6 @@ pub enum NoGate {
     OnSilence(EncodeError),
 }
 
-/// A period beyond it never ends.
-const LONGEST_PERIOD: Duration = Duration::from_secs(100 * 365 * 86_400);
-
 impl Gate {
     /// Prepares for messages of the type that `schema` describes, with `defaults` as for [`Encoder::new`].
     ///
@@ -68,7 +65,6 @@ impl Gate {
             }
             None => None,
         };
-        let period = |hertz: f64| Duration::try_from_secs_f64(hertz.recip()).unwrap_or(LONGEST_PERIOD);
         Ok(Gate {
             encoder,
             payload: command.payload,

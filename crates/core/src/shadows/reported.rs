@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::client::MAY_BE_MENDED;
 use super::state::{diff, is_same_state, prune};
 use super::{DOCUMENT_LIMIT, State};
+use crate::config::units::period;
 
 /// The service's code of a shadow that would be too large.
 const TOO_LARGE: u16 = 413;
@@ -35,8 +36,7 @@ pub(super) struct Reported {
 impl Reported {
     /// At most `rate` updates a second.
     pub fn new(rate: Option<f64>) -> Self {
-        // A rate that is no rate is as none; the configuration takes no such.
-        let interval = rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok()).unwrap_or_default();
+        let interval = rate.map(period).unwrap_or_default();
         Reported { interval, wanted: None, held: State::new(), sent: None, refused: None, not_before: None }
     }
 

@@ -14,6 +14,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::units::period;
+
 /// Takes messages, so that of k + 1 in a row the first and the last are at least k periods less one of the publisher's apart,
 /// and no fewer than that allows.
 #[derive(Debug)]
@@ -24,14 +26,10 @@ pub(super) struct Rate {
     gaps: Gaps,
 }
 
-/// A period beyond it never ends.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
-
 impl Rate {
     /// `hertz` is above 0.
     pub(super) fn new(hertz: f64) -> Self {
-        let period = Duration::try_from_secs_f64(hertz.recip()).unwrap_or(LONGEST).min(LONGEST);
-        Rate { period, due: None, gaps: Gaps::default() }
+        Rate { period: period(hertz), due: None, gaps: Gaps::default() }
     }
 
     /// When the next message is due; `None` before the first.
