@@ -186,6 +186,9 @@ impl Shadow {
         let report = self.report_in_turn().filter(|reported| reported.earliest(now) <= now);
         let report = report.map(Reported::difference).filter(|difference| !difference.is_empty());
         let clear = self.clear_in_order().filter(|_| report.is_none() || !self.is_apart);
+        if report.is_none() && clear.is_none() {
+            return None;
+        }
         let mut update = State::new();
         let clearing =
             clear.as_ref().map(|(clear, version)| Clearing { version: *version, is_all: *clear == Clear::All });
@@ -203,10 +206,6 @@ impl Shadow {
             update.insert("desired".to_owned(), value);
             version
         });
-        if update.is_empty() {
-            self.under_way = None;
-            return None;
-        }
         Some(self.client.update(&update, version, now))
     }
 

@@ -199,6 +199,35 @@ fn reports_do_not_keep_a_wish_from_being_cleared() {
     }
 }
 
+/// A look that finds nothing to send takes nobody's turn: between a report's answer and its delta, before which nothing can be
+/// cleared, the next report becomes due.
+#[test]
+fn a_look_at_nothing_takes_no_turn() {
+    let mut world = World::connected(Some(1.0));
+    world.write(json!({"desired": {"digit": 42}}));
+    // The first update is of both, and is refused: from then on they go by turns. The clearing meets somebody else's update.
+    world.report(json!({"n": 0}));
+    while !world.answers.is_empty() {
+        world.deliver(0);
+    }
+    world.service.refuse.extend([400, 409]);
+    for n in 1..20 {
+        world.turn();
+        while !world.requests.is_empty() {
+            world.serve_request(0);
+        }
+        while !world.answers.is_empty() {
+            world.deliver(0);
+            world.now += SECOND / 5;
+            world.turn();
+            world.now += SECOND;
+            world.report(json!({ "n": n, "left": world.answers.len() }));
+        }
+    }
+    assert!(world.updates[0]["state"].as_object().unwrap().len() == 2, "{}", world.updates[0]);
+    assert_eq!((&world.handed_over[..], world.desired()), (&[json!({"digit": 42})][..], json!({})));
+}
+
 /// A wish that waited for who takes it is cleared, though the shadow is newer meanwhile and no delta has said so.
 #[test]
 fn a_wish_that_has_waited_is_cleared() {
