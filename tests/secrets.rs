@@ -202,6 +202,7 @@ impl Drop for Listener {
 #[test]
 fn nothing_of_a_value_is_said() {
     const PASSWORD: &str = "Qv7xLm3RtZ9k";
+    const LETTERS: &str = "aT9qR7wX3vK1mZ8pL5nB2cD6fG9hJ4kM7qS1tV8wY3zA5bE0rU6iO2pQ8xN1gH4j";
     let robot = Robot::new(false);
     let sound = fs::read_to_string(&robot.config).unwrap();
     let key = fs::read_to_string(robot.file("robot1.private.key")).unwrap();
@@ -222,6 +223,8 @@ fn nothing_of_a_value_is_said() {
         }
     };
     let flat = body(&key);
+    // Made up, and what a key's lines only sometimes are: a digit at the beginning, slashes early, no other signs.
+    let lines = ["4sT9qR7w/3vK1mZ8p/L5nB2cD6fG9hJ4kM7qS1tV8wY3zA5bE0rU6iO2pQ8xN1", LETTERS];
     let proxies = [
         format!("https://robot:{PASSWORD}@proxy:3128"),
         format!("robot:{PASSWORD}@proxy:3128"),
@@ -266,6 +269,21 @@ fn nothing_of_a_value_is_said() {
     ] {
         fs::write(&robot.config, &text).unwrap();
         says_nothing(&text, &[]);
+    }
+    for line in lines {
+        let needles = Needles::of(line);
+        for text in [
+            sound.replace("[queue]", &format!("[queue]\nmax_age = \"{line}\"")),
+            sound.replace("[queue]", &format!("[queue]\nmax_age = \"1 {line}\"")),
+            sound.replace("\"localhost\"", &format!("\"https://{line}\"")),
+            sound.replace("\"/numbers\"", &format!("\"/{line}+\"")),
+            format!("{sound}fields = [\"{line}\"]\n"),
+        ] {
+            fs::write(&robot.config, &text).unwrap();
+            let output = command().args(["check", "--config"]).arg(&robot.config).output().unwrap();
+            let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+            assert_eq!((output.status.code(), needles.found_in(&said)), (Some(78), None), "{text}: {said}");
+        }
     }
     fs::write(&robot.config, &sound).unwrap();
     says_nothing("a key in the environment", &[("IOT_BRIDGE_AWS__PRIVATE_KEY", &key)]);

@@ -24,7 +24,7 @@ use super::template::{Names, expand, expand_for_thing};
 use super::units::{format_duration, format_size};
 use super::walk::{Report, Section};
 
-/// Builds the settings. Without an answer the report holds a problem.
+/// Builds the settings. Returns `None` if the report holds a problem.
 pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings> {
     let topics = topics(root, report);
     let mqtt = mqtt(root, report);
@@ -409,7 +409,7 @@ fn check_packing(topic: &Topic, section: &Section, report: &mut Report<'_>) {
     }
     let shortest = topic.refusal();
     if let (Some(suffix), Some(fault)) = (topic.suffix(), shortest) {
-        let allowed = format!("what is compressed goes to {:?}: {fault}", format!("{}{suffix}", topic.mqtt));
+        let allowed = format!("what is compressed goes to {}: {fault}", quote(&format!("{}{suffix}", topic.mqtt)));
         refuse("compression_suffix", "true".to_owned(), allowed);
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Dict;
 
-use super::problem::Problem;
+use super::problem::{Problem, without_key};
 use crate::accounts;
 
 /// Largest file that is read, in bytes: some ten thousand topics.
@@ -44,12 +44,12 @@ struct SyntaxFault {
 impl Document {
     /// Reads `path`: JSON if it is called `.json`, TOML if it is called `.toml`, else JSON if it begins with a brace.
     pub fn read(path: &Path) -> Result<Self, Problem> {
-        let problem = |line, found, allowed| Problem {
+        let problem = |line, found, allowed: String| Problem {
             source: path.display().to_string(),
             line,
             key: String::new(),
             found,
-            allowed,
+            allowed: without_key(&allowed).into_owned(),
         };
         let bytes = read(path).map_err(|(found, allowed)| problem(None, found, allowed))?;
         let text = decode(&bytes).map_err(|fault| problem(fault.line, fault.found, fault.allowed))?;

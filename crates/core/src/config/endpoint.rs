@@ -3,6 +3,7 @@
 use rustls_pki_types::ServerName;
 
 use super::kind::check_text;
+use super::problem::quote;
 
 /// Tells an account's endpoint, and nothing else.
 const COMMAND: &str = "aws iot describe-endpoint --endpoint-type iot:Data-ATS --query endpointAddress --output text";
@@ -25,8 +26,14 @@ pub(super) fn check_endpoint(endpoint: &str) -> Result<(), String> {
     }
     if let Some((_, rest)) = endpoint.split_once("://") {
         // Whoever stands before the host is not repeated.
-        let host = rest.rsplit('@').next().unwrap_or(rest).split(['/', ':']).next().unwrap_or(rest);
-        return Err(format!("allowed is the host name alone, without a scheme: {host:?}"));
+        let place = rest.rsplit('@').next().unwrap_or(rest);
+        let (place, path) = place.split_once('/').unwrap_or((place, ""));
+        if !path.is_empty() {
+            // What stands before a slash may be a part of a key.
+            return Err(format!("allowed is the host name alone, without a scheme and a path, {EXAMPLE}"));
+        }
+        let host = place.split(':').next().unwrap_or(place);
+        return Err(format!("allowed is the host name alone, without a scheme: {}", quote(host)));
     }
     if endpoint.parse::<std::net::Ipv6Addr>().is_err()
         && let Some((host, port)) = endpoint.split_once(':')
@@ -34,7 +41,7 @@ pub(super) fn check_endpoint(endpoint: &str) -> Result<(), String> {
         if port.parse::<u16>().is_err() {
             return Err(format!("allowed is the host name alone, {EXAMPLE}"));
         }
-        return Err(format!("allowed is the host name alone: {host:?}; the port {port:?} belongs in `port`"));
+        return Err(format!("allowed is the host name alone: {}; the port {port:?} belongs in `port`", quote(host)));
     }
     if endpoint.contains('/') {
         return Err(format!("allowed is the host name alone, without a path, {EXAMPLE}"));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::problem::is_key_material;
+
 /// A path to fields of a message, as people write it.
 ///
 /// Names are joined by dots. `*` in the place of a name stands for each field of that level, `[2]` behind a name for one
@@ -71,7 +73,8 @@ fn field(name: &str, path: &str) -> Result<PathPart, String> {
     }
     let starts = |c: char| c.is_ascii_alphabetic() || c == '_';
     let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.starts_with(starts) && name.chars().all(goes_on) {
+    // No field is called like a line of a key, which would be told wherever a path is.
+    if name.starts_with(starts) && name.chars().all(goes_on) && !is_key_material(name) {
         return Ok(PathPart::Field(name.to_owned()));
     }
     Err(if name.is_empty() {
@@ -145,5 +148,7 @@ mod tests {
             let error = FieldPath::parse(wrong).expect_err(wrong);
             assert!(error.contains(words), "{wrong}: {error}");
         }
+        let key = format!("M{}", "aB3".repeat(21));
+        assert!(FieldPath::parse(&key).is_err_and(|error| error.contains("letters, digits and `_`")));
     }
 }

@@ -136,14 +136,22 @@ impl Kind {
             Kind::WordOr(word, other) => other.check(value, raw).map_err(|allowed| format!("{allowed}, or {word:?}")),
             // That of a default.
             Kind::Message if value.as_dict().is_some_and(BTreeMap::is_empty) => Ok(Checked::Message(Map::new())),
-            Kind::List(_)
-            | Kind::Table(_)
-            | Kind::Tables(_)
-            | Kind::Names
-            | Kind::NamedTables(_)
-            | Kind::Limits
-            | Kind::Message => Err(self.allowed()),
+            _ => Err(self.allowed()),
         }
+    }
+
+    /// Whether it is a list or a table, which is taken apart where it is walked through.
+    pub fn is_structured(&self) -> bool {
+        matches!(
+            self,
+            Kind::List(_)
+                | Kind::Table(_)
+                | Kind::Tables(_)
+                | Kind::Names
+                | Kind::NamedTables(_)
+                | Kind::Limits
+                | Kind::Message
+        )
     }
 
     fn quantity<T>(

@@ -76,7 +76,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes the fault; the answer stands in the place of the value.
+    /// Notes the fault. Returns what stands in the place of the value.
     fn refuse(&mut self, value: &Value, key: &str, found: String, allowed: &'static str) -> serde_json::Value {
         self.faults.push(Fault { tag: value.tag(), key: key.to_owned(), found, allowed });
         serde_json::Value::Null

@@ -3,6 +3,8 @@
 //! As rmw checks them (`rmw/validate_full_topic_name.h`, `validate_node_name.h`, `validate_namespace.h`) and as the
 //! interface definition allows them. Each check answers in words what is wrong.
 
+use super::problem::quote;
+
 /// Longest absolute topic name, in bytes: 255 less the 8 that rmw keeps for prefixes.
 const MAX_TOPIC: usize = 247;
 /// Longest namespace: a topic name less a slash and one character.
@@ -89,7 +91,7 @@ pub(super) fn check_namespace(name: &str) -> Result<(), String> {
         return Ok(());
     }
     let Some(relative) = name.strip_prefix('/') else {
-        return Err(format!("a namespace begins with a slash: \"/{name}\""));
+        return Err(format!("a namespace begins with a slash: {}", quote(&format!("/{name}"))));
     };
     check_path(relative, "")?;
     too_long(name, MAX_NAMESPACE)

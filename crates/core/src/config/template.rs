@@ -12,6 +12,7 @@
 
 use super::mqtt_topic::{TopicFault, check_publish_topic};
 use super::pattern::{Pattern, is_pattern};
+use super::problem::quote;
 use super::ros_names::check_type;
 
 const PLACEHOLDERS: [&str; 5] = ["thing", "ros", "type", "namespace", "name"];
@@ -53,7 +54,7 @@ pub(super) fn expand(template: &str, names: &Names<'_>) -> Result<String, String
         if is_pattern(names.ros) { fill_ros(&topic, &Pattern::new(names.ros).shortest()) } else { topic.clone() };
     fill_type(&shortest, names.type_name.unwrap_or(SHORTEST_TYPE)).map_err(|fault| match shortest == template {
         true => fault.to_string(),
-        false => format!("it becomes {shortest:?}: {fault}"),
+        false => format!("it becomes {}: {fault}", quote(&shortest)),
     })?;
     Ok(topic)
 }
@@ -104,7 +105,7 @@ fn value(placeholder: &str, names: &Names<'_>) -> Result<String, String> {
             Some(value) => value,
             None => {
                 let known = PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(", ");
-                return Err(format!("{:?} is no placeholder; there are {known}", format!("{{{other}}}")));
+                return Err(format!("{} is no placeholder; there are {known}", quote(&format!("{{{other}}}"))));
             }
         },
     }

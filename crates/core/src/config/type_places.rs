@@ -1,6 +1,6 @@
 //! Where the configuration says what is right or wrong for a type, for whoever knows the type.
 
-use super::problem::{Problem, key_part};
+use super::problem::{Problem, key_part, without_key};
 use super::walk::{Report, Section};
 
 /// A place where a type stands, or something that is right or wrong for the type of its entry.
@@ -22,6 +22,8 @@ pub struct TypePlace {
 impl TypePlace {
     /// A problem with what stands there.
     pub fn problem(&self, found: String, allowed: String) -> Problem {
+        // Advice that repeats a part of a value repeats nothing of a key.
+        let allowed = without_key(&allowed).into_owned();
         Problem { found, allowed, ..self.place.clone() }
     }
 

@@ -202,7 +202,7 @@ fn factor(unit: &str, units: &[(&[&str], u128)], names: &'static str) -> Result<
         return Err(UnitError::NoUnit);
     }
     let known = units.iter().find(|(spellings, _)| spellings.contains(&unit));
-    known.map(|(_, size)| *size).ok_or_else(|| UnitError::UnknownUnit(unit.chars().take(40).collect(), names))
+    known.map(|(_, size)| *size).ok_or_else(|| UnitError::UnknownUnit(unit.to_owned(), names))
 }
 
 #[cfg(test)]
@@ -281,6 +281,10 @@ mod tests {
         assert_eq!(parse_size("0.1 KiB"), Err(UnitError::TooFine("bytes")));
         assert_eq!(parse_size("16777216 TiB"), Err(UnitError::TooLarge));
         assert_eq!(parse_size("5 M"), Err(UnitError::UnknownUnit("M".into(), SIZE_NAMES)));
+        // A line of a key that begins with a digit is redacted before it is cut.
+        let key = format!("4{}", "aB3".repeat(21));
+        let said = parse_duration(&key).unwrap_err().to_string();
+        assert!(said.starts_with("\"…\" is not one of the units"), "{said}");
         assert_eq!(parse_rate("10"), Err(UnitError::NoUnit));
         assert_eq!(parse_rate("ten Hz"), Err(UnitError::NoNumber));
     }

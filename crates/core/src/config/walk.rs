@@ -447,20 +447,10 @@ fn elsewhere(name: &str) -> Option<String> {
 
 /// What stands under the key `shown`, which `kind` does not take: as it is, where that may be told.
 fn found(value: &Value, kind: &Kind, shown: &str) -> String {
-    // Whoever writes a value where a table belongs may have meant one that is secret.
-    let is_table = matches!(
-        kind,
-        Kind::List(_)
-            | Kind::Table(_)
-            | Kind::Tables(_)
-            | Kind::Names
-            | Kind::NamedTables(_)
-            | Kind::Limits
-            | Kind::Message
-    );
     if keys::is_secret(shown) {
         format!("{} that is not shown, because it may be secret", shape(value))
-    } else if is_table {
+    } else if kind.is_structured() {
+        // Whoever writes a value where a table belongs may have meant one that is secret.
         shape(value).to_owned()
     } else {
         describe(value)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{qos, thing, word};
 use crate::config::limits::MAX_FILTERS;
-use crate::config::mqtt_topic::is_basic_ingest;
+use crate::config::mqtt_topic::{check_publish_topic, is_basic_ingest};
 use crate::config::problem::quote;
 use crate::config::ros_names;
 use crate::config::settings::{
@@ -31,7 +31,7 @@ struct Place<'a> {
     topic: String,
 }
 
-/// Builds the four sections. Without an answer the report holds a problem.
+/// Builds the four sections. Returns `None` if the report holds a problem.
 pub(super) fn requests(root: &Section, report: &mut Report<'_>) -> Option<Requests> {
     let commands = entries(root, "commands", report, command);
     let services = entries(root, "services", report, service);
@@ -93,7 +93,7 @@ impl Entry<'_> {
     /// The topic that `mqtt` becomes with `suffix`, for replies.
     fn mqtt_and(&self, mqtt: &str, suffix: &str, remedy: &str, report: &mut Report<'_>) -> Option<String> {
         let topic = format!("{mqtt}{suffix}");
-        let fault = crate::config::check_publish_topic(&topic).err();
+        let fault = check_publish_topic(&topic).err();
         if let Some(fault) = &fault {
             let allowed = format!("what is answered goes to {topic:?}: {fault}; {remedy}");
             self.refuse(report, "mqtt", &quote(mqtt), allowed);
