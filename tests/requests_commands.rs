@@ -239,9 +239,7 @@ async fn a_robot_is_stopped_when_commands_stay_away() {
     let stop = controller.next();
     assert!(is_stop(&stop), "{stop:?}");
     std::fs::write(certificate, kept).unwrap();
-    while program.is_alive() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    program.wait();
     let (stopped, ended) = (stop.at.saturating_sub(signalled), Duration::from_nanos(now_ns() as u64) - signalled);
     println!("stopped {stopped:?} after SIGTERM, the process {ended:?} after it");
     assert!(stopped * 3 < ended, "{stopped:?} of {ended:?}");
