@@ -7,12 +7,16 @@ use std::time::{Duration, Instant};
 
 use super::{Outside, Reply, ReplyTo};
 use crate::health::RequestHealth;
+use crate::ros::RosError;
 use iot_bridge_core::mqtt::client::Arrival;
 use iot_bridge_core::requests::{Detail, Id, Identity, Ids, Key};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
 /// As metrics name a request that has come already.
 pub(super) const DUPLICATE: &str = "duplicate";
+
+/// As metrics name what ROS has for the bridge and does not hand out.
+pub(super) const LOST: &str = "lost";
 
 /// Who is answered, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,11 +73,12 @@ pub(super) struct Answers {
     health: Arc<RequestHealth>,
     /// What was said of those that ended badly, by reason.
     said: BTreeMap<&'static str, Repeat>,
+    lost: Repeat,
 }
 
 impl Answers {
     pub fn new(health: Arc<RequestHealth>) -> Answers {
-        Answers { health, said: BTreeMap::new() }
+        Answers { health, said: BTreeMap::new(), lost: Repeat::default() }
     }
 
     /// Sends `payload` to who has asked.
@@ -107,9 +112,41 @@ impl Answers {
         self.ended_badly(DUPLICATE, &Detail::new("the same request has come already"), asker, now);
     }
 
+    /// Counts what can't be taken from ROS, and says so, once a minute: where that lasts, each turn finds it again.
+    pub fn lost(&mut self, error: &RosError, now: Instant) {
+        self.health.outcomes().count(LOST);
+        if let Some(more) = self.lost.due(now, ONCE_A_MINUTE) {
+            let (mqtt, kind, ros) = (&self.health.mqtt, self.health.kind, &self.health.ros);
+            tracing::error!(
+                command = mqtt,
+                more,
+                "Something that the {kind} {ros} has sent can't be taken from ROS, and is lost: {error} ({more} more since \
+                 this was last said)."
+            );
+        }
+    }
+
     /// Tells how it stands with ROS: whether there `is_served`, and what can't be had.
     pub fn stands(&self, is_served: bool, trouble: Option<&str>) {
         let trouble = trouble.map(str::to_owned);
         self.health.stands(crate::health::Standing { peers: Some(is_served.into()), trouble });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Requests;
+    use crate::ros::Node;
+
+    /// A fault of ROS that lasts is counted each time that it is found, and said once a minute.
+    #[test]
+    fn what_is_lost_is_counted_each_time() {
+        let health = Requests::default().enter("service", "a", "/a");
+        let mut answers = Answers::new(Arc::clone(&health));
+        let (error, now) = (Node::create("no name", "").map(drop).unwrap_err(), Instant::now());
+        (0..3).for_each(|_| answers.lost(&error, now));
+        assert_eq!(health.outcomes().read(), BTreeMap::from([(LOST, 3)]));
+        assert_eq!(answers.lost.due(now + ONCE_A_MINUTE, ONCE_A_MINUTE), Some(2));
     }
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answers::{Answers, Asker, DUPLICATE, Known};
+use super::answers::{Answers, Asker, DUPLICATE, Known, LOST};
 use super::clients::{Callable, Clients, Unusable};
 use super::json::{json_of, too_large, unreadable};
 use super::{Handler, Outside};
@@ -84,7 +84,7 @@ impl Service {
     pub fn new(settings: config::Service, health: Arc<RequestHealth>) -> Service {
         let clients = Clients::new(&settings.service, &settings.type_name);
         let errors = [ServiceError::Timeout, ServiceError::Unavailable, ServiceError::Malformed];
-        health.outcomes().expect(errors.map(ServiceError::label).into_iter().chain([RESPONSE, DUPLICATE]));
+        health.outcomes().expect(errors.map(ServiceError::label).into_iter().chain([RESPONSE, DUPLICATE, LOST]));
         Service { settings, clients, calls: HashMap::new(), known: Known::default(), answers: Answers::new(health) }
     }
 
@@ -153,7 +153,7 @@ impl Service {
                         }
                     }
                     Err(error) => {
-                        tracing::error!("A response of {} is lost: {error}.", self.settings.service);
+                        self.answers.lost(&error, now);
                         break;
                     }
                 }

@@ -72,7 +72,7 @@ impl Action {
                     Ok(Some(news)) => self.follow(id, news, outside, now),
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::error!("Something of an action is lost: {error}.");
+                        self.answers.lost(&error, now);
                         break;
                     }
                 }
