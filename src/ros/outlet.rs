@@ -225,7 +225,8 @@ impl Outlet {
         Ok(())
     }
 
-    fn note_failed(&self, error: &RosError) {
+    /// Says, once a minute, that one of the contexts could not do what others may have done.
+    pub fn note_failed(&self, error: &RosError) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.due(Instant::now(), ONCE_A_MINUTE).is_some() {
             let topic = self.topic.to_string_lossy();

@@ -96,7 +96,7 @@ impl<T: Opened> Opening<T> {
                 let outlet = Arc::clone(open.outlet());
                 spawn_blocking(move || {
                     if let Err(error) = outlet.follow(&nodes) {
-                        tracing::debug!("{error}.");
+                        outlet.note_failed(&error);
                     }
                     lock(&made).reach = Some(outlet.reach());
                     waker.notify_one();

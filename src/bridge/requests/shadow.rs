@@ -68,6 +68,7 @@ struct Said {
     refused: Repeat,
     rejected: Repeat,
     report: Repeat,
+    unpublished: Repeat,
 }
 
 /// What is reported.
@@ -183,7 +184,15 @@ impl Shadow {
             }
             // It stays in the shadow, and is tried again with each turn.
             Err(NotPublished::Nobody | NotPublished::Forbidden(_)) => {}
-            Err(NotPublished::Ros(error)) => tracing::debug!(version, "What is desired was not published: {error}."),
+            Err(NotPublished::Ros(error)) => {
+                if self.said.unpublished.due(now, ONCE_A_MINUTE).is_some() {
+                    tracing::warn!(
+                        version,
+                        "What is desired in {} could not be published on ROS, and is tried again: {error}.",
+                        self.name()
+                    );
+                }
+            }
         }
     }
 
