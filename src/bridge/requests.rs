@@ -24,6 +24,7 @@ mod replies;
 mod service;
 mod shadow;
 mod task;
+mod trouble;
 mod work;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::Outside;
 use super::task::Task;
+use super::trouble::{News, Trouble};
 use crate::ros::{Node, OnArrival, One, PerNode, RosError, TypeSupportError};
 
 /// How long what can't be had is left alone.
@@ -52,8 +53,10 @@ pub(super) struct Clients<C: Callable> {
     callable: Option<Arc<C>>,
     each: PerNode<C::Client>,
     making: Option<Task<Made<C>>>,
-    /// What can't be had, and when it is tried again.
-    trouble: Option<(String, Instant)>,
+    /// What can't be had.
+    trouble: Trouble,
+    /// When it is tried again.
+    again: Option<Instant>,
     /// When servers were looked for, and whether there was one.
     looked: Option<Instant>,
     is_served: bool,
@@ -69,8 +72,8 @@ struct Made<C: Callable> {
 impl<C: Callable> Clients<C> {
     pub fn new(name: &str, type_name: &str) -> Clients<C> {
         let (name, type_name) = (name.to_owned(), type_name.to_owned());
-        let (callable, each, making, trouble) = (None, PerNode::default(), None, None);
-        Clients { name, type_name, callable, each, making, trouble, looked: None, is_served: false }
+        let (callable, each, making, trouble) = (None, PerNode::default(), None, Trouble::default());
+        Clients { name, type_name, callable, each, making, trouble, again: None, looked: None, is_served: false }
     }
 
     /// Makes what is missing. A client of a node that is left goes, unless it `is_in_use` or it alone reaches the server.
@@ -94,7 +97,7 @@ impl<C: Callable> Clients<C> {
         if missing.is_empty() {
             self.has_trouble(None, now);
         }
-        let rests = self.trouble.as_ref().is_some_and(|(_, again)| now < *again);
+        let rests = self.again.is_some_and(|again| now < again);
         if self.making.is_some() || rests || missing.is_empty() {
             return;
         }
@@ -122,12 +125,13 @@ impl<C: Callable> Clients<C> {
 
     /// What can't be had at the moment.
     fn has_trouble(&mut self, trouble: Option<String>, now: Instant) {
-        if let Some(why) = trouble.as_ref().filter(|why| self.trouble.as_ref().is_none_or(|(known, _)| known != *why)) {
-            tracing::error!(name = self.name, "{} can't be called: {why}.", self.name);
-        } else if trouble.is_none() && self.trouble.is_some() {
-            tracing::info!(name = self.name, "{} can be called now.", self.name);
+        self.again = trouble.is_some().then(|| now + AGAIN);
+        let name = &self.name;
+        match self.trouble.set(trouble, now) {
+            Some(News::Wrong(why)) => tracing::error!(name, "{name} can't be called: {why}."),
+            Some(News::Over) => tracing::info!(name, "{name} can be called now."),
+            None => {}
         }
-        self.trouble = trouble.map(|why| (why, now + AGAIN));
     }
 
     /// Whether there was a server at the last look.
@@ -142,7 +146,7 @@ impl<C: Callable> Clients<C> {
 
     /// What can't be had: a sentence without its full stop.
     pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_ref().map(|(why, _)| why.as_str())
+        self.trouble.why()
     }
 
     /// Why nothing can be called at the moment.

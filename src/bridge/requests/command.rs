@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::opening::{Opened, Opening};
+use super::trouble::{News, Trouble, joined};
 use super::{Handler, Outside, Reply, ReplyTo};
 use crate::health::{RequestHealth, Standing};
 use crate::ros::{Node, NotPublished, Outlet, Reach};
@@ -25,9 +26,6 @@ const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
 
 /// As metrics name a command that was published.
 const ACCEPTED: &str = "accepted";
-
-/// Sentences about subscriptions that are remembered as said.
-const SAID: usize = 100;
 
 /// How soon the message of `on_silence` is tried again if it could not be published.
 const RETRY: Duration = Duration::from_millis(20);
@@ -58,8 +56,10 @@ pub(super) struct Command {
     refused: [Repeat; Reason::ALL.len()],
     silences: Repeat,
     failed: Repeat,
-    /// What was said of what keeps commands from being published, and from whom.
-    said: Vec<String>,
+    /// What keeps commands from being published.
+    missing: Trouble,
+    /// Who does not get them, and why.
+    unreached: Trouble,
 }
 
 impl Command {
@@ -74,7 +74,8 @@ impl Command {
             refused: Default::default(),
             silences: Repeat::default(),
             failed: Repeat::default(),
-            said: Vec::new(),
+            missing: Trouble::default(),
+            unreached: Trouble::default(),
         }
     }
 
@@ -153,24 +154,26 @@ impl Command {
         }
     }
 
-    /// How it stands with ROS, for health; the log is told once of whatever is wrong.
-    fn tell(&mut self, reach: &Reach) {
-        let nothing = self.opening.trouble().map(str::to_owned).or_else(|| reach.forbidden.clone());
-        let some = reach.unreached.clone();
+    /// How it stands with ROS, for health and the log.
+    fn tell(&mut self, reach: &Reach, now: Instant) {
+        let missing = self.opening.trouble().or(reach.forbidden.as_deref()).map(str::to_owned);
         let (mqtt, ros) = (&self.settings.mqtt, &self.settings.ros);
-        for why in nothing.iter().filter(|why| !self.said.contains(why)) {
-            tracing::error!(command = mqtt, "Commands of {mqtt} are not published on {ros}: {why}.");
+        match self.missing.set(missing, now) {
+            Some(News::Wrong(why)) => {
+                tracing::error!(command = mqtt, "Commands of {mqtt} are not published on {ros}: {why}.");
+            }
+            Some(News::Over) => tracing::info!(command = mqtt, "Commands of {mqtt} can be published on {ros} now."),
+            None => {}
         }
-        for why in some.iter().filter(|why| !self.said.contains(why)) {
-            tracing::warn!(command = mqtt, "Commands of {mqtt} do not reach everybody on {ros}: {why}.");
+        match self.unreached.set(joined(&reach.unreached), now) {
+            Some(News::Wrong(all)) => {
+                tracing::warn!(command = mqtt, "Commands of {mqtt} do not reach everybody on {ros}: {all}.");
+            }
+            Some(News::Over) => tracing::info!(command = mqtt, "Commands of {mqtt} reach everybody on {ros} now."),
+            None => {}
         }
-        let trouble: Vec<String> = nothing.into_iter().chain(some).collect();
-        let news: Vec<_> = trouble.iter().filter(|why| !self.said.contains(why)).cloned().collect();
-        self.said.extend(news);
-        if self.said.len() > SAID {
-            self.said.retain(|said| trouble.contains(said));
-        }
-        let trouble = (!trouble.is_empty()).then(|| trouble.join("; "));
+        let trouble: Vec<&str> = self.missing.why().into_iter().chain(self.unreached.why()).collect();
+        let trouble = joined(&trouble);
         self.health.stands(Standing { peers: self.open.as_ref().map(|_| reach.subscribers), trouble });
     }
 }
@@ -203,7 +206,7 @@ impl Handler for Command {
             self.open = Some(open);
         }
         if let Some(reach) = self.opening.take_reach() {
-            self.tell(&reach);
+            self.tell(&reach, now);
         }
         let settings = Arc::clone(&self.settings);
         self.opening.go_on(self.open.as_ref(), move |nodes| Open::new(&settings, nodes), outside, now);

@@ -11,6 +11,7 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 
 use super::opening::{Opened, Opening};
+use super::trouble::{News, Trouble, joined};
 use super::{Handler, Outside, Reply, ReplyTo};
 use crate::bridge::reports::{Latest, Reader};
 use crate::health::{RequestHealth, ShadowStanding, Standing};
@@ -56,8 +57,10 @@ pub(super) struct Shadow {
     standing: ShadowStanding,
     /// What was counted so far of what nothing tells of.
     counted: (u64, u64),
-    /// What was said of what is wrong; it is said again when it is something else.
-    trouble: Option<String>,
+    /// What keeps what is desired from being published.
+    missing: Trouble,
+    /// Who does not get it, and why.
+    unreached: Trouble,
     said: Said,
 }
 
@@ -107,7 +110,8 @@ impl Shadow {
             reach: Reach::default(),
             standing: ShadowStanding::default(),
             counted: (0, 0),
-            trouble: None,
+            missing: Trouble::default(),
+            unreached: Trouble::default(),
             said: Said::default(),
             settings,
         }
@@ -243,7 +247,7 @@ impl Shadow {
     }
 
     /// Tells health how it stands, and the log of what is wrong.
-    fn tell(&mut self) {
+    fn tell(&mut self, now: Instant) {
         let figures = (self.shadow.stale(), self.shadow.figures().timed_out);
         for (outcome, before, after) in
             [(outcome::STALE, self.counted.0, figures.0), (outcome::TIMEOUT, self.counted.1, figures.1)]
@@ -253,27 +257,41 @@ impl Shadow {
         self.counted = figures;
         self.standing.version = self.shadow.version();
         self.health.set_shadow(self.standing.clone());
+        if let Some(topic) = self.settings.desired.clone() {
+            self.tell_of_desired(&topic, now);
+        }
+        // Of what is reported the ROS thread tells the log.
         let not_received = self.reporting.as_ref().and_then(|reporting| match reporting.reader.as_ref()?.state() {
             TopicState::Trouble(trouble) => Some(format!("{} is not received: {trouble}", reporting.topic)),
             _ => None,
         });
-        let desired = self.settings.desired.as_ref().and_then(|topic| {
-            let reach = &self.reach;
-            let what =
-                self.opening.trouble().or(reach.forbidden.as_deref()).or(reach.unreached.first().map(String::as_str));
-            what.map(|what| format!("what is desired does not reach everybody on {topic}: {what}"))
-        });
-        let trouble: Vec<_> = not_received.into_iter().chain(desired).collect();
-        let trouble = (!trouble.is_empty()).then(|| trouble.join("; "));
-        if trouble != self.trouble {
-            match &trouble {
-                Some(trouble) => tracing::warn!("Of {}: {trouble}.", self.name()),
-                None => tracing::info!("Nothing is wrong with {} any more.", self.name()),
-            }
-            self.trouble.clone_from(&trouble);
-        }
+        let topic = self.settings.desired.as_deref().unwrap_or_default();
+        let missing = self.missing.why().map(|why| format!("what is desired is not published on {topic}: {why}"));
+        let unreached =
+            self.unreached.why().map(|all| format!("what is desired does not reach everybody on {topic}: {all}"));
+        let trouble: Vec<String> = not_received.into_iter().chain(missing).chain(unreached).collect();
         let peers = self.open.as_ref().map(|_| self.reach.subscribers);
-        self.health.stands(Standing { peers, trouble });
+        self.health.stands(Standing { peers, trouble: joined(&trouble) });
+    }
+
+    /// Tells the log how it stands with `topic`, on which what is desired is published.
+    fn tell_of_desired(&mut self, topic: &str, now: Instant) {
+        let (name, reach) = (self.name(), &self.reach);
+        let missing = self.opening.trouble().or(reach.forbidden.as_deref()).map(str::to_owned);
+        match self.missing.set(missing, now) {
+            Some(News::Wrong(why)) => {
+                tracing::error!(topic, "What is desired in {name} is not published on {topic}: {why}.");
+            }
+            Some(News::Over) => tracing::info!(topic, "What is desired in {name} can be published on {topic} now."),
+            None => {}
+        }
+        match self.unreached.set(joined(&reach.unreached), now) {
+            Some(News::Wrong(all)) => {
+                tracing::warn!(topic, "What is desired in {name} does not reach everybody on {topic}: {all}.");
+            }
+            Some(News::Over) => tracing::info!(topic, "What is desired in {name} reaches everybody on {topic} now."),
+            None => {}
+        }
     }
 }
 
@@ -302,7 +320,7 @@ impl Handler for Shadow {
         arrival.taken();
         self.hand_over(now);
         self.send(outside, now);
-        self.tell();
+        self.tell(now);
     }
 
     fn turn(&mut self, outside: &Outside, now: Instant) {
@@ -320,7 +338,7 @@ impl Handler for Shadow {
         }
         self.hand_over(now);
         self.send(outside, now);
-        self.tell();
+        self.tell(now);
     }
 
     fn wake_at(&self) -> Option<Instant> {
