@@ -18,6 +18,12 @@ pub(super) const DUPLICATE: &str = "duplicate";
 /// As metrics name what ROS has for the bridge and does not hand out.
 pub(super) const LOST: &str = "lost";
 
+/// As metrics name a request to end a goal that goes on.
+pub(super) const NOT_CANCELED: &str = "not_canceled";
+
+/// As metrics name feedback that can't be sent.
+pub(super) const FEEDBACK: &str = "feedback";
+
 /// Who is answered, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asker {
@@ -93,17 +99,12 @@ impl Answers {
         self.health.accepted(outcome, asker.id());
     }
 
-    /// Counts a request that has ended badly, and says so, once a minute for each `reason`.
+    /// Counts what has gone wrong with a request, and says so, once a minute for each `reason`.
     pub fn ended_badly(&mut self, reason: &'static str, detail: &Detail, asker: &Asker, now: Instant) {
         self.health.refused(reason, detail.as_str(), asker.id());
         if let Some(more) = self.said.entry(reason).or_default().due(now, ONCE_A_MINUTE) {
             let (mqtt, kind, ros) = (&self.health.mqtt, self.health.kind, &self.health.ros);
-            tracing::warn!(
-                mqtt,
-                reason,
-                more,
-                "A request for the {kind} {ros} by {mqtt} has ended as {reason}: {detail}."
-            );
+            tracing::warn!(mqtt, reason, more, "A request for the {kind} {ros} by {mqtt}: {reason}: {detail}.");
         }
     }
 
