@@ -104,7 +104,12 @@ impl Answers {
         self.health.refused(reason, detail.as_str(), asker.id());
         if let Some(more) = self.said.entry(reason).or_default().due(now, ONCE_A_MINUTE) {
             let (mqtt, kind, ros) = (&self.health.mqtt, self.health.kind, &self.health.ros);
-            tracing::warn!(mqtt, reason, more, "A request for the {kind} {ros} by {mqtt}: {reason}: {detail}.");
+            tracing::warn!(
+                command = mqtt,
+                reason,
+                more,
+                "A request for the {kind} {ros} by {mqtt}: {reason}: {detail}."
+            );
         }
     }
 
