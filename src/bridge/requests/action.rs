@@ -24,9 +24,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answers::{Answers, Asker, DUPLICATE, FEEDBACK, Known, LOST, NOT_CANCELED};
+use super::answers::{Answers, Asker, DUPLICATE, FEEDBACK, Known, LOST, NOT_CANCELED, REPLY_MAX_AGE, received};
 use super::clients::{Callable, Clients};
-use super::service::{REPLY_MAX_AGE, received};
 use super::{Handler, Outside};
 use crate::health::RequestHealth;
 use crate::ros::MOST_CALLS;

@@ -9,8 +9,11 @@ use super::{Outside, Reply, ReplyTo};
 use crate::health::RequestHealth;
 use crate::ros::RosError;
 use iot_bridge_core::mqtt::client::Arrival;
-use iot_bridge_core::requests::{Detail, Id, Identity, Ids, Key};
+use iot_bridge_core::requests::{Detail, Identity, Ids, Key, Received};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
+
+/// How long a reply is worth being sent: whoever has asked a minute ago does not wait for it any more.
+pub(super) const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
 
 /// As metrics name a request that has come already.
 pub(super) const DUPLICATE: &str = "duplicate";
@@ -23,6 +26,12 @@ pub(super) const NOT_CANCELED: &str = "not_canceled";
 
 /// As metrics name feedback that can't be sent.
 pub(super) const FEEDBACK: &str = "feedback";
+
+/// What has come, as far as a request of it is concerned.
+pub(super) fn received(arrival: &Arrival) -> Received<'_> {
+    let correlation_data = arrival.properties.correlation_data.as_deref();
+    Received { payload: &arrival.payload, retain: arrival.retain, correlation_data }
+}
 
 /// Who is answered, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +49,6 @@ impl Asker {
             None
         });
         Asker { identity, to }
-    }
-
-    /// The `id` of the payload, as people read it.
-    pub fn id(&self) -> Option<&str> {
-        self.identity.id.as_ref().map(|(Id::Text(id) | Id::Number(id))| &**id)
     }
 }
 
@@ -96,12 +100,12 @@ impl Answers {
 
     /// Counts a request that was accepted, or has ended well.
     pub fn ended_well(&self, outcome: &'static str, asker: &Asker) {
-        self.health.accepted(outcome, asker.id());
+        self.health.accepted(outcome, asker.identity.shown());
     }
 
     /// Counts what has gone wrong with a request, and says so, once a minute for each `reason`.
     pub fn ended_badly(&mut self, reason: &'static str, detail: &Detail, asker: &Asker, now: Instant) {
-        self.health.refused(reason, detail.as_str(), asker.id());
+        self.health.refused(reason, detail.as_str(), asker.identity.shown());
         if let Some(more) = self.said.entry(reason).or_default().due(now, ONCE_A_MINUTE) {
             let (mqtt, kind, ros) = (&self.health.mqtt, self.health.kind, &self.health.ros);
             tracing::warn!(

@@ -18,6 +18,9 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// How often servers are looked for while nobody asks: each look reads the graph of every node.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long what servers have sent is taken in one turn: other entries may have to stop a robot.
+pub(super) const SHARE: Duration = Duration::from_millis(5);
+
 /// A type whose clients call something.
 pub(super) trait Callable: Sized + Send + Sync + 'static {
     type Client: Send + 'static;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::answers::{REPLY_MAX_AGE, received};
 use super::opening::{Opened, Opening};
 use super::trouble::{News, Trouble, joined};
 use super::{Handler, Outside, Reply, ReplyTo};
@@ -16,13 +17,10 @@ use crate::health::{RequestHealth, Standing};
 use crate::ros::{Node, NotPublished, Outlet, Reach};
 use iot_bridge_core::config;
 use iot_bridge_core::mqtt::client::{Arrival, Properties};
-use iot_bridge_core::requests::{Gate, Id, Identity, Reason, Received, Refused};
+use iot_bridge_core::requests::{Gate, Identity, Reason, Refused};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 use iot_bridge_core::time_of_day;
 use iot_bridge_core::uplink::Subscription;
-
-/// How long a reply is worth being sent: whoever has sent a command a minute ago does not wait for it any more.
-const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
 
 /// As metrics name a command that was published.
 const ACCEPTED: &str = "accepted";
@@ -81,11 +79,7 @@ impl Command {
 
     /// Judges and publishes what has come. Returns the reply, and whom it answers.
     fn take(&mut self, arrival: &Arrival, now: Instant) -> Result<Identity, Refused> {
-        let received = Received {
-            payload: &arrival.payload,
-            retain: arrival.retain,
-            correlation_data: arrival.properties.correlation_data.as_deref(),
-        };
+        let received = received(arrival);
         let Some(Open { gate, outlet }) = &mut self.open else {
             let why = self.opening.trouble().unwrap_or("the bridge has just started");
             return Err(Refused::without_gate(&received, self.settings.payload, why));
@@ -117,7 +111,7 @@ impl Command {
     fn note_refused(&mut self, refused: &Refused, now: Instant) {
         let Refused { identity, reason, detail } = refused;
         let (mqtt, label) = (&self.settings.mqtt, reason.label());
-        let total = self.health.refused(label, detail.as_str(), shown(identity).as_deref());
+        let total = self.health.refused(label, detail.as_str(), identity.shown());
         if self.refused[*reason as usize].due(now, ONCE_A_MINUTE).is_some() {
             tracing::warn!(
                 command = mqtt,
@@ -187,7 +181,7 @@ impl Handler for Command {
         let taken = self.take(&arrival, now);
         let reply = match &taken {
             Ok(identity) => {
-                self.health.accepted(ACCEPTED, shown(identity).as_deref());
+                self.health.accepted(ACCEPTED, identity.shown());
                 tracing::debug!("A command of {} was published on {}.", self.settings.mqtt, self.settings.ros);
                 identity.accepted()
             }
@@ -256,13 +250,6 @@ impl Opened for Open {
     fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
     }
-}
-
-/// The id of a request, for status.
-fn shown(identity: &Identity) -> Option<String> {
-    identity.id.as_ref().map(|id| match id {
-        Id::Text(id) | Id::Number(id) => id.to_string(),
-    })
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::answers::{Answers, Asker, DUPLICATE, Known, LOST};
-use super::clients::{Callable, Clients, Unusable};
+use super::answers::{Answers, Asker, DUPLICATE, Known, LOST, REPLY_MAX_AGE, received};
+use super::clients::{Callable, Clients, SHARE, Unusable};
 use super::json::{json_of, too_large, unreadable};
 use super::{Handler, Outside};
 use crate::health::RequestHealth;
@@ -19,14 +19,8 @@ use crate::ros::{Client, MOST_CALLS, Node, OnArrival, RosError, ServiceType};
 use iot_bridge_core::codec::{Decoder, Encoder};
 use iot_bridge_core::config::{self, PAYLOAD_LIMIT, Qos};
 use iot_bridge_core::mqtt::client::Arrival;
-use iot_bridge_core::requests::{Detail, Malformed, Received, ServiceError, ServiceRequest};
+use iot_bridge_core::requests::{Detail, Malformed, ServiceError, ServiceRequest};
 use iot_bridge_core::uplink::Subscription;
-
-/// How long a reply is worth being sent.
-pub(super) const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
-
-/// How long responses are taken in one turn: other entries may have to stop a robot.
-const SHARE: Duration = Duration::from_millis(5);
 
 /// As metrics name a call that has its response.
 const RESPONSE: &str = "response";
@@ -188,12 +182,6 @@ impl Service {
     }
 }
 
-/// What has come, as far as a request of it is concerned.
-pub(super) fn received(arrival: &Arrival) -> Received<'_> {
-    let correlation_data = arrival.properties.correlation_data.as_deref();
-    Received { payload: &arrival.payload, retain: arrival.retain, correlation_data }
-}
-
 impl Handler for Service {
     fn subscriptions(&self) -> Vec<Subscription> {
         vec![Subscription { filter: self.settings.mqtt.clone(), qos: Qos::AtLeastOnce }]
@@ -235,6 +223,8 @@ impl Handler for Service {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::sync::watch;
 
     use super::*;

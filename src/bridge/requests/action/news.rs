@@ -1,18 +1,15 @@
 //! What ROS tells of goals, and what follows from it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::codec::{Codec, Ended, GoalId};
 use super::goal::{GivenUp, Stage};
 use super::{Action, CANCELLATION};
 use crate::bridge::requests::Outside;
-use crate::bridge::requests::answers::{Asker, NOT_CANCELED};
-use crate::bridge::requests::service::REPLY_MAX_AGE;
+use crate::bridge::requests::answers::{Asker, NOT_CANCELED, REPLY_MAX_AGE};
+use crate::bridge::requests::clients::SHARE;
 use crate::ros::{ActionClient, RosError};
 use iot_bridge_core::requests::{Detail, GoalStatus};
-
-/// How long is taken from ROS in one turn: other entries may have to stop a robot.
-const SHARE: Duration = Duration::from_millis(5);
 
 /// What ROS tells of goals. Numbers are of calls.
 pub(super) enum News {
