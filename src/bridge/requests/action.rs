@@ -150,7 +150,7 @@ impl Action {
 
     /// The same goal has come a second time. Where it is under way, it is told how it stands.
     fn repeat(&mut self, key: &Key, asker: &Asker, outside: &Outside, now: Instant) {
-        self.answers.is_repeat(asker, now);
+        self.answers.count_repeat(asker, now);
         let accepted = |goal: &&Goal| goal.key == *key && matches!(goal.stage, Stage::Accepted { .. });
         if let Some(goal) = self.goals.iter().find(accepted) {
             let reply = asker.identity.status(goal.standing(), None, None);

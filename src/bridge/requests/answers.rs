@@ -78,7 +78,7 @@ fn hash(payload: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Answers the requests of an entry.
+/// Sends the replies of one entry; counts and logs how its requests end.
 pub(super) struct Answers {
     health: Arc<RequestHealth>,
     /// What was said of those that ended badly, by reason.
@@ -117,8 +117,8 @@ impl Answers {
         }
     }
 
-    /// Counts a request that has come already.
-    pub fn is_repeat(&mut self, asker: &Asker, now: Instant) {
+    /// Counts a request that has come already, and says so.
+    pub fn count_repeat(&mut self, asker: &Asker, now: Instant) {
         self.ended_badly(DUPLICATE, &Detail::new("the same request has come already"), asker, now);
     }
 

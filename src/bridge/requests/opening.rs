@@ -14,11 +14,14 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How often it is looked who subscribes, beside when the nodes have changed.
 const FOLLOW: Duration = Duration::from_secs(1);
 
-/// What is opened to publish with.
+/// What an entry publishes with, once its type is loaded.
 pub(super) trait Opened: Send + 'static {
     fn outlet(&self) -> &Arc<Outlet>;
 }
 
+/// Makes what an entry publishes with on a blocking thread, tries that again every [`AGAIN`] while it fails, and looks who
+/// subscribes every [`FOLLOW`] and when the nodes have changed. Its owner calls [`go_on`](Self::go_on) in each turn, and takes
+/// what has come of it with [`take_opened`](Self::take_opened) and [`take_reach`](Self::take_reach). One job at a time.
 pub(super) struct Opening<T> {
     job: Option<JoinHandle<()>>,
     /// What the job has made.

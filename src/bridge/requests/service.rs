@@ -102,7 +102,7 @@ impl Service {
         if key.as_ref().is_some_and(|key| self.known.is_repeat(key, &arrival.payload, now)) {
             if self.calls.values().any(|call| call.asker.identity == asker.identity) {
                 // The answer of the first one is for both.
-                self.answers.is_repeat(&asker, now);
+                self.answers.count_repeat(&asker, now);
                 return Ok(());
             }
             let detail =
