@@ -1,7 +1,6 @@
 //! What an entry calls ROS with: its type, and a client in each of the bridge's nodes. Both are made on blocking threads, and
 //! what can't be had is tried again.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use tokio::task::spawn_blocking;
 use super::Outside;
 use super::task::Task;
 use super::trouble::{News, Trouble};
-use crate::ros::{Node, OnArrival, One, PerNode, RosError, TypeSupportError};
+use crate::ros::{Node, OnArrival, One, PerNode, RosError};
 
 /// How long what can't be had is left alone.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -25,28 +24,12 @@ pub(super) const SHARE: Duration = Duration::from_millis(5);
 pub(super) trait Callable: Sized + Send + Sync + 'static {
     type Client: Send + 'static;
 
-    /// Loads it by its name.
-    fn load(type_name: &str) -> Result<Self, Unusable>;
+    /// Loads it by its name. The error says why it can't be used: a sentence without its full stop.
+    fn load(type_name: &str) -> anyhow::Result<Self>;
     /// A client of `name`.
     fn client(&self, node: &Arc<Node>, name: &str, wake: &OnArrival) -> Result<Self::Client, RosError>;
     /// Whether somebody serves what the client calls.
     fn is_available(client: &Self::Client) -> Result<bool, RosError>;
-}
-
-/// Why a type can't be used: a sentence without its full stop.
-#[derive(Debug)]
-pub(super) struct Unusable(pub String);
-
-impl Unusable {
-    pub fn because(error: impl Display) -> Unusable {
-        Unusable(error.to_string())
-    }
-}
-
-impl From<TypeSupportError> for Unusable {
-    fn from(error: TypeSupportError) -> Unusable {
-        Unusable::because(error)
-    }
 }
 
 /// The clients of one name.
@@ -67,7 +50,7 @@ pub(super) struct Clients<C: Callable> {
 
 /// What was made on a blocking thread.
 struct Made<C: Callable> {
-    callable: Result<Arc<C>, Unusable>,
+    callable: anyhow::Result<Arc<C>>,
     clients: Vec<(Arc<Node>, C::Client)>,
     failed: Option<RosError>,
 }
@@ -116,7 +99,7 @@ impl<C: Callable> Clients<C> {
                 self.callable = Some(callable);
                 made.failed.map(|error| error.to_string())
             }
-            Err(Unusable(why)) => Some(why),
+            Err(error) => Some(format!("{error:#}")),
         };
         for (node, client) in made.clients {
             self.each.add(node, client, nodes);

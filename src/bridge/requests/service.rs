@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::answers::{Answers, Asker, DUPLICATE, Known, LOST, REPLY_MAX_AGE, received};
-use super::clients::{Callable, Clients, SHARE, Unusable};
+use super::clients::{Callable, Clients, SHARE};
 use super::json::{json_of, too_large, unreadable};
 use super::{Handler, Outside};
 use crate::health::RequestHealth;
@@ -57,11 +57,11 @@ struct Codec {
 impl Callable for Codec {
     type Client = Client;
 
-    fn load(type_name: &str) -> Result<Codec, Unusable> {
+    fn load(type_name: &str) -> anyhow::Result<Codec> {
         let service_type = Arc::new(ServiceType::load(type_name)?);
         let request = service_type.request();
-        let request = Encoder::new(request.schema(), &request.defaults()?, &[]).map_err(Unusable::because)?;
-        let response = Decoder::new(Arc::clone(service_type.response().schema())).map_err(Unusable::because)?;
+        let request = Encoder::new(request.schema(), &request.defaults()?, &[])?;
+        let response = Decoder::new(Arc::clone(service_type.response().schema()))?;
         Ok(Codec { service_type, request, response })
     }
 

@@ -45,8 +45,6 @@ mod outcome {
 
 pub(super) struct Shadow {
     settings: config::Shadow,
-    /// What its topics begin with, under which it is counted.
-    prefix: String,
     topics: Topics,
     health: Arc<RequestHealth>,
     shadow: shadows::Shadow,
@@ -100,7 +98,6 @@ impl Shadow {
         health.outcomes().expect(outcome::ALL);
         let report = settings.report.is_some().then_some(settings.report_rate);
         Shadow {
-            prefix: settings.prefix("{thing}"),
             topics: Topics::of(&settings.name),
             health,
             shadow: shadows::Shadow::new(report, settings.desired.is_some(), Client::from_entropy()),
@@ -204,7 +201,7 @@ impl Shadow {
     fn send(&mut self, outside: &Outside, now: Instant) {
         while let Some(outgoing) = self.shadow.next(now) {
             let to = ReplyTo { topic: self.topics.of_request(outgoing.method), correlation: None };
-            let (of, payload) = (self.prefix.as_str(), outgoing.payload.as_bytes());
+            let (of, payload) = (self.health.mqtt.as_str(), outgoing.payload.as_bytes());
             // What the queue does not take has no answer, like what gets lost.
             outside.replies.send(Reply { of, to: &to, payload, max_age: shadows::TIMEOUT }, now);
         }
