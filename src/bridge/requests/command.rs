@@ -196,14 +196,11 @@ impl Handler for Command {
 
     fn turn(&mut self, outside: &Outside, now: Instant) {
         self.stop_if_silent(now);
-        if let Some(open) = self.opening.take_opened() {
-            self.open = Some(open);
-        }
-        if let Some(reach) = self.opening.take_reach() {
+        let settings = Arc::clone(&self.settings);
+        let make = move |nodes: &[_]| Open::new(&settings, nodes);
+        if let Some(reach) = self.opening.turn(&mut self.open, make, outside, now) {
             self.tell(&reach, now);
         }
-        let settings = Arc::clone(&self.settings);
-        self.opening.go_on(self.open.as_ref(), move |nodes| Open::new(&settings, nodes), outside, now);
     }
 
     fn wake_at(&self) -> Option<Instant> {

@@ -323,15 +323,11 @@ impl Handler for Shadow {
     fn turn(&mut self, outside: &Outside, now: Instant) {
         self.look(outside, now);
         if let Some(topic) = &self.settings.desired {
-            if let Some(open) = self.opening.take_opened() {
-                self.open = Some(open);
-            }
-            if let Some(reach) = self.opening.take_reach() {
-                self.reach = reach;
-            }
             let (topic, type_name) = (topic.clone(), self.settings.desired_type.clone());
             let make = move |nodes: &[_]| Open::new(nodes, &topic, type_name.as_deref().unwrap_or(STRING_TYPE));
-            self.opening.go_on(self.open.as_ref(), make, outside, now);
+            if let Some(reach) = self.opening.turn(&mut self.open, make, outside, now) {
+                self.reach = reach;
+            }
         }
         self.hand_over(now);
         self.send(outside, now);
