@@ -43,9 +43,10 @@ const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the disk when the bridge stops.
 const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs the bridge until `stop` ends, which says what asked for it; then stops it: first what the cloud has
-/// asked for, so that a robot that drives by command stops; then in the order of the data's way: reception, then the uplink, which sends what it can in a bounded time, then the queue's disk. So it does when one of
-/// its parts dies: whatever is queued is written then as well.
+/// Runs the bridge until `stop` ends, which says what asked for it; then stops it: first what the cloud has asked for, so that
+/// a robot that drives by command stops; then in the order of the data's way: reception, then the uplink, which sends what it
+/// can in a bounded time, then the queue's disk. So it does when one of its parts dies: whatever is queued is written then as
+/// well.
 ///
 /// What comes through `reloads` is brought into force while the bridge runs, or was refused, which is shown until one is
 /// taken again. systemd is told when that is done.

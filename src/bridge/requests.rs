@@ -24,6 +24,7 @@ mod replies;
 mod service;
 mod shadow;
 mod task;
+mod trouble;
 mod work;
 
 use std::sync::Arc;
@@ -82,7 +83,7 @@ pub(super) trait Handler: Send {
         None
     }
 
-    /// The connection has been lost, or stands again; asked for the subscriptions is before anything that is sent from now on.
+    /// The connection has been lost, or stands again. The SUBSCRIBE goes out before anything that is sent from now on.
     fn link(&mut self, _is_connected: bool, _outside: &Outside, _now: Instant) {}
 
     /// The process stops, or the entry is in the configuration no more. What is said on ROS now is not waited for.

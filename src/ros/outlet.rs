@@ -62,7 +62,7 @@ pub struct Outlet {
 pub struct Reach {
     /// Subscriptions that get it, without those of the bridge.
     pub subscribers: usize,
-    /// Of those that do not get it, the node and why: a sentence without its full stop.
+    /// Of those that do not get it, the node and why: a sentence without its full stop. Sorted.
     pub unreached: Vec<String>,
     /// Nothing is published for that reason: a sentence without its full stop.
     pub forbidden: Option<String>,
@@ -225,7 +225,8 @@ impl Outlet {
         Ok(())
     }
 
-    fn note_failed(&self, error: &RosError) {
+    /// Says, once a minute, that one of the contexts could not do what others may have done.
+    pub fn note_failed(&self, error: &RosError) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.due(Instant::now(), ONCE_A_MINUTE).is_some() {
             let topic = self.topic.to_string_lossy();
@@ -280,6 +281,7 @@ impl Outlet {
                 }
             }
         }
+        reach.unreached.sort_unstable();
         // What discovery has found may not have been matched yet.
         let counted: usize = ways.iter().map(|way| way.others()).sum();
         reach.subscribers = reach.subscribers.min(counted);

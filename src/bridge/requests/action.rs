@@ -24,9 +24,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answers::{Answers, Asker, DUPLICATE, Known};
+use super::answers::{Answers, Asker, DUPLICATE, FEEDBACK, Known, LOST, NOT_CANCELED, REPLY_MAX_AGE, received};
 use super::clients::{Callable, Clients};
-use super::service::{REPLY_MAX_AGE, received};
 use super::{Handler, Outside};
 use crate::health::RequestHealth;
 use crate::ros::MOST_CALLS;
@@ -90,7 +89,8 @@ impl Action {
         let clients = Clients::new(&settings.action, &settings.type_name);
         use GoalStatus::{Aborted, Accepted, Canceled, Canceling, Malformed, Rejected, Succeeded, Unavailable};
         let outcomes = [Accepted, Rejected, Canceling, Succeeded, Canceled, Aborted, Unavailable, Malformed];
-        health.outcomes().expect(outcomes.map(GoalStatus::label).into_iter().chain([DUPLICATE]));
+        let others = [DUPLICATE, NOT_CANCELED, FEEDBACK, LOST];
+        health.outcomes().expect(outcomes.map(GoalStatus::label).into_iter().chain(others));
         let (goals, known, given_up, answers) = (Vec::new(), Known::default(), Vec::new(), Answers::new(health));
         let (away, changed, looked) = (HashMap::new(), HashSet::new(), None);
         Action { settings, clients, goals, known, given_up, away, changed, looked, answers }
@@ -150,7 +150,7 @@ impl Action {
 
     /// The same goal has come a second time. Where it is under way, it is told how it stands.
     fn repeat(&mut self, key: &Key, asker: &Asker, outside: &Outside, now: Instant) {
-        self.answers.is_repeat(asker, now);
+        self.answers.count_repeat(asker, now);
         let accepted = |goal: &&Goal| goal.key == *key && matches!(goal.stage, Stage::Accepted { .. });
         if let Some(goal) = self.goals.iter().find(accepted) {
             let reply = asker.identity.status(goal.standing(), None, None);
@@ -270,7 +270,7 @@ impl Action {
                     let payload = goal.listener.identity.feedback(&json);
                     self.answers.send(&goal.listener, &payload, FEEDBACK_MAX_AGE, outside, now);
                 }
-                Err(detail) => self.answers.ended_badly("feedback", &detail, &goal.asker, now),
+                Err(detail) => self.answers.ended_badly(FEEDBACK, &detail, &goal.asker, now),
             }
         }
     }

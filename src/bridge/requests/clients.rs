@@ -1,7 +1,6 @@
 //! What an entry calls ROS with: its type, and a client in each of the bridge's nodes. Both are made on blocking threads, and
 //! what can't be had is tried again.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,8 @@ use tokio::task::spawn_blocking;
 
 use super::Outside;
 use super::task::Task;
-use crate::ros::{Node, OnArrival, One, PerNode, RosError, TypeSupportError};
+use super::trouble::{News, Trouble};
+use crate::ros::{Node, OnArrival, One, PerNode, RosError};
 
 /// How long what can't be had is left alone.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -17,32 +17,19 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// How often servers are looked for while nobody asks: each look reads the graph of every node.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long what servers have sent is taken in one turn: other entries may have to stop a robot.
+pub(super) const SHARE: Duration = Duration::from_millis(5);
+
 /// A type whose clients call something.
 pub(super) trait Callable: Sized + Send + Sync + 'static {
     type Client: Send + 'static;
 
-    /// Loads it by its name.
-    fn load(type_name: &str) -> Result<Self, Unusable>;
+    /// Loads it by its name. The error says why it can't be used: a sentence without its full stop.
+    fn load(type_name: &str) -> anyhow::Result<Self>;
     /// A client of `name`.
     fn client(&self, node: &Arc<Node>, name: &str, wake: &OnArrival) -> Result<Self::Client, RosError>;
     /// Whether somebody serves what the client calls.
     fn is_available(client: &Self::Client) -> Result<bool, RosError>;
-}
-
-/// Why a type can't be used: a sentence without its full stop.
-#[derive(Debug)]
-pub(super) struct Unusable(pub String);
-
-impl Unusable {
-    pub fn because(error: impl Display) -> Unusable {
-        Unusable(error.to_string())
-    }
-}
-
-impl From<TypeSupportError> for Unusable {
-    fn from(error: TypeSupportError) -> Unusable {
-        Unusable::because(error)
-    }
 }
 
 /// The clients of one name.
@@ -52,8 +39,10 @@ pub(super) struct Clients<C: Callable> {
     callable: Option<Arc<C>>,
     each: PerNode<C::Client>,
     making: Option<Task<Made<C>>>,
-    /// What can't be had, and when it is tried again.
-    trouble: Option<(String, Instant)>,
+    /// What can't be had.
+    trouble: Trouble,
+    /// When it is tried again.
+    again: Option<Instant>,
     /// When servers were looked for, and whether there was one.
     looked: Option<Instant>,
     is_served: bool,
@@ -61,7 +50,7 @@ pub(super) struct Clients<C: Callable> {
 
 /// What was made on a blocking thread.
 struct Made<C: Callable> {
-    callable: Result<Arc<C>, Unusable>,
+    callable: anyhow::Result<Arc<C>>,
     clients: Vec<(Arc<Node>, C::Client)>,
     failed: Option<RosError>,
 }
@@ -69,8 +58,8 @@ struct Made<C: Callable> {
 impl<C: Callable> Clients<C> {
     pub fn new(name: &str, type_name: &str) -> Clients<C> {
         let (name, type_name) = (name.to_owned(), type_name.to_owned());
-        let (callable, each, making, trouble) = (None, PerNode::default(), None, None);
-        Clients { name, type_name, callable, each, making, trouble, looked: None, is_served: false }
+        let (callable, each, making, trouble) = (None, PerNode::default(), None, Trouble::default());
+        Clients { name, type_name, callable, each, making, trouble, again: None, looked: None, is_served: false }
     }
 
     /// Makes what is missing. A client of a node that is left goes, unless it `is_in_use` or it alone reaches the server.
@@ -94,7 +83,7 @@ impl<C: Callable> Clients<C> {
         if missing.is_empty() {
             self.has_trouble(None, now);
         }
-        let rests = self.trouble.as_ref().is_some_and(|(_, again)| now < *again);
+        let rests = self.again.is_some_and(|again| now < again);
         if self.making.is_some() || rests || missing.is_empty() {
             return;
         }
@@ -110,7 +99,7 @@ impl<C: Callable> Clients<C> {
                 self.callable = Some(callable);
                 made.failed.map(|error| error.to_string())
             }
-            Err(Unusable(why)) => Some(why),
+            Err(error) => Some(format!("{error:#}")),
         };
         for (node, client) in made.clients {
             self.each.add(node, client, nodes);
@@ -122,12 +111,13 @@ impl<C: Callable> Clients<C> {
 
     /// What can't be had at the moment.
     fn has_trouble(&mut self, trouble: Option<String>, now: Instant) {
-        if let Some(why) = trouble.as_ref().filter(|why| self.trouble.as_ref().is_none_or(|(known, _)| known != *why)) {
-            tracing::error!(name = self.name, "{} can't be called: {why}.", self.name);
-        } else if trouble.is_none() && self.trouble.is_some() {
-            tracing::info!(name = self.name, "{} can be called now.", self.name);
+        self.again = trouble.is_some().then(|| now + AGAIN);
+        let name = &self.name;
+        match self.trouble.set(trouble, now) {
+            Some(News::Wrong(why)) => tracing::error!(name, "{name} can't be called: {why}."),
+            Some(News::Over) => tracing::info!(name, "{name} can be called now."),
+            None => {}
         }
-        self.trouble = trouble.map(|why| (why, now + AGAIN));
     }
 
     /// Whether there was a server at the last look.
@@ -142,7 +132,7 @@ impl<C: Callable> Clients<C> {
 
     /// What can't be had: a sentence without its full stop.
     pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_ref().map(|(why, _)| why.as_str())
+        self.trouble.why()
     }
 
     /// Why nothing can be called at the moment.

@@ -9,25 +9,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::answers::{REPLY_MAX_AGE, received};
 use super::opening::{Opened, Opening};
+use super::trouble::{News, Trouble, joined};
 use super::{Handler, Outside, Reply, ReplyTo};
 use crate::health::{RequestHealth, Standing};
 use crate::ros::{Node, NotPublished, Outlet, Reach};
 use iot_bridge_core::config;
 use iot_bridge_core::mqtt::client::{Arrival, Properties};
-use iot_bridge_core::requests::{Gate, Id, Identity, Reason, Received, Refused};
+use iot_bridge_core::requests::{Gate, Identity, Reason, Refused};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 use iot_bridge_core::time_of_day;
 use iot_bridge_core::uplink::Subscription;
 
-/// How long a reply is worth being sent: whoever has sent a command a minute ago does not wait for it any more.
-const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
-
 /// As metrics name a command that was published.
 const ACCEPTED: &str = "accepted";
-
-/// Sentences about subscriptions that are remembered as said.
-const SAID: usize = 100;
 
 /// How soon the message of `on_silence` is tried again if it could not be published.
 const RETRY: Duration = Duration::from_millis(20);
@@ -58,8 +54,10 @@ pub(super) struct Command {
     refused: [Repeat; Reason::ALL.len()],
     silences: Repeat,
     failed: Repeat,
-    /// What was said of what keeps commands from being published, and from whom.
-    said: Vec<String>,
+    /// What keeps commands from being published.
+    missing: Trouble,
+    /// Who does not get them, and why.
+    unreached: Trouble,
 }
 
 impl Command {
@@ -74,17 +72,14 @@ impl Command {
             refused: Default::default(),
             silences: Repeat::default(),
             failed: Repeat::default(),
-            said: Vec::new(),
+            missing: Trouble::default(),
+            unreached: Trouble::default(),
         }
     }
 
     /// Judges and publishes what has come. Returns the reply, and whom it answers.
     fn take(&mut self, arrival: &Arrival, now: Instant) -> Result<Identity, Refused> {
-        let received = Received {
-            payload: &arrival.payload,
-            retain: arrival.retain,
-            correlation_data: arrival.properties.correlation_data.as_deref(),
-        };
+        let received = received(arrival);
         let Some(Open { gate, outlet }) = &mut self.open else {
             let why = self.opening.trouble().unwrap_or("the bridge has just started");
             return Err(Refused::without_gate(&received, self.settings.payload, why));
@@ -116,7 +111,7 @@ impl Command {
     fn note_refused(&mut self, refused: &Refused, now: Instant) {
         let Refused { identity, reason, detail } = refused;
         let (mqtt, label) = (&self.settings.mqtt, reason.label());
-        let total = self.health.refused(label, detail.as_str(), shown(identity).as_deref());
+        let total = self.health.refused(label, detail.as_str(), identity.shown());
         if self.refused[*reason as usize].due(now, ONCE_A_MINUTE).is_some() {
             tracing::warn!(
                 command = mqtt,
@@ -153,24 +148,26 @@ impl Command {
         }
     }
 
-    /// How it stands with ROS, for health; the log is told once of whatever is wrong.
-    fn tell(&mut self, reach: &Reach) {
-        let nothing = self.opening.trouble().map(str::to_owned).or_else(|| reach.forbidden.clone());
-        let some = reach.unreached.clone();
+    /// How it stands with ROS, for health and the log.
+    fn tell(&mut self, reach: &Reach, now: Instant) {
+        let missing = self.opening.trouble().or(reach.forbidden.as_deref()).map(str::to_owned);
         let (mqtt, ros) = (&self.settings.mqtt, &self.settings.ros);
-        for why in nothing.iter().filter(|why| !self.said.contains(why)) {
-            tracing::error!(command = mqtt, "Commands of {mqtt} are not published on {ros}: {why}.");
+        match self.missing.set(missing, now) {
+            Some(News::Wrong(why)) => {
+                tracing::error!(command = mqtt, "Commands of {mqtt} are not published on {ros}: {why}.");
+            }
+            Some(News::Over) => tracing::info!(command = mqtt, "Commands of {mqtt} can be published on {ros} now."),
+            None => {}
         }
-        for why in some.iter().filter(|why| !self.said.contains(why)) {
-            tracing::warn!(command = mqtt, "Commands of {mqtt} do not reach everybody on {ros}: {why}.");
+        match self.unreached.set(joined(&reach.unreached), now) {
+            Some(News::Wrong(all)) => {
+                tracing::warn!(command = mqtt, "Commands of {mqtt} do not reach everybody on {ros}: {all}.");
+            }
+            Some(News::Over) => tracing::info!(command = mqtt, "Commands of {mqtt} reach everybody on {ros} now."),
+            None => {}
         }
-        let trouble: Vec<String> = nothing.into_iter().chain(some).collect();
-        let news: Vec<_> = trouble.iter().filter(|why| !self.said.contains(why)).cloned().collect();
-        self.said.extend(news);
-        if self.said.len() > SAID {
-            self.said.retain(|said| trouble.contains(said));
-        }
-        let trouble = (!trouble.is_empty()).then(|| trouble.join("; "));
+        let trouble: Vec<&str> = self.missing.why().into_iter().chain(self.unreached.why()).collect();
+        let trouble = joined(&trouble);
         self.health.stands(Standing { peers: self.open.as_ref().map(|_| reach.subscribers), trouble });
     }
 }
@@ -184,7 +181,7 @@ impl Handler for Command {
         let taken = self.take(&arrival, now);
         let reply = match &taken {
             Ok(identity) => {
-                self.health.accepted(ACCEPTED, shown(identity).as_deref());
+                self.health.accepted(ACCEPTED, identity.shown());
                 tracing::debug!("A command of {} was published on {}.", self.settings.mqtt, self.settings.ros);
                 identity.accepted()
             }
@@ -199,14 +196,11 @@ impl Handler for Command {
 
     fn turn(&mut self, outside: &Outside, now: Instant) {
         self.stop_if_silent(now);
-        if let Some(open) = self.opening.take_opened() {
-            self.open = Some(open);
-        }
-        if let Some(reach) = self.opening.take_reach() {
-            self.tell(&reach);
-        }
         let settings = Arc::clone(&self.settings);
-        self.opening.go_on(self.open.as_ref(), move |nodes| Open::new(&settings, nodes), outside, now);
+        let make = move |nodes: &[_]| Open::new(&settings, nodes);
+        if let Some(reach) = self.opening.turn(&mut self.open, make, outside, now) {
+            self.tell(&reach, now);
+        }
     }
 
     fn wake_at(&self) -> Option<Instant> {
@@ -253,13 +247,6 @@ impl Opened for Open {
     fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
     }
-}
-
-/// The id of a request, for status.
-fn shown(identity: &Identity) -> Option<String> {
-    identity.id.as_ref().map(|id| match id {
-        Id::Text(id) | Id::Number(id) => id.to_string(),
-    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! What of publishing on ROS may take a while: a type, its publishers, and who subscribes to them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::{JoinHandle, spawn_blocking};
-
 use super::Outside;
+use super::task::Task;
 use crate::ros::{Node, Outlet, Reach};
 
 /// How soon it is tried again when a type can't be had: its package may be installed meanwhile.
@@ -14,15 +13,15 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How often it is looked who subscribes, beside when the nodes have changed.
 const FOLLOW: Duration = Duration::from_secs(1);
 
-/// What is opened to publish with.
+/// What an entry publishes with, once its type is loaded.
 pub(super) trait Opened: Send + 'static {
     fn outlet(&self) -> &Arc<Outlet>;
 }
 
+/// Makes what an entry publishes with on a blocking thread, tries that again every [`AGAIN`] while it fails, and looks who
+/// subscribes every [`FOLLOW`] and when the nodes have changed. One of these at a time.
 pub(super) struct Opening<T> {
-    job: Option<JoinHandle<()>>,
-    /// What the job has made.
-    made: Arc<Mutex<Made<T>>>,
+    job: Option<Task<Made<T>>>,
     /// Of the last job.
     began: Option<Instant>,
     /// That the last job has followed.
@@ -30,15 +29,16 @@ pub(super) struct Opening<T> {
     trouble: Option<String>,
 }
 
+/// What a job has made.
 struct Made<T> {
+    /// `None` if it was to look only.
     opened: Option<anyhow::Result<T>>,
-    reach: Option<Reach>,
+    reach: Reach,
 }
 
 impl<T> Default for Opening<T> {
     fn default() -> Self {
-        let made = Arc::new(Mutex::new(Made { opened: None, reach: None }));
-        Opening { job: None, made, began: None, nodes: Vec::new(), trouble: None }
+        Opening { job: None, began: None, nodes: Vec::new(), trouble: None }
     }
 }
 
@@ -48,37 +48,41 @@ impl<T: Opened> Opening<T> {
         self.trouble.as_deref()
     }
 
-    /// What has been opened since the last call.
-    pub fn take_opened(&mut self) -> Option<T> {
-        let opened = self.made().opened.take()?;
-        match opened {
-            Ok(open) => {
-                self.trouble = None;
-                Some(open)
+    /// To be called in each turn. Takes what was opened since the last one into `open`, and begins what is to be done next, if it
+    /// is time: has it opened by `make`, or looks who subscribes to what is `open`. Returns who subscribes, if it was looked
+    /// since the last turn; nobody does after an attempt that has failed.
+    ///
+    /// # Panics
+    /// If `make` has panicked.
+    pub fn turn(
+        &mut self,
+        open: &mut Option<T>,
+        make: impl FnOnce(&[Arc<Node>]) -> anyhow::Result<T> + Send + 'static,
+        outside: &Outside,
+        now: Instant,
+    ) -> Option<Reach> {
+        let made = self.job.as_mut().and_then(Task::end);
+        let reach = made.map(|Made { opened, reach }| {
+            self.job = None;
+            match opened {
+                Some(Ok(opened)) => (*open, self.trouble) = (Some(opened), None),
+                Some(Err(error)) => self.trouble = Some(format!("{error:#}")),
+                None => {}
             }
-            Err(error) => {
-                self.trouble = Some(format!("{error:#}"));
-                self.made().reach = Some(Reach::default());
-                None
-            }
-        }
+            reach
+        });
+        self.go_on(open.as_ref(), make, outside, now);
+        reach
     }
 
-    /// Who subscribes, if it was looked since the last call.
-    pub fn take_reach(&mut self) -> Option<Reach> {
-        self.made().reach.take()
-    }
-
-    /// Does what is to be done next, if it is time, on a thread of its own: has it opened by `make`, or looks who subscribes to
-    /// what is `open`.
-    pub fn go_on(
+    fn go_on(
         &mut self,
         open: Option<&T>,
         make: impl FnOnce(&[Arc<Node>]) -> anyhow::Result<T> + Send + 'static,
         outside: &Outside,
         now: Instant,
     ) {
-        if self.job.as_ref().is_some_and(|job| !job.is_finished()) {
+        if self.job.is_some() {
             return;
         }
         let nodes = outside.nodes();
@@ -90,32 +94,21 @@ impl<T: Opened> Opening<T> {
             return;
         }
         (self.began, self.nodes) = (Some(now), nodes.clone());
-        let (made, waker) = (Arc::clone(&self.made), outside.waker());
         self.job = Some(match open {
             Some(open) => {
                 let outlet = Arc::clone(open.outlet());
-                spawn_blocking(move || {
+                Task::begin(outside, move || {
                     if let Err(error) = outlet.follow(&nodes) {
-                        tracing::debug!("{error}.");
+                        outlet.note_failed(&error);
                     }
-                    lock(&made).reach = Some(outlet.reach());
-                    waker.notify_one();
+                    Made { opened: None, reach: outlet.reach() }
                 })
             }
-            None => spawn_blocking(move || {
+            None => Task::begin(outside, move || {
                 let opened = make(&nodes);
-                let reach = opened.as_ref().ok().map(|open| open.outlet().reach());
-                *lock(&made) = Made { opened: Some(opened), reach };
-                waker.notify_one();
+                let reach = opened.as_ref().map(|open| open.outlet().reach()).unwrap_or_default();
+                Made { opened: Some(opened), reach }
             }),
         });
     }
-
-    fn made(&self) -> MutexGuard<'_, Made<T>> {
-        lock(&self.made)
-    }
-}
-
-fn lock<T>(made: &Mutex<Made<T>>) -> MutexGuard<'_, Made<T>> {
-    made.lock().unwrap_or_else(PoisonError::into_inner)
 }

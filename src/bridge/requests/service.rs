@@ -8,10 +8,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::answers::{Answers, Asker, DUPLICATE, Known};
-use super::clients::{Callable, Clients, Unusable};
+use super::answers::{Answers, Asker, DUPLICATE, Known, LOST, REPLY_MAX_AGE, received};
+use super::clients::{Callable, Clients, SHARE};
 use super::json::{json_of, too_large, unreadable};
 use super::{Handler, Outside};
 use crate::health::RequestHealth;
@@ -19,14 +19,8 @@ use crate::ros::{Client, MOST_CALLS, Node, OnArrival, RosError, ServiceType};
 use iot_bridge_core::codec::{Decoder, Encoder};
 use iot_bridge_core::config::{self, PAYLOAD_LIMIT, Qos};
 use iot_bridge_core::mqtt::client::Arrival;
-use iot_bridge_core::requests::{Detail, Malformed, Received, ServiceError, ServiceRequest};
+use iot_bridge_core::requests::{Detail, Malformed, ServiceError, ServiceRequest};
 use iot_bridge_core::uplink::Subscription;
-
-/// How long a reply is worth being sent.
-pub(super) const REPLY_MAX_AGE: Duration = Duration::from_secs(60);
-
-/// How long responses are taken in one turn: other entries may have to stop a robot.
-const SHARE: Duration = Duration::from_millis(5);
 
 /// As metrics name a call that has its response.
 const RESPONSE: &str = "response";
@@ -63,11 +57,11 @@ struct Codec {
 impl Callable for Codec {
     type Client = Client;
 
-    fn load(type_name: &str) -> Result<Codec, Unusable> {
+    fn load(type_name: &str) -> anyhow::Result<Codec> {
         let service_type = Arc::new(ServiceType::load(type_name)?);
         let request = service_type.request();
-        let request = Encoder::new(request.schema(), &request.defaults()?, &[]).map_err(Unusable::because)?;
-        let response = Decoder::new(Arc::clone(service_type.response().schema())).map_err(Unusable::because)?;
+        let request = Encoder::new(request.schema(), &request.defaults()?, &[])?;
+        let response = Decoder::new(Arc::clone(service_type.response().schema()))?;
         Ok(Codec { service_type, request, response })
     }
 
@@ -84,7 +78,7 @@ impl Service {
     pub fn new(settings: config::Service, health: Arc<RequestHealth>) -> Service {
         let clients = Clients::new(&settings.service, &settings.type_name);
         let errors = [ServiceError::Timeout, ServiceError::Unavailable, ServiceError::Malformed];
-        health.outcomes().expect(errors.map(ServiceError::label).into_iter().chain([RESPONSE, DUPLICATE]));
+        health.outcomes().expect(errors.map(ServiceError::label).into_iter().chain([RESPONSE, DUPLICATE, LOST]));
         Service { settings, clients, calls: HashMap::new(), known: Known::default(), answers: Answers::new(health) }
     }
 
@@ -108,7 +102,7 @@ impl Service {
         if key.as_ref().is_some_and(|key| self.known.is_repeat(key, &arrival.payload, now)) {
             if self.calls.values().any(|call| call.asker.identity == asker.identity) {
                 // The answer of the first one is for both.
-                self.answers.is_repeat(&asker, now);
+                self.answers.count_repeat(&asker, now);
                 return Ok(());
             }
             let detail =
@@ -153,7 +147,7 @@ impl Service {
                         }
                     }
                     Err(error) => {
-                        tracing::error!("A response of {} is lost: {error}.", self.settings.service);
+                        self.answers.lost(&error, now);
                         break;
                     }
                 }
@@ -186,12 +180,6 @@ impl Service {
         self.answers.ended_badly(error.label(), detail, asker, now);
         self.answers.send(asker, &asker.identity.no_response(error, detail), REPLY_MAX_AGE, outside, now);
     }
-}
-
-/// What has come, as far as a request of it is concerned.
-pub(super) fn received(arrival: &Arrival) -> Received<'_> {
-    let correlation_data = arrival.properties.correlation_data.as_deref();
-    Received { payload: &arrival.payload, retain: arrival.retain, correlation_data }
 }
 
 impl Handler for Service {
@@ -235,6 +223,8 @@ impl Handler for Service {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::sync::watch;
 
     use super::*;

@@ -11,6 +11,7 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 
 use super::opening::{Opened, Opening};
+use super::trouble::{News, Trouble, joined};
 use super::{Handler, Outside, Reply, ReplyTo};
 use crate::bridge::reports::{Latest, Reader};
 use crate::health::{RequestHealth, ShadowStanding, Standing};
@@ -44,8 +45,6 @@ mod outcome {
 
 pub(super) struct Shadow {
     settings: config::Shadow,
-    /// What its topics begin with, under which it is counted.
-    prefix: String,
     topics: Topics,
     health: Arc<RequestHealth>,
     shadow: shadows::Shadow,
@@ -56,8 +55,10 @@ pub(super) struct Shadow {
     standing: ShadowStanding,
     /// What was counted so far of what nothing tells of.
     counted: (u64, u64),
-    /// What was said of what is wrong; it is said again when it is something else.
-    trouble: Option<String>,
+    /// What keeps what is desired from being published.
+    missing: Trouble,
+    /// Who does not get it, and why.
+    unreached: Trouble,
     said: Said,
 }
 
@@ -68,6 +69,7 @@ struct Said {
     refused: Repeat,
     rejected: Repeat,
     report: Repeat,
+    unpublished: Repeat,
 }
 
 /// What is reported.
@@ -96,7 +98,6 @@ impl Shadow {
         health.outcomes().expect(outcome::ALL);
         let report = settings.report.is_some().then_some(settings.report_rate);
         Shadow {
-            prefix: settings.prefix("{thing}"),
             topics: Topics::of(&settings.name),
             health,
             shadow: shadows::Shadow::new(report, settings.desired.is_some(), Client::from_entropy()),
@@ -106,7 +107,8 @@ impl Shadow {
             reach: Reach::default(),
             standing: ShadowStanding::default(),
             counted: (0, 0),
-            trouble: None,
+            missing: Trouble::default(),
+            unreached: Trouble::default(),
             said: Said::default(),
             settings,
         }
@@ -183,7 +185,15 @@ impl Shadow {
             }
             // It stays in the shadow, and is tried again with each turn.
             Err(NotPublished::Nobody | NotPublished::Forbidden(_)) => {}
-            Err(NotPublished::Ros(error)) => tracing::debug!(version, "What is desired was not published: {error}."),
+            Err(NotPublished::Ros(error)) => {
+                if self.said.unpublished.due(now, ONCE_A_MINUTE).is_some() {
+                    tracing::warn!(
+                        version,
+                        "What is desired in {} could not be published on ROS, and is tried again: {error}.",
+                        self.name()
+                    );
+                }
+            }
         }
     }
 
@@ -191,7 +201,7 @@ impl Shadow {
     fn send(&mut self, outside: &Outside, now: Instant) {
         while let Some(outgoing) = self.shadow.next(now) {
             let to = ReplyTo { topic: self.topics.of_request(outgoing.method), correlation: None };
-            let (of, payload) = (self.prefix.as_str(), outgoing.payload.as_bytes());
+            let (of, payload) = (self.health.mqtt.as_str(), outgoing.payload.as_bytes());
             // What the queue does not take has no answer, like what gets lost.
             outside.replies.send(Reply { of, to: &to, payload, max_age: shadows::TIMEOUT }, now);
         }
@@ -234,7 +244,7 @@ impl Shadow {
     }
 
     /// Tells health how it stands, and the log of what is wrong.
-    fn tell(&mut self) {
+    fn tell(&mut self, now: Instant) {
         let figures = (self.shadow.stale(), self.shadow.figures().timed_out);
         for (outcome, before, after) in
             [(outcome::STALE, self.counted.0, figures.0), (outcome::TIMEOUT, self.counted.1, figures.1)]
@@ -244,27 +254,41 @@ impl Shadow {
         self.counted = figures;
         self.standing.version = self.shadow.version();
         self.health.set_shadow(self.standing.clone());
+        if let Some(topic) = self.settings.desired.clone() {
+            self.tell_of_desired(&topic, now);
+        }
+        // Of what is reported the ROS thread tells the log.
         let not_received = self.reporting.as_ref().and_then(|reporting| match reporting.reader.as_ref()?.state() {
             TopicState::Trouble(trouble) => Some(format!("{} is not received: {trouble}", reporting.topic)),
             _ => None,
         });
-        let desired = self.settings.desired.as_ref().and_then(|topic| {
-            let reach = &self.reach;
-            let what =
-                self.opening.trouble().or(reach.forbidden.as_deref()).or(reach.unreached.first().map(String::as_str));
-            what.map(|what| format!("what is desired does not reach everybody on {topic}: {what}"))
-        });
-        let trouble: Vec<_> = not_received.into_iter().chain(desired).collect();
-        let trouble = (!trouble.is_empty()).then(|| trouble.join("; "));
-        if trouble != self.trouble {
-            match &trouble {
-                Some(trouble) => tracing::warn!("Of {}: {trouble}.", self.name()),
-                None => tracing::info!("Nothing is wrong with {} any more.", self.name()),
-            }
-            self.trouble.clone_from(&trouble);
-        }
+        let topic = self.settings.desired.as_deref().unwrap_or_default();
+        let missing = self.missing.why().map(|why| format!("what is desired is not published on {topic}: {why}"));
+        let unreached =
+            self.unreached.why().map(|all| format!("what is desired does not reach everybody on {topic}: {all}"));
+        let trouble: Vec<String> = not_received.into_iter().chain(missing).chain(unreached).collect();
         let peers = self.open.as_ref().map(|_| self.reach.subscribers);
-        self.health.stands(Standing { peers, trouble });
+        self.health.stands(Standing { peers, trouble: joined(&trouble) });
+    }
+
+    /// Tells the log how it stands with `topic`, on which what is desired is published.
+    fn tell_of_desired(&mut self, topic: &str, now: Instant) {
+        let (name, reach) = (self.name(), &self.reach);
+        let missing = self.opening.trouble().or(reach.forbidden.as_deref()).map(str::to_owned);
+        match self.missing.set(missing, now) {
+            Some(News::Wrong(why)) => {
+                tracing::error!(topic, "What is desired in {name} is not published on {topic}: {why}.");
+            }
+            Some(News::Over) => tracing::info!(topic, "What is desired in {name} can be published on {topic} now."),
+            None => {}
+        }
+        match self.unreached.set(joined(&reach.unreached), now) {
+            Some(News::Wrong(all)) => {
+                tracing::warn!(topic, "What is desired in {name} does not reach everybody on {topic}: {all}.");
+            }
+            Some(News::Over) => tracing::info!(topic, "What is desired in {name} reaches everybody on {topic} now."),
+            None => {}
+        }
     }
 }
 
@@ -293,25 +317,21 @@ impl Handler for Shadow {
         arrival.taken();
         self.hand_over(now);
         self.send(outside, now);
-        self.tell();
+        self.tell(now);
     }
 
     fn turn(&mut self, outside: &Outside, now: Instant) {
         self.look(outside, now);
         if let Some(topic) = &self.settings.desired {
-            if let Some(open) = self.opening.take_opened() {
-                self.open = Some(open);
-            }
-            if let Some(reach) = self.opening.take_reach() {
-                self.reach = reach;
-            }
             let (topic, type_name) = (topic.clone(), self.settings.desired_type.clone());
             let make = move |nodes: &[_]| Open::new(nodes, &topic, type_name.as_deref().unwrap_or(STRING_TYPE));
-            self.opening.go_on(self.open.as_ref(), make, outside, now);
+            if let Some(reach) = self.opening.turn(&mut self.open, make, outside, now) {
+                self.reach = reach;
+            }
         }
         self.hand_over(now);
         self.send(outside, now);
-        self.tell();
+        self.tell(now);
     }
 
     fn wake_at(&self) -> Option<Instant> {

@@ -218,11 +218,13 @@ impl Work {
     /// Serves `entries` from now on. Those that are served already go on as if nothing were.
     fn bring_into_force(&mut self, entries: Vec<Entry>) {
         let mut before: Vec<Option<Served>> = self.served.drain(..).map(Some).collect();
-        let mut kept = entries.iter().map(|entry| {
-            let is_it = |served: &Option<Served>| served.as_ref().is_some_and(|served| served.entry == *entry);
-            before.iter().position(is_it).and_then(|at| before[at].take())
-        });
-        let kept: Vec<_> = kept.by_ref().collect();
+        let kept: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let is_it = |served: &Option<Served>| served.as_ref().is_some_and(|served| served.entry == *entry);
+                before.iter().position(is_it).and_then(|at| before[at].take())
+            })
+            .collect();
         let mut gone: Vec<_> = before.into_iter().flatten().collect();
         let (added, removed) = (kept.iter().filter(|kept| kept.is_none()).count(), gone.len());
         if added + removed > 0 {

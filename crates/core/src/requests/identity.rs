@@ -35,6 +35,11 @@ impl Identity {
             || self.correlation_data.clone().filter(|data| data.len() <= Id::LONGEST).map(Key::CorrelationData);
         self.id.clone().map(Key::Id).or_else(of_data)
     }
+
+    /// The `id` of the payload, as people read it.
+    pub fn shown(&self) -> Option<&str> {
+        self.id.as_ref().map(|(Id::Text(id) | Id::Number(id))| &**id)
+    }
 }
 
 impl Id {

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::bridge::requests::clients::{Callable, Unusable};
+use crate::bridge::requests::clients::Callable;
 use crate::bridge::requests::json::{json_of, too_large, unreadable};
 use crate::ros::{ActionClient, ActionType, Node, OnArrival, RosError};
 use iot_bridge_core::codec::{DecodeError, Decoder, Encoder, JsonBuffer, Kind, Schema};
@@ -83,12 +83,11 @@ pub(super) struct Codec {
 impl Callable for Codec {
     type Client = ActionClient;
 
-    fn load(type_name: &str) -> Result<Codec, Unusable> {
+    fn load(type_name: &str) -> anyhow::Result<Codec> {
         let action_type = ActionType::load(type_name)?;
-        let decoder = |schema: &Arc<Schema>| Decoder::new(Arc::clone(schema)).map_err(Unusable::because);
+        let decoder = |schema: &Arc<Schema>| Decoder::new(Arc::clone(schema));
         let request = action_type.send_goal.request();
-        let goal =
-            Encoder::new(within(request.schema(), "goal")?, &request.defaults()?, &[]).map_err(Unusable::because)?;
+        let goal = Encoder::new(within(request.schema(), "goal")?, &request.defaults()?, &[])?;
         Ok(Codec {
             goal,
             accepted: decoder(action_type.send_goal.response().schema())?,
@@ -110,7 +109,7 @@ impl Callable for Codec {
 }
 
 /// The message in the field `name`, the second one behind a goal id.
-fn within<'a>(schema: &'a Schema, name: &str) -> Result<&'a Arc<Schema>, Unusable> {
+fn within<'a>(schema: &'a Schema, name: &str) -> anyhow::Result<&'a Arc<Schema>> {
     match schema.fields.as_slice() {
         [_, field]
             if field.name == name
@@ -118,7 +117,7 @@ fn within<'a>(schema: &'a Schema, name: &str) -> Result<&'a Arc<Schema>, Unusabl
         {
             Ok(message)
         }
-        _ => Err(Unusable(format!("{} is no part of an action", schema.name))),
+        _ => anyhow::bail!("{} is no part of an action", schema.name),
     }
 }
 

@@ -1,18 +1,15 @@
 //! What ROS tells of goals, and what follows from it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::codec::{Codec, Ended, GoalId};
 use super::goal::{GivenUp, Stage};
 use super::{Action, CANCELLATION};
 use crate::bridge::requests::Outside;
-use crate::bridge::requests::answers::Asker;
-use crate::bridge::requests::service::REPLY_MAX_AGE;
+use crate::bridge::requests::answers::{Asker, NOT_CANCELED, REPLY_MAX_AGE};
+use crate::bridge::requests::clients::SHARE;
 use crate::ros::{ActionClient, RosError};
 use iot_bridge_core::requests::{Detail, GoalStatus};
-
-/// How long is taken from ROS in one turn: other entries may have to stop a robot.
-const SHARE: Duration = Duration::from_millis(5);
 
 /// What ROS tells of goals. Numbers are of calls.
 pub(super) enum News {
@@ -72,7 +69,7 @@ impl Action {
                     Ok(Some(news)) => self.follow(id, news, outside, now),
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::error!("Something of an action is lost: {error}.");
+                        self.answers.lost(&error, now);
                         break;
                     }
                 }
@@ -159,7 +156,7 @@ impl Action {
                         Err(error) => failed.push((cancel.asker, Detail::new(error))),
                     }
                 }
-                self.answers.ended_well("accepted", &self.goals[at].asker);
+                self.answers.ended_well(GoalStatus::Accepted.label(), &self.goals[at].asker);
                 // That it is accepted, and what is known beyond that.
                 self.tell(at, outside, now);
                 self.tell(at, outside, now);
@@ -200,7 +197,7 @@ impl Action {
         if let Some(detail) = refused {
             return self.is_not_canceled(at, &asker, &detail, outside, now);
         }
-        self.answers.ended_well("canceling", &asker);
+        self.answers.ended_well(GoalStatus::Canceling.label(), &asker);
         self.goals[at].status = Ended::CANCELING;
         self.tell(at, outside, now);
         if asker != self.goals[at].asker {
@@ -210,7 +207,7 @@ impl Action {
     }
 
     fn is_not_canceled(&mut self, at: usize, asker: &Asker, detail: &Detail, outside: &Outside, now: Instant) {
-        self.answers.ended_badly("not_canceled", detail, asker, now);
+        self.answers.ended_badly(NOT_CANCELED, detail, asker, now);
         let reply = asker.identity.status(self.goals[at].standing(), None, Some(detail));
         self.answers.send(asker, &reply, REPLY_MAX_AGE, outside, now);
     }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use iot_bridge_core::config::{CommandPayload, OnSilence, Qos};
+use iot_bridge_core::requests::Received;
 
 use super::*;
 use crate::health::Requests as Account;
