@@ -98,11 +98,6 @@ impl Client {
         Ok(client)
     }
 
-    /// The type of what it calls.
-    pub fn service_type(&self) -> &Arc<ServiceType> {
-        &self.service_type
-    }
-
     /// Whether there is a server, and it would get what is sent.
     ///
     /// # Errors
@@ -232,7 +227,7 @@ mod tests {
 
         /// The next response, which the client is woken for.
         fn response(&self, client: &mut Client) -> (i64, String) {
-            let decoder = Decoder::new(client.service_type().response().schema().clone()).unwrap();
+            let decoder = Decoder::new(client.service_type.response().schema().clone()).unwrap();
             loop {
                 if let Some((number, cdr)) = client.take().unwrap() {
                     let mut out = JsonBuffer::new(1 << 20);
@@ -245,7 +240,7 @@ mod tests {
     }
 
     fn request(client: &Client, json: &str) -> Vec<u8> {
-        let support = client.service_type().request();
+        let support = client.service_type.request();
         let encoder = Encoder::new(support.schema(), &support.defaults().unwrap(), &[]).unwrap();
         let mut cdr = Vec::new();
         encoder.encode(json.as_bytes(), &mut cdr).unwrap();
