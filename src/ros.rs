@@ -11,6 +11,7 @@
 mod action_client;
 mod addresses;
 mod arrivals;
+mod buffer;
 mod client;
 mod context;
 mod definitions;

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use r2r_rcl::{
-    RCL_RET_CLIENT_TAKE_FAILED, RCL_RET_UNSUPPORTED, rcl_client_fini, rcl_client_get_default_options, rcl_client_init,
+    RCL_RET_CLIENT_TAKE_FAILED, rcl_client_fini, rcl_client_get_default_options, rcl_client_init,
     rcl_client_set_on_new_response_callback, rcl_client_t, rcl_get_zero_initialized_client, rcl_ret_t,
     rcl_send_request, rcl_service_server_is_available, rcl_take_response, rmw_request_id_t,
 };
 
 use super::arrivals::OnArrival;
+use super::buffer::Buffer;
 use super::context::{Node, c_string, ended_exclusively, with_exclusive_rcl};
 use super::error::{RosError, check, take_error_text};
 use super::message::{Message, no_functions};
 use super::service_type::ServiceType;
-use super::subscription::Buffer;
+use super::subscription::is_supported;
 
 /// Calls that may be under way on one client. So many responses wait in DDS for who takes them; those to other clients of
 /// the service come by as well.
@@ -90,11 +91,7 @@ impl Client {
             rcl_client_set_on_new_response_callback(client.handle.as_ref(), Some(on_response), told)
         };
         // Where the RMW does not tell, responses are found when somebody looks.
-        if code == RCL_RET_UNSUPPORTED as rcl_ret_t {
-            take_error_text();
-        } else {
-            check("Having responses told", code)?;
-        }
+        is_supported("Having responses told", code)?;
         Ok(client)
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::arrivals::{Arrivals, OnArrival, Teller};
+use super::buffer::Buffer;
 use super::context::{Node, c_string};
 use super::error::RosError;
 use super::qos::Qos;
-use super::subscription::{Buffer, Subscription};
+use super::subscription::Subscription;
 use super::type_support::TypeSupport;
 
 /// Reads one topic on one node.
