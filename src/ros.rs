@@ -11,6 +11,7 @@
 mod action_client;
 mod addresses;
 mod arrivals;
+mod buffer;
 mod client;
 mod context;
 mod definitions;
@@ -67,7 +68,7 @@ pub use outlet::{NotPublished, Outlet, Reach};
 pub use per_node::{One, PerNode};
 pub use published::{Published, published, why_nothing};
 pub use publisher::{NoPublisher, Publisher};
-pub use reader::{Kept, Reader};
+pub use reader::Reader;
 pub use service_type::{ActionType, ServiceType};
 pub use shared_memory::is_udp_alone;
 pub use silence::Silence;

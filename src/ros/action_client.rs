@@ -6,7 +6,8 @@ use super::arrivals::OnArrival;
 use super::client::Client;
 use super::context::Node;
 use super::error::RosError;
-use super::reader::{Kept, Reader};
+use super::qos::Qos;
+use super::reader::Reader;
 use super::service_type::ActionType;
 
 /// Feedback that DDS keeps until it is taken: that of many goals comes on one topic.
@@ -35,7 +36,8 @@ impl ActionClient {
         let name = |part| format!("{action}/_action/{part}");
         let ActionType { send_goal, get_result, cancel_goal, feedback, status } = action_type;
         // As rcl_action has it: what goals there are is told to who comes late.
-        let (all, latest) = (Kept { depth: FEEDBACK_DEPTH, latched: false }, Kept { depth: 1, latched: true });
+        let all = Qos { reliable: true, transient_local: false, depth: FEEDBACK_DEPTH };
+        let latest = Qos { reliable: true, transient_local: true, depth: 1 };
         Ok(ActionClient {
             send_goal: Client::create(node, &name("send_goal"), send_goal, wake)?,
             get_result: Client::create(node, &name("get_result"), get_result, wake)?,
@@ -55,6 +57,6 @@ impl ActionClient {
                 return Ok(false);
             }
         }
-        Ok(self.feedback.publishers()? > 0 && self.status.publishers()? > 0)
+        Ok([&self.feedback, &self.status].iter().all(|reader| reader.publishers().is_some_and(|count| count > 0)))
     }
 }

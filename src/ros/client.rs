@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use r2r_rcl::{
-    RCL_RET_CLIENT_TAKE_FAILED, RCL_RET_UNSUPPORTED, rcl_client_fini, rcl_client_get_default_options, rcl_client_init,
+    RCL_RET_CLIENT_TAKE_FAILED, rcl_client_fini, rcl_client_get_default_options, rcl_client_init,
     rcl_client_set_on_new_response_callback, rcl_client_t, rcl_get_zero_initialized_client, rcl_ret_t,
     rcl_send_request, rcl_service_server_is_available, rcl_take_response, rmw_request_id_t,
 };
 
 use super::arrivals::OnArrival;
+use super::buffer::Buffer;
 use super::context::{Node, c_string, ended_exclusively, with_exclusive_rcl};
 use super::error::{RosError, check, take_error_text};
 use super::message::{Message, no_functions};
 use super::service_type::ServiceType;
-use super::subscription::Buffer;
+use super::subscription::is_supported;
 
 /// Calls that may be under way on one client. So many responses wait in DDS for who takes them; those to other clients of
 /// the service come by as well.
@@ -90,17 +91,8 @@ impl Client {
             rcl_client_set_on_new_response_callback(client.handle.as_ref(), Some(on_response), told)
         };
         // Where the RMW does not tell, responses are found when somebody looks.
-        if code == RCL_RET_UNSUPPORTED as rcl_ret_t {
-            take_error_text();
-        } else {
-            check("Having responses told", code)?;
-        }
+        is_supported("Having responses told", code)?;
         Ok(client)
-    }
-
-    /// The type of what it calls.
-    pub fn service_type(&self) -> &Arc<ServiceType> {
-        &self.service_type
     }
 
     /// Whether there is a server, and it would get what is sent.
@@ -232,7 +224,7 @@ mod tests {
 
         /// The next response, which the client is woken for.
         fn response(&self, client: &mut Client) -> (i64, String) {
-            let decoder = Decoder::new(client.service_type().response().schema().clone()).unwrap();
+            let decoder = Decoder::new(client.service_type.response().schema().clone()).unwrap();
             loop {
                 if let Some((number, cdr)) = client.take().unwrap() {
                     let mut out = JsonBuffer::new(1 << 20);
@@ -245,7 +237,7 @@ mod tests {
     }
 
     fn request(client: &Client, json: &str) -> Vec<u8> {
-        let support = client.service_type().request();
+        let support = client.service_type.request();
         let encoder = Encoder::new(support.schema(), &support.defaults().unwrap(), &[]).unwrap();
         let mut cdr = Vec::new();
         encoder.encode(json.as_bytes(), &mut cdr).unwrap();

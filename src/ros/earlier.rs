@@ -131,10 +131,10 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::super::arrivals::Arrivals;
+    use super::super::buffer::Buffer;
     use super::super::domain;
     use super::super::joined::Joined;
     use super::super::publisher::Publisher;
-    use super::super::subscription::Buffer;
     use super::super::topic::Topic;
     use super::super::type_support::TypeSupports;
     use super::super::{Receiver, Sample, Silence, TopicState, Wanted, graph};

@@ -4,10 +4,10 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ffi::c_void;
 
 use r2r_rcl::rosidl_runtime_c__message_initialization::ROSIDL_RUNTIME_C_MSG_INIT_ALL;
-use r2r_rcl::{rcutils_get_default_allocator, rcutils_uint8_array_t, rmw_deserialize, rmw_serialize};
+use r2r_rcl::{rmw_deserialize, rmw_serialize};
 
+use super::buffer::{Buffer, borrowed};
 use super::error::{RosError, check};
-use super::subscription::Buffer;
 use super::type_support::TypeSupport;
 
 /// Alignment of a message's C structure: that of `malloc`, with which its generated code would allocate it.
@@ -49,13 +49,7 @@ impl<'a> Message<'a> {
         // SAFETY: the message is initialised and of the type of the handle; the RMW checks the bytes as those that come over
         // the network, and only reads through the array, which borrows `cdr` for this call and owns nothing.
         check("Making a message of its bytes", unsafe {
-            let bytes = rcutils_uint8_array_t {
-                buffer: cdr.as_ptr().cast_mut(),
-                buffer_length: cdr.len(),
-                buffer_capacity: cdr.len(),
-                allocator: rcutils_get_default_allocator(),
-            };
-            rmw_deserialize(&bytes, support.handle(), message.as_mut_ptr())
+            rmw_deserialize(&borrowed(cdr), support.handle(), message.as_mut_ptr())
         })?;
         Ok(message)
     }

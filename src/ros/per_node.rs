@@ -60,6 +60,11 @@ impl<T> PerNode<T> {
         self.each.iter().find(|one| one.id == id).map(|one| &one.of)
     }
 
+    /// As [`get`](Self::get), to be changed.
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut T> {
+        self.each.iter_mut().find(|one| one.id == id).map(|one| &mut one.of)
+    }
+
     /// What all of them are known by, the oldest first.
     pub fn ids(&self) -> impl Iterator<Item = u64> {
         self.each.iter().map(|one| one.id)

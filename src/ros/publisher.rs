@@ -8,10 +8,10 @@ use std::time::Duration;
 use r2r_rcl::{
     rcl_get_zero_initialized_publisher, rcl_publish_serialized_message, rcl_publisher_fini,
     rcl_publisher_get_default_options, rcl_publisher_get_subscription_count, rcl_publisher_init, rcl_publisher_t,
-    rcl_publisher_wait_for_all_acked, rcutils_get_default_allocator, rcutils_uint8_array_t,
-    rmw_qos_durability_policy_e, rmw_time_t,
+    rcl_publisher_wait_for_all_acked, rmw_qos_durability_policy_e, rmw_time_t,
 };
 
+use super::buffer::borrowed;
 use super::context::{Node, c_string, ended_exclusively, with_exclusive_rcl};
 use super::error::{RosError, check};
 use super::type_support::{TypeSupport, TypeSupportError};
@@ -108,13 +108,7 @@ impl Publisher {
     pub fn publish(&self, cdr: &[u8]) -> Result<(), RosError> {
         // SAFETY: rcl only reads through the array, which borrows `cdr` for this call and owns nothing.
         check("Publishing a message", unsafe {
-            let message = rcutils_uint8_array_t {
-                buffer: cdr.as_ptr().cast_mut(),
-                buffer_length: cdr.len(),
-                buffer_capacity: cdr.len(),
-                allocator: rcutils_get_default_allocator(),
-            };
-            rcl_publish_serialized_message(self.handle.as_ref(), &message, ptr::null_mut())
+            rcl_publish_serialized_message(self.handle.as_ref(), &borrowed(cdr), ptr::null_mut())
         })
     }
 }

@@ -2,29 +2,19 @@
 
 use std::sync::Arc;
 
-use r2r_rcl::rcl_subscription_get_publisher_count;
-
 use super::arrivals::{Arrivals, OnArrival, Teller};
+use super::buffer::Buffer;
 use super::context::{Node, c_string};
-use super::error::{RosError, check};
+use super::error::RosError;
 use super::qos::Qos;
-use super::subscription::{Buffer, Subscription};
+use super::subscription::Subscription;
 use super::type_support::TypeSupport;
 
-/// Reads one topic on one node, reliably.
+/// Reads one topic on one node.
 pub struct Reader {
     subscription: Subscription,
     arrivals: Arc<Arrivals>,
     buffer: Buffer,
-}
-
-/// What a [`Reader`] is told of its topic.
-#[derive(Debug, Clone, Copy)]
-pub struct Kept {
-    /// Messages that DDS keeps until they are taken.
-    pub depth: usize,
-    /// What was published before it began is read too.
-    pub latched: bool,
 }
 
 impl Reader {
@@ -33,25 +23,19 @@ impl Reader {
     ///
     /// # Errors
     /// rcl's own.
-    pub fn create(
+    pub(super) fn create(
         node: &Arc<Node>,
         topic: &str,
         type_support: &Arc<TypeSupport>,
-        kept: Kept,
+        qos: Qos,
         wake: &OnArrival,
     ) -> Result<Reader, RosError> {
         let topic = c_string("The topic name", topic)?;
         let buffer = Buffer::new()?;
         let arrivals = Arrivals::new(Arc::clone(wake));
         let teller = Teller { topic: 0, arrivals: Arc::clone(&arrivals) };
-        let qos = Qos { reliable: true, transient_local: kept.latched, depth: kept.depth };
         let subscription = Subscription::create(node, &topic, type_support, qos, &teller)?;
         Ok(Reader { subscription, arrivals, buffer })
-    }
-
-    /// What it reads.
-    pub fn type_support(&self) -> &Arc<TypeSupport> {
-        self.subscription.type_support()
     }
 
     /// Takes the next message, if there is one.
@@ -71,17 +55,9 @@ impl Reader {
         self.arrivals.take_match()
     }
 
-    /// Publishers that it gets messages from.
-    ///
-    /// # Errors
-    /// rcl's own.
-    pub fn publishers(&self) -> Result<usize, RosError> {
-        let mut count = 0;
-        // SAFETY: the subscription is initialised; rcl only reads it, and writes to the count.
-        check("Counting a topic's publishers", unsafe {
-            rcl_subscription_get_publisher_count(self.subscription.as_ptr(), &mut count)
-        })?;
-        Ok(count)
+    /// How many publishers it gets messages from; `None` where the RMW does not say.
+    pub fn publishers(&self) -> Option<usize> {
+        self.subscription.matched()
     }
 }
 
@@ -106,8 +82,8 @@ mod tests {
         let (waker, woken) = mpsc::channel();
         let wake: OnArrival = Arc::new(move || waker.send(()).unwrap_or_default());
         let strings = Arc::new(TypeSupport::load("std_msgs/msg/String").unwrap());
-        let kept = Kept { depth: 10, latched: false };
-        let mut reader = Reader::create(&bridge, "/read", &strings, kept, &wake).unwrap();
+        let qos = Qos { reliable: true, transient_local: false, depth: 10 };
+        let mut reader = Reader::create(&bridge, "/read", &strings, qos, &wake).unwrap();
         let matched = |reader: &Reader| {
             while !reader.take_match() {
                 woken.recv_timeout(PATIENCE).expect("nothing tells of a publisher");

@@ -136,15 +136,18 @@ impl Publisher {
         let lost = self.missing_until(self.due);
         self.forgotten = 0;
         self.told = self.told.max(self.due);
-        let newest = self.spans.last().into_iter().chain(&self.merged).map(|span| *span.end()).max();
-        self.due = newest.unwrap_or(self.due);
+        self.due = self.newest().unwrap_or(self.due);
         lost
+    }
+
+    /// The newest number that has come; `None` if none has.
+    fn newest(&self) -> Option<u64> {
+        self.spans.last().into_iter().chain(&self.merged).map(|span| *span.end()).max()
     }
 
     /// How many numbers up to `last` are missing that were not told.
     fn missing_until(&self, last: u64) -> u64 {
-        let newest = self.spans.last().into_iter().chain(&self.merged).map(|span| *span.end()).max().unwrap_or(0);
-        let untold = self.told.saturating_add(1)..=last.min(newest);
+        let untold = self.told.saturating_add(1)..=last.min(self.newest().unwrap_or(0));
         // The newest first: all before the span that leads back to what was told is known.
         let known = self.spans.iter().rev().take_while(|span| *span.end() > self.told).chain(&self.merged);
         length(&untold) - known.map(|span| length(&overlap(span, &untold))).sum::<u64>() + self.forgotten

@@ -13,70 +13,16 @@ use r2r_rcl::{
     rcl_get_zero_initialized_subscription, rcl_ret_t, rcl_subscription_event_init, rcl_subscription_event_type_e,
     rcl_subscription_fini, rcl_subscription_get_default_options, rcl_subscription_get_publisher_count,
     rcl_subscription_init, rcl_subscription_set_on_new_message_callback, rcl_subscription_t, rcl_take_event,
-    rcl_take_serialized_message, rcutils_get_default_allocator, rcutils_uint8_array_fini, rcutils_uint8_array_init,
-    rcutils_uint8_array_t, rmw_message_info_t, rmw_message_lost_status_t, rmw_qos_durability_policy_e,
+    rcl_take_serialized_message, rmw_message_info_t, rmw_message_lost_status_t, rmw_qos_durability_policy_e,
     rmw_qos_history_policy_e, rmw_qos_incompatible_event_status_t, rmw_qos_policy_kind_e, rmw_qos_reliability_policy_e,
 };
 
 use super::arrivals::{Notice, Teller, on_match, on_message};
+use super::buffer::Buffer;
 use super::context::{Node, ended_exclusively, with_exclusive_rcl};
 use super::error::{RosError, check, take_error_text};
 use super::qos::Qos;
 use super::type_support::TypeSupport;
-
-/// Bytes that a taken message is copied into; it grows to the largest message and is reused.
-pub(super) struct Buffer {
-    array: rcutils_uint8_array_t,
-}
-
-// SAFETY: owns its memory; used by one thread at a time.
-unsafe impl Send for Buffer {}
-
-impl Buffer {
-    pub(super) fn new() -> Result<Buffer, RosError> {
-        // SAFETY: a structure of zeros is rcutils' own "zero initialised" array, which init then fills in.
-        unsafe {
-            let mut array: rcutils_uint8_array_t = std::mem::zeroed();
-            let allocator = rcutils_get_default_allocator();
-            check("Allocating the receive buffer", rcutils_uint8_array_init(&mut array, 4096, &allocator))?;
-            Ok(Buffer { array })
-        }
-    }
-
-    /// For who fills it in.
-    pub(super) fn as_mut_ptr(&mut self) -> *mut rcutils_uint8_array_t {
-        &mut self.array
-    }
-
-    /// Fills all of its memory with zeros. Returns how many there are.
-    pub(super) fn fill_with_zeros(&mut self) -> usize {
-        // SAFETY: `buffer` is the array's own memory of `buffer_capacity` bytes.
-        unsafe {
-            if !self.array.buffer.is_null() {
-                self.array.buffer.write_bytes(0, self.array.buffer_capacity);
-            }
-        }
-        self.array.buffer_capacity
-    }
-
-    /// The message that was taken last.
-    pub(super) fn bytes(&self) -> &[u8] {
-        if self.array.buffer.is_null() {
-            return &[];
-        }
-        // SAFETY: rcl filled in `buffer_length` bytes of the array's own memory.
-        unsafe { std::slice::from_raw_parts(self.array.buffer, self.array.buffer_length) }
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        // SAFETY: initialised in `new`, freed once.
-        unsafe {
-            rcutils_uint8_array_fini(&mut self.array);
-        }
-    }
-}
 
 /// Identity of a publisher. Its size differs between ROS distributions.
 pub(super) type PublisherId = [u8; RMW_GID_STORAGE_SIZE as usize];
@@ -220,8 +166,9 @@ impl Subscription {
     pub(super) fn take(&self, buffer: &mut Buffer) -> Result<Option<Info>, RosError> {
         let mut info = rmw_message_info_t::default();
         // SAFETY: all pointers are to live structures of ours; rcl grows the buffer with its own allocator.
-        let code =
-            unsafe { rcl_take_serialized_message(self.handle.as_ref(), &mut buffer.array, &mut info, ptr::null_mut()) };
+        let code = unsafe {
+            rcl_take_serialized_message(self.handle.as_ref(), buffer.as_mut_ptr(), &mut info, ptr::null_mut())
+        };
         if code == RCL_RET_SUBSCRIPTION_TAKE_FAILED as rcl_ret_t {
             take_error_text();
             return Ok(None);
@@ -314,7 +261,7 @@ fn address(notice: &Arc<Notice>) -> *const c_void {
 }
 
 /// Whether the RMW does what it was asked for with this outcome.
-fn is_supported(doing: &'static str, code: rcl_ret_t) -> Result<bool, RosError> {
+pub(super) fn is_supported(doing: &'static str, code: rcl_ret_t) -> Result<bool, RosError> {
     if code == RCL_RET_UNSUPPORTED as rcl_ret_t {
         take_error_text();
         return Ok(false);

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::addresses::{Addresses, Changed};
 use super::arrivals::Arrivals;
+use super::buffer::Buffer;
 use super::context::Node;
 use super::discovery;
 use super::error::RosError;
@@ -23,7 +24,6 @@ use super::joined::Joined;
 use super::rest::Rest;
 use super::seen::are_messages_numbered;
 use super::silence;
-use super::subscription::Buffer;
 use super::survey;
 use super::topic::Topic;
 use super::turns::Turns;

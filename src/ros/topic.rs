@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::arrivals::{Arrivals, Teller};
+use super::buffer::Buffer;
 use super::context::Node;
 use super::definitions::Definitions;
 use super::earlier::{Earlier, Reader};
@@ -22,7 +23,7 @@ use super::joined::{Found, Joined};
 use super::qos::Qos;
 use super::rest::Rest;
 use super::seen::{Judgement, Seen, are_messages_numbered};
-use super::subscription::{Buffer, Info, Subscription};
+use super::subscription::{Info, Subscription};
 use super::type_names::listed;
 use super::type_support::{TypeSupport, TypeSupports, rmw_name};
 use super::unmatched::{Watch, are_redefined_matched};

@@ -11,11 +11,11 @@ use libloading::Library;
 use r2r_rcl::rosidl_message_type_support_t;
 use r2r_rcl::rosidl_typesupport_introspection_c__MessageMembers as Members;
 
+use super::buffer::Buffer;
 use super::distribution::BUILT_FOR;
 use super::error::RosError;
 use super::introspection::{self, UnsupportedShape};
 use super::message::Message;
-use super::subscription::Buffer;
 use super::type_hash::TypeHash;
 use iot_bridge_core::codec::{Kind, Schema};
 

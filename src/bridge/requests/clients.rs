@@ -156,7 +156,7 @@ impl<C: Callable> Clients<C> {
     }
 
     pub fn get_mut(&mut self, id: u64) -> Option<&mut C::Client> {
-        self.each.iter_mut().find(|one| one.id == id).map(|one| &mut one.of)
+        self.each.get_mut(id)
     }
 
     /// What they are known by.

@@ -1,8 +1,9 @@
 use std::thread;
 
 use super::super::arrivals::{Arrivals, Teller};
+use super::super::buffer::Buffer;
 use super::super::qos::Qos;
-use super::super::subscription::{Buffer, Subscription};
+use super::super::subscription::Subscription;
 use super::*;
 
 const STRING: &str = "std_msgs/msg/String";

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::super::Receiver;
+use super::super::buffer::Buffer;
 use super::super::seen::{Judgement, are_messages_numbered};
-use super::super::subscription::{Buffer, Subscription};
+use super::super::subscription::Subscription;
 use super::{IN_USE, Topic};
 
 /// How long what has arrived is taken before its subscription ends, while other topics wait.
