@@ -6,6 +6,7 @@
 //! They serialize to the configuration's own vocabulary, and what is printed so reads back as the same settings, but for
 //! secrets, which are not printed.
 
+mod remote;
 mod requests;
 mod shaping;
 
@@ -26,6 +27,7 @@ use super::template::fill_type;
 use super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate, serialize_size};
 use super::version::MqttVersion;
 
+pub use remote::{Remote, Section};
 pub(super) use requests::asked;
 pub use requests::{Action, Command, CommandPayload, FEEDBACK, OnSilence, REPLY, Requested, Service, Shadow};
 pub use shaping::{Aggregate, ArrayLimit, ArrayOver, Arrays, Deadband, OnChange};
