@@ -1,13 +1,23 @@
-//! Configuration from the cloud: what is wished, checked, kept, tried, confirmed or rolled back, and reported.
+//! `[remote]`: configuration from the cloud, of which this is what decides; no connection, no thread, no ROS.
+//!
+//! ```text
+//!  …/accepted, …/delta ──► Session ──► Event::Desired ──► Keeper ──► Step: keep, apply, report
+//!  …/get, …/update     ◄── Session ◄── Report ◄──────────────────────┘
+//! ```
 
 mod keeper;
 mod outcome;
+mod phase;
+mod reported;
+mod session;
 pub mod store;
 mod trial;
 mod wish;
 
 pub use keeper::{Keeper, Step};
 pub use outcome::{Job, Outcome, Verdict};
+pub use reported::{Figures, REPORT_LIMIT, Report, WishState};
+pub use session::{Event, Outgoing, Session, Spread};
 pub use store::Store;
 pub use trial::{Evidence, TopicEvidence, Trial};
 pub use wish::{By, LONGEST_VERSION, Unread, Wish};
