@@ -5,6 +5,7 @@
 //!  …/accepted, …/delta ──► Session ──► Event::Desired
 //! ```
 
+pub mod jobs;
 mod phase;
 mod reported;
 mod session;
