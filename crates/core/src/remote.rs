@@ -5,6 +5,7 @@
 //!  …/get, …/update     ◄── Session ◄── Report ◄──────────────────────┘
 //! ```
 
+pub mod jobs;
 mod keeper;
 mod outcome;
 mod phase;

@@ -48,6 +48,7 @@ mod shadow;
 mod state;
 mod topics;
 
+pub(crate) use backoff::Backoff;
 pub use client::{Client, Event, Figures, Method, Outgoing, Rejection, TIMEOUT};
 pub use document::{ARRIVAL_LIMIT, Malformed};
 pub use reported::TooLarge;

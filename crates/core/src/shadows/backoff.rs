@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// Each wait is twice as long as the one before, up to five minutes, less a random half of it.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
     until: Option<Instant>,
 }
