@@ -40,6 +40,7 @@ mod load;
 mod message;
 mod mqtt_topic;
 mod origins;
+mod overlay;
 mod pattern;
 mod problem;
 mod proxy;
@@ -66,8 +67,10 @@ pub use keys::check_thing;
 pub use limits::{MAX_FILTERS, MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES, PAYLOAD_LIMIT};
 pub use load::{
     DEFAULT_DIRECTORY, LoadError, Loaded, default_mqtt, default_topic, is_there, load, load_directory, load_file,
+    load_over, load_overlay,
 };
 pub use mqtt_topic::{TopicFault, check_publish_topic, is_basic_ingest};
+pub use overlay::{Overlaid, Overlay};
 pub use pattern::{Pattern, is_pattern};
 pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};

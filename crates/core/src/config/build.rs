@@ -1,8 +1,11 @@
 //! From checked values to [`Settings`]: what concerns several keys at a time.
 
+mod remote;
 mod requests;
 mod shaping;
 mod thinning;
+
+pub(super) use remote::remote;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,6 +33,7 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
     let mqtt = mqtt(root, report);
     let queue = queue(root, report);
     let requests = requests::requests(root, report);
+    let remote = remote(root);
     if let (Some(topics), Some(mqtt), Some(requests)) = (&topics, &mqtt, &requests) {
         requests::check_published(requests, topics, mqtt, root, report);
     }
@@ -49,6 +53,7 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
         services: requests.services,
         actions: requests.actions,
         shadows: requests.shadows,
+        remote: remote?,
     })
 }
 

@@ -11,6 +11,7 @@ use super::limits::PAYLOAD_LIMIT;
 use super::problem::is_key_material;
 use super::proxy::Proxy;
 use super::ros_names;
+use super::settings::Section;
 
 const fn key(name: &'static str, kind: Kind) -> Key {
     Key { name, kind, presence: Presence::Optional, note: None }
@@ -37,6 +38,7 @@ impl Key {
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// Ages and deadlines: a clock can count a year ahead, and below 100 ms nothing would ever be young enough.
@@ -69,12 +71,13 @@ pub(super) const ROOT: &[Key] = &[
     key("ros", Kind::Table(ROS)).required(),
     key("queue", Kind::Table(QUEUE)).required(),
     key("topics", Kind::Tables(TOPIC))
-        .required_without(&["commands", "services", "actions", "shadows"])
+        .required_without(&["commands", "services", "actions", "shadows", "remote"])
         .note("without a ROS topic there is nothing to forward, and there is nothing to ask the robot for either"),
     key("commands", Kind::Tables(COMMAND)),
     key("services", Kind::Tables(SERVICE)),
     key("actions", Kind::Tables(ACTION)),
     key("shadows", Kind::Tables(SHADOW)),
+    key("remote", Kind::Table(REMOTE)),
     key("health", Kind::Table(HEALTH)).required(),
 ];
 
@@ -239,6 +242,26 @@ const SHADOW: &[Key] = &[
     key("desired_type", Kind::Text(ros_names::check_type)),
 ];
 
+const REMOTE: &[Key] = &[
+    key("shadow", Kind::Text(check_named_shadow)).required(),
+    key("allow", Kind::List(&Kind::Choice(&SECTIONS)))
+        .or("[\"topics\"]")
+        .note("all others are the robot's own: its connection, its queue, and what the cloud may set"),
+    key("confirm", Kind::Duration(SECOND, DAY)).or("2 min"),
+    key("jobs", Kind::Bool).or("false"),
+];
+
+/// Names of the sections that the cloud may set.
+const SECTIONS: [&str; Section::ALL.len()] = {
+    let mut names = [""; Section::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = Section::ALL[index].name();
+        index += 1;
+    }
+    names
+};
+
 const HEALTH: &[Key] = &[key("metrics", Kind::Text(check_address)), key("diagnostics", Kind::Bool).or("true")];
 
 /// Paths of all keys, such as `mqtt.reconnect.max`, `topics[].rate` and `topics[].arrays.fields.*.max`, where `*` is a name
@@ -363,6 +386,16 @@ fn check_shadow(name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+fn check_named_shadow(name: &str) -> Result<(), String> {
+    match name {
+        "" => Err(
+            "allowed is the name of a named shadow, such as \"iot-bridge\": the classic one is for the robot's state"
+                .into(),
+        ),
+        name => check_shadow(name),
+    }
 }
 
 fn check_address(address: &str) -> Result<(), String> {

@@ -134,7 +134,15 @@ impl Kind {
             Kind::Rate => self.quantity(text, parse_rate, |value| *value > 0.0).map(Checked::Rate),
             Kind::WordOr(word, _) if text == Some(word) => Ok(Checked::Text(word.to_owned())),
             Kind::WordOr(word, other) => other.check(value, raw).map_err(|allowed| format!("{allowed}, or {word:?}")),
-            // That of a default.
+            // That of a default, as the next one.
+            Kind::List(kind) => {
+                let values = value.as_array().ok_or_else(|| self.allowed())?;
+                let texts = values.iter().map(|value| match kind.check(value, None)? {
+                    Checked::Text(text) => Ok(text),
+                    _ => Err(self.allowed()),
+                });
+                texts.collect::<Result<_, _>>().map(Checked::List)
+            }
             Kind::Message if value.as_dict().is_some_and(BTreeMap::is_empty) => Ok(Checked::Message(Map::new())),
             _ => Err(self.allowed()),
         }

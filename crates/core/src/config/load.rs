@@ -4,18 +4,20 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Tag, Value};
+use sha2::{Digest, Sha256};
 
-use super::build::build;
+use super::build::{build, remote};
 use super::credentials::CredentialFiles;
 use super::document::{Dates, Document, Lines};
 use super::environment;
 use super::keys;
 use super::kind::{Kind, shape};
 use super::origins::{Origin, Origins};
+use super::overlay::{Overlaid, Overlay};
 use super::problem::{Problem, Problems};
 use super::ros_environment;
 use super::sample;
-use super::settings::{Mqtt, Settings, Topic};
+use super::settings::{Mqtt, Section, Settings, Topic};
 use super::type_places::TypePlace;
 use super::walk::{Report, walk};
 
@@ -36,6 +38,11 @@ pub struct Loaded {
     pub variables: Vec<String>,
     /// Whether the main file is an `iot_config.json` of the AWS sample.
     pub is_sample: bool,
+    /// The sections that come from the cloud, in the order of [`Section::ALL`].
+    pub overlaid: Vec<Overlaid>,
+    /// SHA-256 of the settings as they are printed, in 64 hexadecimal digits: the same for whoever reads the same
+    /// configuration, with or without systemd's credentials.
+    pub digest: String,
 }
 
 /// Why there is no configuration.
@@ -74,11 +81,25 @@ pub fn load(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, LoadError> {
+    load_over(path, environment, None)
+}
+
+/// Loads the configuration as [`load`] does, with the sections of `overlay` in the place of the local ones. Whether the local
+/// `[remote]` allows them is judged here, and what is wrong with them is told with `overlay`'s name as the source. The local
+/// sections that give way are not judged.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_over(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    overlay: Option<&Overlay>,
+) -> Result<Loaded, LoadError> {
     let environment: Vec<_> = environment.into_iter().collect();
     let of_ros = ros_environment::problems(&environment);
     let loaded = match path {
-        Some(path) => load_file(path, environment),
-        None => load_directory(Path::new(DEFAULT_DIRECTORY), environment),
+        Some(path) => load_file_over(path, environment, overlay),
+        None => load_directory_over(Path::new(DEFAULT_DIRECTORY), environment, overlay),
     };
     with_problems(loaded, of_ros)
 }
@@ -104,12 +125,20 @@ pub fn load_directory(
     directory: &Path,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, LoadError> {
+    load_directory_over(directory, environment, None)
+}
+
+fn load_directory_over(
+    directory: &Path,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    overlay: Option<&Overlay>,
+) -> Result<Loaded, LoadError> {
     if let Some(main) = main_file(directory) {
-        return load_file(&main, environment);
+        return load_file_over(&main, environment, overlay);
     }
     let [toml, json] = main_files(directory);
     if has_drop_ins(directory) {
-        return with_credentials(environment, |environment| load_sources(&toml, false, environment));
+        return with_credentials(environment, |environment| load_sources(&toml, false, environment, overlay));
     }
     Err(Problems::new(vec![Problem {
         source: toml.display().to_string(),
@@ -154,7 +183,15 @@ pub fn load_file(
     path: &Path,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, LoadError> {
-    with_credentials(environment, |environment| load_sources(path, true, environment))
+    load_file_over(path, environment, None)
+}
+
+pub(super) fn load_file_over(
+    path: &Path,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    overlay: Option<&Overlay>,
+) -> Result<Loaded, LoadError> {
+    with_credentials(environment, |environment| load_sources(path, true, environment, overlay))
 }
 
 /// What `load` makes of `environment`, with systemd's directory of credentials in the place of its name.
@@ -180,7 +217,12 @@ fn with_credentials(
 }
 
 /// `has_main`: whether there is a file at `path`, or only `conf.d` beside it.
-fn load_sources(path: &Path, has_main: bool, environment: Vec<(OsString, OsString)>) -> Result<Loaded, LoadError> {
+fn load_sources(
+    path: &Path,
+    has_main: bool,
+    environment: Vec<(OsString, OsString)>,
+    overlay: Option<&Overlay>,
+) -> Result<Loaded, LoadError> {
     let (variables, mut problems) = environment::read(environment);
     let main = has_main.then(|| Document::read(path));
     let is_sample = main.iter().flatten().any(|main: &Document| main.is_json && sample::is_sample(&main.values));
@@ -201,7 +243,7 @@ fn load_sources(path: &Path, has_main: bool, environment: Vec<(OsString, OsStrin
     if !problems.is_empty() {
         return Err(Problems::new(problems).into());
     }
-    with_problems(merge(documents, variables, is_sample), unread)
+    with_problems(merge(documents, variables, is_sample, overlay), unread)
 }
 
 /// `file` of `conf.d` has no effect, because `main` is the AWS sample's.
@@ -243,8 +285,11 @@ fn merge(
     documents: Vec<Document>,
     variables: Vec<environment::Variable>,
     is_sample: bool,
+    overlay: Option<&Overlay>,
 ) -> Result<Loaded, LoadError> {
     let mut problems = Vec::new();
+    let sections = overlay.map(Overlay::sections).unwrap_or_default();
+    let mut overlaid: Vec<_> = sections.into_iter().map(|section| Overlaid { section, hidden: Vec::new() }).collect();
     let mut origins: Option<Origins> = None;
     for mut document in documents {
         let origin = Origin::file(&mut document, if is_sample { sample::ALIASES } else { &[] });
@@ -252,6 +297,11 @@ fn merge(
             let (values, unknown) = sample::translate(&document, &origin);
             document.values = values;
             problems.extend(unknown);
+        }
+        for Overlaid { section, hidden } in &mut overlaid {
+            if document.values.remove(section.name()).is_some() {
+                hidden.push(document.path.clone());
+            }
         }
         problems.extend(misshapen(&mut document, &origin));
         match &mut origins {
@@ -264,12 +314,24 @@ fn merge(
     for variable in variables {
         origins.add(Origin::variable(&variable.name, variable.text), variable.values);
     }
+    if let Some(overlay) = overlay {
+        let origin = Origin::overlay(&overlay.name);
+        let (values, misshapen) = overlay.values(&origin);
+        problems.extend(misshapen);
+        origins.add(origin, values);
+    }
     let mut report = Report::new(&origins, problems);
     let root = walk(&origins.values(), &mut report);
     let credentials = CredentialFiles::find(&root, &report);
-    match build(&root, &mut report) {
+    let settings = build(&root, &mut report);
+    if let (Some(overlay), Some(remote)) = (overlay, remote(&root)) {
+        overlay.check_allowed(remote.as_ref(), &mut report);
+    }
+    match settings {
         Some(settings) if report.is_empty() => Ok(Loaded {
+            digest: digest(&settings),
             settings,
+            overlaid,
             credentials,
             places: TypePlace::find(&root, &report),
             sources: origins.files().map(Path::to_owned).collect(),
@@ -284,6 +346,13 @@ fn merge(
             Err(LoadError { problems: report.finish(), credentials: Some(Box::new(credentials)) })
         }
     }
+}
+
+/// See [`Loaded::digest`].
+fn digest(settings: &Settings) -> String {
+    // Settings are texts, finite numbers and tables with names, all of which JSON has.
+    let text = serde_json::to_vec(settings).unwrap_or_default();
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Takes sections of the wrong shape out of `document`, before another file's section of the right shape hides them.
@@ -329,16 +398,34 @@ pub fn default_mqtt() -> Result<Mqtt, Problems> {
     Ok(settings_of("thing", "/topic")?.mqtt)
 }
 
+/// What the sections of `overlay` mean for a thing called `thing` whose configuration is the named shadow `shadow`, as far as
+/// that can be told without the robot's own configuration: for programs that send them. Any section may be set.
+///
+/// # Errors
+/// Everything that is wrong with them on any robot.
+pub fn load_overlay(overlay: &Overlay, thing: &str, shadow: &str) -> Result<Settings, Problems> {
+    let allow: Vec<Value> = Section::ALL.iter().map(|section| section.name().into()).collect();
+    let remote = Dict::from([("shadow".to_owned(), shadow.into()), ("allow".to_owned(), allow.into())]);
+    settings_with(thing, ("remote", remote.into()), Some(overlay))
+}
+
 /// The settings with nothing but a thing and a topic.
 fn settings_of(thing: &str, name: &str) -> Result<Settings, Problems> {
-    let table = |pairs: &[(&str, &str)]| -> Dict {
-        pairs.iter().map(|&(key, value)| (key.to_owned(), Value::from(value))).collect()
-    };
+    let topics: Vec<Value> = vec![Dict::from([("ros".to_owned(), name.into())]).into()];
+    settings_with(thing, ("topics", topics.into()), None)
+}
+
+/// The settings with nothing but a thing, a `section`, and what lies over it.
+fn settings_with(
+    thing: &str,
+    (section, value): (&str, Value),
+    overlay: Option<&Overlay>,
+) -> Result<Settings, Problems> {
     // The rest of a configuration, which no topic depends on.
-    let aws = table(&[("endpoint", "localhost"), ("thing", thing), ("certificate", "-"), ("private_key", "-")]);
-    let topics: Vec<Value> = vec![table(&[("ros", name)]).into()];
-    let values = Dict::from([("aws".to_owned(), aws.into()), ("topics".to_owned(), topics.into())]);
+    let aws = [("endpoint", "localhost"), ("thing", thing), ("certificate", "-"), ("private_key", "-")];
+    let aws: Dict = aws.into_iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
+    let values = Dict::from([("aws".to_owned(), aws.into()), (section.to_owned(), value)]);
     let (lines, dates) = (Lines::new(), Dates::new());
     let document = Document { path: "the command line".into(), values, lines, dates, is_json: false };
-    Ok(merge(vec![document], Vec::new(), false)?.settings)
+    Ok(merge(vec![document], Vec::new(), false, overlay)?.settings)
 }

@@ -6,7 +6,10 @@ use figment::{Figment, Metadata, Profile, Provider, Source};
 use super::document::{Dates, Document, Lines};
 use super::problem::{Problem, without_key};
 
-/// One source of values: a file or an environment variable.
+/// Stands before the name of what comes from the cloud, so that it is the name of no variable.
+const OVERLAY: &str = "overlay: ";
+
+/// One source of values: a file, an environment variable, or what comes from the cloud.
 pub(super) struct Origin {
     source: Source,
     kind: OriginKind,
@@ -22,6 +25,7 @@ enum OriginKind {
     Variable {
         text: String,
     },
+    Overlay,
 }
 
 impl Origin {
@@ -36,6 +40,11 @@ impl Origin {
         Origin { source: Source::Custom(name.to_owned()), kind: OriginKind::Variable { text } }
     }
 
+    /// What comes from the cloud, as people call it.
+    pub fn overlay(name: &str) -> Self {
+        Origin { source: Source::Custom(format!("{OVERLAY}{name}")), kind: OriginKind::Overlay }
+    }
+
     /// Its path, if it is a file.
     pub fn path(&self) -> Option<&std::path::Path> {
         self.source.file_path()
@@ -45,6 +54,7 @@ impl Origin {
     pub fn name(&self) -> String {
         match &self.source {
             Source::File(path) => path.display().to_string(),
+            Source::Custom(name) => name.strip_prefix(OVERLAY).unwrap_or(name).to_owned(),
             other => other.to_string(),
         }
     }
@@ -61,7 +71,7 @@ impl Origin {
                 let alias = aliases.iter().find(|(ours, _)| *ours == key).map_or(key, |(_, theirs)| theirs);
                 (line_near(lines, key), alias)
             }
-            OriginKind::Variable { .. } => (None, key),
+            OriginKind::Variable { .. } | OriginKind::Overlay => (None, key),
         };
         // Advice that repeats a part of a value repeats nothing of a key.
         let allowed = without_key(&allowed).into_owned();
@@ -121,7 +131,7 @@ impl Origins {
     pub fn text(&self, tag: Tag) -> Option<&str> {
         match &self.get(tag).kind {
             OriginKind::Variable { text } => Some(text),
-            OriginKind::File { .. } => None,
+            OriginKind::File { .. } | OriginKind::Overlay => None,
         }
     }
 
@@ -132,7 +142,13 @@ impl Origins {
 
     /// Names of the environment variables that were taken.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.all.iter().filter_map(|origin| origin.source.custom())
+        let variables = self.all.iter().filter(|origin| matches!(origin.kind, OriginKind::Variable { .. }));
+        variables.filter_map(|origin| origin.source.custom())
+    }
+
+    /// What comes from the cloud, if anything does.
+    pub fn overlay(&self) -> Option<&Origin> {
+        self.all.iter().find(|origin| matches!(origin.kind, OriginKind::Overlay))
     }
 }
 

@@ -6,6 +6,7 @@
 //! They serialize to the configuration's own vocabulary, and what is printed so reads back as the same settings, but for
 //! secrets, which are not printed.
 
+mod remote;
 mod requests;
 mod shaping;
 
@@ -26,6 +27,7 @@ use super::template::fill_type;
 use super::units::{serialize_duration, serialize_optional_duration, serialize_optional_rate, serialize_size};
 use super::version::MqttVersion;
 
+pub use remote::{Remote, Section};
 pub(super) use requests::asked;
 pub use requests::{Action, Command, CommandPayload, FEEDBACK, OnSilence, REPLY, Requested, Service, Shadow};
 pub use shaping::{Aggregate, ArrayLimit, ArrayOver, Arrays, Deadband, OnChange};
@@ -50,6 +52,9 @@ pub struct Settings {
     pub actions: Vec<Action>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<Shadow>,
+    /// `None` where the robot takes no configuration from the cloud.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Remote>,
 }
 
 impl Settings {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::*;
 
 mod page;
+mod remote;
 mod requests;
 mod thinning;
 
@@ -111,6 +112,7 @@ fn a_minimal_configuration_has_the_documented_defaults() {
         services: Vec::new(),
         actions: Vec::new(),
         shadows: Vec::new(),
+        remote: None,
         topics: vec![Topic {
             ros: "/odom".into(),
             type_name: None,

@@ -47,6 +47,13 @@ impl<'a> Report<'a> {
         self.push(self.origins.get(tag).problem(key, found, allowed));
     }
 
+    /// Adds a problem with `key` of what comes from the cloud.
+    pub fn add_of_overlay(&mut self, key: &str, found: String, allowed: String) {
+        if let Some(origin) = self.origins.overlay() {
+            self.push(origin.problem(key, found, allowed));
+        }
+    }
+
     /// A problem with `key` of the source behind `tag`, which the report does not hold.
     pub fn problem(&self, tag: Tag, key: &str, found: String, allowed: String) -> Problem {
         self.origins.get(tag).problem(key, found, allowed)

@@ -119,7 +119,7 @@ fn allowed(kind: Kind) -> Option<String> {
 /// `default` as it stands in a file.
 fn written(kind: Kind, default: &str) -> String {
     match kind {
-        Kind::Bool | Kind::Integer(..) | Kind::Message => default.to_owned(),
+        Kind::Bool | Kind::Integer(..) | Kind::List(_) | Kind::Message => default.to_owned(),
         Kind::WordOr(_, other) => written(*other, default),
         _ => format!("{default:?}"),
     }
