@@ -15,6 +15,7 @@ pub mod pem;
 pub mod price;
 pub mod provisioning;
 pub mod queue;
+pub mod remote;
 pub mod requests;
 pub mod shadows;
 pub mod shaping;

@@ -53,6 +53,7 @@ pub use document::{ARRIVAL_LIMIT, Malformed};
 pub use reported::TooLarge;
 pub use shadow::{Shadow, Wish};
 pub use state::State;
+pub(crate) use state::is_part_of;
 pub use topics::{Kind, Topics};
 
 /// Most bytes of `desired` and `reported` together that a shadow holds ("AWS IoT Device Shadow service quotas"); metadata is

@@ -226,7 +226,7 @@ impl Shadow {
                 };
                 self.note_rejected(outcome::REJECTED, rejection, again, now);
             }
-            Event::Document { .. } | Event::NoShadow | Event::TimedOut | Event::Other => {}
+            Event::Document { .. } | Event::NoShadow | Event::TimedOut | Event::Written { .. } | Event::Other => {}
         }
     }
 

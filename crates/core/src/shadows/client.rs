@@ -118,6 +118,8 @@ pub enum Event {
     Rejected(Rejection),
     /// The update has had no answer: nobody knows what became of it. The shadow is asked for.
     TimedOut,
+    /// Somebody else has written `desired`, which made this version. A delta follows if that differs from `reported`.
+    Written { version: u64 },
     /// Nothing that concerns this client.
     Other,
 }
@@ -165,10 +167,14 @@ impl Client {
 
     /// The connection stands, and [`Topics::filters`](super::Topics::filters) are subscribed to.
     pub fn connected(&mut self, now: Instant) {
+        self.connected_within(SPREAD, now);
+    }
+
+    /// As [`Client::connected`]; the shadow is asked for at a random time within `spread`.
+    pub fn connected_within(&mut self, spread: Duration, now: Instant) {
         (self.is_connected, self.is_known, self.version) = (true, false, None);
         self.elsewhere = None;
-        let jitter = SPREAD.mul_f64(self.random.r#gen());
-        self.get = Get::Due(now + jitter);
+        self.get = Get::Due(self.within(spread, now));
     }
 
     /// The connection is lost. An update that is under way may still be taken, on the next one.
@@ -182,6 +188,20 @@ impl Client {
         if self.is_connected && self.get == Get::Idle {
             self.get = Get::Due(now);
         }
+    }
+
+    /// Has the shadow asked for at a random time within `spread`, unless it is asked for before that anyway.
+    pub fn ask_within(&mut self, spread: Duration, now: Instant) {
+        let at = self.within(spread, now);
+        match &mut self.get {
+            Get::Idle if self.is_connected => self.get = Get::Due(at),
+            Get::Due(due) => *due = at.min(*due),
+            Get::Idle | Get::Waiting(_) => {}
+        }
+    }
+
+    fn within(&mut self, spread: Duration, now: Instant) -> Instant {
+        now + spread.mul_f64(self.random.r#gen())
     }
 
     /// Whether the connection stands.
@@ -338,10 +358,11 @@ impl Client {
             self.backoff.1.went_well();
             return Event::Accepted { version };
         }
-        if state.desired.is_some() {
-            self.elsewhere = Some((version, now + DELTA_COMES));
+        if state.desired.is_none() {
+            return Event::Other;
         }
-        Event::Other
+        self.elsewhere = Some((version, now + DELTA_COMES));
+        Event::Written { version }
     }
 
     fn update_rejected(&mut self, rejected: Rejected, now: Instant) -> Event {

@@ -66,6 +66,11 @@ impl Reported {
         }
     }
 
+    /// Whether the shadow holds the latest message, as far as is known.
+    pub fn is_held(&self) -> bool {
+        self.wanted.as_ref().is_some_and(|wanted| diff(&self.held, wanted).is_empty())
+    }
+
     /// When the next update may be sent, `now` or later.
     pub fn earliest(&self, now: Instant) -> Instant {
         self.not_before.map_or(now, |not_before| not_before.max(now))

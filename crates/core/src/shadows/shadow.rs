@@ -70,6 +70,16 @@ impl Shadow {
     /// The connection stands, and the topics are subscribed to.
     pub fn connected(&mut self, now: Instant) {
         self.client.connected(now);
+        self.begins_anew();
+    }
+
+    /// As [`Shadow::connected`]; the shadow is asked for at a random time within `spread`.
+    pub fn connected_within(&mut self, spread: Duration, now: Instant) {
+        self.client.connected_within(spread, now);
+        self.begins_anew();
+    }
+
+    fn begins_anew(&mut self) {
         self.behind_since = None;
         (self.is_apart, self.is_clears_turn) = (false, false);
         self.reported.iter_mut().for_each(Reported::connected);
@@ -89,6 +99,16 @@ impl Shadow {
     /// If it does not fit into a shadow. What was reported before stays.
     pub fn report(&mut self, message: State) -> Result<(), TooLarge> {
         self.reported.as_mut().map_or(Ok(()), |reported| reported.report(message))
+    }
+
+    /// Whether the shadow holds the latest message, as far as is known.
+    pub fn is_reported(&self) -> bool {
+        self.under_way.is_none() && self.reported.as_ref().is_some_and(Reported::is_held)
+    }
+
+    /// Has the shadow asked for at a random time within `spread`, unless it is asked for before that anyway.
+    pub fn ask_within(&mut self, spread: Duration, now: Instant) {
+        self.client.ask_within(spread, now);
     }
 
     /// Something has come from the service. Returns what it was.
@@ -146,7 +166,7 @@ impl Shadow {
             }
             Event::Throttled(_) | Event::TimedOut => self.not_taken(None),
             Event::Rejected(rejection) => self.not_taken(Some(rejection.code)),
-            Event::Other => {}
+            Event::Written { .. } | Event::Other => {}
         }
     }
 

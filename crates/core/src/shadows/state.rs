@@ -47,6 +47,15 @@ pub(super) fn removal(state: &State) -> State {
     state.iter().map(|(key, value)| (key.clone(), remove(value))).collect()
 }
 
+/// Whether all that `part` has is in `whole`, arrays as a whole.
+pub(crate) fn is_part_of(part: &State, whole: &State) -> bool {
+    part.iter().all(|(key, value)| match (value, whole.get(key)) {
+        (Value::Object(part), Some(Value::Object(whole))) => is_part_of(part, whole),
+        (value, Some(whole)) => value == whole,
+        (_, None) => false,
+    })
+}
+
 /// Whether the two say the same.
 pub(super) fn is_same_state(one: &State, other: &State) -> bool {
     let is_in_other = |(key, value): (&String, &Value)| other.get(key).is_some_and(|other| is_same(value, other));
