@@ -1,13 +1,20 @@
-//! `[remote]`: configuration from the cloud, of which this is what decides; no connection, no thread, no disk, no ROS.
-//!
-//! ```text
-//!  …/get, …/update  ◄── Session ◄── Report, Figures
-//!  …/accepted, …/delta ──► Session ──► Event::Desired
-//! ```
+//! `[remote]`: configuration from the cloud, of which this is what decides; no connection, no thread, no ROS.
 
+mod keeper;
+mod outcome;
 mod phase;
 mod reported;
 mod session;
+mod state_directory;
+pub mod store;
+mod trial;
+mod wish;
 
+pub use keeper::{Keeper, Step};
+pub use outcome::{Job, Outcome, Verdict};
 pub use reported::{Figures, REPORT_LIMIT, Report, WishState};
 pub use session::{Event, Outgoing, Session, Spread};
+pub use state_directory::state_directory;
+pub use store::Store;
+pub use trial::{Evidence, TopicEvidence, Trial};
+pub use wish::{By, LONGEST_VERSION, Unread, Wish};
