@@ -29,6 +29,7 @@ use iot_bridge_core::uplink::{Uplink, UplinkState};
 pub use reception::{Opened, Reception, open, wanted};
 use recovery::Recovery;
 use reload::Configured;
+pub use reload::{Begun, Reload};
 use requests::{Entry, Requests, Wiring};
 
 /// How often it is seen whether the threads are there.
@@ -55,7 +56,7 @@ const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// When ROS can't be started or its thread dies. A broker that can't be reached is no error.
 pub async fn run(
     settings: Settings,
-    reloads: mpsc::Receiver<Result<Settings, Refusal>>,
+    reloads: mpsc::Receiver<Reload>,
     stop: impl Future<Output = &'static str>,
 ) -> anyhow::Result<()> {
     run_with(Judge::default(), settings, reloads, stop).await
@@ -69,7 +70,7 @@ pub async fn run(
 pub async fn run_with(
     judge: Judge,
     settings: Settings,
-    mut reloads: mpsc::Receiver<Result<Settings, Refusal>>,
+    mut reloads: mpsc::Receiver<Reload>,
     stop: impl Future<Output = &'static str>,
 ) -> anyhow::Result<()> {
     let mut stop = pin!(stop);
@@ -157,12 +158,12 @@ pub async fn run_with(
                     configured.name_thing(&name, &ros);
                 }
             }
-            Some(reload) = reloads.recv() => {
-                let taken = match reload {
+            Some(Reload { settings, answer }) = reloads.recv() => {
+                let taken = match settings {
                     Ok(settings) => {
                         let entries = Entry::all(&settings);
-                        let taken = configured.reload(settings, &ros).and_then(|()| {
-                            requests.reload(entries).map_err(|error| {
+                        let taken = configured.reload(settings, &ros).and_then(|begun| {
+                            requests.reload(entries).map(|()| begun).map_err(|error| {
                                 tracing::error!("What the cloud may ask is not reloaded: {error}.");
                                 Refusal { problems: 1, first: "there can be no thread for requests".to_owned() }
                             })
@@ -175,10 +176,12 @@ pub async fn run_with(
                     }
                     Err(refusal) => Err(refusal),
                 };
-                match taken {
-                    Ok(()) => configuration.taken(),
-                    Err(refusal) => configuration.refused(refusal),
+                match &taken {
+                    Ok(_) => configuration.taken(),
+                    Err(refusal) => configuration.refused(refusal.clone()),
                 }
+                // Nobody may want to know.
+                let _ = answer.send(taken);
                 systemd::ready();
             }
             Ok(()) = sighted.changed() => {

@@ -15,7 +15,7 @@ use iot_bridge_core::codec::{Decoders, Schema};
 use iot_bridge_core::config;
 use iot_bridge_core::config::PAYLOAD_LIMIT;
 use iot_bridge_core::packing::{COMPRESSIBLE_LIMIT, Packing};
-use iot_bridge_core::queue::{Queue, Record, Route, Routes};
+use iot_bridge_core::queue::{Mark, Queue, Record, Route, Routes};
 use iot_bridge_core::shaping::{Change, CountedAs, OnChange, Refused, Scratch, Shaper, Thinning, moment};
 use iot_bridge_core::tally::{DropReason, Heartbeat, ONCE_A_MINUTE, Repeat, ShapedReason, counted};
 
@@ -109,6 +109,11 @@ impl Reception {
 }
 
 impl Reception {
+    /// This moment in the order of the records that it admits.
+    pub fn mark(&self) -> Mark {
+        self.queue.mark()
+    }
+
     /// Other topics, with the indices that they have on the ROS thread, in the place of those with the indices `removed`.
     pub fn replace(&mut self, removed: &[usize], added: Vec<(usize, config::Topic, Arc<TopicHealth>)>) {
         // A topic that goes on, under another subscription, goes on counting; another begins above all that were counted,

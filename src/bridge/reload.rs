@@ -8,12 +8,30 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::oneshot;
+
 use super::reception::{Reception, wanted};
 use super::reports::{self, Report, Reports, reported};
 use crate::health::{Leaves, Refusal, TopicHealth, Topics};
 use crate::ros::{Change, Interest, RosError, RosThread, Sighted, TopicState, Wanted};
 use iot_bridge_core::config::{self, Assigned, Found, GraphTopic, Patterns, Settings, assign};
+use iot_bridge_core::queue::Mark;
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat, counted};
+
+/// A configuration that is to come into force while the bridge runs.
+pub struct Reload {
+    /// Or why there is none: the one before stays in force, and that is shown.
+    pub settings: Result<Settings, Refusal>,
+    /// Is told what has become of it.
+    pub answer: oneshot::Sender<Result<Begun, Refusal>>,
+}
+
+/// A configuration is in force; what is admitted goes by it once the ROS thread says so.
+#[derive(Debug)]
+pub struct Begun {
+    /// The first moment from which on records are of this configuration. Not told if the ROS thread ends before.
+    pub since: oneshot::Receiver<Mark>,
+}
 
 /// Topics that are named in one line of the log.
 const NAMED: usize = 50;
@@ -181,7 +199,7 @@ impl Configured {
     ///
     /// # Errors
     /// If nothing of them is in force, which is said.
-    pub fn reload(&mut self, settings: Settings, ros: &RosThread<Reception>) -> Result<(), Refusal> {
+    pub fn reload(&mut self, settings: Settings, ros: &RosThread<Reception>) -> Result<Begun, Refusal> {
         let (before, after) = (&self.settings, &settings);
         if before.aws.thing != after.aws.thing || before.ros != after.ros {
             tracing::warn!(
@@ -208,6 +226,13 @@ impl Configured {
         let mut change = change.unwrap_or_default();
         let interest = interest(&settings.topics).or_else(|| self.interest.as_ref().map(|_| nothing()));
         change.interest.clone_from(&interest);
+        let (begun, since) = oneshot::channel();
+        let tell = std::mem::replace(&mut change.tell, Box::new(|_| {}));
+        change.tell = Box::new(move |reception: &mut Reception| {
+            tell(reception);
+            // Nobody may want to know.
+            let _ = begun.send(reception.mark());
+        });
         if let Err(error) = ros.change(change) {
             tracing::error!("The topics are not reloaded: {error}.");
             return Err(Refusal { problems: 1, first: "a topic can't be subscribed to".to_owned() });
@@ -224,7 +249,7 @@ impl Configured {
             changed,
             "The configuration is reloaded: {added} {topics} added, {removed} removed, {changed} changed."
         );
-        Ok(())
+        Ok(Begun { since })
     }
 
     /// The thing has got its name: from now on messages carry it. Their MQTT topics had it open and still do, so that they

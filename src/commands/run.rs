@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::{asked_to_stop, distribution};
-use crate::bridge;
+use crate::bridge::{self, Reload};
 use crate::health::{Refusal, logging, systemd};
 use iot_bridge_core::config::{Problem, Problems, Settings};
 use iot_bridge_core::{config, provisioning};
@@ -86,12 +86,12 @@ fn serve(config: Option<&Path>, settings: Settings) -> anyhow::Result<()> {
 
 /// Reads the configuration again upon each SIGHUP. One without a problem goes to the bridge; otherwise the problems are
 /// logged, the configuration before stays in force, and the bridge shows that.
-async fn reload(mut hang_up: Signal, config: Option<PathBuf>, reloaded: mpsc::Sender<Result<Settings, Refusal>>) {
+async fn reload(mut hang_up: Signal, config: Option<PathBuf>, reloaded: mpsc::Sender<Reload>) {
     while hang_up.recv().await.is_some() {
         systemd::reloading();
         let path = config.clone();
         let loading = spawn_blocking(move || load(path.as_deref()));
-        let loaded = match loading.await {
+        let settings = match loading.await {
             Ok(Ok(settings)) => Ok(settings),
             Ok(Err(problems)) => {
                 log(&problems);
@@ -102,10 +102,11 @@ async fn reload(mut hang_up: Signal, config: Option<PathBuf>, reloaded: mpsc::Se
                 Err(Refusal { problems: 1, first: "it could not be read".to_owned() })
             }
         };
-        if loaded.is_err() {
+        if settings.is_err() {
             tracing::warn!("The configuration is not reloaded; the one before stays in force.");
         }
-        if reloaded.send(loaded).await.is_err() {
+        let (answer, _) = oneshot::channel();
+        if reloaded.send(Reload { settings, answer }).await.is_err() {
             return;
         }
     }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ros::{Silence, TopicState};
-use iot_bridge_core::config;
+use iot_bridge_core::config::{self, UNNAMED, fill_thing};
 use iot_bridge_core::tally::{DropReason, ShapedReason};
 use iot_bridge_core::topics::Topic;
+use iot_bridge_core::uplink::UplinkState;
 
 /// What health knows of one configured topic; shared between the ROS thread, the queue and whoever reports. It
 /// dereferences to the topic.
@@ -36,6 +37,8 @@ pub struct Sending {
     pub is_cdr: bool,
     /// One record for the messages of a time, which has no `rate` beside it.
     pub has_window: bool,
+    /// With QoS 1, so that the broker acknowledges it.
+    pub has_puback: bool,
 }
 
 impl Sending {
@@ -124,9 +127,15 @@ impl TopicHealth {
 
     /// The same with its messages sent as `settings` say.
     pub fn sent_as(self, settings: &config::Topic) -> TopicHealth {
-        let config::Topic { batch, compression, payload, window, .. } = settings;
-        let (is_cdr, has_window) = (*payload == config::Payload::Cdr, window.is_some());
-        TopicHealth { sending: Sending { batch: *batch, compression: *compression, is_cdr, has_window }, ..self }
+        let config::Topic { batch, compression, payload, window, qos, .. } = settings;
+        let sending = Sending {
+            batch: *batch,
+            compression: *compression,
+            is_cdr: *payload == config::Payload::Cdr,
+            has_window: window.is_some(),
+            has_puback: *qos == config::Qos::AtLeastOnce,
+        };
+        TopicHealth { sending, ..self }
     }
 
     pub fn set_pattern(&self, pattern: Option<String>) {
@@ -153,6 +162,21 @@ impl TopicHealth {
     /// Why nothing comes of it, if that is for long.
     pub fn silence(&self) -> Option<Silence> {
         self.silence.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether its records wait because the broker refuses them, where the uplink of `thing` is in the state `uplink`.
+    pub fn is_set_aside(&self, thing: &str, uplink: &UplinkState) -> bool {
+        if uplink.set_aside.is_empty() {
+            return false;
+        }
+        let thing = uplink.provisioned.as_deref().filter(|_| thing == UNNAMED).unwrap_or(thing);
+        let mqtt = fill_thing(&self.mqtt, thing);
+        let state = self.state();
+        let type_name = match &state {
+            TopicState::Subscribed { type_name, .. } => Some(type_name.as_str()),
+            _ => None,
+        };
+        uplink.set_aside.iter().any(|to| is_sent_to(&mqtt, type_name, to))
     }
 
     /// What becomes of every message of late, if none of them reaches the queue: in words.

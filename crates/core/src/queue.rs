@@ -36,6 +36,7 @@ pub mod disk;
 mod disk_worker;
 mod figures;
 mod losses;
+mod mark;
 mod record;
 mod routes;
 mod shared;
@@ -53,6 +54,7 @@ use std::time::{Duration, Instant};
 
 pub use disk::clock::sequence_by_clock;
 pub use figures::{Account, DiskFigures, Figures, LaneFigures};
+pub use mark::{Mark, Since};
 pub use record::{RECORD_OVERHEAD, Record, Route};
 pub use routes::Routes;
 pub use store::{Lease, LeaseId};
@@ -207,6 +209,11 @@ impl Queue {
         self.shared.change(Instant::now(), |store| store.acknowledge(id))
     }
 
+    /// As [`Queue::acknowledge`], because the broker has said so: by a PUBACK with success.
+    pub fn confirm(&self, id: LeaseId) -> bool {
+        self.shared.change(Instant::now(), |store| store.confirm(id))
+    }
+
     /// What is lent as `id` can never be sent: it is dropped and counted for `reason`. Returns false, and does
     /// nothing, if there is no such lease (any more).
     pub fn discard(&self, id: LeaseId, reason: DropReason, now: Instant) -> bool {
@@ -303,6 +310,16 @@ impl Queue {
     pub fn accounts<'a>(&self, topics: impl Iterator<Item = &'a TopicCounters>) -> Vec<Account> {
         let _inner = self.shared.lock();
         topics.map(Account::read).collect()
+    }
+
+    /// This moment, to ask [`Queue::since`] for what has come of what is admitted from now on.
+    pub fn mark(&self) -> Mark {
+        self.shared.lock().store.mark()
+    }
+
+    /// What has become since `mark` of each of the topics with these counters.
+    pub fn since<'a>(&self, mark: Mark, topics: impl Iterator<Item = &'a TopicCounters>) -> Vec<Since> {
+        self.shared.lock().store.since(mark, topics)
     }
 
     /// What has become of a topic's messages, at one moment.

@@ -7,9 +7,7 @@ use super::BehindState;
 use super::judge::{Judge, News};
 use crate::health::TopicHealth;
 use crate::health::report::Behind;
-use crate::health::topic::is_sent_to;
-use crate::ros::TopicState;
-use iot_bridge_core::config::{Aws, Quotas, UNNAMED, fill_thing};
+use iot_bridge_core::config::{Aws, Quotas};
 use iot_bridge_core::tally::Span;
 use iot_bridge_core::uplink::{Phase, UplinkState};
 
@@ -34,7 +32,7 @@ impl Balance {
             let news = if uplink.set_aside.is_empty() {
                 self.judge.look(now, &self.quotas, topics)
             } else {
-                let flows = |topic: &&Arc<TopicHealth>| !self.is_set_aside(topic, uplink);
+                let flows = |topic: &&Arc<TopicHealth>| !topic.is_set_aside(&self.thing, uplink);
                 let flowing: Vec<_> = topics.iter().filter(flows).cloned().collect();
                 self.judge.look(now, &self.quotas, &flowing)
             };
@@ -48,18 +46,6 @@ impl Balance {
     /// `None` while the bridge keeps up.
     pub fn behind(&self) -> Option<&Behind> {
         self.judge.behind()
-    }
-
-    /// Whether the records of `topic` wait because the broker refuses them.
-    fn is_set_aside(&self, topic: &TopicHealth, uplink: &UplinkState) -> bool {
-        let thing = uplink.provisioned.as_ref().filter(|_| self.thing == UNNAMED).unwrap_or(&self.thing);
-        let mqtt = fill_thing(&topic.mqtt, thing);
-        let state = topic.state();
-        let type_name = match &state {
-            TopicState::Subscribed { type_name, .. } => Some(type_name.as_str()),
-            _ => None,
-        };
-        uplink.set_aside.iter().any(|to| is_sent_to(&mqtt, type_name, to))
     }
 }
 
@@ -81,6 +67,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::ros::TopicState;
+    use iot_bridge_core::config::UNNAMED;
     use iot_bridge_core::topics::Registry;
 
     /// What waits because the broker refuses its topic is no backlog, also where type and thing were filled in later; once

@@ -21,9 +21,10 @@ use std::time::Instant;
 use super::disk::clock::{Shift, shifted};
 use super::figures::{Figures, LaneFigures};
 use super::losses::Loss;
+use super::mark::{Mark, Since};
 use super::record::{Record, Route};
 use crate::config::{Overflow, Priority};
-use crate::tally::DropReason;
+use crate::tally::{DropReason, TopicCounters};
 use crate::topics::TopicId;
 use lane::Lane;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -56,6 +57,7 @@ pub(super) struct Store {
     leased: BTreeMap<LeaseId, Leased>,
     /// Bytes of all records in memory, waiting and leased.
     used: u64,
+    next_admission: u64,
     next_lease: u64,
     arrivals: u64,
     finished: u64,
@@ -79,6 +81,9 @@ pub(super) struct Store {
     /// Topics of which the disk worker has not heard yet that they are.
     forgotten: Vec<(Priority, TopicId)>,
 }
+
+/// Records that were left on the disk count as admitted before all others.
+const FIRST_ADMISSION: u64 = 1 << 48;
 
 /// The records of one lease: of a topic, one after the other.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +114,7 @@ impl Store {
             lanes: Default::default(),
             leased: BTreeMap::new(),
             used: 0,
+            next_admission: FIRST_ADMISSION,
             next_lease: 0,
             arrivals: 0,
             finished: 0,
@@ -169,9 +175,12 @@ impl Store {
         self.used += record.size();
         self.note_expiry(record.expires);
         self.unwritten_since.get_or_insert(now);
+        let admission = self.next_admission;
+        self.next_admission += 1;
         record.route.counters.enter_queue();
+        record.route.counters.note_admitted(admission);
         let writes = self.mode != Mode::Memory;
-        self.lanes[record.route.priority as usize].push(record, now, writes);
+        self.lanes[record.route.priority as usize].push(admission, record, now, writes);
         true
     }
 
@@ -250,6 +259,35 @@ impl Store {
         let records = self.end_lease(id);
         records.iter().for_each(|record| record.route.counters.count_acknowledged());
         !records.is_empty()
+    }
+
+    /// As [`acknowledge`](Store::acknowledge), by the broker itself.
+    pub fn confirm(&mut self, id: LeaseId) -> bool {
+        if let Some(Leased { lane, topic, last, .. }) = self.leased.get(&id)
+            && let Some(queue) = self.lanes[*lane].queues.get(topic)
+        {
+            queue.route.counters.note_confirmed(*last);
+        }
+        self.acknowledge(id)
+    }
+
+    /// This moment in the order of admissions.
+    pub fn mark(&self) -> Mark {
+        Mark(self.next_admission)
+    }
+
+    /// What has become, since `mark`, of the records of the topics with these counters.
+    pub fn since<'a>(&self, mark: Mark, topics: impl Iterator<Item = &'a TopicCounters>) -> Vec<Since> {
+        let queues = self.lanes.iter().flat_map(|lane| lane.queues.values());
+        let has_older = |queue: &&TopicQueue| queue.oldest_admission().is_some_and(|oldest| oldest < mark.0);
+        let older: HashSet<*const TopicCounters> =
+            queues.filter(has_older).map(|queue| Arc::as_ptr(&queue.route.counters)).collect();
+        let since = |counters: &TopicCounters| Since {
+            admitted: counters.newest_admitted() >= mark.0,
+            confirmed: counters.newest_confirmed() >= mark.0,
+            has_older: older.contains(&std::ptr::from_ref(counters)),
+        };
+        topics.map(since).collect()
     }
 
     /// What is leased as `id` is dropped for `reason`.

@@ -3,8 +3,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Account, Lease, LeaseId, Queue, RECORD_OVERHEAD, Record, Route, testing::harness};
+use super::{Account, Lease, LeaseId, Queue, RECORD_OVERHEAD, Record, Route, Since, testing::harness};
 use crate::config::{self, Overflow, Priority, Qos};
+use crate::packing::{Batch, Packing};
 use crate::tally::DropReason;
 use crate::topics::Registry;
 
@@ -125,6 +126,34 @@ fn a_lease_taken_back_cannot_be_acknowledged() {
     assert!(queue.acknowledge(fresh.id));
     assert!(!queue.acknowledge(fresh.id));
     assert_eq!(route.counters.acknowledged(), 1);
+}
+
+/// A mark tells records of before from those since, whatever lane and lease they are in, and through requeues; of a batch
+/// the newest counts.
+#[test]
+fn a_mark_divides_what_was_admitted() {
+    let (queue, now) = (queue(10, Overflow::DropOldest), Instant::now());
+    let batch = Some(Batch { max: 50, linger: Duration::ZERO });
+    let packing = Packing { batch, ..Packing::default() };
+    let low = Arc::new(Route { packing, ..Arc::into_inner(route(Priority::Low)).unwrap() });
+    let high = route(Priority::High);
+    (1..=2).for_each(|name| assert!(admit(&queue, &low, name, now)));
+    let mark = queue.mark();
+    let since = || queue.since(mark, [&*high.counters, &*low.counters].into_iter());
+    let is = |admitted, confirmed, has_older| Since { admitted, confirmed, has_older };
+    assert!(admit(&queue, &high, 3, now) && admit(&queue, &low, 4, now));
+    let leases = lease_all(&queue, now);
+    assert_eq!(names(&leases), [3, 1, 2, 4]);
+    assert_eq!(since(), [is(true, false, false), is(true, false, true)]);
+    assert!(queue.confirm(leases[0].id) && queue.confirm(leases[1].id));
+    assert_eq!(since(), [is(true, true, false), is(true, false, true)]);
+    assert_eq!(queue.requeue(), 2);
+    assert!(!queue.confirm(leases[3].id), "it was taken back");
+    let lease = queue.lease(now).unwrap();
+    let more = queue.lease_more(lease.id, &low, now, |_| true);
+    assert_eq!((names(&[lease.clone()]), more.len()), (vec![2], 1));
+    assert!(queue.confirm(lease.id));
+    assert_eq!(since(), [is(true, true, false), is(true, true, false)]);
 }
 
 /// drop-oldest takes from the lowest lane first, never from a higher one than the newcomer's, never what is leased.

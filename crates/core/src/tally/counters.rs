@@ -73,6 +73,8 @@ pub struct TopicCounters {
     in_flight: AtomicU64,
     publishes: AtomicU64,
     published_bytes: AtomicU64,
+    newest_admitted: AtomicU64,
+    newest_confirmed: AtomicU64,
 }
 
 impl TopicCounters {
@@ -126,6 +128,27 @@ impl TopicCounters {
     /// The queue holds a record more that waits.
     pub fn enter_queue(&self) {
         self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The queue has admitted a record as the `number`th of the process. Each number is higher than those before.
+    pub fn note_admitted(&self, number: u64) {
+        self.newest_admitted.store(number, Ordering::Relaxed);
+    }
+
+    /// The broker has acknowledged the record that was admitted as the `number`th.
+    pub fn note_confirmed(&self, number: u64) {
+        self.newest_confirmed.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The number of the newest record that was admitted; 0 if none was.
+    pub fn newest_admitted(&self) -> u64 {
+        self.newest_admitted.load(Ordering::Relaxed)
+    }
+
+    /// The number of the newest record that the broker has acknowledged by a PUBACK that says success; 0 if it has none. What
+    /// was sent with QoS 0 has no PUBACK.
+    pub fn newest_confirmed(&self) -> u64 {
+        self.newest_confirmed.load(Ordering::Relaxed)
     }
 
     /// The queue holds a record less that waits.

@@ -391,7 +391,8 @@ impl Outbox {
 
     /// The broker has acknowledged `publish`.
     fn acknowledged(&mut self, publish: &Publish, rules: &mut Rules, queue: &Queue, now: Instant) {
-        Self::done(publish, rules, queue);
+        publish.lease.inspect(|lease| _ = queue.confirm(*lease));
+        rules.suspects.has_gone(&publish.route.mqtt);
         rules.pacer.throttle.taken(now);
         publish.received_ns.iter().for_each(|ns| self.meter.observe_latency(time_since(*ns)));
         let acknowledged = match publish.route.packing.is_of_replies() {
@@ -411,18 +412,12 @@ impl Outbox {
     /// `publish` is written, and nothing more will be heard of it: it was sent with QoS 0, because its topic is configured
     /// so or because the broker knows nothing else.
     fn written(&mut self, publish: &Publish, rules: &mut Rules, queue: &Queue, now: Instant) {
-        Self::done(publish, rules, queue);
+        publish.lease.inspect(|lease| _ = queue.acknowledge(*lease));
+        rules.suspects.has_gone(&publish.route.mqtt);
         match self.doubtful.get_mut(publish.topic()) {
             Some(last) => *last = now,
             None => _ = self.doubtful.insert(publish.topic().to_owned(), now),
         }
-    }
-
-    fn done(publish: &Publish, rules: &mut Rules, queue: &Queue) {
-        if let Some(lease) = publish.lease {
-            queue.acknowledge(lease);
-        }
-        rules.suspects.has_gone(&publish.route.mqtt);
     }
 
     /// The broker says in words that it does not take a publish.

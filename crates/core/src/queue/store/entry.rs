@@ -8,7 +8,7 @@ use crate::queue::Record;
 /// A record in memory, or what is left of it.
 #[derive(Debug)]
 pub struct Entry {
-    /// Rises with each admission to the lane.
+    /// Rises with each admission to the queue.
     pub admission: u64,
     /// When it was admitted; `None` if it was read back from the disk.
     pub admitted: Option<Instant>,

@@ -39,11 +39,7 @@ pub(super) struct Lane {
     writing: Vec<(TopicId, u64)>,
     /// When `unwritten` is so long, what is done is taken out.
     tidy_at: usize,
-    next_admission: u64,
 }
-
-/// Records that were left on the disk count as admitted before all others.
-const FIRST_ADMISSION: u64 = 1 << 48;
 
 /// Shorter lists are not worth looking through.
 const LEAST_TIDY: usize = 1024;
@@ -58,7 +54,6 @@ impl Default for Lane {
             unwritten: VecDeque::new(),
             writing: Vec::new(),
             tidy_at: LEAST_TIDY,
-            next_admission: FIRST_ADMISSION,
         }
     }
 }
@@ -139,10 +134,10 @@ impl Lane {
         self.queues.values().all(|queue| queue.leased == 0 && queue.waiting() == 0 && queue.gap.is_none())
     }
 
-    /// Puts a record, admitted at `now`, behind all others of its topic. `writes` says whether it may be for the disk.
-    pub fn push(&mut self, record: Record, now: Instant, writes: bool) {
-        let (topic, admission) = (record.route.topic.id, self.next_admission);
-        self.next_admission += 1;
+    /// Puts a record, admitted at `now` as `admission`, behind all others of its topic. `writes` says whether it may be for
+    /// the disk.
+    pub fn push(&mut self, admission: u64, record: Record, now: Instant, writes: bool) {
+        let topic = record.route.topic.id;
         let route = record.route.clone();
         self.queues.of(&route).push(admission, record, now);
         if writes {

@@ -247,6 +247,16 @@ impl TopicQueue {
         }
     }
 
+    /// The admission of its oldest record, waiting or leased. Of what was read back from the disk, or is there, it is at most
+    /// that.
+    pub fn oldest_admission(&self) -> Option<u64> {
+        let in_memory = |entries: &VecDeque<Entry>| {
+            entries.iter().find(|entry| entry.record().is_some()).map(|entry| entry.admission)
+        };
+        let in_gap = || self.gap.as_ref().map(|gap| gap.next_admission);
+        in_memory(&self.front).or_else(in_gap).or_else(|| in_memory(&self.back))
+    }
+
     /// The record admitted as `admission` has ended.
     fn note_end(&mut self, admission: u64, place: Place) {
         if place.number().is_some() {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::config::{self, MqttVersion, Overflow, Priority, Qos, Quotas, Reconnect};
 use crate::packing::{Correlated, Packing};
-use crate::queue::Record;
+use crate::queue::{Record, Since};
 use crate::topics::Registry;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -145,4 +145,42 @@ fn a_flood_of_what_is_urgent_ends_for_what_is_in_hand() {
     let images: Vec<_> = sent.iter().filter(|(topic, _)| topic == "image").map(|(_, at)| *at).collect();
     assert!(images.len() >= 4 && sent.len() > 100, "{} of {}", images.len(), sent.len());
     assert!(images.windows(2).all(|two| two[1] - two[0] < 3 * SECOND), "{images:?}");
+}
+
+/// Only a PUBACK that says success, of a record that was admitted since, shows that the broker takes a topic: not one with an
+/// error, not that of what waited before, and not the handing over of QoS 0.
+#[test]
+fn only_a_puback_with_success_confirms() {
+    let mut scene = Scene::set(Quotas { publishes_per_second: None, bytes_per_second: None, in_flight: 100 });
+    let [odom, map] = ["odom", "map"].map(|topic| route(topic, Priority::Normal, Packing::default()));
+    let camera = Arc::new(Route {
+        qos: Qos::AtMostOnce,
+        ..Arc::into_inner(route("camera", Priority::Normal, Packing::default())).unwrap()
+    });
+    scene.admit(&odom, Bytes::from_static(b"before"));
+    assert_eq!(scene.feed(), ["odom"]);
+    let mark = scene.queue.mark();
+    let since = |scene: &Scene| {
+        let since = scene.queue.since(mark, [&odom, &map, &camera].into_iter().map(|route| &*route.counters));
+        <[Since; 3]>::try_from(since).unwrap()
+    };
+    let is = |admitted, confirmed, has_older| Since { admitted, confirmed, has_older };
+    let nothing = Since::default();
+    assert_eq!(since(&scene), [is(false, false, true), nothing, nothing]);
+    scene.admit(&odom, Bytes::from_static(b"since"));
+    scene.admit(&map, Bytes::from_static(b"since"));
+    assert_eq!(scene.feed(), ["odom", "map"]);
+    scene.answer(1, Reason::SUCCESS);
+    scene.answer(3, Reason::TOPIC_NAME_INVALID);
+    scene.admit(&camera, Bytes::from_static(b"since"));
+    let now = scene.now;
+    scene.outbox.feed(&mut scene.wire, &mut scene.rules, &scene.queue, || now);
+    scene.note(Event::Sent { packet_id: None });
+    assert_eq!((camera.counters.acknowledged(), map.counters.dropped(DropReason::Refused)), (1, 1));
+    let unconfirmed = is(true, false, false);
+    assert_eq!(since(&scene), [unconfirmed; 3]);
+    scene.answer(2, Reason::SUCCESS);
+    assert_eq!(since(&scene), [is(true, true, false), unconfirmed, unconfirmed]);
+    let later = scene.queue.mark();
+    assert_eq!(scene.queue.since(later, [&*odom.counters].into_iter()), [nothing]);
 }
