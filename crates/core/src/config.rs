@@ -72,6 +72,7 @@ pub use load::{
 pub use mqtt_topic::{TopicFault, check_publish_topic, is_basic_ingest};
 pub use overlay::{Overlaid, Overlay};
 pub use pattern::{Pattern, is_pattern};
+pub(crate) use problem::key_part;
 pub use problem::{Problem, Problems, quote};
 pub use proxy::{Proxy, ProxyCredentials, ProxyFileProblem, ProxySource};
 pub use settings::*;

@@ -5,11 +5,13 @@
 mod os;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod simulated;
+mod whole;
 
 use std::fmt::Debug;
 use std::io;
 
 pub use os::OsFiles;
+pub use whole::{is_absence, read_whole, replace_whole};
 
 /// A directory with what the queue keeps in it.
 pub trait Files: Debug + Send + Sync {

@@ -51,7 +51,7 @@ pub fn standing(aws: &Aws) -> Option<Standing> {
     aws.provisioning.as_ref()?;
     match std::fs::metadata(&aws.certificate) {
         Ok(_) => Some(Standing::Done(Store::new(aws).registered().ok().flatten())),
-        Err(error) if store::is_absence(&error) => Some(Standing::Waiting),
+        Err(error) if crate::files::is_absence(&error) => Some(Standing::Waiting),
         Err(_) => None,
     }
 }

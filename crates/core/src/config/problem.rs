@@ -171,7 +171,7 @@ pub(super) fn is_key_material(text: &str) -> bool {
 }
 
 /// `name` as a part of a key: as it is, or quoted if it couldn't be read otherwise.
-pub(super) fn key_part(name: &str) -> String {
+pub(crate) fn key_part(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let is_key = matches!(without_key(name), Cow::Owned(_));
     if !name.is_empty() && name.len() <= LONGEST_QUOTE && name.chars().all(bare) && !is_key {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{Key, KeyProblem};
 use crate::config::Aws;
-use crate::files::{Files, OsFiles};
+use crate::files::{Files, OsFiles, is_absence, read_whole, replace_whole};
 use crate::pem;
 
 /// The name of the file that says how far it is.
@@ -218,12 +218,6 @@ impl Store {
     }
 }
 
-/// Whether `error` says that a file is not there: also where something else is in its directory's place, which whoever
-/// writes it will say.
-pub(super) fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 impl Place {
     fn of(path: &Path) -> Place {
         let directory = path.parent().filter(|above| *above != "").unwrap_or(Path::new(".")).to_owned();
@@ -237,38 +231,13 @@ impl Place {
 
     /// What is in the file; nothing if it is not there.
     fn read(&self) -> Result<Option<Vec<u8>>, StoreProblem> {
-        let unreadable = |source| StoreProblem::Unreadable { path: self.path.clone(), source };
-        let file = match self.files.open(&self.name) {
-            Err(error) if is_absence(&error) => return Ok(None),
-            other => other.map_err(unreadable)?,
-        };
-        let length = file.length().map_err(unreadable)?;
-        if length > LARGEST {
-            return Err(unreadable(io::Error::other(format!("it has {length} bytes"))));
-        }
-        let mut content = vec![0; usize::try_from(length).unwrap_or_default()];
-        let read = file.read_at(0, &mut content).map_err(unreadable)?;
-        content.truncate(read);
-        Ok(Some(content))
+        read_whole(&*self.files, &self.name, LARGEST)
+            .map_err(|source| StoreProblem::Unreadable { path: self.path.clone(), source })
     }
 
     /// Writes the file, in full or not at all, and makes it last.
     fn write(&self, content: &[u8]) -> Result<(), StoreProblem> {
-        let writing = || {
-            self.files.make_directory("")?;
-            let new = format!("{}.new", self.name);
-            match self.files.remove(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                // A process that was killed has left it, or there is none.
-                _ => {}
-            }
-            let mut file = self.files.create(&new)?;
-            file.write_at(0, content)?;
-            file.sync()?;
-            self.files.rename(&new, &self.name)?;
-            self.files.sync_directory("")
-        };
-        writing().map_err(|source| self.unwritable(source))
+        replace_whole(&*self.files, &self.name, content).map_err(|source| self.unwritable(source))
     }
 
     /// Makes the name of the file last.

@@ -2,16 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::By;
+use super::{By, Wish};
+use crate::shadows::State;
 
-/// What is reported of the last thing that was desired.
+/// What is told of something that was desired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Outcome {
     pub by: By,
-    /// Of the wish; `None` if nothing is desired, so that the local configuration is in force, or if it has none.
+    /// Of the wish; `None` if nothing is desired, so that the local configuration is in force, or if it has none that can be
+    /// read.
     pub version: Option<String>,
     pub state: Verdict,
-    /// Why, each a sentence; empty where everything is well. At most [`Outcome::MOST_PROBLEMS`].
+    /// Why, each a sentence; empty where everything is well.
     pub problems: Vec<String>,
 }
 
@@ -21,7 +24,7 @@ pub struct Outcome {
 pub enum Verdict {
     /// It is in force, and confirmed.
     Applied,
-    /// It was never in force.
+    /// It is not in force, as it can't be.
     Rejected,
     /// It was in force and not confirmed: the one before is in force again.
     RolledBack,
@@ -41,9 +44,51 @@ impl Verdict {
     }
 }
 
+/// Most problems that are kept; a last one says how many more there are.
+const MOST_PROBLEMS: usize = 50;
+
+/// Longest problem that is kept, in characters.
+const LONGEST_PROBLEM: usize = 500;
+
 impl Outcome {
-    /// Most problems that are kept. A last one says how many more there are.
-    pub const MOST_PROBLEMS: usize = 50;
+    /// With no more of `problems` than may be kept.
+    pub(super) fn new(by: By, version: Option<String>, state: Verdict, mut problems: Vec<String>) -> Outcome {
+        let more = problems.len().saturating_sub(MOST_PROBLEMS);
+        if more > 0 {
+            problems.truncate(MOST_PROBLEMS);
+            problems.push(format!("There are {more} more problems."));
+        }
+        for problem in &mut problems {
+            if let Some((end, _)) = problem.char_indices().nth(LONGEST_PROBLEM) {
+                problem.truncate(end);
+                problem.push('…');
+            }
+        }
+        Outcome { by, version, state, problems }
+    }
+}
+
+impl Outcome {
+    /// `wish` is in force and confirmed, or the local configuration by what `by` says.
+    pub(super) fn applied(by: By, wish: Option<&Wish>) -> Outcome {
+        Outcome {
+            by: wish.map_or(by, |wish| wish.by.clone()),
+            version: wish.map(|wish| wish.version.clone()),
+            state: Verdict::Applied,
+            problems: Vec::new(),
+        }
+    }
+
+    /// The same with another problem.
+    pub(super) fn and(mut self, problem: String) -> Outcome {
+        self.problems.push(problem);
+        Outcome::new(self.by, self.version, self.state, self.problems)
+    }
+
+    /// Whether the same may be taken by another program or with other local files.
+    pub(super) fn may_be_mended(&self) -> bool {
+        self.state == Verdict::Rejected && self.by == By::Shadow
+    }
 }
 
 /// A job whose document wishes a configuration.
@@ -51,5 +96,5 @@ impl Outcome {
 pub struct Job {
     pub id: String,
     /// With `operation`, `version` and `config`.
-    pub document: crate::shadows::State,
+    pub document: State,
 }

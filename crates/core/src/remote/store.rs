@@ -1,42 +1,59 @@
 //! What is kept on the disk of the configuration from the cloud: `remote.json` in the state directory.
+//!
+//! `{"format":1,"crc32c":…,"kept":{…}}`, the checksum being that of the text of `kept`. It is written in full under another
+//! name, made to last, and renamed over the one before.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{By, Outcome, Wish};
-use crate::files::Files;
-use crate::shadows::State;
+use crate::files::{Files, OsFiles, read_whole, replace_whole};
 
 /// The name of the file.
 pub const FILE: &str = "remote.json";
 
+/// Where a file that can't be used is set aside.
+const ASIDE: &str = "remote.json.damaged";
+
+/// What this program writes, and reads.
+const FORMAT: u32 = 1;
+
+/// No file of ours is larger; more is not read.
+const LARGEST: u64 = 1 << 20;
+
 /// Everything that outlives the process.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Kept {
-    /// The shadow that `desired` is of, and what has come by it.
+    /// The shadow that wishes have come by.
     pub shadow: String,
     /// What is in force unless something is on trial, and comes back if that is not confirmed. `None`: the local
     /// configuration.
-    #[serde(default)]
     pub confirmed: Option<Wish>,
-    #[serde(default)]
     pub trial: Option<Trying>,
-    /// The desired state of the shadow that was taken up last, whatever has become of it: seen again it is nothing new.
-    /// `{}` if nothing was desired, `None` if it was never seen.
-    #[serde(default)]
-    pub desired: Option<State>,
-    #[serde(default)]
+    /// The desired state of the shadow that was taken up last, as JSON, whatever has become of it: seen again it is nothing
+    /// new. `{}` if nothing was desired, `None` if it was never seen.
+    pub desired: Option<String>,
     pub checking: Option<Checking>,
     /// What has become of the last thing that was desired, if it is not in force.
-    #[serde(default)]
     pub refused: Option<Outcome>,
     /// The last job.
-    #[serde(default)]
     pub job: Option<KeptJob>,
+}
+
+impl Kept {
+    /// Forgets what has come by another shadow than is asked now.
+    pub(super) fn forget_the_shadow(&mut self) {
+        let is_of_shadow = |by: &By| *by == By::Shadow;
+        self.confirmed.take_if(|wish| is_of_shadow(&wish.by));
+        self.trial.take_if(|trying| is_of_shadow(&trying.wish.by));
+        self.checking.take_if(|checking| is_of_shadow(&checking.by));
+        self.refused.take_if(|refused| is_of_shadow(&refused.by));
+        self.desired = None;
+    }
 }
 
 /// A wish that is in force and not confirmed.
@@ -44,17 +61,17 @@ pub struct Kept {
 #[serde(deny_unknown_fields)]
 pub struct Trying {
     pub wish: Wish,
-    /// In how many processes it was in force, without one that was stopped in an orderly way.
+    /// In how many processes it was in force, without those that were stopped in an orderly way.
     pub attempts: u32,
 }
 
-/// Something desired is being checked: if the process ends, it may have been the reason.
+/// Something desired is being checked: if the process ends, that may have been the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checking {
-    /// The desired state of the shadow is in [`Kept::desired`].
+    /// The shadow's is [`Kept::desired`].
     pub by: By,
-    /// In how many processes, without one that was stopped in an orderly way.
+    /// In how many processes, without those that were stopped in an orderly way.
     pub attempts: u32,
 }
 
@@ -64,8 +81,16 @@ pub struct Checking {
 pub struct KeptJob {
     pub id: String,
     /// `None` until it has ended.
-    #[serde(default)]
     pub outcome: Option<Outcome>,
+}
+
+/// The content of the file.
+#[derive(Serialize, Deserialize)]
+struct Content<'a> {
+    format: u32,
+    crc32c: u32,
+    #[serde(borrow)]
+    kept: &'a RawValue,
 }
 
 /// The file.
@@ -81,48 +106,93 @@ pub struct Store {
 pub struct Found {
     pub kept: Kept,
     /// What was wrong with the file, a sentence: then nothing is kept, and the local configuration is in force. It was set
-    /// aside under another name, so that it is said once.
+    /// aside, so that it is said once.
     pub problem: Option<String>,
 }
-
-/// Why something could not be kept. Reads as a sentence without its full stop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotKept(String);
-
-impl fmt::Display for NotKept {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotKept {}
 
 impl Store {
     /// The file in `directory`, which need not be there yet.
     pub fn new(directory: PathBuf) -> Store {
-        Store { files: Arc::new(crate::files::OsFiles::new(directory.clone())), path: directory.join(FILE) }
+        Store::on(Arc::new(OsFiles::new(directory.clone())), directory)
     }
 
-    /// Reads it, without changing anything: for `check`.
+    /// The same on `files`, which people know as `directory`.
+    pub fn on(files: Arc<dyn Files>, directory: PathBuf) -> Store {
+        Store { files, path: directory.join(FILE) }
+    }
+
+    /// Reads it without changing anything, for whoever only wants to know. Nothing is kept if there is no file.
     ///
     /// # Errors
-    /// If it is there and can't be read or understood.
+    /// Why it can't be used: a sentence without its full stop that names the file.
     pub fn look(&self) -> Result<Kept, String> {
-        let _ = (&self.files, &self.path);
-        todo!("being written")
+        let path = self.path.display();
+        match read_whole(&*self.files, FILE, LARGEST) {
+            Ok(None) => Ok(Kept::default()),
+            Ok(Some(content)) => read(&content).map_err(|reason| format!("{path} {reason}")),
+            Err(error) => Err(format!("{path} cannot be read ({error})")),
+        }
     }
 
-    /// Reads it at the start of the bridge. One that can't be used is set aside.
+    /// Reads it at the start of the bridge. A file that can't be used is set aside. Waits for the disk.
     pub fn open(&self) -> Found {
-        todo!("being written")
+        match self.look() {
+            Ok(kept) => {
+                // A process that was killed may not have come to this: what is read here must not be another after the power
+                // was gone. Where the disk does not do it, nothing can be kept, and that is told when it is tried.
+                let _ = self.files.sync_directory("");
+                Found { kept, problem: None }
+            }
+            Err(problem) => {
+                let aside = self.files.rename(FILE, ASIDE).and_then(|()| self.files.sync_directory(""));
+                let place = self.path.with_file_name(ASIDE);
+                let problem = match aside {
+                    Ok(()) => format!(
+                        "{problem}: it is set aside as {}, and the local configuration is in force.",
+                        place.display()
+                    ),
+                    Err(error) => format!(
+                        "{problem}: the local configuration is in force. It cannot be set aside as {} either ({error}).",
+                        place.display()
+                    ),
+                };
+                Found { kept: Kept::default(), problem: Some(problem) }
+            }
+        }
     }
 
     /// Keeps it, in full or not at all; it lasts once this has returned. Waits for the disk.
     ///
     /// # Errors
-    /// If it can't be written. What was kept before may still be there, or this.
-    pub fn keep(&self, kept: &Kept) -> Result<(), NotKept> {
-        let _ = kept;
-        todo!("being written")
+    /// Why it can't be written: a sentence without its full stop that names the file. What was kept before may still be
+    /// there, or this.
+    pub fn keep(&self, kept: &Kept) -> Result<(), String> {
+        let written = serde_json::value::to_raw_value(kept).and_then(|kept| {
+            serde_json::to_vec(&Content { format: FORMAT, crc32c: crc32c::crc32c(kept.get().as_bytes()), kept: &kept })
+        });
+        let written = written.map_err(std::io::Error::other).and_then(|mut content| {
+            content.push(b'\n');
+            replace_whole(&*self.files, FILE, &content)
+        });
+        written.map_err(|error| format!("{} cannot be written ({error})", self.path.display()))
     }
+}
+
+/// Reads the content of the file. Returns what is wrong with it as the rest of a sentence about it.
+fn read(content: &[u8]) -> Result<Kept, String> {
+    // What is wrong is told without the text around it.
+    let damaged = |error: serde_json::Error| format!("is damaged (line {}, column {})", error.line(), error.column());
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let Format { format } = serde_json::from_slice(content).map_err(damaged)?;
+    if format != FORMAT {
+        return Err(format!("has the format {format}, of which this program knows only {FORMAT}"));
+    }
+    let content: Content<'_> = serde_json::from_slice(content).map_err(damaged)?;
+    if crc32c::crc32c(content.kept.get().as_bytes()) != content.crc32c {
+        return Err("is damaged (its checksum is another)".to_owned());
+    }
+    serde_json::from_str(content.kept.get()).map_err(damaged)
 }

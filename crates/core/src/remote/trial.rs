@@ -2,23 +2,28 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::units::format_duration;
+
+/// How long all topics have to be forbidden, without a break, before the trial ends for that: others may appear meanwhile.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Most topics that a reason names.
+const MOST_NAMES: usize = 5;
+
 /// A configuration that is in force and not confirmed.
 #[derive(Debug)]
 pub struct Trial {
     began: Instant,
     confirm: Duration,
-}
-
-impl Trial {
-    /// When it came into force, in this process: records count that were admitted since then.
-    pub fn began(&self) -> Instant {
-        self.began
-    }
-
-    /// Until when something has to be acknowledged.
-    pub fn until(&self) -> Instant {
-        self.began + self.confirm
-    }
+    looked: Instant,
+    /// For how long there was no connection.
+    offline: Duration,
+    /// Since when all of its topics have been forbidden.
+    forbidden: Option<Instant>,
+    /// Since when the report has to be acknowledged.
+    reporting: Option<Instant>,
+    /// Something was acknowledged.
+    is_proven: bool,
 }
 
 /// What has become of the topics of a configuration on trial since it began.
@@ -45,4 +50,111 @@ pub struct TopicEvidence {
     pub is_acknowledged: bool,
     /// It is set aside because the broker does not take it: the policy forbids it.
     pub is_forbidden: bool,
+}
+
+/// How a trial stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// It goes on.
+    Open,
+    /// It goes on, and the report has to be acknowledged: none of the topics has had a record.
+    NeedsReport,
+    /// Something was acknowledged.
+    Proven,
+    /// It has failed for this reason, a sentence.
+    Failed(String),
+}
+
+impl Trial {
+    /// One that begins.
+    pub(super) fn new(confirm: Duration, now: Instant) -> Trial {
+        Trial {
+            began: now,
+            confirm,
+            looked: now,
+            offline: Duration::ZERO,
+            forbidden: None,
+            reporting: None,
+            is_proven: false,
+        }
+    }
+
+    /// When it came into force, in this process: records count that were admitted since then.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Until when something has to be acknowledged.
+    pub fn until(&self) -> Instant {
+        self.reporting.unwrap_or(self.began) + self.confirm
+    }
+
+    /// When the last evidence came.
+    pub(super) fn looked(&self) -> Instant {
+        self.looked
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.is_proven
+    }
+
+    /// The report was acknowledged.
+    pub(super) fn report_acked(&mut self) {
+        self.is_proven |= self.reporting.is_some();
+    }
+
+    /// Decides by what is known at `now`.
+    pub(super) fn judge(&mut self, evidence: &Evidence, now: Instant) -> Judgement {
+        if !evidence.is_connected {
+            self.offline += now.saturating_duration_since(self.looked);
+        }
+        self.looked = self.looked.max(now);
+        let topics = &evidence.topics;
+        self.is_proven |= topics.iter().any(|topic| topic.is_acknowledged);
+        if self.is_proven {
+            return Judgement::Proven;
+        }
+        if topics.is_empty() || !topics.iter().all(|topic| topic.is_forbidden) {
+            self.forbidden = None;
+        } else if now >= *self.forbidden.get_or_insert(now) + SETTLED.min(self.confirm) {
+            return Judgement::Failed(forbidden(topics));
+        }
+        if now < self.until() {
+            return Judgement::Open;
+        }
+        if self.reporting.is_some() {
+            let within = format_duration(self.confirm);
+            return Judgement::Failed(format!(
+                "None of its topics had a record within {within}, and the report was not acknowledged in as much again{}.",
+                self.without_connection()
+            ));
+        }
+        let mut spoke = topics.iter().filter(|topic| topic.had_record || topic.is_forbidden).peekable();
+        if spoke.peek().is_none() {
+            self.reporting = Some(now);
+            return Judgement::NeedsReport;
+        }
+        if spoke.all(|topic| topic.is_forbidden) {
+            return Judgement::Failed(forbidden(topics));
+        }
+        let within = format_duration(self.confirm);
+        Judgement::Failed(format!("Nothing was acknowledged within {within}{}.", self.without_connection()))
+    }
+
+    /// The part of a sentence that says for how long there was no connection.
+    fn without_connection(&self) -> String {
+        match Duration::from_secs(self.offline.as_secs()) {
+            Duration::ZERO => String::new(),
+            offline => format!("; there was no connection for {} of it", format_duration(offline)),
+        }
+    }
+}
+
+/// The sentence that names the forbidden ones of `topics`.
+fn forbidden(topics: &[TopicEvidence]) -> String {
+    let mut names: Vec<_> = topics.iter().filter(|topic| topic.is_forbidden).map(|topic| topic.name.as_str()).collect();
+    let more = names.len().saturating_sub(MOST_NAMES);
+    names.truncate(MOST_NAMES);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("The broker takes none of its topics: the policy has to allow publishing to {}{more}.", names.join(", "))
 }
