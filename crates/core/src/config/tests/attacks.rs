@@ -325,6 +325,32 @@ const WORDS: [&str; 20] = [
     "2026-11-28T01:02:03Z",
 ];
 
+/// MQTT topics, of which some are not for whoever writes the shadow.
+const TOPICS: [&str; 6] = [
+    "robots/{thing}/a",
+    "b/{type}",
+    "$aws/rules/a/{thing}",
+    "$aws/things/{thing}/shadow/name/iot-bridge/update",
+    "$aws/things/robot2/jobs/get",
+    "$aws/{name}",
+];
+
+/// Keys of several sections with values that they take, as JSON.
+const GOOD: [(&str, &str); 12] = [
+    ("qos", "0"),
+    ("retain", "true"),
+    ("rate", "\"2 Hz\""),
+    ("fields", "[\"a.b\"]"),
+    ("on_change", "{\"deadband\":0.5}"),
+    ("batch", "{\"max\":5}"),
+    ("except", "null"),
+    ("limits", "{\"x\":[0,1]}"),
+    ("on_silence", "{\"after\":\"1 s\",\"message\":{\"a\":[1,\"/etc/passwd\"]}}"),
+    ("reply", "\"r\""),
+    ("timeout", "\"1 s\""),
+    ("feedback_rate", "\"1 Hz\""),
+];
+
 /// A list of entries that are mostly right.
 fn entries(of: Section) -> impl Strategy<Value = Value> {
     let right = match of {
@@ -339,21 +365,28 @@ fn entries(of: Section) -> impl Strategy<Value = Value> {
         _ => None,
     });
     let keys: Vec<&str> = keys.expect("a section").iter().map(|key| key.name).collect();
-    let entry = prop::collection::vec((prop::sample::select(keys), any_json()), 0..2).prop_map(move |more| {
+    let any = (prop::sample::select(keys), any_json()).prop_map(|(key, value)| vec![(key, value)]);
+    let good = prop::sample::select(GOOD.to_vec())
+        .prop_map(|(key, json)| vec![(key, serde_json::from_str(json).expect("JSON"))]);
+    let more = prop_oneof![3 => Just(Vec::new()).boxed(), 2 => good.boxed(), 1 => any.boxed()];
+    let entry = (more, prop::option::of(prop::sample::select(TOPICS.to_vec()))).prop_map(move |(more, mqtt)| {
         let mut entry = right.clone();
+        if let Some(mqtt) = mqtt.filter(|_| of != Section::Shadows) {
+            entry["mqtt"] = mqtt.into();
+        }
         for (key, value) in more {
             entry[key] = value;
         }
         entry
     });
-    prop::collection::vec(prop_oneof![9 => entry.boxed(), 1 => any_json().boxed()], 0..3).prop_map(Value::from)
+    prop::collection::vec(prop_oneof![19 => entry.boxed(), 1 => any_json().boxed()], 0..3).prop_map(Value::from)
 }
 
 /// Sections that may or may not be what a robot takes.
 fn sections() -> impl Strategy<Value = Map<String, Value>> {
     let of = |section: Section| {
-        let list = prop_oneof![9 => entries(section).boxed(), 1 => any_json().boxed()];
-        prop::option::of(list).prop_map(move |list| Some((section.name().to_owned(), list?)))
+        let list = prop_oneof![19 => entries(section).boxed(), 1 => any_json().boxed()];
+        prop::option::weighted(0.4, list).prop_map(move |list| Some((section.name().to_owned(), list?)))
     };
     let other = prop_oneof![
         19 => Just(None),
