@@ -21,7 +21,7 @@ use super::proxy::{Proxy, ProxySource};
 use super::ros_names;
 use super::settings::{
     Aws, Batch, Encoding, Health, LastWill, Mqtt, OnChange, Payload, Presence, Provisioning, Qos, Queue,
-    QueueDurability, Quotas, Reconnect, Ros, STRING_TYPE, Settings, Topic, UNNAMED,
+    QueueDurability, Quotas, Reconnect, Requested, Ros, STRING_TYPE, Settings, Topic, UNNAMED,
 };
 use super::template::{Names, expand, expand_for_thing};
 use super::units::{format_duration, format_size};
@@ -32,13 +32,16 @@ pub(super) fn build(root: &Section, report: &mut Report<'_>) -> Option<Settings>
     let topics = topics(root, report);
     let mqtt = mqtt(root, report);
     let queue = queue(root, report);
-    let requests = requests::requests(root, report);
     let remote = remote(root);
-    if let (Some(topics), Some(mqtt), Some(requests)) = (&topics, &mqtt, &requests) {
+    let requests = requests::requests(remote.as_ref().and_then(Option::as_ref), root, report);
+    let mut requested = Requested::default();
+    if let (Some(topics), Some(mqtt), Some(requests), Some(remote)) = (&topics, &mqtt, &requests, &remote) {
         requests::check_published(requests, topics, mqtt, root, report);
+        requested = requests.requested();
+        requested.mqtt.extend(remote::check_published(remote.as_ref(), requests, topics, mqtt, root, report));
     }
     let (mut topics, requests) = (topics?, requests?);
-    let requested = Arc::new(requests.requested());
+    let requested = Arc::new(requested);
     for topic in topics.iter_mut().filter(|topic| topic.is_pattern()) {
         topic.requested = Some(Arc::clone(&requested));
     }
@@ -315,6 +318,9 @@ fn topic(section: &Section, root: &Section, report: &mut Report<'_>) -> Option<T
     let names = Names { thing: thing(root), ros: &ros, type_name: type_of_all };
     let template = section.text("mqtt")?;
     let mqtt = expand(template, &names).map_err(|allowed| refuse("mqtt", template, allowed)).ok()?;
+    if remote::is_reserved(&mqtt) && report.is_of_overlay(section.tag) {
+        report.add(section.tag_of("mqtt"), &section.key_of("mqtt"), quote(template), remote::RESERVED.into());
+    }
     if section.bool("retain") == Some(true) && is_basic_ingest(&mqtt) {
         report.add(section.tag_of("retain"), &section.key_of("retain"), "true".into(), NOT_RETAINED.into());
     }

@@ -42,7 +42,12 @@ impl Origin {
 
     /// What comes from the cloud, as people call it.
     pub fn overlay(name: &str) -> Self {
-        Origin { source: Source::Custom(format!("{OVERLAY}{name}")), kind: OriginKind::Overlay }
+        Origin { source: Source::Custom(format!("{OVERLAY}{}", without_key(name))), kind: OriginKind::Overlay }
+    }
+
+    /// Whether it comes from the cloud.
+    pub fn is_overlay(&self) -> bool {
+        matches!(self.kind, OriginKind::Overlay)
     }
 
     /// Its path, if it is a file.
@@ -148,7 +153,7 @@ impl Origins {
 
     /// What comes from the cloud, if anything does.
     pub fn overlay(&self) -> Option<&Origin> {
-        self.all.iter().find(|origin| matches!(origin.kind, OriginKind::Overlay))
+        self.all.iter().find(|origin| origin.is_overlay())
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod attacks;
 mod page;
 mod remote;
 mod requests;

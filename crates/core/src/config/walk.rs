@@ -69,6 +69,11 @@ impl<'a> Report<'a> {
         self.origins.get(tag).path()
     }
 
+    /// Whether the source behind `tag` is the cloud.
+    pub fn is_of_overlay(&self, tag: Tag) -> bool {
+        self.origins.get(tag).is_overlay()
+    }
+
     /// Path or name of the source behind `tag`.
     pub fn source(&self, tag: Tag) -> String {
         self.origins.get(tag).name()

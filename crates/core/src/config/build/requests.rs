@@ -8,8 +8,8 @@ use crate::config::mqtt_topic::{check_publish_topic, is_basic_ingest};
 use crate::config::problem::quote;
 use crate::config::ros_names;
 use crate::config::settings::{
-    Action, Command, CommandPayload, FEEDBACK, Mqtt, OnSilence, REPLY, Requested, STRING_TYPE, Service, Shadow, Topic,
-    asked,
+    Action, Command, CommandPayload, FEEDBACK, Mqtt, OnSilence, REPLY, Remote, Requested, STRING_TYPE, Service, Shadow,
+    Topic, asked,
 };
 use crate::config::template::{Names, expand, may_become};
 use crate::config::units::format_duration;
@@ -24,15 +24,15 @@ pub(super) struct Requests {
 }
 
 /// An MQTT topic that an entry has.
-struct Place<'a> {
-    section: &'a Section,
+pub(super) struct Place<'a> {
+    pub section: &'a Section,
     /// The key that says it.
-    key: &'static str,
-    topic: String,
+    pub key: &'static str,
+    pub topic: String,
 }
 
 /// Builds the four sections. Returns `None` if the report holds a problem.
-pub(super) fn requests(root: &Section, report: &mut Report<'_>) -> Option<Requests> {
+pub(super) fn requests(remote: Option<&Remote>, root: &Section, report: &mut Report<'_>) -> Option<Requests> {
     let commands = entries(root, "commands", report, command);
     let services = entries(root, "services", report, service);
     let actions = entries(root, "actions", report, action);
@@ -40,8 +40,8 @@ pub(super) fn requests(root: &Section, report: &mut Report<'_>) -> Option<Reques
     let requests = Requests { commands: commands?, services: services?, actions: actions?, shadows: shadows? };
     check_topics(&requests, root, report);
     check_types(&requests, root, report);
-    check_names(&requests, root, report);
-    check_filters(root, report);
+    check_names(&requests, remote, root, report);
+    check_filters(remote, root, report);
     Some(requests)
 }
 
@@ -205,7 +205,7 @@ impl Requests {
     }
 
     /// Where what is answered goes.
-    fn answered<'a>(&self, root: &'a Section) -> Vec<Place<'a>> {
+    pub fn answered<'a>(&self, root: &'a Section) -> Vec<Place<'a>> {
         let mut places = Vec::new();
         for (section, command) in root.list("commands").iter().zip(&self.commands) {
             places.extend(command.reply.iter().map(|topic| Place { section, key: "reply", topic: topic.clone() }));
@@ -272,9 +272,13 @@ fn check_types(requests: &Requests, root: &Section, report: &mut Report<'_>) {
 }
 
 /// Each shadow has one entry.
-fn check_names(requests: &Requests, root: &Section, report: &mut Report<'_>) {
+fn check_names(requests: &Requests, remote: Option<&Remote>, root: &Section, report: &mut Report<'_>) {
     let mut known: HashMap<&str, &Section> = HashMap::new();
     for (section, shadow) in root.list("shadows").iter().zip(&requests.shadows) {
+        if remote.is_some_and(|remote| remote.shadow == shadow.name) {
+            let allowed = "`remote.shadow` names this shadow: what it desires is this robot's configuration".to_owned();
+            report.add(section.tag_of("name"), &section.key_of("name"), quote(&shadow.name), allowed);
+        }
         match known.get(shadow.name.as_str()) {
             Some(first) => {
                 let allowed = format!("{} of {} is for this shadow already", first.key, report.source(first.tag));
@@ -286,16 +290,21 @@ fn check_names(requests: &Requests, root: &Section, report: &mut Report<'_>) {
 }
 
 /// A connection has so many subscriptions at most.
-fn check_filters(root: &Section, report: &mut Report<'_>) {
-    let mut filters = 0;
+fn check_filters(remote: Option<&Remote>, root: &Section, report: &mut Report<'_>) {
+    let of_remote = remote.map_or(0, |remote| remote.filters());
+    let mut filters = of_remote;
     for (list, of_one) in [("commands", 1), ("services", 1), ("actions", 1), ("shadows", Shadow::HEARD.len())] {
         for section in root.list(list) {
             filters += of_one;
             if filters > MAX_FILTERS {
                 let found = format!("subscription {filters} of the connection");
+                let [mut others, of_shadow] = [String::new(), Shadow::HEARD.len().to_string()];
+                if of_remote > 0 {
+                    others = format!(", [remote] {of_remote}");
+                }
                 let allowed = format!(
-                    "AWS IoT Core takes at most {MAX_FILTERS} on a connection; each command, service and action needs 1, each shadow {}",
-                    Shadow::HEARD.len()
+                    "AWS IoT Core takes at most {MAX_FILTERS} on a connection; each command, service and action needs 1, each \
+                     shadow {of_shadow}{others}"
                 );
                 report.add(section.tag, &section.key, found, allowed);
                 return;

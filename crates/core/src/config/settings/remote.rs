@@ -59,4 +59,9 @@ impl Remote {
     pub fn prefix(&self, thing: &str) -> String {
         Shadow::prefix_of(&self.shadow, thing)
     }
+
+    /// How many subscriptions it needs.
+    pub fn filters(&self) -> usize {
+        Shadow::HEARD.len() + usize::from(self.jobs)
+    }
 }

@@ -20,7 +20,9 @@ pub const FEEDBACK: &str = "/feedback";
 pub struct Requested {
     /// ROS topics that are published on for the cloud.
     pub ros: BTreeSet<String>,
-    /// MQTT topics of requests. The name of the thing may be open.
+    /// MQTT topics of requests, and others that are not for ROS topics: of the shadow and the jobs that configure the robot,
+    /// and, for what comes from the cloud, those on which the bridge tells whether it is connected. The name of the thing may
+    /// be open.
     pub mqtt: BTreeSet<String>,
 }
 

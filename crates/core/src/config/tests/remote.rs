@@ -9,16 +9,36 @@ use super::*;
 
 const REMOTE: &str = "[remote]\nshadow = \"iot-bridge\"\n";
 
-/// Sections from the cloud, as problems call them.
-const NAME: &str = "the shadow iot-bridge, version 7";
+/// All that can be allowed.
+pub(super) const ALL: &str =
+    "[remote]\nshadow = \"iot-bridge\"\nallow = [\"topics\", \"commands\", \"services\", \"actions\", \"shadows\"]\n";
 
-/// What the sections of `json` are, over [`MINIMAL`] with `more`.
-fn over(more: &str, json: Value) -> Result<Loaded, Problems> {
-    let place = Place::new().file("config.toml", &format!("{MINIMAL}{more}"));
-    Ok(load_file_over(&place.path("config.toml"), [], Some(&overlay(json)))?)
+/// Sections from the cloud, as problems call them.
+pub(super) const NAME: &str = "the shadow iot-bridge, version 7";
+
+/// [`MINIMAL`] with more, for sections from the cloud to lie over.
+pub(super) struct Over(Place);
+
+impl Over {
+    pub fn new(more: &str) -> Over {
+        Over(Place::new().file("config.toml", &format!("{MINIMAL}{more}")))
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.0.path("config.toml")
+    }
+
+    pub fn load(&self, json: Value) -> Result<Loaded, Problems> {
+        Ok(load_file_over(&self.path(), [], Some(&overlay(json)))?)
+    }
 }
 
-fn overlay(json: Value) -> Overlay {
+/// What the sections of `json` are over `more`.
+fn over(more: &str, json: Value) -> Result<Loaded, Problems> {
+    Over::new(more).load(json)
+}
+
+pub(super) fn overlay(json: Value) -> Overlay {
     let Value::Object(sections) = json else { panic!("an object of sections: {json}") };
     Overlay { name: NAME.to_owned(), sections }
 }
