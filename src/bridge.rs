@@ -5,6 +5,7 @@ mod fit;
 mod reception;
 mod recovery;
 mod reload;
+pub mod remote;
 mod reports;
 mod requests;
 
@@ -30,6 +31,7 @@ pub use reception::{Opened, Reception, open, wanted};
 use recovery::Recovery;
 use reload::Configured;
 pub use reload::{Begun, Reload};
+use remote::{Keeping, Reloading, Wires, Witness};
 use requests::{Entry, Requests, Wiring};
 
 /// How often it is seen whether the threads are there.
@@ -37,6 +39,9 @@ const THREAD_LOOK: Duration = Duration::from_millis(500);
 
 /// Longest wait for the end of what the cloud has asked for, before anything else stops.
 const REQUESTS_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest wait for what is kept of the configuration from the cloud, when the bridge stops.
+const KEEPING_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest wait for the ROS thread when the bridge stops; what is queued is sent even if DDS hangs.
 const ROS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,16 +55,17 @@ const DISK_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// well.
 ///
 /// What comes through `reloads` is brought into force while the bridge runs, or was refused, which is shown until one is
-/// taken again. systemd is told when that is done.
+/// taken again. systemd is told when that is done. With `[remote]` it comes from `keeping`, as what the cloud desires does.
 ///
 /// # Errors
 /// When ROS can't be started or its thread dies. A broker that can't be reached is no error.
 pub async fn run(
     settings: Settings,
     reloads: mpsc::Receiver<Reload>,
+    keeping: Option<(Keeping, Reloading)>,
     stop: impl Future<Output = &'static str>,
 ) -> anyhow::Result<()> {
-    run_with(Judge::default(), settings, reloads, stop).await
+    run_with(Judge::default(), settings, reloads, keeping, stop).await
 }
 
 /// As [`run`], with a judge of falling behind who may be a faster one: for tests, which can't wait for minutes.
@@ -71,6 +77,7 @@ pub async fn run_with(
     judge: Judge,
     settings: Settings,
     mut reloads: mpsc::Receiver<Reload>,
+    keeping: Option<(Keeping, Reloading)>,
     stop: impl Future<Output = &'static str>,
 ) -> anyhow::Result<()> {
     let mut stop = pin!(stop);
@@ -100,6 +107,13 @@ pub async fn run_with(
     configured.look_for(&ros)?;
     let mut sighted = ros.sighted();
     let account = Arc::new(health::Requests::default());
+    let behind = Arc::new(BehindState::default());
+    let (desk, keeping) = keeping
+        .map(|(keeping, reloading)| {
+            let (desk, counter) = remote::desk();
+            (desk, (keeping, reloading, counter))
+        })
+        .unzip();
     let wiring = Wiring {
         thing: settings.aws.thing.clone(),
         queue: Arc::clone(&queue),
@@ -109,10 +123,17 @@ pub async fn run_with(
         reports: configured.reports(),
         state: uplink_state.clone(),
         heartbeat: Arc::clone(&requests_pulse),
+        desk,
     };
     let mut requests = Requests::start(&settings, &mut uplink, wiring)?;
 
-    let behind = Arc::new(BehindState::default());
+    let (stop_keeping, stops) = watch::channel(false);
+    let keeping = keeping.map(|(keeping, reloading, counter)| {
+        let (queue, topics, behind) = (Arc::clone(&queue), Arc::clone(&registry), Arc::clone(&behind));
+        let witness = Witness::new(settings.aws.thing.clone(), queue, topics, uplink_state.clone(), behind);
+        let wires = Wires { counter, witness, configuration: Arc::clone(&configuration), stop: stops };
+        tokio::spawn(keeping.run(reloading, wires))
+    });
     let reporter = Arc::new(Reporter::new(
         &settings.aws,
         Arc::clone(&configuration),
@@ -158,11 +179,11 @@ pub async fn run_with(
                     configured.name_thing(&name, &ros);
                 }
             }
-            Some(Reload { settings, answer }) = reloads.recv() => {
-                let taken = match settings {
-                    Ok(settings) => {
-                        let entries = Entry::all(&settings);
-                        let taken = configured.reload(settings, &ros).and_then(|begun| {
+            Some(Reload { settings: loaded, is_from_cloud, answer }) = reloads.recv() => {
+                let taken = match loaded {
+                    Ok(loaded) => {
+                        let entries = Entry::all(&loaded, settings.remote.as_ref());
+                        let taken = configured.reload(loaded, &ros).and_then(|begun| {
                             requests.reload(entries).map(|()| begun).map_err(|error| {
                                 tracing::error!("What the cloud may ask is not reloaded: {error}.");
                                 Refusal { problems: 1, first: "there can be no thread for requests".to_owned() }
@@ -178,6 +199,7 @@ pub async fn run_with(
                 };
                 match &taken {
                     Ok(_) => configuration.taken(),
+                    Err(_) if is_from_cloud => {}
                     Err(refusal) => configuration.refused(refusal.clone()),
                 }
                 // Nobody may want to know.
@@ -202,8 +224,17 @@ pub async fn run_with(
     if let Ok(reason) = &asked {
         tracing::info!("Stopping, because of {reason}.");
     }
+    // It has no receiver without [remote].
+    let _ = stop_keeping.send(true);
     let stopping = tokio::task::spawn_blocking(move || requests.stop());
     let requests_ended = timeout(REQUESTS_STOP_TIMEOUT, stopping).await;
+    if let Some(keeping) = keeping
+        && !matches!(timeout(KEEPING_STOP_TIMEOUT, keeping).await, Ok(Ok(())))
+    {
+        tracing::warn!(
+            "What is kept of the configuration from the cloud may not say that this process has stopped as asked."
+        );
+    }
     let stopping = tokio::task::spawn_blocking(|| ros.stop());
     let ros_ended = timeout(ROS_STOP_TIMEOUT, stopping).await;
     drop(stop_uplink);

@@ -35,7 +35,7 @@ fn bridge_that_judges_soon() {
         signal(SignalKind::terminate()).unwrap().recv().await;
         "SIGTERM"
     };
-    runtime.block_on(bridge::run_with(judge, settings, reloads, stopped)).unwrap();
+    runtime.block_on(bridge::run_with(judge, settings, reloads, None, stopped)).unwrap();
 }
 
 /// A bridge with the configuration `path` whose judge has spans of 0.8 s, once it is ready.

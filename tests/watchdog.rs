@@ -68,7 +68,7 @@ fn bridge_with_a_slow_log() {
     let settings = config::load_file(config.as_ref(), []).unwrap().settings;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_never, reloads) = mpsc::channel(1);
-    runtime.block_on(bridge::run(settings, reloads, std::future::pending())).unwrap();
+    runtime.block_on(bridge::run(settings, reloads, None, std::future::pending())).unwrap();
 }
 
 /// That bridge, with a socket in systemd's place. It is killed when dropped.

@@ -22,6 +22,8 @@ use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat, counted};
 pub struct Reload {
     /// Or why there is none: the one before stays in force, and that is shown.
     pub settings: Result<Settings, Refusal>,
+    /// Whether something from the cloud is the reason. What becomes of that is shown apart.
+    pub is_from_cloud: bool,
     /// Is told what has become of it.
     pub answer: oneshot::Sender<Result<Begun, Refusal>>,
 }
@@ -214,6 +216,7 @@ impl Configured {
             ("mqtt", before.mqtt != after.mqtt),
             ("queue", before.queue != after.queue),
             ("health", before.health != after.health),
+            ("remote", !is_same_way(before.remote.as_ref(), after.remote.as_ref())),
         ];
         for (section, _) in sections.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(section, "[{section}] has changed, which a restart of the bridge brings into force.");
@@ -410,6 +413,12 @@ impl Configured {
         }
         plan
     }
+}
+
+/// Whether the configuration from the cloud comes by the same way. What the cloud may set changes with a reload.
+fn is_same_way(before: Option<&config::Remote>, after: Option<&config::Remote>) -> bool {
+    let way = |remote: &config::Remote| (remote.shadow.clone(), remote.jobs, remote.confirm);
+    before.map(way) == after.map(way)
 }
 
 /// Whether messages of `topic` can be sent, so that it is received.

@@ -11,7 +11,7 @@
 //! leave to tokio's blocking threads.
 //!
 //! There is no such thread until the configuration has an entry of `[[commands]]`, `[[services]]`, `[[actions]]` or
-//! `[[shadows]]`.
+//! `[[shadows]]`, or `[remote]`.
 
 mod action;
 mod answers;
@@ -20,6 +20,7 @@ mod command;
 mod json;
 mod opening;
 mod outside;
+mod remote;
 mod replies;
 mod service;
 mod shadow;
@@ -34,6 +35,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::THREAD_LOOK;
+use super::remote::Desk;
 use super::reports::Reports;
 use crate::health::{RequestHealth, Requests as Account, Topics};
 use crate::ros::Node;
@@ -46,6 +48,7 @@ use iot_bridge_core::uplink::{Subscription, Uplink, UplinkState};
 use action::Action;
 use command::Command;
 pub(super) use outside::Outside;
+use remote::Remote;
 pub(super) use replies::{Reply, ReplyTo};
 use service::Service;
 use shadow::Shadow;
@@ -60,7 +63,7 @@ const BLOCKING: usize = 4;
 /// Arrivals that wait for the thread. Each is at most 128 KiB.
 const ROOM: usize = 64;
 
-/// What is done for one entry of `[[commands]]`, `[[services]]`, `[[actions]]` or `[[shadows]]`.
+/// What is done for one entry of `[[commands]]`, `[[services]]`, `[[actions]]` or `[[shadows]]`, or for `[remote]`.
 ///
 /// Every call comes from the thread `requests`, within its tokio runtime but for [`end`](Self::end). A slow one delays
 /// all entries, also one that is about to stop the robot: what may take more than a few milliseconds belongs on
@@ -101,18 +104,21 @@ pub(super) enum Entry {
     Service(config::Service),
     Action(config::Action),
     Shadow(config::Shadow),
+    /// The shadow of this name has the configuration.
+    Remote(String),
     #[cfg(test)]
     Probe(tests::Probe),
 }
 
 impl Entry {
-    /// All entries of `settings`, in their order.
-    pub fn all(settings: &Settings) -> Vec<Entry> {
+    /// All entries of `settings`, in their order, but for `remote`, which stays as the process has started with it.
+    pub fn all(settings: &Settings, remote: Option<&config::Remote>) -> Vec<Entry> {
         let commands = settings.commands.iter().cloned().map(Entry::Command);
         let services = settings.services.iter().cloned().map(Entry::Service);
         let actions = settings.actions.iter().cloned().map(Entry::Action);
         let shadows = settings.shadows.iter().cloned().map(Entry::Shadow);
-        commands.chain(services).chain(actions).chain(shadows).collect()
+        let remote = remote.map(|remote| Entry::Remote(remote.shadow.clone()));
+        commands.chain(services).chain(actions).chain(shadows).chain(remote).collect()
     }
 
     /// Its place in the account.
@@ -125,6 +131,7 @@ impl Entry {
                 let ros = shadow.desired.as_ref().or(shadow.report.as_ref());
                 account.enter("shadow", &shadow.prefix("{thing}"), ros.map_or("", String::as_str))
             }
+            Entry::Remote(shadow) => account.enter("remote", &config::Shadow::prefix_of(shadow, "{thing}"), ""),
             #[cfg(test)]
             Entry::Probe(probe) => account.enter("probe", probe.mqtt, ""),
         }
@@ -137,6 +144,7 @@ impl Entry {
             Entry::Service(service) => Box::new(Service::new(service.clone(), health)),
             Entry::Action(action) => Box::new(Action::new(action.clone(), health)),
             Entry::Shadow(shadow) => Box::new(Shadow::new(shadow.clone(), health)),
+            Entry::Remote(shadow) => Box::new(Remote::new(shadow.clone(), health)),
             #[cfg(test)]
             Entry::Probe(probe) => probe.handler(health),
         }
@@ -176,6 +184,8 @@ pub(super) struct Wiring {
     pub reports: Arc<Reports>,
     pub state: watch::Receiver<UplinkState>,
     pub heartbeat: Arc<Heartbeat>,
+    /// The way to the keeper of the configuration from the cloud.
+    pub desk: Option<Desk>,
 }
 
 impl Requests {
@@ -184,14 +194,14 @@ impl Requests {
     /// # Errors
     /// When the thread can't be started.
     pub fn start(settings: &Settings, uplink: &mut Uplink, wiring: Wiring) -> std::io::Result<Requests> {
-        let Wiring { thing, queue, topics, account, nodes, reports, state, heartbeat } = wiring;
+        let Wiring { thing, queue, topics, account, nodes, reports, state, heartbeat, desk } = wiring;
         let (subscriptions, arrivals) = uplink.listen(ROOM);
-        let outside = Outside::new(thing, queue, topics, nodes, reports);
+        let outside = Outside::new(thing, queue, topics, nodes, reports, desk);
         let subscribe: Subscribe = Box::new(move |wanted| subscriptions.set(wanted));
         let idle = Some(Idle { subscribe, arrivals, outside, uplink: state, account });
         heartbeat.rest();
         let mut requests = Requests { idle, running: None, heartbeat };
-        requests.reload(Entry::all(settings))?;
+        requests.reload(Entry::all(settings, settings.remote.as_ref()))?;
         Ok(requests)
     }
 

@@ -133,7 +133,7 @@ fn find(config: Option<&Path>) -> Findings {
 pub fn beside_run(config: Option<&Path>) -> ExitCode {
     let Findings { of_configuration, of_files, .. } = find(config);
     logging::start();
-    super::run::log(&of_files);
+    logging::problems(&of_files);
     if of_configuration.is_empty() && of_files.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -10,9 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::{asked_to_stop, distribution};
+use crate::bridge::remote::{self, Keeping, Load, Reloading};
 use crate::bridge::{self, Reload};
-use crate::health::{Refusal, logging, systemd};
-use iot_bridge_core::config::{Problem, Problems, Settings};
+use crate::health::{logging, systemd};
+use iot_bridge_core::config::{Loaded, Overlay, Problems};
+use iot_bridge_core::remote::{Store, state_directory};
 use iot_bridge_core::{config, provisioning};
 
 pub fn execute(config: Option<&Path>) -> ExitCode {
@@ -22,18 +25,18 @@ pub fn execute(config: Option<&Path>) -> ExitCode {
         Ok(None) => {}
         Ok(Some(doubt)) => tracing::warn!("{doubt}."),
         Err(problem) => {
-            log([&problem]);
+            logging::problems([&problem]);
             return ExitCode::from(super::EXIT_CONFIG);
         }
     }
-    let settings = match load(config) {
-        Ok(settings) => settings,
+    let local = match load(config, None) {
+        Ok(local) => local,
         Err(problems) => {
-            log(&problems);
+            logging::problems(&problems);
             return ExitCode::from(super::EXIT_CONFIG);
         }
     };
-    match serve(config, settings) {
+    match serve(config, local) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}.");
@@ -50,35 +53,42 @@ fn hide_memory() {
     }
 }
 
-/// The configuration, with the name of the thing where it is known. Warns of what is valid and can't fit the quotas, or is a danger.
-fn load(config: Option<&Path>) -> Result<Settings, Problems> {
-    let mut settings = config::load(config, std::env::vars_os())?.settings;
-    provisioning::identify(&mut settings.aws);
-    for warning in settings.rates_over_quota().into_iter().chain(settings.cautions()) {
-        tracing::warn!("{warning}.");
-    }
-    Ok(settings)
-}
-
-/// Logs each of `problems`, in one line.
-pub(super) fn log<'a>(problems: impl IntoIterator<Item = &'a Problem>) {
-    for problem in problems {
-        tracing::error!(source = problem.source, key = problem.key, "{}", problem.sentence());
-    }
+/// The configuration with `overlay` over it, and the name of the thing where it is known.
+fn load(config: Option<&Path>, overlay: Option<&Overlay>) -> Result<Loaded, Problems> {
+    let mut loaded = config::load_over(config, std::env::vars_os(), overlay)?;
+    provisioning::identify(&mut loaded.settings.aws);
+    Ok(loaded)
 }
 
 /// How long the process waits for what can't be interrupted, such as a name look-up, when everything else has ended.
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
-fn serve(config: Option<&Path>, settings: Settings) -> anyhow::Result<()> {
+fn serve(config: Option<&Path>, local: Loaded) -> anyhow::Result<()> {
+    let (settings, keeping) = match local.settings.remote.clone() {
+        None => (local.settings, None),
+        Some(remote) => {
+            let path = config.map(Path::to_owned);
+            let load: Load = Arc::new(move |overlay| load(path.as_deref(), overlay));
+            let store = Store::new(state_directory(&local.settings.queue));
+            let (keeping, settings) = Keeping::start(local, &remote, store, load);
+            (settings, Some(keeping))
+        }
+    };
+    logging::warnings(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let stop = asked_to_stop()?;
         let hang_up = signal(SignalKind::hangup())?;
         // One at a time: the next is read when the one before is in force.
         let (reloaded, reloads) = mpsc::channel(1);
-        tokio::spawn(reload(hang_up, config.map(Path::to_owned), reloaded));
-        bridge::run(settings, reloads, stop).await
+        let keeping = match keeping {
+            Some(keeping) => Some((keeping, Reloading { hang_up, reloads: reloaded })),
+            None => {
+                tokio::spawn(reload(hang_up, config.map(Path::to_owned), reloaded));
+                None
+            }
+        };
+        bridge::run(settings, reloads, keeping, stop).await
     });
     runtime.shutdown_timeout(LAST_PATIENCE);
     served
@@ -90,35 +100,11 @@ async fn reload(mut hang_up: Signal, config: Option<PathBuf>, reloaded: mpsc::Se
     while hang_up.recv().await.is_some() {
         systemd::reloading();
         let path = config.clone();
-        let loading = spawn_blocking(move || load(path.as_deref()));
-        let settings = match loading.await {
-            Ok(Ok(settings)) => Ok(settings),
-            Ok(Err(problems)) => {
-                log(&problems);
-                Err(refusal(&problems))
-            }
-            Err(error) => {
-                tracing::error!("The configuration could not be read: {error}.");
-                Err(Refusal { problems: 1, first: "it could not be read".to_owned() })
-            }
-        };
-        if settings.is_err() {
-            tracing::warn!("The configuration is not reloaded; the one before stays in force.");
-        }
+        let loading = spawn_blocking(move || load(path.as_deref(), None));
+        let settings = remote::reloaded(loading.await).map(|loaded| loaded.settings);
         let (answer, _) = oneshot::channel();
-        if reloaded.send(Reload { settings, answer }).await.is_err() {
+        if reloaded.send(Reload { settings, is_from_cloud: false, answer }).await.is_err() {
             return;
         }
     }
-}
-
-/// What is shown of `problems`: how many, and the place of the first.
-fn refusal(problems: &Problems) -> Refusal {
-    let place = |problem: &Problem| {
-        let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
-        let key = if problem.key.is_empty() { String::new() } else { format!(": {}", problem.key) };
-        format!("{}{line}{key}", problem.source)
-    };
-    let first = problems.into_iter().next().map(place).unwrap_or_default();
-    Refusal { problems: problems.into_iter().count(), first }
 }

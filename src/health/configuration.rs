@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::report::{Configuration, Refused};
+use iot_bridge_core::config::{Problem, Problems};
+
+use super::report::{Configuration, Refused, Remote};
 
 /// Written by who reloads, read by who reports.
 #[derive(Debug)]
@@ -20,17 +22,23 @@ pub struct Refusal {
 impl ConfigurationState {
     /// The configuration of the start.
     pub fn loaded_now() -> ConfigurationState {
-        ConfigurationState(Mutex::new(Configuration { loaded: now(), refused: None }))
+        ConfigurationState(Mutex::new(Configuration { loaded: now(), refused: None, remote: None }))
     }
 
     /// Another configuration is in force from now on.
     pub fn taken(&self) {
-        *self.lock() = Configuration { loaded: now(), refused: None };
+        let mut configuration = self.lock();
+        (configuration.loaded, configuration.refused) = (now(), None);
     }
 
     /// Another configuration was refused; the one before stays in force.
     pub fn refused(&self, Refusal { problems, first }: Refusal) {
         self.lock().refused = Some(Refused { at: now(), problems, first });
+    }
+
+    /// How it stands with the configuration from the cloud.
+    pub fn set_remote(&self, remote: Remote) {
+        self.lock().remote = Some(remote);
     }
 
     pub fn read(&self) -> Configuration {
@@ -39,6 +47,19 @@ impl ConfigurationState {
 
     fn lock(&self) -> MutexGuard<'_, Configuration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refusal {
+    /// Because of `problems`: how many, and the place of the first.
+    pub fn of(problems: &Problems) -> Refusal {
+        let place = |problem: &Problem| {
+            let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
+            let key = if problem.key.is_empty() { String::new() } else { format!(": {}", problem.key) };
+            format!("{}{line}{key}", problem.source)
+        };
+        let first = problems.iter().next().map(place).unwrap_or_default();
+        Refusal { problems: problems.len(), first }
     }
 }
 
@@ -67,7 +88,9 @@ mod tests {
         let loaded = state.read().loaded;
         assert_eq!(state.read().refused, None);
         state.refused(Refusal { problems: 2, first: "/etc/iot-bridge/config.toml:14: topics[2].rate".into() });
-        let Configuration { loaded: same, refused: Some(refused) } = state.read() else { panic!("it is not known") };
+        let Configuration { loaded: same, refused: Some(refused), .. } = state.read() else {
+            panic!("it is not known")
+        };
         assert_eq!(same, loaded);
         let sentence = Refused { at: 86_400 * 20_000 + 20 * 3600 + 56 * 60 + 59, ..refused }.sentence();
         let expected = "The configuration of 20:56 UTC was refused: 2 problems, /etc/iot-bridge/config.toml:14: \

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::report::{Configuration, Connection, Phase, Report, Request, State, Topic};
+use super::report::{Configuration, Connection, Phase, Remote, Report, Request, State, Topic};
 use crate::ros::another_definition;
 use iot_bridge_core::codec::CdrWriter;
 use iot_bridge_core::tally::counted;
@@ -143,18 +143,20 @@ fn certificate(report: &Report) -> Status {
 }
 
 fn configuration(report: &Report) -> Status {
-    let Configuration { loaded, refused } = &report.configuration;
-    let (level, message) = match refused {
+    let Configuration { loaded, refused, remote } = &report.configuration;
+    let (level, message) = match (refused, remote.as_ref().and_then(Remote::trouble)) {
         // What somebody wanted is not what is done.
-        Some(refused) => (Level::Error, refused.sentence()),
-        None => (Level::Ok, "in force".to_owned()),
+        (Some(refused), _) => (Level::Error, refused.sentence()),
+        // Whoever desires it is told in the shadow.
+        (None, Some(trouble)) => (Level::Warn, trouble),
+        (None, None) => (Level::Ok, "in force".to_owned()),
     };
-    Status {
-        level,
-        name: "configuration".into(),
-        message,
-        values: vec![("loaded (seconds since 1970)", loaded.to_string())],
+    let mut values = vec![("loaded (seconds since 1970)", loaded.to_string())];
+    if let Some(Remote { shadow, in_force, .. }) = remote {
+        let in_force = in_force.as_deref().unwrap_or("the local configuration");
+        values.push(("version in force", format!("{in_force} (of the shadow {shadow})")));
     }
+    Status { level, name: "configuration".into(), message, values }
 }
 
 fn queue(report: &Report) -> Status {

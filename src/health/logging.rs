@@ -7,6 +7,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use iot_bridge_core::config::{Problem, Settings};
+
 /// Starts logging. `RUST_LOG` selects what is logged, as in other Rust programs; without it INFO and above.
 ///
 /// Under systemd the journal gets each field of a line (`F_TOPIC`, `F_REASON`, …) as a field of its own.
@@ -24,6 +26,20 @@ pub fn start() {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     registry.with(text).init();
+}
+
+/// Logs each of `problems`, in one line.
+pub fn problems<'a>(problems: impl IntoIterator<Item = &'a Problem>) {
+    for problem in problems {
+        tracing::error!(source = problem.source, key = problem.key, "{}", problem.sentence());
+    }
+}
+
+/// Warns of what in `settings` is valid and can't fit the quotas, or is a danger.
+pub fn warnings(settings: &Settings) {
+    for warning in settings.rates_over_quota().into_iter().chain(settings.cautions()) {
+        tracing::warn!("{warning}.");
+    }
 }
 
 /// systemd names the device and inode of the journal's stream, so that a program can tell whether its standard error

@@ -221,11 +221,14 @@ fn queue(report: &Report, families: &mut Families<'_>) -> fmt::Result {
 }
 
 fn configuration(report: &Report, families: &mut Families<'_>) -> fmt::Result {
-    let Configuration { loaded, refused } = &report.configuration;
+    let Configuration { loaded, refused, remote } = &report.configuration;
     let help = "0 while the configuration that was reloaded last is not in force, because it was refused.";
     families.gauge("iot_bridge_config_reload_successful", help, u64::from(refused.is_none()))?;
     let help = "When the configuration in force was loaded, at the start or by a reload, in seconds since 1970.";
-    families.seconds("iot_bridge_config_last_reload_success_timestamp_seconds", help, [([], *loaded)])
+    families.seconds("iot_bridge_config_last_reload_success_timestamp_seconds", help, [([], *loaded)])?;
+    let Some(remote) = remote else { return Ok(()) };
+    let help = "0 while what is desired in the shadow of the configuration is not in force, because it was rejected or rolled back.";
+    families.gauge("iot_bridge_config_remote_successful", help, u64::from(remote.trouble().is_none()))
 }
 
 fn connection(report: &Report, families: &mut Families<'_>) -> fmt::Result {

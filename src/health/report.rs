@@ -57,6 +57,59 @@ pub struct Configuration {
     pub loaded: u64,
     /// The last one, if it was refused; nothing as soon as one was taken again.
     pub refused: Option<Refused>,
+    /// What comes from the cloud; nothing without `[remote]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Remote>,
+}
+
+/// How it stands with the configuration from the cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// The shadow that it comes by.
+    pub shadow: String,
+    /// The version of what was desired last; nothing, if nothing is desired or it has none.
+    pub version: Option<String>,
+    pub state: RemoteState,
+    /// Since when that is so.
+    pub since: u64,
+    /// Why it is not in force, each a sentence.
+    pub problems: Vec<String>,
+    /// The version that is in force; nothing, if that is the local configuration.
+    pub in_force: Option<String>,
+    /// The sections that it sets in the place of the local ones.
+    pub sections: Vec<String>,
+}
+
+/// What has become of what is desired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemoteState {
+    /// The cloud has not been heard yet.
+    Unknown,
+    /// It is in force, and not confirmed yet.
+    Trial,
+    /// It is in force; without a version nothing is desired, and the local configuration is.
+    Applied,
+    /// It was never in force.
+    Rejected,
+    /// It was in force and not confirmed, so that the one before is again.
+    RolledBack,
+}
+
+impl Remote {
+    /// What there is to say if what is desired is not in force: a sentence without its full stop.
+    pub fn trouble(&self) -> Option<String> {
+        let what = match self.state {
+            RemoteState::Rejected => "was rejected",
+            RemoteState::RolledBack => "was rolled back",
+            RemoteState::Unknown | RemoteState::Trial | RemoteState::Applied => return None,
+        };
+        let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        let more = self.problems.len().saturating_sub(1);
+        let first = self.problems.first().map(|first| format!(": {}", first.trim_end_matches('.'))).unwrap_or_default();
+        let more = if more > 0 { format!(" ({more} more)") } else { String::new() };
+        Some(format!("The configuration{version} of the shadow {} {what}{first}{more}", self.shadow))
+    }
 }
 
 /// A configuration that was not taken.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::TopicHealth;
-use super::report::{Behind, Configuration};
+use super::report::{Behind, Configuration, Remote};
 use crate::ros::{Silence, TopicState, another_definition};
 use iot_bridge_core::queue::Figures;
 use iot_bridge_core::tally::counted;
@@ -29,6 +29,9 @@ pub fn status_line(
     let mut line = connection(uplink, now);
     if let Some(refused) = &configuration.refused {
         let _ = write!(line, " {}.", refused.sentence());
+    }
+    if let Some(trouble) = configuration.remote.as_ref().and_then(Remote::trouble) {
+        let _ = write!(line, " {trouble}.");
     }
     let mut counted = HashSet::new();
     let counters = || topics.iter().map(|topic| &topic.counters);

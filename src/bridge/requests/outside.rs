@@ -1,10 +1,12 @@
 //! What handlers reach.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
 use super::replies::Replies;
+use crate::bridge::remote::{Desk, FromCloud, ToCloud};
 use crate::bridge::reports::Reports;
 use crate::health::Topics;
 use crate::ros::Node;
@@ -19,6 +21,7 @@ pub(in crate::bridge) struct Outside {
     thing: String,
     nodes: watch::Receiver<Vec<Arc<Node>>>,
     waker: Arc<Notify>,
+    desk: Option<RefCell<Desk>>,
 }
 
 impl Outside {
@@ -28,8 +31,11 @@ impl Outside {
         topics: Arc<Topics>,
         nodes: watch::Receiver<Vec<Arc<Node>>>,
         reports: Arc<Reports>,
+        desk: Option<Desk>,
     ) -> Outside {
-        Outside { replies: Replies::new(queue, topics), reports, thing, nodes, waker: Arc::default() }
+        let waker = desk.as_ref().map(|desk| Arc::clone(&desk.waker)).unwrap_or_default();
+        let desk = desk.map(RefCell::new);
+        Outside { replies: Replies::new(queue, topics), reports, thing, nodes, waker, desk }
     }
 
     /// The thing's name; [`UNNAMED`](iot_bridge_core::config::UNNAMED) as long as provisioning has not given it.
@@ -46,6 +52,19 @@ impl Outside {
     /// Wakes the thread, so that [`turn`](super::Handler::turn) is called: for callbacks of ROS, from any thread.
     pub fn waker(&self) -> Arc<Notify> {
         Arc::clone(&self.waker)
+    }
+
+    /// Tells the keeper of the configuration what has come.
+    pub(super) fn from_cloud(&self, event: FromCloud) {
+        if let Some(desk) = &self.desk {
+            // It is gone when the process stops.
+            let _ = desk.borrow().from_cloud.send(event);
+        }
+    }
+
+    /// What it has for the cloud next.
+    pub(super) fn to_cloud(&self) -> Option<ToCloud> {
+        self.desk.as_ref()?.borrow_mut().to_cloud.try_recv().ok()
     }
 
     /// The thing has got its name.

@@ -236,8 +236,14 @@ mod tests {
     fn outside() -> (Arc<Queue>, Outside) {
         let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
         let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
-        let outside =
-            Outside::new("robot1".to_owned(), Arc::clone(&queue), Arc::new(Topics::default()), nodes, Arc::default());
+        let outside = Outside::new(
+            "robot1".to_owned(),
+            Arc::clone(&queue),
+            Arc::new(Topics::default()),
+            nodes,
+            Arc::default(),
+            None,
+        );
         (queue, outside)
     }
 

@@ -113,7 +113,7 @@ impl Bench {
         let (state, uplink) = watch::channel(UplinkState::default());
         let (arrivals, receiver) = mpsc::channel(ROOM);
         let outside =
-            Outside::new("{thing}".to_owned(), Arc::clone(&queue), Arc::clone(&topics), nodes, Arc::default());
+            Outside::new("{thing}".to_owned(), Arc::clone(&queue), Arc::clone(&topics), nodes, Arc::default(), None);
         let subscribed: Arc<Mutex<Vec<String>>> = Arc::default();
         let subscribe = Box::new({
             let subscribed = Arc::clone(&subscribed);

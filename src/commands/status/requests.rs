@@ -12,7 +12,11 @@ pub(super) fn requests(requests: &[Request], at: u64, f: &mut Formatter<'_>) -> 
     }
     for request in requests {
         let Request { kind, mqtt, ros, peers, trouble, outcomes, last_accepted, last_refused, shadow } = request;
-        write!(f, "  {kind} {mqtt} for {ros}")?;
+        write!(f, "  {kind} {mqtt}")?;
+        // That of the configuration is for the bridge itself.
+        if !ros.is_empty() {
+            write!(f, " for {ros}")?;
+        }
         if let Some(peers) = peers {
             write!(f, ", {}", who(kind, *peers))?;
         }

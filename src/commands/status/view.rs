@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::requests::requests;
 use crate::health::Report;
-use crate::health::report::{Pattern, Phase, State, Topic};
+use crate::health::report::{Pattern, Phase, Remote, RemoteState, State, Topic};
 use crate::ros::another_definition;
 use iot_bridge_core::tally::{Bytes, Span, counted, sum};
 
@@ -26,6 +26,7 @@ impl Display for View<'_> {
         if let Some(refused) = &report.configuration.refused {
             writeln!(f, "Refused      {}", refused.sentence())?;
         }
+        report.configuration.remote.as_ref().map_or(Ok(()), |of_cloud| remote(of_cloud, report.at, f))?;
         certificate(report, f)?;
         queue(report, f)?;
         behind(report, f)?;
@@ -33,6 +34,39 @@ impl Display for View<'_> {
         topics(report, f)?;
         requests(&report.requests, report.at, f)
     }
+}
+
+/// The configuration from the cloud.
+fn remote(remote: &Remote, at: u64, f: &mut Formatter<'_>) -> fmt::Result {
+    let Remote { shadow, version, state, since, problems, in_force, sections } = remote;
+    let span = Span(at.saturating_sub(*since));
+    let named = |version: &Option<String>| match version {
+        Some(version) => format!("version {version} of the shadow {shadow}"),
+        None => "the local configuration".to_owned(),
+    };
+    let sets = if sections.is_empty() { String::new() } else { format!(", which sets {}", sections.join(", ")) };
+    let desired = match version {
+        Some(version) => format!("version {version} of the shadow {shadow}"),
+        None => format!("what is desired in the shadow {shadow}"),
+    };
+    write!(f, "Remote       ")?;
+    match state {
+        RemoteState::Unknown => {
+            writeln!(f, "the shadow {shadow} has not been heard yet; {} is in force{sets}", named(in_force))?;
+        }
+        RemoteState::Trial => writeln!(f, "{desired} is on trial for {span}{sets}")?,
+        RemoteState::Applied if version.is_none() => {
+            writeln!(f, "nothing is desired in the shadow {shadow}; {} is in force", named(in_force))?;
+        }
+        RemoteState::Applied => writeln!(f, "{desired} is in force for {span}{sets}")?,
+        RemoteState::Rejected => {
+            writeln!(f, "{desired} was rejected {span} ago; {} is in force{sets}", named(in_force))?;
+        }
+        RemoteState::RolledBack => {
+            writeln!(f, "{desired} was rolled back {span} ago; {} is in force{sets}", named(in_force))?;
+        }
+    }
+    problems.iter().try_for_each(|problem| writeln!(f, "  {problem}"))
 }
 
 fn connection(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,397 @@
+//! Configuration from the cloud, in the running bridge.
+//!
+//! ```text
+//!  thread requests ── FromCloud ──► Keeping ──► Reload ──► the bridge's loop, as for SIGHUP
+//!                  ◄── ToCloud ────    │  ▲
+//!                             the disk ┘  └ Witness: what the broker has acknowledged
+//! ```
+//!
+//! [`Keeper`] decides; here its steps are carried out, one after the other. What waits for the disk or reads files is done by
+//! tokio's blocking threads. Whoever reloads comes this way, SIGHUP too: files that have changed come into force with what the
+//! cloud has set over them.
+
+mod telling;
+mod witness;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::Signal;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{sleep_until, timeout};
+
+use super::{Begun, Reload};
+use crate::health::{ConfigurationState, Refusal, logging, systemd};
+use iot_bridge_core::config::{self, Loaded, Overlay, Problem, Problems, Settings};
+use iot_bridge_core::queue::Mark;
+use iot_bridge_core::remote::store::Kept;
+use iot_bridge_core::remote::{Figures, Job, Keeper, Outcome, Step, Store, Wish};
+use iot_bridge_core::shadows::State;
+
+use telling::Telling;
+pub(super) use witness::Witness;
+
+/// How often it is looked whether what is on trial works.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How often the figures for the fleet's index are made. They are reported far more seldom.
+const FIGURES: Duration = Duration::from_secs(30);
+
+/// How long the ROS thread may take to go by another configuration. It does so between two messages.
+const BEGINS: Duration = Duration::from_secs(5);
+
+/// Loads the local configuration, with something over it.
+pub type Load = Arc<dyn Fn(Option<&Overlay>) -> Result<Loaded, Problems> + Send + Sync>;
+
+/// What has come from the cloud.
+#[derive(Debug)]
+pub(super) enum FromCloud {
+    /// All that is desired; empty, if nothing is.
+    Desired(State),
+    /// The shadow holds this.
+    Reported(Outcome),
+    #[expect(dead_code, reason = "the session has no jobs yet")]
+    Job(Job),
+}
+
+/// What the cloud is to be told.
+#[derive(Debug)]
+pub(super) enum ToCloud {
+    /// With the digest of the configuration in force.
+    Report(Outcome, String),
+    Figures(Figures),
+    /// What has become of the job of this id.
+    #[expect(dead_code, reason = "the session has no jobs yet")]
+    Job(String, Outcome),
+}
+
+/// The way between the keeper and the thread `requests`: the thread's end.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub from_cloud: mpsc::UnboundedSender<FromCloud>,
+    pub to_cloud: mpsc::UnboundedReceiver<ToCloud>,
+    /// Wakes the thread.
+    pub waker: Arc<Notify>,
+}
+
+/// The keeper's end.
+#[derive(Debug)]
+pub(super) struct Counter {
+    from_cloud: mpsc::UnboundedReceiver<FromCloud>,
+    to_cloud: mpsc::UnboundedSender<ToCloud>,
+    waker: Arc<Notify>,
+}
+
+/// Both ends. What waits is bounded by the shadow's manners: it is asked for what is desired, and says nothing unasked.
+pub(super) fn desk() -> (Desk, Counter) {
+    let (from_cloud, to_keeper) = mpsc::unbounded_channel();
+    let (to_requests, to_cloud) = mpsc::unbounded_channel();
+    let waker = Arc::new(Notify::new());
+    let counter = Counter { from_cloud: to_keeper, to_cloud: to_requests, waker: Arc::clone(&waker) };
+    (Desk { from_cloud, to_cloud, waker }, counter)
+}
+
+/// Keeps the configuration from the cloud.
+pub struct Keeping {
+    keeper: Keeper,
+    store: Arc<Store>,
+    load: Load,
+    telling: Telling,
+    /// Of the configuration in force.
+    digest: String,
+    /// What is still to be told to the cloud.
+    to_cloud: Vec<ToCloud>,
+    /// The first configuration of the process is loaded, and the keeper not told yet that it is in force.
+    is_starting: bool,
+}
+
+/// What the keeping is wired to.
+pub(super) struct Wires {
+    pub counter: Counter,
+    pub witness: Witness,
+    pub configuration: Arc<ConfigurationState>,
+    /// Ends it.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What tells of reloads, and is told of them.
+pub struct Reloading {
+    pub hang_up: Signal,
+    pub reloads: mpsc::Sender<Reload>,
+}
+
+/// The process is to stop.
+struct Stopped;
+
+impl Keeping {
+    /// What is in force as the process starts, and who goes on with it: what `store` has kept, over the local configuration; the
+    /// `local` one alone if nothing is or that can't be. It waits for the disk.
+    pub fn start(local: Loaded, remote: &config::Remote, store: Store, load: Load) -> (Keeping, Settings) {
+        let found = store.open();
+        if let Some(problem) = found.problem {
+            tracing::error!("{problem} The local configuration is in force until the cloud is heard.");
+        }
+        let keeper = Keeper::start(found.kept, remote, Instant::now());
+        let (telling, digest) = (Telling::new(remote), local.digest.clone());
+        let store = Arc::new(store);
+        let mut keeping = Keeping { keeper, store, load, telling, digest, to_cloud: Vec::new(), is_starting: false };
+        while let Some(step) = keeping.keeper.next(Instant::now()) {
+            match step {
+                Step::Check(wish) => {
+                    let result = keeping.loaded(wish.as_ref()).map(drop);
+                    keeping.keeper.checked(result, Instant::now());
+                }
+                Step::Keep(kept) => {
+                    let result = keep(&keeping.store, &kept);
+                    keeping.keeper.kept(result, Instant::now());
+                }
+                Step::Apply(wish) => match keeping.loaded(wish.as_ref()) {
+                    Ok(loaded) => {
+                        keeping.digest = loaded.digest;
+                        // It is in force once the bridge runs: until then nothing can be acknowledged.
+                        keeping.is_starting = true;
+                        return (keeping, loaded.settings);
+                    }
+                    Err(problems) => keeping.keeper.applied(Err(problems), Instant::now()),
+                },
+                Step::Report(outcome) => keeping.report(outcome),
+                Step::Job { id, outcome } => keeping.to_cloud.push(ToCloud::Job(id, outcome)),
+            }
+        }
+        (keeping, local.settings)
+    }
+
+    fn loaded(&self, wish: Option<&Wish>) -> Result<Loaded, Vec<String>> {
+        load(&self.load, &self.telling.shadow, wish)
+    }
+
+    /// This is to be reported.
+    fn report(&mut self, outcome: Outcome) {
+        self.telling.log(&outcome, self.keeper.in_force());
+        self.to_cloud.push(ToCloud::Report(outcome, self.digest.clone()));
+    }
+
+    /// Carries out what the keeper says, until `wires.stop` says that the process stops.
+    pub(super) async fn run(mut self, mut reloading: Reloading, mut wires: Wires) {
+        if std::mem::take(&mut self.is_starting) {
+            self.keeper.applied(Ok(()), Instant::now());
+            self.telling.begun(self.keeper.in_force(), self.keeper.trial());
+        }
+        while self.turn(&mut reloading, &mut wires).await.is_ok() {}
+        self.keeper.stopping();
+        while let Some(step) = self.keeper.next(Instant::now()) {
+            if let Step::Keep(kept) = step {
+                let result = self.keep(kept).await;
+                self.keeper.kept(result, Instant::now());
+            }
+        }
+    }
+
+    /// Carries out all steps of the moment, and waits for what comes next.
+    async fn turn(&mut self, reloading: &mut Reloading, wires: &mut Wires) -> Result<(), Stopped> {
+        while let Some(step) = self.keeper.next(Instant::now()) {
+            self.carry_out(step, &reloading.reloads, wires).await?;
+        }
+        self.telling.show(&self.keeper, &wires.configuration);
+        for order in self.to_cloud.drain(..) {
+            // An error means that the thread of requests is gone, which is found out elsewhere.
+            let _ = wires.counter.to_cloud.send(order);
+            wires.counter.waker.notify_one();
+        }
+        let (now, looked) = (Instant::now(), self.keeper.trial().map(|_| Instant::now() + LOOK));
+        let wake_at = [self.keeper.wake_at(), looked, Some(now + FIGURES)].into_iter().flatten().min().unwrap_or(now);
+        let event = tokio::select! {
+            biased;
+            () = stopped(&mut wires.stop) => return Err(Stopped),
+            Some(()) = reloading.hang_up.recv() => None,
+            Some(event) = wires.counter.from_cloud.recv() => Some(event),
+            () = sleep_until(wake_at.into()) => return self.look(wires),
+        };
+        match event {
+            Some(event) => self.heard(event),
+            None => self.reload(&reloading.reloads, wires).await?,
+        }
+        Ok(())
+    }
+
+    /// Looks at what has become of what is on trial.
+    fn look(&mut self, wires: &mut Wires) -> Result<(), Stopped> {
+        if let Some(trial) = self.keeper.trial() {
+            let sets_topics = self.keeper.in_force().is_some_and(|wish| wish.sections.contains_key("topics"));
+            let evidence = wires.witness.evidence(trial.began(), sets_topics);
+            self.keeper.evidence(&evidence, Instant::now());
+        }
+        self.to_cloud.extend(wires.witness.figures(Instant::now()).map(ToCloud::Figures));
+        Ok(())
+    }
+
+    fn heard(&mut self, event: FromCloud) {
+        let now = Instant::now();
+        match event {
+            FromCloud::Desired(desired) => self.keeper.desired(&desired, now),
+            FromCloud::Reported(outcome) => self.keeper.report_acked(&outcome, now),
+            FromCloud::Job(job) => self.keeper.job(job, now),
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        step: Step,
+        reloads: &mpsc::Sender<Reload>,
+        wires: &mut Wires,
+    ) -> Result<(), Stopped> {
+        match step {
+            Step::Check(wish) => {
+                let result = self.load_beside(wish, wires).await?.map(drop);
+                self.keeper.checked(result, Instant::now());
+            }
+            Step::Keep(kept) => {
+                let result = self.keep(kept).await;
+                self.keeper.kept(result, Instant::now());
+            }
+            Step::Apply(wish) => {
+                let result = match self.load_beside(wish, wires).await? {
+                    Ok(loaded) => {
+                        logging::warnings(&loaded.settings);
+                        let digest = loaded.digest;
+                        let applied = apply(Ok(loaded.settings), true, reloads, wires).await?;
+                        applied.map(|mark| {
+                            self.digest = digest;
+                            wires.witness.since(mark);
+                        })
+                    }
+                    Err(problems) => Err(problems),
+                };
+                let is_applied = result.is_ok();
+                self.keeper.applied(result, Instant::now());
+                if is_applied {
+                    self.telling.begun(self.keeper.in_force(), self.keeper.trial());
+                }
+            }
+            Step::Report(outcome) => self.report(outcome),
+            Step::Job { id, outcome } => self.to_cloud.push(ToCloud::Job(id, outcome)),
+        }
+        Ok(())
+    }
+
+    /// Writes `kept` to the disk. It is waited for, also if the process stops meanwhile.
+    async fn keep(&self, kept: Box<Kept>) -> Result<(), String> {
+        let store = Arc::clone(&self.store);
+        spawn_blocking(move || keep(&store, &kept)).await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    async fn load_beside(&self, wish: Option<Wish>, wires: &mut Wires) -> Result<Result<Loaded, Vec<String>>, Stopped> {
+        let (how, shadow) = (Arc::clone(&self.load), self.telling.shadow.clone());
+        let loading = spawn_blocking(move || load(&how, &shadow, wish.as_ref()));
+        tokio::select! {
+            biased;
+            () = stopped(&mut wires.stop) => Err(Stopped),
+            loaded = loading => Ok(loaded.unwrap_or_else(|error| Err(vec![format!("it could not be read: {error}")]))),
+        }
+    }
+
+    /// Reads the local configuration anew, with what is in force from the cloud over it, as SIGHUP asks for.
+    async fn reload(&mut self, reloads: &mpsc::Sender<Reload>, wires: &mut Wires) -> Result<(), Stopped> {
+        systemd::reloading();
+        let (how, shadow) = (Arc::clone(&self.load), self.telling.shadow.clone());
+        let wish = self.keeper.in_force().cloned();
+        let loading = spawn_blocking(move || {
+            let local = how(None)?;
+            let remote = local.settings.remote.clone();
+            let is_allowed = |wish: &Wish| remote.as_ref().is_some_and(|remote| wish.is_allowed(&remote.allow));
+            let wish = wish.filter(is_allowed);
+            let loaded = wish.map_or(Ok(local), |wish| how(Some(&overlay(&wish, &shadow))))?;
+            Ok::<_, Problems>((loaded, remote))
+        });
+        match reloaded(loading.await) {
+            Ok((loaded, remote)) => {
+                logging::warnings(&loaded.settings);
+                if apply(Ok(loaded.settings), false, reloads, wires).await?.is_ok() {
+                    self.digest = loaded.digest;
+                    let nothing = || config::Remote { allow: Vec::new(), ..self.telling.remote.clone() };
+                    self.keeper.reloaded(&remote.unwrap_or_else(nothing), Instant::now());
+                    // The configuration has another hash.
+                    let outcome = self.keeper.outcome().cloned();
+                    self.to_cloud.extend(outcome.map(|outcome| ToCloud::Report(outcome, self.digest.clone())));
+                }
+            }
+            // The bridge shows it.
+            Err(refusal) => _ = apply(Err(refusal), false, reloads, wires).await?,
+        }
+        Ok(())
+    }
+}
+
+/// Ends when the process is to stop.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Without a sender it is to stop as well.
+    let _ = stop.wait_for(|stops| *stops).await;
+}
+
+/// What was loaded to be reloaded; of what can't be, all problems go to the log.
+///
+/// # Errors
+/// As the bridge shows it.
+pub fn reloaded<T>(loaded: Result<Result<T, Problems>, JoinError>) -> Result<T, Refusal> {
+    let refusal = match loaded {
+        Ok(Ok(loaded)) => return Ok(loaded),
+        Ok(Err(problems)) => {
+            logging::problems(&problems);
+            Refusal::of(&problems)
+        }
+        Err(error) => {
+            tracing::error!("The configuration could not be read: {error}.");
+            Refusal { problems: 1, first: "it could not be read".to_owned() }
+        }
+    };
+    tracing::warn!("The configuration is not reloaded; the one before stays in force.");
+    Err(refusal)
+}
+
+/// Has the bridge put `settings` in force. Returns the moment from which on records go by them.
+async fn apply(
+    settings: Result<Settings, Refusal>,
+    is_from_cloud: bool,
+    reloads: &mpsc::Sender<Reload>,
+    wires: &mut Wires,
+) -> Result<Result<Mark, Vec<String>>, Stopped> {
+    let (answer, answered) = oneshot::channel();
+    let reload = Reload { settings, is_from_cloud, answer };
+    let applying = async {
+        reloads.send(reload).await.map_err(|_| Stopped)?;
+        match answered.await.map_err(|_| Stopped)? {
+            // The watchdog has an eye on the ROS thread.
+            Ok(Begun { since }) => Ok(Ok(timeout(BEGINS, since).await.ok().and_then(Result::ok))),
+            Err(refusal) => Ok(Err(vec![refusal.first])),
+        }
+    };
+    let applied = tokio::select! {
+        biased;
+        () = stopped(&mut wires.stop) => return Err(Stopped),
+        applied = applying => applied?,
+    };
+    Ok(applied.map(|mark| mark.unwrap_or_else(|| wires.witness.now())))
+}
+
+fn keep(store: &Store, kept: &Kept) -> Result<(), String> {
+    store.keep(kept).map_err(|error| error.to_string())
+}
+
+fn overlay(wish: &Wish, shadow: &str) -> Overlay {
+    Overlay { name: wish.source(shadow), sections: wish.sections.clone() }
+}
+
+/// What `load` makes of `wish`, or its problems, each a sentence.
+fn load(load: &Load, shadow: &str, wish: Option<&Wish>) -> Result<Loaded, Vec<String>> {
+    let overlay = wish.map(|wish| overlay(wish, shadow));
+    let name = overlay.as_ref().map(|overlay| overlay.name.as_str()).unwrap_or_default();
+    load(overlay.as_ref()).map_err(|problems| problems.iter().map(|problem| told(problem, name)).collect())
+}
+
+/// A problem, without its source if that is what is told of anyway.
+fn told(problem: &Problem, of: &str) -> String {
+    let sentence = problem.sentence();
+    let short = sentence.strip_prefix(of).and_then(|rest| rest.strip_prefix(": ")).filter(|_| problem.source == of);
+    short.map(str::to_owned).unwrap_or(sentence)
+}
