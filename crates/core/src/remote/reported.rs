@@ -19,6 +19,9 @@ const PROBLEM_LIMIT: usize = 300;
 /// Longest version, in characters; those of wishes have no more.
 const VERSION_LIMIT: usize = 64;
 
+/// Longest line, in bytes of JSON, that says how many problems are left.
+const LEFT: usize = 48;
+
 /// What `{"desired":…,"reported":…}` has beside the two.
 const FRAME: usize = 32;
 
@@ -71,7 +74,7 @@ pub struct Figures {
 }
 
 /// What is left out of a report that does not fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cut {
     /// The problems that are too many.
     Problems,
@@ -126,14 +129,13 @@ impl Reported {
         self.cut = Cut::Problems;
     }
 
-    /// The service says that it was too large: less is sent the next time, at `at`. Returns whether there is less to be said.
+    /// The service says that it was too large: less is sent, at `at`. Returns whether there is less to be said.
     pub fn was_too_large(&mut self, at: Instant) -> bool {
-        self.cut = match self.cut {
-            Cut::Problems => Cut::AllProblems,
-            Cut::AllProblems => Cut::Rest,
-            Cut::Rest => return false,
-        };
-        self.due = Some(at);
+        let Some(report) = &self.report else { return false };
+        let render = |cut| report.render(self.figures, cut, self.room);
+        let (sent, cuts) = (render(self.cut), [Cut::AllProblems, Cut::Rest]);
+        let Some(cut) = cuts.into_iter().find(|cut| *cut > self.cut && render(*cut) != sent) else { return false };
+        (self.cut, self.due) = (cut, Some(at));
         true
     }
 
@@ -180,8 +182,9 @@ impl Report {
         let most = if cut == Cut::Problems { self.problems.len() } else { 0 };
         let rest = || (cut != Cut::Rest).then(|| self.with_problems(&whole, 0));
         let fits = |report: &State| length(report) <= limit;
-        // The texts are so few that trying is cheap: the longest list that fits.
-        let found = (1..=most).rev().map(|count| self.with_problems(&whole, count)).find(fits);
+        // Without the line that says how many are left a list only grows with each: once that does not make up for it, none fits.
+        let lists = (1..=most).map(|count| self.with_problems(&whole, count));
+        let found = lists.take_while(|report| length(report) <= limit + LEFT).filter(fits).last();
         found.or_else(|| rest().filter(fits)).unwrap_or(report)
     }
 
@@ -215,4 +218,39 @@ fn shortened(text: &str) -> String {
 fn length(state: &State) -> usize {
     // A map of JSON values can always be written.
     serde_json::to_string(state).map_or(0, |text| text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(report: &Report) -> State {
+        report.render(Figures::default(), Cut::Problems, DOCUMENT_LIMIT)
+    }
+
+    /// However long versions and problems are, and however many, a report keeps to its limit, and texts are cut between characters.
+    #[test]
+    fn a_report_is_never_too_long() {
+        for (problems, length) in [(0, 0), (1, 5000), (3, 300), (4, 301), (1000, 10), (1000, 1000)] {
+            for letter in ["x", "ü", "\u{1}", "\u{1f916}"] {
+                let problem = letter.repeat(length);
+                let version = Some(letter.repeat(100));
+                let report = Report { version, problems: vec![problem; problems], ..Report::default() };
+                let state = rendered(&report);
+                assert!(self::length(&state) <= REPORT_LIMIT, "{problems} of {length}: {}", self::length(&state));
+                assert_eq!(state["version"].as_str().map(|version| version.chars().count()), Some(VERSION_LIMIT));
+                let texts = state["problems"].as_array().map_or(&[][..], Vec::as_slice);
+                let texts: Vec<_> = texts.iter().map(|text| text.as_str().unwrap_or_default()).collect();
+                assert!(texts.iter().all(|text| text.len() <= PROBLEM_LIMIT));
+                assert_eq!(texts.is_empty(), problems == 0);
+                let (told, left) = match texts.split_last() {
+                    Some((last, others)) if last.contains("problem") => {
+                        (others.len(), last.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0))
+                    }
+                    _ => (texts.len(), 0),
+                };
+                assert_eq!(told + left, problems);
+            }
+        }
+    }
 }

@@ -187,10 +187,10 @@ impl Session {
     /// The service has said what is desired.
     fn learnt(&mut self, version: Option<u64>, desired: State) -> Option<Event> {
         self.version = version;
+        self.reported.is_beside(&desired);
         if self.desired.as_ref() == Some(&desired) {
             return None;
         }
-        self.reported.is_beside(&desired);
         self.desired = Some(desired.clone());
         Some(Event::Desired { version, state: desired })
     }
@@ -250,3 +250,6 @@ impl Session {
         self.shadow.figures()
     }
 }
+
+#[cfg(test)]
+mod tests;

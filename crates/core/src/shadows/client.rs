@@ -358,7 +358,7 @@ impl Client {
             self.backoff.1.went_well();
             return Event::Accepted { version };
         }
-        if state.desired.is_none() {
+        if !state.desired {
             return Event::Other;
         }
         self.elsewhere = Some((version, now + DELTA_COMES));

@@ -59,8 +59,9 @@ pub(super) struct Accepted {
 /// What an update has said, as far as anybody asks.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub(super) struct Written {
-    /// Whether it concerned `desired`.
-    pub desired: Option<serde::de::IgnoredAny>,
+    /// Whether it concerned `desired`, all of which `null` takes away.
+    #[serde(default, deserialize_with = "is_there")]
+    pub desired: bool,
 }
 
 /// A request was not taken.
@@ -83,6 +84,11 @@ pub(super) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> 
 
 fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<State, D::Error> {
     Option::<State>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A key that is there has a value, `null` included.
+fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 #[cfg(test)]

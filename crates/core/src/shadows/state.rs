@@ -111,6 +111,19 @@ mod tests {
         assert_eq!(state_, state(json!({"e": {"f": 1}, "h": [null, {}]})));
     }
 
+    /// What is in a part has to be in the whole, at the same place; an array is more than its elements.
+    #[test]
+    fn a_part_is_found_in_its_whole() {
+        let whole = state(json!({"a": 1, "b": {"c": [1, 2], "d": null}}));
+        let is_part = |part: Value| is_part_of(&state(part), &whole);
+        assert!(is_part(json!({})) && is_part(json!({"a": 1})) && is_part(json!({"b": {}})));
+        assert!(
+            is_part(json!({"b": {"c": [1, 2]}})) && is_part(json!({"b": {"d": null}})) && is_part(whole.clone().into())
+        );
+        assert!(!is_part(json!({"a": 2})) && !is_part(json!({"b": {"c": [1]}})) && !is_part(json!({"b": 1})));
+        assert!(!is_part(json!({"c": [1, 2]})) && !is_part(json!({"e": null})) && !is_part(json!({"a": {}})));
+    }
+
     #[test]
     fn a_removal_names_the_leaves() {
         assert_eq!(
