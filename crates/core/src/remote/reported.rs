@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use super::phase::Phase;
+use super::{LONGEST_VERSION, Outcome};
 use crate::shadows::{DOCUMENT_LIMIT, State};
 
 /// Most bytes of a report as JSON. The rest of the shadow's 8 KiB is for what is desired.
@@ -16,43 +17,17 @@ const FIGURES_EVERY: Duration = Duration::from_secs(300);
 /// Longest text of one problem, in bytes.
 const PROBLEM_LIMIT: usize = 300;
 
-/// Longest version, in characters; those of wishes have no more.
-const VERSION_LIMIT: usize = 64;
-
 /// Longest line, in bytes of JSON, that says how many problems are left.
 const LEFT: usize = 48;
 
 /// What `{"desired":…,"reported":…}` has beside the two.
 const FRAME: usize = 32;
 
-/// What has become of what is desired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WishState {
-    Applied,
-    Rejected,
-    RolledBack,
-}
-
-impl WishState {
-    /// As the shadow has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            WishState::Applied => "applied",
-            WishState::Rejected => "rejected",
-            WishState::RolledBack => "rolled_back",
-        }
-    }
-}
-
 /// What is reported of the configuration. It is sent at once when it changes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Of what was desired last; `None` when nothing is.
-    pub version: Option<String>,
-    /// What has become of that.
-    pub state: Option<WishState>,
-    /// Why it is not in force. As many are reported as fit.
-    pub problems: Vec<String>,
+    /// Of what was desired last. As many of its problems are reported as fit.
+    pub outcome: Outcome,
     /// SHA-256 of the settings that are in force, in hexadecimal digits.
     pub config: String,
     /// Version of the program.
@@ -169,9 +144,10 @@ impl Report {
     fn render(&self, figures: Figures, cut: Cut, room: usize) -> State {
         let limit = REPORT_LIMIT.min(room);
         let mut report = State::new();
-        let version = self.version.as_ref().map(|version| version.chars().take(VERSION_LIMIT).collect::<String>());
+        let Outcome { version, state, problems, .. } = &self.outcome;
+        let version = version.as_ref().map(|version| version.chars().take(LONGEST_VERSION).collect::<String>());
         report.insert("version".to_owned(), version.into());
-        report.insert("state".to_owned(), self.state.map(WishState::name).into());
+        report.insert("state".to_owned(), state.name().into());
         report.insert("config".to_owned(), self.config.as_str().into());
         let mut whole = report.clone();
         whole.insert("bridge".to_owned(), self.bridge.as_str().into());
@@ -179,7 +155,7 @@ impl Report {
         whole.insert("behind".to_owned(), figures.behind.into());
         whole.insert("dropped".to_owned(), figures.dropped.into());
         whole.insert("oldest_s".to_owned(), figures.oldest_s.into());
-        let most = if cut == Cut::Problems { self.problems.len() } else { 0 };
+        let most = if cut == Cut::Problems { problems.len() } else { 0 };
         let rest = || (cut != Cut::Rest).then(|| self.with_problems(&whole, 0));
         let fits = |report: &State| length(report) <= limit;
         // Without the line that says how many are left a list only grows with each: once that does not make up for it, none fits.
@@ -192,8 +168,8 @@ impl Report {
     fn with_problems(&self, report: &State, count: usize) -> State {
         let mut report = report.clone();
         let mut problems: Vec<Value> =
-            self.problems.iter().take(count).map(|problem| json!(shortened(problem))).collect();
-        let left = self.problems.len() - problems.len();
+            self.outcome.problems.iter().take(count).map(|problem| json!(shortened(problem))).collect();
+        let left = self.outcome.problems.len() - problems.len();
         if left > 0 {
             let more = if count == 0 { "" } else { "more " };
             problems.push(json!(format!("{left} {more}problem{}", if left == 1 { "" } else { "s" })));
@@ -223,6 +199,7 @@ fn length(state: &State) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::{By, Verdict};
 
     fn rendered(report: &Report) -> State {
         report.render(Figures::default(), Cut::Problems, DOCUMENT_LIMIT)
@@ -235,10 +212,13 @@ mod tests {
             for letter in ["x", "ü", "\u{1}", "\u{1f916}"] {
                 let problem = letter.repeat(length);
                 let version = Some(letter.repeat(100));
-                let report = Report { version, problems: vec![problem; problems], ..Report::default() };
+                let problems_ = vec![problem; problems];
+                let outcome = Outcome { by: By::Shadow, version, state: Verdict::Rejected, problems: problems_ };
+                let report =
+                    Report { outcome, config: "0".repeat(64), bridge: "0.2.0".into(), ros_distro: "jazzy".into() };
                 let state = rendered(&report);
                 assert!(self::length(&state) <= REPORT_LIMIT, "{problems} of {length}: {}", self::length(&state));
-                assert_eq!(state["version"].as_str().map(|version| version.chars().count()), Some(VERSION_LIMIT));
+                assert_eq!(state["version"].as_str().map(|version| version.chars().count()), Some(LONGEST_VERSION));
                 let texts = state["problems"].as_array().map_or(&[][..], Vec::as_slice);
                 let texts: Vec<_> = texts.iter().map(|text| text.as_str().unwrap_or_default()).collect();
                 assert!(texts.iter().all(|text| text.len() <= PROBLEM_LIMIT));

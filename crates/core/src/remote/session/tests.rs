@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::remote::{REPORT_LIMIT, WishState};
+use crate::remote::{REPORT_LIMIT, Verdict};
 use crate::shadows::{ARRIVAL_LIMIT, DOCUMENT_LIMIT};
 use world::{NAME, THING, World, report};
 
@@ -112,7 +112,7 @@ fn a_delta_that_is_known_asks_for_nothing() {
     world.settle(3 * SECOND);
     let gets = world.gets.len();
     for number in 0..10 {
-        world.report(&number.to_string(), WishState::Applied);
+        world.report(&number.to_string(), Verdict::Applied);
         world.settle(5 * SECOND);
     }
     assert_eq!((world.gets.len(), world.updates.len(), world.wishes().len()), (gets, 10, 2));
@@ -151,8 +151,8 @@ fn deltas_are_taken_in_order_of_version() {
 fn a_report_is_sent_when_it_changes() {
     let mut world = World::connected();
     world.write(config("7", "/a"));
-    let mut first = report("7", WishState::Rejected);
-    first.problems = vec!["topics[0].ros: it has to begin with a slash".to_owned()];
+    let mut first = report("7", Verdict::Rejected);
+    first.outcome.problems = vec!["topics[0].ros: it has to begin with a slash".to_owned()];
     world.session.report(first, world.now);
     world.settle(3 * SECOND);
     let expected = json!({
@@ -162,7 +162,7 @@ fn a_report_is_sent_when_it_changes() {
     });
     assert_eq!(world.reported(), expected);
     for _ in 0..3 {
-        world.report("8", WishState::RolledBack);
+        world.report("8", Verdict::RolledBack);
         world.settle(10 * SECOND);
     }
     let sent: Vec<_> = world.updates.iter().map(|(_, update)| update).collect();
@@ -176,7 +176,7 @@ fn a_report_is_sent_when_it_changes() {
 #[test]
 fn figures_are_sent_every_five_minutes() {
     let mut world = World::connected();
-    world.report("1", WishState::Applied);
+    world.report("1", Verdict::Applied);
     world.settle(3 * SECOND);
     for dropped in 0..3600 {
         world.figures(dropped);
@@ -185,7 +185,7 @@ fn figures_are_sent_every_five_minutes() {
     let times: Vec<_> = world.updates.iter().skip(1).map(|(at, _)| *at).collect();
     assert_eq!(times.len(), 12);
     assert!(times.windows(2).all(|pair| (295..=305).contains(&(pair[1] - pair[0]).as_secs())), "{times:?}");
-    world.report("2", WishState::Applied);
+    world.report("2", Verdict::Applied);
     world.settle(3 * SECOND);
     assert_eq!((&world.reported()["dropped"], world.updates.len()), (&json!(3599), 14));
     world.settle(60 * MINUTE);
@@ -197,16 +197,16 @@ fn figures_are_sent_every_five_minutes() {
 #[test]
 fn that_a_report_is_held_is_told_once() {
     let mut world = World::connected();
-    world.report("1", WishState::Applied);
+    world.report("1", Verdict::Applied);
     world.turn();
     assert_eq!(world.reports_held(), 0);
     world.settle(3 * SECOND);
     assert_eq!(world.reports_held(), 1);
-    world.report("1", WishState::Applied);
+    world.report("1", Verdict::Applied);
     world.settle(3 * SECOND);
     assert_eq!((world.reports_held(), world.updates.len()), (2, 1));
     world.disconnect();
-    world.report("1", WishState::Applied);
+    world.report("1", Verdict::Applied);
     world.settle(MINUTE);
     assert_eq!(world.reports_held(), 2);
     world.connect();
@@ -221,7 +221,7 @@ fn that_a_report_is_held_is_told_once() {
 fn an_update_without_an_answer_is_looked_after() {
     for is_request_lost in [true, false] {
         let mut world = World::connected();
-        world.report("1", WishState::Applied);
+        world.report("1", Verdict::Applied);
         while world.updates.is_empty() {
             world.now += SECOND / 10;
             world.turn();
@@ -244,7 +244,7 @@ fn a_rejected_report_is_not_sent_again_unchanged() {
     for (code, again) in [(400, 1), (403, 2)] {
         let mut world = World::connected();
         world.service.refuse.push_back(code);
-        world.report("1", WishState::Applied);
+        world.report("1", Verdict::Applied);
         world.settle(60 * MINUTE);
         assert_eq!(world.updates.len(), 1, "{code}");
         world.disconnect();
@@ -253,7 +253,7 @@ fn a_rejected_report_is_not_sent_again_unchanged() {
         assert_eq!((world.updates.len(), world.reports_held()), (again, again - 1), "{code}");
         let refused = |event: &&Event| matches!(event, Event::Refused { is_sent_again: false, .. });
         assert_eq!(world.events.iter().filter(refused).count(), 1);
-        world.report("2", WishState::Applied);
+        world.report("2", Verdict::Applied);
         world.settle(MINUTE);
         assert_eq!((world.updates.len(), world.reports_held()), (again + 1, again));
     }
@@ -265,7 +265,7 @@ fn throttling_is_backed_off_from() {
     let mut world = World::connected();
     let codes = [429, 500, 429, 503, 429, 429];
     world.service.refuse.extend(codes);
-    world.report("1", WishState::Applied);
+    world.report("1", Verdict::Applied);
     world.settle(3 * MINUTE);
     assert_eq!((world.updates.len(), world.reports_held()), (codes.len() + 1, 1));
     let gaps: Vec<_> = world.updates.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
@@ -289,7 +289,7 @@ fn throttling_is_backed_off_from() {
 fn conflicts_do_not_loop() {
     let mut world = World::connected();
     world.service.refuse.extend([409; 1000]);
-    world.report("1", WishState::Applied);
+    world.report("1", Verdict::Applied);
     world.settle(60 * MINUTE);
     assert!((5..=35).contains(&world.updates.len()), "{} updates", world.updates.len());
     assert!(world.gets.len() <= world.updates.len() + 3, "{} gets", world.gets.len());
@@ -308,8 +308,8 @@ fn a_report_fits_beside_what_is_desired() {
         let frame = json!({"desired": {"config": ""}}).to_string().len();
         world.write(json!({"desired": {"config": "x".repeat(DOCUMENT_LIMIT - frame - left)}}));
         world.settle(3 * SECOND);
-        let mut rejected = report("v", WishState::Rejected);
-        rejected.problems.clone_from(&problems);
+        let mut rejected = report("v", Verdict::Rejected);
+        rejected.outcome.problems.clone_from(&problems);
         world.session.report(rejected, world.now);
         world.settle(MINUTE);
         let reported = world.reported();
@@ -331,7 +331,7 @@ fn a_report_fits_beside_what_is_desired() {
             let sent = world.updates.len();
             assert!(sent <= 4, "{sent} updates");
             world.write(json!({"desired": null}));
-            world.report("2", WishState::Applied);
+            world.report("2", Verdict::Applied);
             world.settle(MINUTE);
             assert_eq!((&world.reported()["version"], world.reports_held()), (&json!("2"), 1));
         }
@@ -343,8 +343,8 @@ fn a_report_fits_beside_what_is_desired() {
 fn a_report_that_was_too_large_is_cut() {
     let mut world = World::connected();
     world.service.refuse.push_back(413);
-    let mut rejected = report("v", WishState::Rejected);
-    rejected.problems = vec!["one".to_owned(), "two".to_owned()];
+    let mut rejected = report("v", Verdict::Rejected);
+    rejected.outcome.problems = vec!["one".to_owned(), "two".to_owned()];
     world.session.report(rejected, world.now);
     world.settle(MINUTE);
     assert_eq!((&world.reported()["problems"], world.reports_held()), (&json!(["2 problems"]), 1));

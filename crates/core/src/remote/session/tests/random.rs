@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::remote::WishState;
+use crate::remote::Verdict;
 
 /// What may happen next.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ proptest! {
                     writes += 1;
                 }
                 Action::Report(version) => {
-                    world.report(&version.to_string(), WishState::Applied);
+                    world.report(&version.to_string(), Verdict::Applied);
                     (last, reports) = (Some(version.to_string()), reports + 1);
                 }
                 Action::Figures(dropped) => {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::service::{Service, prefix};
 use crate::config::fill_thing;
-use crate::remote::{Event, Figures, Outgoing, Report, Session, Spread, WishState};
+use crate::remote::{By, Event, Figures, Outcome, Outgoing, Report, Session, Spread, Verdict};
 use crate::shadows::TIMEOUT;
 
 pub const THING: &str = "robot1";
@@ -32,11 +32,9 @@ pub struct World {
 }
 
 /// What is reported of `version`.
-pub fn report(version: &str, state: WishState) -> Report {
+pub fn report(version: &str, state: Verdict) -> Report {
     Report {
-        version: Some(version.to_owned()),
-        state: Some(state),
-        problems: Vec::new(),
+        outcome: Outcome { by: By::Shadow, version: Some(version.to_owned()), state, problems: Vec::new() },
         config: "0123456789abcdef".repeat(4),
         bridge: "0.2.0".to_owned(),
         ros_distro: "jazzy".to_owned(),
@@ -84,7 +82,7 @@ impl World {
         self.session.disconnected();
     }
 
-    pub fn report(&mut self, version: &str, state: WishState) {
+    pub fn report(&mut self, version: &str, state: Verdict) {
         self.session.report(report(version, state), self.now);
     }
 
