@@ -6,11 +6,15 @@ mod random;
 mod service;
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::fill_thing;
+use crate::remote::{self, Outcome, Session, Spread, Verdict};
 use world::{THING, World, configuration};
 
 fn is_describe(request: &Request) -> bool {
@@ -316,4 +320,58 @@ fn a_lost_notification_is_made_up_for() {
     world.service.create(THING, "job-1", configuration("7"));
     world.settle(Duration::from_hours(25).as_secs());
     assert_eq!((world.begun.len(), world.count(0, |request| *request == Request::List)), (1, 2));
+}
+
+/// A session takes jobs beside its shadow: their answers come without being subscribed to, and how a job has ended is said with
+/// the problems. One that takes none hears nothing of them.
+#[test]
+fn a_session_takes_jobs() {
+    let new = |now| {
+        let random = StdRng::seed_from_u64(7);
+        Session::new("iot-bridge", THING, Spread::default(), random, now, SystemTime::UNIX_EPOCH)
+    };
+    let (mut now, mut service, mut jobs) = (Instant::now(), service::Service::default(), Vec::new());
+    let (without, mut session) = (new(now), new(now).with_jobs());
+    let notify = "$aws/things/robot1/jobs/notify";
+    let is_subscribed = |session: &Session| session.filters().any(|filter| fill_thing(&filter, THING) == notify);
+    assert!(
+        is_subscribed(&session)
+            && session.concerns(notify)
+            && session.concerns("$aws/things/robot1/jobs/a/get/accepted")
+    );
+    assert!(
+        !is_subscribed(&without) && !without.concerns(notify) && !session.concerns("$aws/things/robot2/jobs/notify")
+    );
+    service.create(THING, "job-1", configuration("7"));
+    session.connected(now);
+    for _ in 0..100 {
+        now = session.wake_at(now).unwrap().max(now + Duration::from_millis(1));
+        while let Some(outgoing) = session.next(now) {
+            let topic = fill_thing(&outgoing.topic, THING).into_owned();
+            let published = service.take(&topic, outgoing.payload.as_bytes()).unwrap_or_default();
+            for (topic, payload) in published.answers {
+                jobs.extend(session.arrived(&topic, &payload, now).unwrap());
+            }
+        }
+        if let [remote::Event::Job(job)] = &jobs[..] {
+            let problems = vec!["topics[0].ros is no name".to_owned()];
+            let by = remote::By::Job(job.id.clone());
+            let outcome = Outcome { by, version: Some("7".to_owned()), state: Verdict::Rejected, problems };
+            session.job_ended(&job.id, &outcome);
+        }
+    }
+    let standing = service.standing(THING, "job-1");
+    assert_eq!(
+        (&standing["status"], &standing["details"]["problem1"]),
+        (&json!("FAILED"), &json!("topics[0].ros is no name"))
+    );
+    let [remote::Event::Job(job), remote::Event::OfJobs(Event::Updated { status: Status::Failed, .. })] = &jobs[..]
+    else {
+        panic!("{jobs:?}")
+    };
+    assert_eq!((job.id.as_str(), Value::Object(job.document.clone())), ("job-1", configuration("7")));
+    assert_eq!(
+        session.arrived(notify, b"{", now).unwrap_err().to_string(),
+        "it is not what the Jobs service says (line 1, column 1)"
+    );
 }

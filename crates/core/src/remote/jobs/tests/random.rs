@@ -107,6 +107,8 @@ proptest! {
             world.turn();
         }
         world.service.refuse.clear();
+        // A notification may have got lost.
+        world.settle(Duration::from_hours(25).as_secs());
         for _ in 0..2 * ours.len() + 2 {
             world.settle(1000);
             world.finish(Status::Succeeded);
