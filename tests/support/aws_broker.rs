@@ -19,11 +19,13 @@
 //! | QoS 1 to a client that has subscribed with it; 100 without PUBACK, or the client's Receive Maximum | [`Record::pubacks`] |
 //! | fleet provisioning by claim, upon a signing request | [`AwsBroker::provision`] |
 //! | device shadows | [`shadows`], [`AwsBroker::update_shadow`] |
+//! | Jobs: answers to whoever has asked, without a subscription, if its policy allows it to receive them | [`jobs`], [`AwsBroker::create_job`] |
 //! | retained messages, to those who subscribe to that very topic, and last wills | [`AwsBroker::retained`], [`Record::wills`] |
 //!
 //! Sessions are never kept. Links that are cut or stall are the business of [`super::link`].
 
 mod delivery;
+mod jobs;
 mod limits;
 mod policy;
 mod provisioning;
@@ -60,6 +62,7 @@ pub use self::{
     wire::Refusal,
 };
 use delivery::Held;
+use jobs::Jobs;
 use provisioning::{Desk, Principal};
 use session::Order;
 use shadows::Shadows;
@@ -129,6 +132,7 @@ struct State {
     /// Set up for provisioning.
     desk: Option<Desk>,
     shadows: Shadows,
+    jobs: Jobs,
     record: Record,
     messages: UnboundedSender<(String, Bytes)>,
     random: StdRng,
@@ -172,6 +176,7 @@ impl AwsBroker {
             retained: BTreeMap::new(),
             desk: None,
             shadows: Shadows::default(),
+            jobs: Jobs::default(),
             record: Record::default(),
             messages: sender,
             random: StdRng::seed_from_u64(1),

@@ -19,7 +19,7 @@ mod wish;
 pub use keeper::{Keeper, Step};
 pub use outcome::{Job, Outcome, Verdict};
 pub use reported::{Figures, REPORT_LIMIT, Report};
-pub use session::{Event, Outgoing, Session, Spread};
+pub use session::{Event, Malformed, Outgoing, Session, Spread};
 pub use state_directory::state_directory;
 pub use store::Store;
 pub use trial::{Evidence, TopicEvidence, Trial};

@@ -332,6 +332,15 @@ impl Session {
             self.acknowledge(&publish, PubAckReason::Success);
             return;
         }
+        if let Some(answers) = self.shared.take_for_jobs(&publish.topic, &publish.payload) {
+            self.acknowledge(&publish, PubAckReason::Success);
+            for answer in answers {
+                if self.may_receive(&answer.topic) {
+                    self.send(answer.into());
+                }
+            }
+            return;
+        }
         let Publish { topic, payload, qos, retain, properties, .. } = &publish;
         self.shared.pass_on(Message {
             topic: topic.clone(),

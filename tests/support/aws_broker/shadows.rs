@@ -49,7 +49,8 @@ impl Shared {
 }
 
 impl State {
-    fn tell(&self, published: Vec<Publication>) {
+    /// Tells whoever has subscribed.
+    pub(super) fn tell(&self, published: Vec<Publication>) {
         for (topic, payload) in published {
             let message = Message { topic, payload: payload.into(), ..Message::default() };
             for (_, orders) in self.sessions.values() {

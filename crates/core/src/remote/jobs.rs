@@ -36,6 +36,8 @@ mod topics;
 
 use std::time::Duration;
 
+use crate::shadows;
+
 pub use client::{Client, Event, Figures, Outgoing, Over, Rejection};
 pub use document::{ARRIVAL_LIMIT, Malformed};
 pub use execution::{Details, Execution, Job, JobId, NoJob, Status, Update};
@@ -47,6 +49,9 @@ pub const OPERATION: &str = "iot-bridge/config";
 /// Longest job document, in bytes ("AWS IoT Device Management endpoints and quotas").
 pub const DOCUMENT_LIMIT: usize = 32_768;
 
-/// How long a request waits for its answer. Whoever publishes it lets it go after this time: what is asked for next counts on
-/// it that it does not arrive any more.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request waits for its answer, as those for shadows do. Whoever publishes it lets it go after this time: what is asked
+/// for next counts on it that it does not arrive any more.
+pub const TIMEOUT: Duration = shadows::TIMEOUT;
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::jobs;
 use super::phase::Phase;
 use super::reported::{Figures, Report, Reported};
-use crate::shadows::{self, Client, Kind, Malformed, Rejection, Shadow, State, Topics, is_part_of};
+use super::{Job, Outcome};
+use crate::shadows::{self, Client, Kind, Rejection, Shadow, State, Topics, is_part_of};
 
 /// The shadow is asked for so often, whatever is heard: AWS IoT Core sends no delta for what is taken away.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
@@ -39,7 +41,7 @@ impl Default for Spread {
     }
 }
 
-/// A request to be published, within [`shadows::TIMEOUT`] or not at all.
+/// A request to be published, within [`shadows::TIMEOUT`] or not at all; that of jobs is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// With `{thing}` open.
@@ -58,6 +60,19 @@ pub enum Event {
     /// The last report was refused. It is sent again by itself if `is_sent_again`; else when it changes, or when the reason may
     /// be gone: at the next connect, or when less is desired.
     Refused { rejection: Rejection, is_sent_again: bool },
+    /// There is a job with a configuration. It comes again in each process, until its [end](Session::job_ended) is said.
+    Job(Job),
+    /// Something else has become of a job, for people to see. It is never [`jobs::Event::Job`] nor [`jobs::Event::Other`].
+    OfJobs(jobs::Event),
+}
+
+/// What has come can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error(transparent)]
+    Shadow(#[from] shadows::Malformed),
+    #[error(transparent)]
+    Job(#[from] jobs::Malformed),
 }
 
 /// Asks for what is desired and reports what became of it. Nothing else is written: what is desired stays.
@@ -87,6 +102,8 @@ pub struct Session {
     /// Whether [`Event::Reported`] is owed for the last report.
     is_owed: bool,
     stale: u64,
+    /// If jobs are taken.
+    jobs: Option<jobs::Client>,
 }
 
 impl Session {
@@ -114,24 +131,48 @@ impl Session {
             reported: Reported::new(thing, now, wall),
             is_owed: false,
             stale: 0,
+            jobs: None,
         }
+    }
+
+    /// That takes jobs as well.
+    #[must_use]
+    pub fn with_jobs(mut self) -> Session {
+        self.jobs = Some(jobs::Client::new(StdRng::from_seed(self.random.r#gen())));
+        self
     }
 
     /// What has to be subscribed to, with `{thing}` open.
     pub fn filters(&self) -> impl Iterator<Item = String> {
-        self.topics.filters()
+        self.topics.filters().chain(self.jobs.iter().map(|_| jobs::filter()))
+    }
+
+    /// Whether `topic` is one of those, or one of the answers that come without being subscribed to.
+    pub fn concerns(&self, topic: &str) -> bool {
+        self.topics.kind(topic, &self.thing).is_some()
+            || self.jobs.is_some() && jobs::kind(topic, &self.thing).is_some()
     }
 
     /// The connection stands, and [`Session::filters`] are subscribed to.
     pub fn connected(&mut self, now: Instant) {
         let is_again = std::mem::replace(&mut self.was_connected, true);
         self.version = None;
-        self.shadow.connected_within(if is_again { self.spread.reconnect } else { self.spread.start }, now);
+        let spread = if is_again { self.spread.reconnect } else { self.spread.start };
+        self.shadow.connected_within(spread, now);
+        self.jobs.iter_mut().for_each(|jobs| jobs.connected_within(spread, now));
     }
 
     /// The connection is lost.
     pub fn disconnected(&mut self) {
         self.shadow.disconnected();
+        self.jobs.iter_mut().for_each(jobs::Client::disconnected);
+    }
+
+    /// The job of this id, as [`Event::Job`] had it, has ended like this.
+    pub fn job_ended(&mut self, id: &str, outcome: &Outcome) {
+        if let (Some(jobs), Ok(execution)) = (&mut self.jobs, id.parse()) {
+            jobs.update(jobs::Update::ended(execution, outcome));
+        }
     }
 
     /// This is to be reported. [`Event::Reported`] comes once the shadow holds it, also if it does so already.
@@ -151,11 +192,20 @@ impl Session {
     /// # Errors
     /// If it can't be read. It has changed nothing.
     pub fn arrived(&mut self, topic: &str, payload: &[u8], now: Instant) -> Result<Vec<Event>, Malformed> {
-        let Some(kind) = self.topics.kind(topic, &self.thing) else { return Ok(Vec::new()) };
-        self.heard(kind, payload, now)
+        if let Some(kind) = self.topics.kind(topic, &self.thing) {
+            return Ok(self.heard(kind, payload, now)?);
+        }
+        let Some((jobs, kind)) = self.jobs.as_mut().zip(jobs::kind(topic, &self.thing)) else { return Ok(Vec::new()) };
+        Ok(match jobs.arrived(&kind, payload, now)? {
+            jobs::Event::Other => Vec::new(),
+            jobs::Event::Job(jobs::Job { execution, document }) => {
+                vec![Event::Job(Job { id: execution.to_string(), document })]
+            }
+            event => vec![Event::OfJobs(event)],
+        })
     }
 
-    fn heard(&mut self, kind: Kind, payload: &[u8], now: Instant) -> Result<Vec<Event>, Malformed> {
+    fn heard(&mut self, kind: Kind, payload: &[u8], now: Instant) -> Result<Vec<Event>, shadows::Malformed> {
         let mut events = Vec::new();
         match self.shadow.arrived(kind, payload, now)? {
             shadows::Event::Document { version, desired, .. } => events.extend(self.learnt(Some(version), desired)),
@@ -225,14 +275,18 @@ impl Session {
                 self.shadow.ask_within(Duration::ZERO, now);
             }
         }
-        let outgoing = self.shadow.next(now)?;
-        Some(Outgoing { topic: self.topics.of_request(outgoing.method), payload: outgoing.payload })
+        if let Some(outgoing) = self.shadow.next(now) {
+            return Some(Outgoing { topic: self.topics.of_request(outgoing.method), payload: outgoing.payload });
+        }
+        let jobs::Outgoing { request, payload } = self.jobs.as_mut()?.next(now)?;
+        Some(Outgoing { topic: request.topic(), payload })
     }
 
     /// When [`Session::next`] may have something, at the latest.
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
         let looks = Some(self.looks.next());
-        [looks, self.shadow.wake_at(now), self.reported.wake_at()].into_iter().flatten().min()
+        let jobs = self.jobs.as_ref().and_then(|jobs| jobs.wake_at(now));
+        [looks, self.shadow.wake_at(now), self.reported.wake_at(), jobs].into_iter().flatten().min()
     }
 
     /// The version of the shadow, as far as it is known.
@@ -243,6 +297,11 @@ impl Session {
     /// Deltas that were passed over as they were older than what is known.
     pub fn stale(&self) -> u64 {
         self.stale
+    }
+
+    /// What was counted of jobs, if they are taken.
+    pub fn of_jobs(&self) -> Option<&jobs::Figures> {
+        self.jobs.as_ref().map(jobs::Client::figures)
     }
 
     /// What was counted of requests and answers.

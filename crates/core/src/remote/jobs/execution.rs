@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::remote::{Outcome, Verdict};
+
 /// Longest name of a job, in characters (`jobId` in the API of AWS IoT).
 const ID_LIMIT: usize = 64;
 
@@ -126,6 +128,17 @@ pub struct Update {
     pub details: Details,
 }
 
+impl Update {
+    /// The job has ended like this: SUCCEEDED if its configuration is in force and confirmed, else FAILED, with the version, what
+    /// became of it, and the problems.
+    pub fn ended(execution: Execution, outcome: &Outcome) -> Update {
+        let Outcome { version, state, problems, .. } = outcome;
+        let status = if *state == Verdict::Applied { Status::Succeeded } else { Status::Failed };
+        let details = Details::default().with("version", version.as_deref().unwrap_or_default());
+        Update { execution, status, details: details.with("state", state.name()).with_problems(problems) }
+    }
+}
+
 /// The `statusDetails` of a job: what somebody sees beside its status. At most 10 pairs; keys of 1 to 128 letters, digits, `:`, `_`
 /// and `-`, values of 1 to 1024 characters that can be seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +202,7 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::By;
 
     /// What would lead to another topic is no name of a job.
     #[test]
@@ -211,6 +225,24 @@ mod tests {
         }
         for text in ["", "a/b", "#2", "job-1#", "job-1#x", "job-1#1#2"] {
             assert_eq!(text.parse::<Execution>(), Err(NoJob));
+        }
+    }
+
+    /// What is confirmed has succeeded, and nothing else.
+    #[test]
+    fn only_what_is_confirmed_has_succeeded() {
+        let of = |state, problems: &[&str]| {
+            let problems = problems.iter().map(|&problem| problem.to_owned()).collect();
+            let outcome = Outcome { by: By::Job("job-1".to_owned()), version: Some("7".to_owned()), state, problems };
+            let Update { status, details, .. } = Update::ended("job-1".parse().unwrap(), &outcome);
+            let details: Vec<_> = details.pairs().map(|(key, value)| format!("{key}={value}")).collect();
+            (status, details.join(" "))
+        };
+        assert_eq!(of(Verdict::Applied, &[]), (Status::Succeeded, "state=applied version=7".to_owned()));
+        let rejected = "problem1=no problem2=never problems=2 state=rejected version=7";
+        assert_eq!(of(Verdict::Rejected, &["no", "never"]), (Status::Failed, rejected.to_owned()));
+        for (state, name) in [(Verdict::RolledBack, "rolled_back"), (Verdict::Replaced, "replaced")] {
+            assert_eq!(of(state, &[]), (Status::Failed, format!("state={name} version=7")));
         }
     }
 
