@@ -51,7 +51,6 @@ pub(super) enum FromCloud {
     Desired(State),
     /// The shadow holds this.
     Reported(Outcome),
-    #[expect(dead_code, reason = "the session has no jobs yet")]
     Job(Job),
 }
 
@@ -62,7 +61,6 @@ pub(super) enum ToCloud {
     Report(Outcome, String),
     Figures(Figures),
     /// What has become of the job of this id.
-    #[expect(dead_code, reason = "the session has no jobs yet")]
     Job(String, Outcome),
 }
 

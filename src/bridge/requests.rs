@@ -72,6 +72,12 @@ pub(super) trait Handler: Send {
     /// What it wants to be subscribed to, without wildcards. `{thing}` may be open.
     fn subscriptions(&self) -> Vec<Subscription>;
 
+    /// Whether `topic` is one of its own although it does not subscribe to it: AWS IoT Core sends answers about jobs to whoever has
+    /// asked.
+    fn concerns(&self, _topic: &str) -> bool {
+        false
+    }
+
     /// Something has come to one of its topics, or to another client's idea of one: AWS IoT Core's SendDirectMessage needs no
     /// subscription. It calls `arrival.taken()` in the end, whatever it thinks of it: the broker has no more than so many
     /// of QoS 1 on the way.
@@ -104,8 +110,11 @@ pub(super) enum Entry {
     Service(config::Service),
     Action(config::Action),
     Shadow(config::Shadow),
-    /// The shadow of this name has the configuration.
-    Remote(String),
+    /// The shadow of this name has the configuration, and jobs have if they are taken.
+    Remote {
+        shadow: String,
+        jobs: bool,
+    },
     #[cfg(test)]
     Probe(tests::Probe),
 }
@@ -117,7 +126,7 @@ impl Entry {
         let services = settings.services.iter().cloned().map(Entry::Service);
         let actions = settings.actions.iter().cloned().map(Entry::Action);
         let shadows = settings.shadows.iter().cloned().map(Entry::Shadow);
-        let remote = remote.map(|remote| Entry::Remote(remote.shadow.clone()));
+        let remote = remote.map(|remote| Entry::Remote { shadow: remote.shadow.clone(), jobs: remote.jobs });
         commands.chain(services).chain(actions).chain(shadows).chain(remote).collect()
     }
 
@@ -131,7 +140,7 @@ impl Entry {
                 let ros = shadow.desired.as_ref().or(shadow.report.as_ref());
                 account.enter("shadow", &shadow.prefix("{thing}"), ros.map_or("", String::as_str))
             }
-            Entry::Remote(shadow) => account.enter("remote", &config::Shadow::prefix_of(shadow, "{thing}"), ""),
+            Entry::Remote { shadow, .. } => account.enter("remote", &config::Shadow::prefix_of(shadow, "{thing}"), ""),
             #[cfg(test)]
             Entry::Probe(probe) => account.enter("probe", probe.mqtt, ""),
         }
@@ -144,7 +153,7 @@ impl Entry {
             Entry::Service(service) => Box::new(Service::new(service.clone(), health)),
             Entry::Action(action) => Box::new(Action::new(action.clone(), health)),
             Entry::Shadow(shadow) => Box::new(Shadow::new(shadow.clone(), health)),
-            Entry::Remote(shadow) => Box::new(Remote::new(shadow.clone(), health)),
+            Entry::Remote { shadow, jobs } => Box::new(Remote::new(shadow.clone(), *jobs, health)),
             #[cfg(test)]
             Entry::Probe(probe) => probe.handler(health),
         }

@@ -1,4 +1,4 @@
-//! The shadow that the configuration comes by.
+//! The shadow that the configuration comes by, and the jobs, where they are taken.
 //!
 //! [`Session`] decides what is sent and when; what is desired goes to the [keeper](crate::bridge::remote), who says what is to be
 //! reported. Nothing here waits for the disk or reads a configuration: this thread stops robots.
@@ -15,7 +15,8 @@ use crate::health::{RequestHealth, ShadowStanding};
 use crate::ros::BUILT_FOR;
 use iot_bridge_core::config::{Qos, UNNAMED};
 use iot_bridge_core::mqtt::client::Arrival;
-use iot_bridge_core::remote::{Event, Outcome, Report, Session, Spread, Verdict, WishState};
+use iot_bridge_core::remote::jobs;
+use iot_bridge_core::remote::{Event, Outcome, Report, Session, Spread, Verdict};
 use iot_bridge_core::shadows::{self, Rejection};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 use iot_bridge_core::uplink::Subscription;
@@ -29,38 +30,55 @@ mod outcome {
     pub const REPORTED: &str = "reported";
     pub const REPORT_REFUSED: &str = "report_refused";
     pub const MALFORMED: &str = "malformed";
+    /// AWS IoT Core knows that a job has ended.
+    pub const JOB_SUCCEEDED: &str = "job_succeeded";
+    pub const JOB_FAILED: &str = "job_failed";
+    /// It was cancelled, or its time was over: what became of it is not said.
+    pub const JOB_OVER: &str = "job_over";
 
-    pub const ALL: [&str; 6] = [APPLIED, REJECTED, ROLLED_BACK, REPORTED, REPORT_REFUSED, MALFORMED];
+    pub const OF_SHADOW: [&str; 6] = [APPLIED, REJECTED, ROLLED_BACK, REPORTED, REPORT_REFUSED, MALFORMED];
+    pub const OF_JOBS: [&str; 3] = [JOB_SUCCEEDED, JOB_FAILED, JOB_OVER];
 }
 
 pub(super) struct Remote {
     shadow: String,
+    /// Whether jobs are taken.
+    jobs: bool,
     health: Arc<RequestHealth>,
     /// The name of the thing that the session is of. It is known before the first connection.
     thing: String,
     session: Session,
     /// What is to be reported.
     reported: Option<(Outcome, Report)>,
+    /// Jobs that ended before the session knew the name of the thing.
+    ended: Vec<(String, Outcome)>,
     /// What was counted last.
     counted: Option<Outcome>,
     standing: ShadowStanding,
     malformed: Repeat,
     refused: Repeat,
+    throttled: Repeat,
 }
 
 impl Remote {
-    pub fn new(shadow: String, health: Arc<RequestHealth>) -> Remote {
-        health.outcomes().expect(outcome::ALL);
+    pub fn new(shadow: String, jobs: bool, health: Arc<RequestHealth>) -> Remote {
+        health.outcomes().expect(outcome::OF_SHADOW);
+        if jobs {
+            health.outcomes().expect(outcome::OF_JOBS);
+        }
         Remote {
-            session: session(&shadow, UNNAMED),
+            session: session(&shadow, jobs, UNNAMED),
             thing: UNNAMED.to_owned(),
             shadow,
+            jobs,
             health,
             reported: None,
+            ended: Vec::new(),
             counted: None,
             standing: ShadowStanding::default(),
             malformed: Repeat::default(),
             refused: Repeat::default(),
+            throttled: Repeat::default(),
         }
     }
 
@@ -75,7 +93,8 @@ impl Remote {
                     self.reported = Some((outcome, report));
                 }
                 ToCloud::Figures(figures) => self.session.figures(figures),
-                ToCloud::Job(..) => {}
+                ToCloud::Job(id, outcome) if self.thing == UNNAMED => self.ended.push((id, outcome)),
+                ToCloud::Job(id, outcome) => self.session.job_ended(&id, &outcome),
             }
         }
     }
@@ -114,6 +133,11 @@ impl Remote {
                 self.standing.delta = Some(SystemTime::now());
                 outside.from_cloud(FromCloud::Desired(state));
             }
+            Event::Job(job) => {
+                tracing::info!(job = job.id, "The job {} has a configuration for this program.", job.id);
+                outside.from_cloud(FromCloud::Job(job));
+            }
+            Event::OfJobs(event) => self.note_job(event, now),
             Event::Reported => {
                 self.health.outcomes().count(outcome::REPORTED);
                 self.standing.updated = Some(SystemTime::now());
@@ -138,9 +162,63 @@ impl Remote {
     }
 }
 
+impl Remote {
+    /// Something has become of a job.
+    fn note_job(&mut self, event: jobs::Event, now: Instant) {
+        match event {
+            jobs::Event::Updated { execution, status } if status.is_final() => {
+                let (job, status_name) = (execution.to_string(), status.name());
+                if status == jobs::Status::Succeeded {
+                    self.health.accepted(outcome::JOB_SUCCEEDED, Some(&job));
+                } else {
+                    self.health.refused(outcome::JOB_FAILED, "its configuration is not in force", Some(&job));
+                }
+                tracing::info!(job, "AWS IoT Core knows that the job {job} has {status_name}.");
+            }
+            jobs::Event::Over { execution, why } => {
+                let job = execution.to_string();
+                let why = match why {
+                    jobs::Over::Ended(state) if state.is_empty() => "it has ended otherwise".to_owned(),
+                    jobs::Over::Ended(state) => format!("it is {state}"),
+                    jobs::Over::NotFound => "AWS IoT Core knows no such job".to_owned(),
+                    jobs::Over::Refused(jobs::Rejection { code, message }) => {
+                        format!("it was refused: {code} {message}")
+                    }
+                };
+                let total = self.health.refused(outcome::JOB_OVER, &why, Some(&job));
+                tracing::warn!(job, total, "Nothing is said of the job {job} any more: {why}.");
+            }
+            jobs::Event::Unreadable { execution, why } => {
+                let job = execution.to_string();
+                tracing::warn!(job, "The job {job} has a configuration for this program that can't be read: {why}.");
+            }
+            jobs::Event::LeftAlone(execution) => {
+                let job = execution.to_string();
+                tracing::debug!(job, "The job {job} is of another operation and left to others.");
+            }
+            jobs::Event::Throttled(jobs::Rejection { code, message }) => {
+                if self.throttled.due(now, ONCE_A_MINUTE).is_some() {
+                    tracing::warn!(
+                        code,
+                        "AWS IoT Core has refused a request for jobs, which is made again later: {code} {message}."
+                    );
+                }
+            }
+            jobs::Event::Updated { .. } | jobs::Event::Job(_) | jobs::Event::Other => {}
+        }
+    }
+}
+
 impl Handler for Remote {
     fn subscriptions(&self) -> Vec<Subscription> {
-        session(&self.shadow, UNNAMED).filters().map(|filter| Subscription { filter, qos: Qos::AtMostOnce }).collect()
+        let session = session(&self.shadow, self.jobs, UNNAMED);
+        // Nobody says again that there is a job, while of a shadow more is asked for.
+        let qos = |filter: &str| if filter == jobs::filter() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+        session.filters().map(|filter| Subscription { qos: qos(&filter), filter }).collect()
+    }
+
+    fn concerns(&self, topic: &str) -> bool {
+        self.session.concerns(topic)
     }
 
     fn arrived(&mut self, arrival: Arrival, outside: &Outside, now: Instant) {
@@ -175,7 +253,8 @@ impl Handler for Remote {
         }
         if self.thing != outside.thing() {
             self.thing = outside.thing().to_owned();
-            self.session = session(&self.shadow, &self.thing);
+            self.session = session(&self.shadow, self.jobs, &self.thing);
+            self.ended.drain(..).for_each(|(id, outcome)| self.session.job_ended(&id, &outcome));
             if let Some((_, report)) = &self.reported {
                 self.session.report(report.clone(), now);
             }
@@ -188,21 +267,15 @@ impl Handler for Remote {
     fn end(&mut self, _outside: &Outside, _now: Instant) {}
 }
 
-fn session(shadow: &str, thing: &str) -> Session {
-    Session::new(shadow, thing, Spread::default(), StdRng::from_entropy(), Instant::now(), SystemTime::now())
+fn session(shadow: &str, jobs: bool, thing: &str) -> Session {
+    let (now, clock) = (Instant::now(), SystemTime::now());
+    let session = Session::new(shadow, thing, Spread::default(), StdRng::from_entropy(), now, clock);
+    if jobs { session.with_jobs() } else { session }
 }
 
 fn report(outcome: &Outcome, config: String) -> Report {
-    let state = match outcome.state {
-        Verdict::Applied => Some(WishState::Applied),
-        Verdict::Rejected => Some(WishState::Rejected),
-        Verdict::RolledBack => Some(WishState::RolledBack),
-        Verdict::Replaced => None,
-    };
     Report {
-        version: outcome.version.clone(),
-        state,
-        problems: outcome.problems.clone(),
+        outcome: outcome.clone(),
         config,
         bridge: env!("CARGO_PKG_VERSION").to_owned(),
         ros_distro: BUILT_FOR.to_owned(),

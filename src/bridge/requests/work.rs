@@ -159,7 +159,9 @@ impl Work {
 
     fn arrived(&mut self, arrival: Arrival) {
         let now = Instant::now();
-        let served = self.served.iter_mut().find(|served| served.topics.contains(&arrival.topic));
+        let is_for =
+            |served: &&mut Served| served.topics.contains(&arrival.topic) || served.handler.concerns(&arrival.topic);
+        let served = self.served.iter_mut().find(is_for);
         match served {
             Some(served) => served.handler.arrived(arrival, &self.outside, now),
             None => {
