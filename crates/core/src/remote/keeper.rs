@@ -231,8 +231,9 @@ impl Keeper {
         if !self.is_running() {
             return;
         }
-        if self.again.as_ref().is_some_and(|(_, at)| *at <= now) {
-            self.waiting.extend(self.again.take().map(|(asked, _)| asked));
+        if let Some((asked, _)) = self.again.take_if(|(_, at)| *at <= now) {
+            self.kept.desired = None;
+            self.waiting.push_back(asked);
         }
         while let Some(asked) = self.waiting.pop_front() {
             self.take_up(asked);
@@ -359,7 +360,10 @@ impl Keeper {
                     vec![format!("It could not be kept: {reason}.")],
                 );
                 // A job has failed with that.
-                self.again = matches!(asked, Asked::Shadow(_)).then_some((asked, now + TRY_AGAIN));
+                if let Asked::Shadow(desired) = &asked {
+                    self.kept.desired = Some(desired.clone());
+                    self.again = Some((asked, now + TRY_AGAIN));
+                }
                 self.settle();
             }
             (Some(Awaited::Confirmed), result) => {
@@ -488,3 +492,6 @@ impl Keeper {
         self.step = (self.written.as_ref() != Some(&self.kept)).then(|| Step::Keep(Box::new(self.kept.clone())));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,3 +196,6 @@ fn read(content: &[u8]) -> Result<Kept, String> {
     }
     serde_json::from_str(content.kept.get()).map_err(damaged)
 }
+
+#[cfg(test)]
+mod tests;

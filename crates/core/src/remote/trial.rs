@@ -158,3 +158,6 @@ fn forbidden(topics: &[TopicEvidence]) -> String {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("The broker takes none of its topics: the policy has to allow publishing to {}{more}.", names.join(", "))
 }
+
+#[cfg(test)]
+mod tests;
