@@ -17,7 +17,7 @@ const ROBOTS: usize = 1000;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked whether all are done.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(500);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// For each connection one file at the robot and one at the broker.
@@ -68,26 +68,24 @@ fn times(record: &Record, ending: &str, since: Instant) -> Vec<Instant> {
     arrivals.map(|arrival| arrival.at).collect()
 }
 
-/// That requests for shadows came at random times over `spread`, and no more of them than needed.
-fn check_waves(record: &Record, since: Instant, spread: Duration) {
-    let gets = times(record, "/shadow/name/iot-bridge/get", since);
-    let updates = times(record, "/shadow/name/iot-bridge/update", since);
-    let mean = ROBOTS as f64 / spread.as_secs_f64();
-    let (most_gets, most_updates) = (busiest_second(&gets), busiest_second(&updates));
-    println!(
-        "{} gets, {most_gets} in the busiest second; {} updates, {most_updates}; the mean is {mean:.0} a second.",
-        gets.len(),
-        updates.len()
-    );
-    assert!(most_gets as f64 <= 2.0 * mean && most_updates as f64 <= 2.0 * mean);
-    // One more where a newer message has overtaken an answer.
-    assert!((ROBOTS..ROBOTS * 11 / 10).contains(&gets.len()) && updates.len() == ROBOTS);
+/// That robots have asked for their shadows at random times over `asked_over`, and have reported at such times over
+/// `reported_over` after that, and no more often than needed.
+fn check_waves(record: &Record, since: Instant, (asked_over, reported_over): (Duration, Duration)) {
+    for (request, over) in [("get", asked_over), ("update", reported_over)] {
+        let times = times(record, &format!("/shadow/name/{SHADOW}/{request}"), since);
+        let (count, most, mean) = (times.len(), busiest_second(&times), ROBOTS as f64 / over.as_secs_f64());
+        println!("Of {count} {request}s {most} come within a second; spread evenly, {mean:.0} would.");
+        assert!(most as f64 <= 2.0 * mean, "{most} {request}s within a second, where {mean:.0} are the mean");
+        // One more where something newer has overtaken an answer.
+        let most = if request == "get" { ROBOTS * 11 / 10 } else { ROBOTS };
+        assert!((ROBOTS..=most).contains(&count), "{count} {request}s");
+    }
 }
 
 /// A thousand robots get a push in one moment, and another while the broker restarts. All apply it: it stands on their disks as
-/// confirmed, after a PUBACK of a record of its topic, and is reported. The requests for their shadows come in no wave: of a
-/// thousand over four seconds after the push, and over eight after the restart, no second has more than twice the mean. A robot
-/// asks once and reports once.
+/// confirmed, after a PUBACK of a record of its topic, and is reported. Their requests come in no wave: of the thousand `get`s over
+/// four seconds after the push, and over eight after the restart, and of the thousand reports over four, no second has more
+/// than twice the mean. (On two busy cores it had up to 1.5 times the mean.) A robot asks once and reports once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_reaches_a_thousand_without_a_wave() {
     allow_files(2 * ROBOTS as u64 + 200);
@@ -112,20 +110,20 @@ async fn a_push_reaches_a_thousand_without_a_wave() {
     push(&broker, "1");
     let took = applied(&broker, Some("1"), pushed).await;
     println!("All have applied the first version after {took:?}.");
-    check_waves(&broker.record(), pushed, spread.change);
+    check_waves(&broker.record(), pushed, (spread.change, spread.change));
 
     broker.restart(async |broker| push(broker, "2")).await;
     let restarted = Instant::now();
     let took = applied(&broker, Some("2"), restarted).await;
     println!("All have applied the second version {took:?} after the restart.");
     let record = broker.record();
-    check_waves(&record, restarted, spread.reconnect);
+    check_waves(&record, restarted, (spread.reconnect, spread.change));
     let connects: Vec<_> = record.connects.iter().map(|connect| connect.at).filter(|at| *at >= restarted).collect();
     println!("{} CONNECTs, {} in the busiest second.", connects.len(), busiest_second(&connects));
 
     assert_eq!(record.violations(), []);
     let accepted: HashSet<&str> = record.arrivals.iter().map(|arrival| arrival.topic.as_str()).collect();
-    for robot in running {
+    for robot in &running {
         let kept = robot.store.look().unwrap();
         assert_eq!(kept.confirmed.map(|wish| wish.version).as_deref(), Some("2"));
         assert!(kept.trial.is_none());
@@ -133,6 +131,9 @@ async fn a_push_reaches_a_thousand_without_a_wave() {
             let topic = format!("fleet/{}/{version}", robot.thing);
             assert!(accepted.contains(&*topic), "{topic}");
         }
-        robot.stop().await;
+        robot.stop();
+    }
+    for robot in running {
+        robot.ended().await;
     }
 }

@@ -129,9 +129,12 @@ impl Fleet {
 }
 
 impl Running {
-    /// Panics if something of it has.
-    pub async fn stop(self) {
+    pub fn stop(&self) {
         let _ = self.stop.send(true);
+    }
+
+    /// Waits until it has stopped. Panics if something of it has.
+    pub async fn ended(self) {
         self.bridge.await.unwrap();
         self.uplink.await.unwrap();
     }
@@ -179,6 +182,7 @@ impl Robot {
                     self.reported.iter().for_each(|outcome| self.keeper.report_acked(outcome, now));
                 }
                 Event::Refused { rejection, .. } => panic!("a report is refused: {rejection:?}"),
+                Event::Job(_) | Event::OfJobs(_) => panic!("there are no jobs"),
             }
         }
         arrival.taken();
