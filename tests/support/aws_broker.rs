@@ -34,7 +34,7 @@ mod session;
 mod shadows;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -78,6 +78,8 @@ pub struct AwsBroker {
     /// What was accepted, in order: topic and payload.
     pub messages: UnboundedReceiver<(String, Bytes)>,
     shared: Arc<Shared>,
+    acceptor: TlsAcceptor,
+    alpn: bool,
     serving: JoinHandle<()>,
 }
 
@@ -126,6 +128,9 @@ struct State {
     /// Whose policies are in force.
     account: Option<Account>,
     sessions: HashMap<String, (usize, UnboundedSender<Order>)>,
+    /// The client ids that have ever subscribed to a filter, those with a wildcard under the empty one. Each session knows what
+    /// is in force; with a thousand of them not each is asked about each message.
+    subscribers: HashMap<String, HashSet<String>>,
     last_connect: HashMap<String, Instant>,
     connections: usize,
     retained: BTreeMap<String, Held>,
@@ -171,6 +176,7 @@ impl AwsBroker {
             unreadable: None,
             account: None,
             sessions: HashMap::new(),
+            subscribers: HashMap::new(),
             last_connect: HashMap::new(),
             connections: 0,
             retained: BTreeMap::new(),
@@ -181,8 +187,17 @@ impl AwsBroker {
             messages: sender,
             random: StdRng::seed_from_u64(1),
         })));
-        let serving = tokio::spawn(accept(listener, acceptor, shared.clone(), alpn));
-        AwsBroker { port, messages, shared, serving }
+        let serving = tokio::spawn(accept(listener, acceptor.clone(), shared.clone(), alpn));
+        AwsBroker { port, messages, shared, acceptor, alpn, serving }
+    }
+
+    /// Ends all connections and accepts none while `meanwhile` is done; then is there again, on the same port, with what it knew.
+    pub async fn restart(&mut self, meanwhile: impl AsyncFnOnce(&AwsBroker)) {
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
+        meanwhile(self).await;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
+        self.serving = tokio::spawn(accept(listener, self.acceptor.clone(), self.shared.clone(), self.alpn));
     }
 
     /// Everything that has come so far.
@@ -306,6 +321,23 @@ async fn welcome(acceptor: TlsAcceptor, stream: TcpStream, shared: Arc<Shared>, 
         let certificate = tls.peer_certificates().and_then(|chain| chain.first()).cloned();
         let principal = certificate.map_or(Principal::Other, |certificate| shared.principal(&certificate));
         session::serve(stream, shared, principal).await;
+    }
+}
+
+impl State {
+    /// Hands it to whoever may have subscribed to its topic.
+    fn deliver(&self, held: &Held) {
+        let subscribers =
+            [held.message.topic.as_str(), ""].into_iter().filter_map(|filter| self.subscribers.get(filter));
+        let clients: HashSet<&String> = subscribers.flatten().collect();
+        for (_, orders) in clients.into_iter().filter_map(|client_id| self.sessions.get(client_id)) {
+            let _ = orders.send(Order::Deliver(held.clone()));
+        }
+    }
+
+    fn subscribes(&mut self, client_id: &str, filter: &str) {
+        let filter = if filter.contains(['+', '#']) { "" } else { filter };
+        self.subscribers.entry(filter.to_owned()).or_default().insert(client_id.to_owned());
     }
 }
 
@@ -435,9 +467,7 @@ impl Shared {
             } else if *retain {
                 state.retained.insert(topic.clone(), held.clone());
             }
-            for (_, orders) in state.sessions.values() {
-                let _ = orders.send(Order::Deliver(held.clone()));
-            }
+            state.deliver(&held);
         });
     }
 

@@ -24,6 +24,7 @@ mod both_ways;
 mod broken_configs;
 mod codec;
 mod day_offline;
+mod fleet;
 mod fuzz_seeds;
 mod kills;
 mod listening;

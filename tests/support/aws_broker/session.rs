@@ -222,6 +222,7 @@ impl Session {
                 self.say(Answer::SubAck { packet_id, granted });
                 for (filter, qos) in filters.into_iter().zip(may).filter_map(|(filter, may)| may.then_some(filter)) {
                     self.outbound.subscribe(&filter, qos);
+                    self.shared.with(|state| state.subscribes(&self.client_id, &filter));
                     if let Some(held) = self.shared.retained(&filter) {
                         self.deliver(held, true);
                     }

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use self::service::{Publication, Service, prefix};
-use super::session::Order;
 use super::{AwsBroker, Message, Shared, State};
 
 /// The shadows of all things. They are there from the beginning.
@@ -52,10 +51,7 @@ impl State {
     /// Tells whoever has subscribed.
     pub(super) fn tell(&self, published: Vec<Publication>) {
         for (topic, payload) in published {
-            let message = Message { topic, payload: payload.into(), ..Message::default() };
-            for (_, orders) in self.sessions.values() {
-                let _ = orders.send(Order::Deliver(message.clone().into()));
-            }
+            self.deliver(&Message { topic, payload: payload.into(), ..Message::default() }.into());
         }
     }
 }

@@ -195,7 +195,9 @@ impl Client {
         let at = self.within(spread, now);
         match &mut self.get {
             Get::Idle if self.is_connected => self.get = Get::Due(at),
-            Get::Due(due) => *due = at.min(*due),
+            // Drawn once: the earliest of several draws is not random any more.
+            Get::Due(due) if *due > now + spread => *due = at,
+            Get::Due(_) => {}
             Get::Idle | Get::Waiting(_) => {}
         }
     }

@@ -79,6 +79,25 @@ fn a_change_is_asked_for() {
     assert_eq!(world.wishes(), [json!({}), one, two, json!({"config": {"topics": []}}), json!({})]);
 }
 
+/// However many messages say that something has changed, the time of the `get` is as random as with one.
+#[test]
+fn several_messages_draw_no_earlier_time() {
+    let mut halves = [0; 2];
+    for seed in 0..300 {
+        let mut world = World::new(seed);
+        world.connect();
+        world.settle(3 * SECOND);
+        let before = world.now;
+        for version in 1..10 {
+            world.write(config(&version.to_string(), "/a"));
+        }
+        world.settle(3 * SECOND);
+        assert_eq!(world.gets.len(), 2);
+        halves[usize::from(world.gets[1] - before > SECOND)] += 1;
+    }
+    assert!(halves.iter().all(|count| (110..=190).contains(count)), "{halves:?}");
+}
+
 /// Either message about an update of somebody else is enough.
 #[test]
 fn a_lost_message_is_made_up_for_by_the_other() {
