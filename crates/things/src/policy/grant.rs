@@ -11,6 +11,14 @@ pub const TEST_TOPIC: &str = "elf/{thing}";
 /// Every ROS type of a topic, in the place of `{type}`.
 const ANY_TYPE: &str = "*/msg/*";
 
+/// What is published of jobs, behind `$aws/things/<thing>/jobs/` ("Jobs device MQTT API" in the developer guide of AWS IoT
+/// Core). No job is known before it is there, so `*` stands for its id; none starts the next one, whatever it is.
+/// Answers are below `accepted` and `rejected`, and come without a subscription.
+const JOBS_SAID: [&str; 3] = ["get", "*/get", "*/update"];
+
+/// What is subscribed to of jobs.
+const JOBS_HEARD: &str = "notify";
+
 /// What AWS IoT Core asks a policy for. In the order in which a policy lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
@@ -99,9 +107,15 @@ pub fn grants(settings: &Settings, test: bool) -> Result<Vec<Grant>, Wild> {
         literal("MQTT topic", topic)?;
     }
     let thing = &settings.aws.thing;
+    // That of the configuration is one of the shadows here, and by the same topics.
+    let shadows = settings.shadows.iter().map(|shadow| shadow.prefix(thing));
+    let shadows: Vec<String> = shadows.chain(settings.remote.iter().map(|remote| remote.prefix(thing))).collect();
     let below = |endings: &'static [&str]| {
-        let prefixes = settings.shadows.iter().map(|shadow| shadow.prefix(thing));
-        prefixes.flat_map(move |prefix| endings.iter().map(move |ending| format!("{prefix}{ending}")))
+        shadows.iter().flat_map(move |prefix| endings.iter().map(move |ending| format!("{prefix}{ending}")))
+    };
+    let jobs = settings.remote.as_ref().filter(|remote| remote.jobs).map(|_| format!("$aws/things/{thing}/jobs/"));
+    let of_jobs = |endings: &'static [&str]| {
+        jobs.iter().flat_map(move |prefix| endings.iter().map(move |ending| format!("{prefix}{ending}")))
     };
     let mut grants = BTreeSet::new();
     let mut publish = |topic: &str, retain: bool| {
@@ -127,14 +141,20 @@ pub fn grants(settings: &Settings, test: bool) -> Result<Vec<Grant>, Wild> {
     if let Some(presence) = &settings.mqtt.presence {
         publish(&presence.topic, true);
     }
-    for topic in answered.into_iter().chain(below(&Shadow::SAID)) {
+    for topic in answered.into_iter().chain(below(&Shadow::SAID)).chain(of_jobs(&JOBS_SAID)) {
         publish(&topic, false);
     }
     let test = test.then(|| TEST_TOPIC.replace("{thing}", thing));
     if let Some(topic) = &test {
         publish(topic, false);
     }
-    for topic in settings.asked().map(str::to_owned).chain(below(&Shadow::HEARD)).chain(test) {
+    for topic in of_jobs(&JOBS_SAID) {
+        for answer in ["accepted", "rejected"] {
+            grants.insert(Grant::new(Action::Receive, format!("topic/{topic}/{answer}")));
+        }
+    }
+    let heard = below(&Shadow::HEARD).chain(of_jobs(&[JOBS_HEARD]));
+    for topic in settings.asked().map(str::to_owned).chain(heard).chain(test) {
         grants.insert(Grant::new(Action::Subscribe, format!("topicfilter/{topic}")));
         grants.insert(Grant::new(Action::Receive, format!("topic/{topic}")));
     }

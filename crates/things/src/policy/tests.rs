@@ -1,6 +1,7 @@
 use super::*;
 
 use iot_bridge_core::config;
+use iot_bridge_core::remote::jobs;
 
 const PREFIX: &str = "arn:aws:iot:eu-west-1:123456789012:";
 
@@ -167,6 +168,28 @@ fn configurations_and_their_policies() {
                 "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/state/update/accepted",
                 "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/state/update/delta",
                 "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/state/update/rejected",
+            ],
+        ),
+        // The robot's configuration: a shadow, whose topics are those of any shadow; topics are not known before it is there.
+        (
+            "[remote]\nshadow = \"iot-bridge\"\n",
+            "r1",
+            "r1",
+            false,
+            &[
+                "iot:Connect client/r1",
+                "iot:Publish topic/$aws/things/r1/shadow/name/iot-bridge/get",
+                "iot:Publish topic/$aws/things/r1/shadow/name/iot-bridge/update",
+                "iot:Receive topic/$aws/things/r1/shadow/name/iot-bridge/get/accepted",
+                "iot:Receive topic/$aws/things/r1/shadow/name/iot-bridge/get/rejected",
+                "iot:Receive topic/$aws/things/r1/shadow/name/iot-bridge/update/accepted",
+                "iot:Receive topic/$aws/things/r1/shadow/name/iot-bridge/update/delta",
+                "iot:Receive topic/$aws/things/r1/shadow/name/iot-bridge/update/rejected",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/iot-bridge/get/accepted",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/iot-bridge/get/rejected",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/iot-bridge/update/accepted",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/iot-bridge/update/delta",
+                "iot:Subscribe topicfilter/$aws/things/r1/shadow/name/iot-bridge/update/rejected",
             ],
         ),
         (
@@ -341,4 +364,49 @@ fn nothing_widens_a_policy() {
     for text in [odom("mqtt = \"x/{type}\""), odom("mqtt = \"$aws/rules/a/b\""), odom("mqtt = \"a$b\"")] {
         assert!(grants(&settings(&text, "r1", "r$1"), false).is_ok(), "{text}");
     }
+}
+
+/// Jobs need what their client publishes, the answers to that, and word of new ones; nothing that starts the next job,
+/// whatever it is. The rest is what the shadow needs.
+#[test]
+fn jobs_are_allowed_by_what_their_client_says() {
+    let needed = |more: &str| -> Vec<Grant> {
+        let text = format!("[remote]\nshadow = \"iot-bridge\"\n{more}");
+        grants(&settings(&text, "r1", "r1"), false).expect("literal")
+    };
+    let (without, with) = (needed(""), needed("jobs = true\n"));
+    let more: Vec<&Grant> = with.iter().filter(|grant| !without.contains(grant)).collect();
+    assert_eq!(more.len() + without.len(), with.len());
+    let allows = |action: Action, topic: &str| {
+        let kind = if action == Action::Subscribe { "topicfilter" } else { "topic" };
+        let wanted = Grant { action, resource: format!("{kind}/{topic}"), will: false };
+        more.iter().any(|grant| grant.covers(&wanted))
+    };
+    let job = jobs::JobId::new("job-1").expect("a name");
+    for request in [jobs::Request::List, jobs::Request::Describe(job.clone()), jobs::Request::Update(job)] {
+        let topic = config::fill_thing(&request.topic(), "r1").into_owned();
+        assert!(allows(Action::Publish, &topic), "{topic}");
+        for answer in ["accepted", "rejected"] {
+            assert!(allows(Action::Receive, &format!("{topic}/{answer}")), "{topic}/{answer}");
+        }
+        assert!(
+            !allows(Action::Receive, &topic) && !allows(Action::Subscribe, &format!("{topic}/accepted")),
+            "{topic}"
+        );
+    }
+    let notify = config::fill_thing(&jobs::filter(), "r1").into_owned();
+    assert!(allows(Action::Subscribe, &notify) && allows(Action::Receive, &notify));
+    for other in [
+        "jobs/start-next",
+        "jobs/notify-next",
+        "jobs/notify",
+        "jobs/job-1/more",
+        "shadow/update",
+        "defender/metrics/json",
+    ] {
+        let topic = format!("$aws/things/r1/{other}");
+        assert!(!allows(Action::Publish, &topic), "{topic}");
+    }
+    assert!(!allows(Action::Publish, "$aws/things/r2/jobs/get"));
+    assert_eq!(more.len(), 3 + 6 + 2, "{more:#?}");
 }
