@@ -3,6 +3,8 @@
 
 #[path = "hostile/config.rs"]
 mod config;
+#[path = "hostile/remote.rs"]
+mod remote;
 
 use crate::codec::hostile;
 use crate::support::seeds::run;
@@ -47,4 +49,10 @@ fn mqtt() {
 #[test]
 fn proxy() {
     run("proxy", 20_000, iot_bridge_core::mqtt::hostile::proxy);
+}
+
+/// Any bytes, as what comes by jobs and by the configuration's shadow.
+#[test]
+fn remote() {
+    run("remote", 1_500, remote::hear);
 }
