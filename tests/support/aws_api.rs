@@ -1,9 +1,10 @@
 //! The AWS API: moto behind a front of the test's own.
 //!
 //! The front does what moto does otherwise than AWS: certificates are of the key that was asked for, and signed by an
-//! authority that a broker can trust, and the endpoint is always the same. It also fails on demand.
+//! authority that a broker can trust; the endpoint is always the same; the things of a group come in pages; and a job for a
+//! group is one for its things, which end it as the test says. It also fails on demand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -49,7 +50,16 @@ struct State {
     denied: Option<String>,
     /// IAM permissions that there are; without it, all.
     allowed: Option<BTreeSet<String>>,
+    /// So many calls are answered as AWS does what comes too fast.
+    throttled: usize,
+    /// What was asked to be made as jobs.
+    jobs: Vec<Value>,
+    /// How things stand with their jobs, by their names: the status and its details.
+    executions: BTreeMap<String, (String, Value)>,
 }
+
+/// Things of a group in one answer, so that few make several pages.
+const PAGE: usize = 2;
 
 struct Message {
     /// The request line or the status line.
@@ -137,8 +147,37 @@ impl AwsApi {
     pub fn send(&self, method: &str, path: &str, body: &Value) -> Value {
         let request = Message::request(method, path, body.to_string().into_bytes());
         let answer = ask(self.moto_port.number(), &request).unwrap();
-        assert!(answer.first.contains(" 200 "), "{} {}", answer.first, String::from_utf8_lossy(&answer.body));
+        assert!(answer.is_good(), "{} {}", answer.first, String::from_utf8_lossy(&answer.body));
         serde_json::from_slice(&answer.body).unwrap_or_default()
+    }
+
+    /// The next `calls` calls come too fast.
+    pub fn throttle(&self, calls: usize) {
+        self.front.state.lock().unwrap().throttled = calls;
+    }
+
+    /// The requests that have made jobs.
+    pub fn jobs(&self) -> Vec<Value> {
+        self.front.state.lock().unwrap().jobs.clone()
+    }
+
+    /// From now on `thing` stands so with any job: `FAILED`, with details.
+    pub fn execute(&self, thing: &str, status: &str, details: Value) {
+        self.front.state.lock().unwrap().executions.insert(thing.to_owned(), (status.to_owned(), details));
+    }
+
+    /// The state that the shadow `name` of `thing` holds.
+    pub fn shadow(&self, thing: &str, name: &str) -> Value {
+        self.get(&format!("/things/{thing}/shadow?name={name}"))["state"].clone()
+    }
+
+    /// Has `thing` report in the shadow `name`.
+    pub fn report(&self, thing: &str, name: &str, reported: &Value) {
+        self.send(
+            "POST",
+            &format!("/things/{thing}/shadow?name={name}"),
+            &json!({ "state": { "reported": reported } }),
+        );
     }
 
     /// The names of everything in the account.
@@ -205,6 +244,13 @@ fn action(call: &str) -> String {
         ("POST", ["rules", _]) => "CreateTopicRule",
         ("PATCH", ["rules", _]) => "ReplaceTopicRule",
         ("DELETE", ["rules", _]) => "DeleteTopicRule",
+        ("GET", ["things", _, "shadow"]) => "GetThingShadow",
+        ("POST", ["things", _, "shadow"]) => "UpdateThingShadow",
+        ("GET", ["thing-groups", _, "things"]) => "ListThingsInThingGroup",
+        ("PUT", ["jobs", _]) => "CreateJob",
+        ("GET", ["jobs", _]) => "DescribeJob",
+        ("GET", ["jobs", _, "things"]) => "ListJobExecutionsForJob",
+        ("GET", ["things", _, "jobs", _]) => "DescribeJobExecution",
         _ => panic!("a call that is not known here: {call}"),
     };
     format!("iot:{name}")
@@ -221,7 +267,7 @@ impl Front {
             return;
         }
         let line = format!("{method} {path}");
-        let (last, denied) = {
+        let (last, denied, throttled) = {
             let mut state = self.state.lock().unwrap();
             if state.until.is_some_and(|until| state.calls.len() >= until) {
                 return;
@@ -229,11 +275,16 @@ impl Front {
             state.calls.push(line.clone());
             let denied = state.denied.as_ref().is_some_and(|part| line.contains(part))
                 || state.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&action(&line)));
-            (state.until == Some(state.calls.len()), denied)
+            let throttled = state.throttled > 0;
+            state.throttled = state.throttled.saturating_sub(1);
+            (state.until == Some(state.calls.len()), denied, throttled)
         };
-        let answer = match denied {
-            true => Ok(Message::denied()),
-            false => self.answer(method, path, &request),
+        let answer = match (denied, throttled) {
+            (true, _) => {
+                Ok(Message::refused("403 Forbidden", "AccessDeniedException", "User: robot is not authorized"))
+            }
+            (_, true) => Ok(Message::refused("429 Too Many Requests", "ThrottlingException", "Rate exceeded")),
+            (false, false) => self.answer(method, path, &request),
         };
         if let Ok(answer) = answer
             && !last
@@ -259,8 +310,46 @@ impl Front {
                 answer["keyPair"] = json!({ "PublicKey": "not looked at", "PrivateKey": private });
                 Ok(Message::answer(&answer))
             }
+            ("GET", bare) if bare.starts_with("/thing-groups/") && bare.ends_with("/things") => {
+                let answer = ask(self.moto, &Message::request("GET", bare, Vec::new()))?;
+                if !answer.is_good() {
+                    return Ok(answer);
+                }
+                let from = path.split("nextToken=").nth(1).and_then(|rest| rest.split('&').next()?.parse().ok());
+                Ok(Message::answer(&page(&serde_json::from_slice(&answer.body)?, from.unwrap_or(0))))
+            }
+            ("PUT", bare) if bare.starts_with("/jobs/") => {
+                let mut job: Value = serde_json::from_slice(&request.body)?;
+                self.state.lock().unwrap().jobs.push(job.clone());
+                let targets = job["targets"].as_array().cloned().unwrap_or_default();
+                job["targets"] = targets.into_iter().flat_map(|target| self.things_of(&target)).collect();
+                ask(self.moto, &Message::request("PUT", bare, job.to_string().into_bytes()))
+            }
+            ("GET", bare) if bare.contains("/jobs/") || bare.starts_with("/jobs/") && bare.ends_with("/things") => {
+                let answer = ask(self.moto, request)?;
+                if !answer.is_good() {
+                    return Ok(answer);
+                }
+                let mut value: Value = serde_json::from_slice(&answer.body)?;
+                let state = self.state.lock().unwrap();
+                executed(&mut value["execution"], &state.executions);
+                for summary in value["executionSummaries"].as_array_mut().into_iter().flatten() {
+                    executed(summary, &state.executions);
+                }
+                Ok(Message::answer(&value))
+            }
             _ => ask(self.moto, request),
         }
+    }
+
+    /// The things that a target of a job stands for.
+    fn things_of(&self, target: &Value) -> Vec<Value> {
+        let arn = target.as_str().unwrap_or_default();
+        let Some((prefix, group)) = arn.split_once("thinggroup/") else { return vec![target.clone()] };
+        let request = Message::request("GET", &format!("/thing-groups/{group}/things"), Vec::new());
+        let answer: Value = serde_json::from_slice(&ask(self.moto, &request).unwrap().body).unwrap();
+        let things = answer["things"].as_array().cloned().unwrap_or_default();
+        things.iter().map(|thing| format!("{prefix}thing/{}", thing.as_str().unwrap_or_default()).into()).collect()
     }
 
     /// Has moto know a certificate.
@@ -274,15 +363,42 @@ impl Front {
     }
 }
 
+/// The things of a group from number `from` on, as many as an answer has.
+fn page(answer: &Value, from: usize) -> Value {
+    let all = answer["things"].as_array().cloned().unwrap_or_default();
+    let end = all.len().min(from + PAGE);
+    let next = (end < all.len()).then(|| end.to_string());
+    json!({ "things": all[from.min(end)..end], "nextToken": next })
+}
+
+/// Says of a job's execution what the test wants it to be.
+fn executed(execution: &mut Value, executions: &BTreeMap<String, (String, Value)>) {
+    let thing = execution["thingArn"].as_str().and_then(|arn| arn.rsplit_once('/'));
+    let Some((status, details)) = thing.and_then(|(_, thing)| executions.get(thing)) else { return };
+    match execution.get_mut("jobExecutionSummary") {
+        Some(summary) => summary["status"] = status.as_str().into(),
+        None => {
+            execution["status"] = status.as_str().into();
+            execution["statusDetails"] = json!({ "detailsMap": details });
+        }
+    }
+}
+
 impl Message {
-    /// A request that moto takes for one to AWS IoT in [`REGION`].
+    /// A request that moto takes for one to AWS IoT in [`REGION`], or to its data plane if it is about a shadow.
     fn request(method: &str, path: &str, body: Vec<u8>) -> Message {
+        let service = if path.contains("/shadow?") { "iotdata" } else { "iot" };
         let authorization = format!(
-            "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/iot/aws4_request, SignedHeaders=host, \
+            "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, \
              Signature=0"
         );
         let headers = vec!["Host: localhost".into(), authorization, "Content-Type: application/json".into()];
         Message { first: format!("{method} {path} HTTP/1.1"), headers, body }
+    }
+
+    /// Whether an answer is not an error.
+    fn is_good(&self) -> bool {
+        self.first.contains(" 200 ")
     }
 
     fn answer(value: &Value) -> Message {
@@ -290,10 +406,10 @@ impl Message {
         Message { first: "HTTP/1.1 200 OK".into(), headers, body: value.to_string().into_bytes() }
     }
 
-    fn denied() -> Message {
-        let headers = vec!["Content-Type: application/json".into(), "x-amzn-ErrorType: AccessDeniedException".into()];
-        let body = json!({ "message": "User: robot is not authorized" }).to_string().into_bytes();
-        Message { first: "HTTP/1.1 403 Forbidden".into(), headers, body }
+    fn refused(status: &str, error: &str, message: &str) -> Message {
+        let headers = vec!["Content-Type: application/json".into(), format!("x-amzn-ErrorType: {error}")];
+        let body = json!({ "message": message }).to_string().into_bytes();
+        Message { first: format!("HTTP/1.1 {status}"), headers, body }
     }
 
     fn read(reader: &mut impl BufRead) -> io::Result<Message> {

@@ -53,6 +53,7 @@ mod suggest;
 mod template;
 mod type_places;
 pub mod units;
+mod values;
 mod version;
 mod walk;
 
@@ -79,4 +80,5 @@ pub use settings::*;
 pub use suggest::{likely, nearest};
 pub use template::may_become;
 pub use type_places::TypePlace;
+pub use values::read_values;
 pub use version::{MqttVersion, Version};

@@ -2,6 +2,8 @@
 
 mod calls;
 mod certificates;
+mod jobs;
+mod shadows;
 
 use std::path::PathBuf;
 
@@ -12,6 +14,7 @@ use aws_smithy_http_client::{Builder, Connector, tls};
 
 pub use calls::Created;
 pub use certificates::{CertificateState, Issued};
+pub use jobs::Job;
 
 use super::cli::AwsArgs;
 use super::failure::{Failure, innermost, no_credentials};
@@ -22,6 +25,8 @@ use super::policy::Place;
 #[derive(Debug)]
 pub struct Aws {
     client: aws_sdk_iot::Client,
+    /// The data plane, which has the shadows.
+    data: aws_sdk_iotdataplane::Client,
     pace: Pace,
     /// The account that the credentials belong to, and the region.
     pub place: Place,
@@ -70,7 +75,8 @@ impl Aws {
         let account = identity.account().map(str::to_owned);
         let account = account.ok_or_else(|| Failure::other("AWS does not say whose the credentials are"))?;
         let client = aws_sdk_iot::Client::new(&config);
-        Ok(Aws { client, pace: Pace::default(), place: Place { region, account } })
+        let data = aws_sdk_iotdataplane::Client::new(&config);
+        Ok(Aws { client, data, pace: Pace::default(), place: Place { region, account } })
     }
 }
 

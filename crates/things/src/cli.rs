@@ -1,5 +1,9 @@
 //! The command line of `iot-bridge-things`.
 
+mod config;
+
+pub use config::{ConfigCommand, JobArgs, PushArgs, RollbackArgs, ShowArgs, TargetArgs, WaitArgs};
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +69,13 @@ pub enum Command {
     Clean(CleanArgs),
     /// Print the policy that the configuration needs, without asking AWS, or hold an existing one against it
     Policy(PolicyArgs),
+    /// Send robots their topics, see what has become of them, and go back
+    ///
+    /// For robots whose own configuration has [remote].
+    Config {
+        #[command(subcommand)]
+        command: Box<ConfigCommand>,
+    },
     /// Make, change or delete a topic rule that brings the telemetry to another service
     Rule {
         #[command(subcommand)]

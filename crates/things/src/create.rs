@@ -7,21 +7,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use self::policies::Policies;
 pub(super) use self::policies::delete_unused;
 use super::aws::{Access, Aws};
 use super::cli::{AwsArgs, CreateArgs, thing_name};
+use super::each::each;
 use super::register::Ledger;
 use super::robot::{self, RobotFiles};
 use super::stop::Stop;
 use super::template::Template;
 use super::{plural, roots};
-
-/// Things that are made at a time. The calls' rates hold for all of them together.
-const AT_A_TIME: usize = 8;
 
 /// More things than anybody makes at a time by intent.
 const MOST: usize = 10_000;
@@ -111,43 +107,17 @@ async fn prepare(arguments: CreateArgs, aws: &AwsArgs, names: &[String]) -> Resu
     })
 }
 
-/// Makes the things. After a failure no other is begun, but those that are under way go on.
+/// Makes the things.
 async fn make(work: &Arc<Work>, names: &[String]) -> Result<(), Stop> {
     let bar = bar(names.len() as u64);
-    let places = Arc::new(Semaphore::new(AT_A_TIME));
-    let mut running = JoinSet::new();
-    let (mut made, mut failures) = (0, Vec::new());
-    let mut note = |result: Result<Result<(), Stop>, tokio::task::JoinError>, failures: &mut Vec<Stop>| {
-        match result {
-            Ok(Ok(())) => {
-                made += 1;
-                bar.inc(1);
-            }
-            Ok(Err(stop)) => failures.push(stop),
-            Err(error) => failures.push(Stop::Failed(error.to_string())),
-        };
-    };
-    for name in names {
-        // Never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        while let Some(result) = running.try_join_next() {
-            note(result, &mut failures);
-        }
-        if !failures.is_empty() {
-            break;
-        }
-        let (work, name) = (Arc::clone(work), name.clone());
-        running.spawn(async move {
-            let _place = place;
-            thing::make(&work, &name).await
-        });
-    }
-    while let Some(result) = running.join_next().await {
-        note(result, &mut failures);
-    }
+    let results = each(names, &bar, |name| {
+        let work = Arc::clone(work);
+        async move { thing::make(&work, &name).await }
+    })
+    .await;
     bar.finish_and_clear();
-    let Some(first) = failures.into_iter().next() else { return Ok(()) };
-    Err(match first {
+    let made = results.done.len();
+    results.all().map(drop).map_err(|stop| match stop {
         Stop::Failed(why) => Stop::Failed(format!(
             "{why}\n{made} of {} are ready. What was made is in things.json; run the same command again to go on, or \
              `iot-bridge-things clean` to take it back.",

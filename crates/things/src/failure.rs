@@ -75,7 +75,11 @@ fn kind_of(code: &str, status: u16) -> Kind {
 
 fn answered(action: &str, what: &str, code: &str, message: &str, status: u16) -> String {
     match code {
-        "AccessDeniedException" | "AccessDenied" | "UnauthorizedException" | "NotAuthorizedException" => format!(
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "ForbiddenException"
+        | "UnauthorizedException"
+        | "NotAuthorizedException" => format!(
             "AWS does not allow {action} ({what}): the IAM permission {action} is missing; docs/provisioning.md lists what \
              each subcommand needs{}",
             said(message)

@@ -7,6 +7,7 @@
 //!  register (things.json: each step      │         └──► robot (files)
 //!  before it is taken) ──────────────────┘
 //!                    send, subscribe ──► mqtt::session  ──► the things' endpoint
+//!                    config ──► aws (shadows, jobs) ──► robots that take their configuration from there
 //! ```
 //!
 //! The rules:
@@ -20,6 +21,7 @@ mod aws;
 mod clean;
 pub mod cli;
 mod create;
+mod each;
 mod failure;
 mod files;
 mod keys;
@@ -28,6 +30,7 @@ mod pace;
 pub mod policy;
 mod policy_command;
 mod register;
+mod remote;
 mod robot;
 mod roots;
 mod rotate;
@@ -72,6 +75,7 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, Stop> {
         Command::List { directory, json } => list::execute(&directory.output, json, aws).await?,
         Command::Clean(arguments) => clean::execute(arguments, aws).await?,
         Command::Policy(arguments) => return policy_command::execute(arguments, aws).await,
+        Command::Config { command } => return remote::execute(*command, aws).await,
         Command::Rule { command } => return rule::execute(command, aws).await,
         Command::Rotate { name, directory } => rotate::execute(&name, &directory.output, aws).await?,
         Command::Completions { shell } => return Ok(completions(shell)),

@@ -27,6 +27,14 @@ impl Stop {
         move |error| Stop::Failed(format!("can't {what} {path}: {error}"))
     }
 
+    /// What is wrong, without the program's name.
+    pub fn sentence(&self) -> String {
+        match self {
+            Stop::Failed(sentence) | Stop::Usage(sentence) => sentence.clone(),
+            Stop::Config(problems) => problems.to_string(),
+        }
+    }
+
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Stop::Failed(_) => 1,

@@ -16,6 +16,7 @@ mod support {
 }
 
 mod bench;
+mod config;
 mod enforced;
 mod failures;
 mod guide;

@@ -265,6 +265,91 @@ fn rule_needs_what_the_guide_says() {
     needs(&bench, &delete, &["rule", "delete", "{}"], made);
 }
 
+/// The subcommands of `config` need what the guide lists, in each case, and no more.
+#[test]
+fn config_needs_what_the_guide_says() {
+    let bench = bench();
+    std::fs::write(bench.path("odom.toml"), "version = \"1\"\n[[topics]]\nros = \"/odom\"\n").unwrap();
+    let thing = |bench: &Bench, name: String| {
+        bench.api.send("POST", &format!("/things/{name}"), &json!({}));
+        name
+    };
+    let reports = |bench: &Bench, name: String| {
+        let name = thing(bench, name);
+        bench.api.report(&name, "iot-bridge", &json!({ "version": "1", "state": "applied" }));
+        name
+    };
+    let group = |bench: &Bench, name: String| {
+        let name = reports(bench, name);
+        let group = format!("of_{name}");
+        bench.api.send("POST", &format!("/thing-groups/{group}"), &json!({}));
+        let member = json!({ "thingGroupName": group, "thingName": name });
+        bench.api.send("PUT", "/thing-groups/addThingToThingGroup", &member);
+        group
+    };
+    let pushed = |bench: &Bench, name: String| {
+        let name = reports(bench, name);
+        bench.succeed(&["config", "push", "odom.toml", &name]);
+        name
+    };
+    let cases = ["`--group`", "a thing without the shadow"];
+
+    let row = Row::of("config push");
+    row.tells(&cases);
+    let push = ["config", "push", "odom.toml", "{}"];
+    needs(&bench, &row.always, &push, |bench, number| reports(bench, format!("a{number}")));
+    let to_group = ["config", "push", "odom.toml", "--group", "{}"];
+    needs(&bench, &row.with(cases[0]), &to_group, |bench, number| group(bench, format!("b{number}")));
+    needs(&bench, &row.with(cases[1]), &[&push[..], &["--no-wait"]].concat(), |bench, number| {
+        thing(bench, format!("c{number}"))
+    });
+
+    let row = Row::of("config show");
+    row.tells(&cases);
+    needs(&bench, &row.always, &["config", "show", "{}"], |bench, number| reports(bench, format!("d{number}")));
+    needs(&bench, &row.with(cases[0]), &["config", "show", "--group", "{}"], |bench, number| {
+        group(bench, format!("e{number}"))
+    });
+    needs(&bench, &row.with(cases[1]), &["config", "show", "{}"], |bench, number| thing(bench, format!("f{number}")));
+
+    let row = Row::of("config rollback");
+    row.tells(&cases[..1]);
+    let back = ["config", "rollback", "{}", "--no-wait"];
+    needs(&bench, &row.always, &back, |bench, number| pushed(bench, format!("g{number}")));
+
+    let row = Row::of("config push --job");
+    row.tells(&["things by name", "`--group`", "a robot that fails"]);
+    let job = ["config", "push", "odom.toml", "--job", "--timeout", "0.1", "{}"];
+    let succeeds = |bench: &Bench, name: String| {
+        bench.api.execute(&name, "SUCCEEDED", json!({}));
+        name
+    };
+    needs(&bench, &row.with("things by name"), &job, |bench, number| {
+        succeeds(bench, thing(bench, format!("h{number}")))
+    });
+    let to_group = ["config", "push", "odom.toml", "--job", "--timeout", "0.1", "--group", "{}"];
+    needs(&bench, &row.with("`--group`"), &to_group, |bench, number| {
+        let name = format!("i{number}");
+        succeeds(bench, name.clone());
+        group(bench, name)
+    });
+    for denied in [false, true] {
+        let name = thing(&bench, format!("fails{denied}"));
+        bench.api.execute(&name, "FAILED", json!({ "problems": "1", "problem1": "why" }));
+        let mut allowed = &row.with("things by name") | row.only("a robot that fails");
+        if denied {
+            allowed = &allowed - row.only("a robot that fails");
+        }
+        bench.api.heal();
+        bench.api.allow(Some(allowed.clone()));
+        let (status, text) = bench.run(&["config", "push", "odom.toml", "--job", &name]);
+        bench.api.allow(None);
+        let words = if denied { "the IAM permission iot:DescribeJobExecution is missing" } else { "\n    why\n" };
+        assert!(status == 1 && text.contains(words), "{text}");
+        assert_eq!(bench.api.actions(), &row.with("things by name") | row.only("a robot that fails"));
+    }
+}
+
 /// What asks AWS nothing needs no permissions, and the guide says so.
 #[test]
 fn some_subcommands_need_nothing() {

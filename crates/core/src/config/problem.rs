@@ -65,7 +65,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    pub(super) fn new(problems: Vec<Problem>) -> Self {
+    pub fn new(problems: Vec<Problem>) -> Self {
         Problems { found: problems }
     }
 

@@ -53,7 +53,7 @@ fn gone<T>(result: Result<T, Failure>) -> Result<(), Failure> {
 }
 
 /// Returns nothing instead of a failure where something is not there.
-fn if_there<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+pub(super) fn if_there<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(failure) if failure.kind == Kind::NotFound => Ok(None),
