@@ -4,6 +4,7 @@
     faulty_node.py PLAN loses|waits|burns|hoards
 """
 
+import os
 import sys
 import time
 
@@ -25,7 +26,8 @@ class Faulty(python_node.Forwarder):
                 while time.process_time_ns() < end:
                     pass
             case "hoards" if self.messages == 50:
-                self.hoard = b"\xff" * (20 << 20)
+                # Pages that are alike might be shared.
+                self.hoard = os.urandom(20 << 20)
         super().forward(topic, message)
 
 

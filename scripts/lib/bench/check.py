@@ -51,7 +51,7 @@ def main():
     figures = {
         "machine": machine, "times": {"rounds": 3}, "seconds": 60, "string": of,
         "ladder": {works.STRING: {BRIDGE: {"rate": 20_000, "seconds": 20}, RECEIVE: {"rate": 25_000, "seconds": 20}}},
-        "works": {"Imu": {BRIDGE: life(step(30.0)), RECEIVE: life(step(10.0)), PUBLISH: life(step(10.0))}},
+        "sensors": {"Imu": {BRIDGE: life(step(30.0)), RECEIVE: life(step(10.0)), PUBLISH: life(step(10.0))}},
         "robot": {BRIDGE: life(step(30.0, rate=1))},
         "outage": {BRIDGE: outage, PYTHON: outage | {"silence_s": None, "backlog_s": None}},
         "quotas": {"two lines": {"rate": 100, "steps": [step(30.0) | {"passed": True}, step(30.0) | {"passed": False}]}},

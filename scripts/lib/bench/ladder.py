@@ -6,9 +6,9 @@ from life import Life, keeps_up
 HIGHEST = 60_000
 
 
-def climb(stage, name, topics, start, *, probe, confirm, tell, **how):
+def climb(stage, name, topics, start, *, probe, confirm, tell, within=1.0, **how):
     """Goes up until something is lost, in steps of `probe` seconds; closes in on the rate; then goes down from there
-    until a step of `confirm` seconds loses nothing. Returns each step with its rate."""
+    until a step of `confirm` seconds loses nothing and is over `within` seconds after the robot. Returns each step with its rate."""
     steps = []
     with Life(stage, name, topics, **how) as life:
         life.begin()
@@ -16,7 +16,7 @@ def climb(stage, name, topics, start, *, probe, confirm, tell, **how):
 
         def passes(rate, seconds):
             step = life.step(rate, seconds)
-            steps.append(step | {"passed": keeps_up(step)})
+            steps.append(step | {"passed": keeps_up(step, within)})
             tell(f"{rate}/s for {seconds} s: {'passed' if steps[-1]['passed'] else told_loss(step)}")
             if not steps[-1]["passed"]:
                 life.settle()

@@ -7,8 +7,6 @@ from contestants import RECEIVE, Contestant
 
 # What has not arrived so long after the last that did is lost.
 GIVEN_UP = 1.0
-# A contestant that is further behind than this when the robot ends does not keep up.
-KEEPS_UP = 1.0
 
 
 class Life:
@@ -134,7 +132,6 @@ class Life:
         }
 
 
-def keeps_up(step):
-    """Whether everything arrived, in time, and the robot kept its rate."""
-    in_time = step["behind_s"] < KEEPS_UP
-    return step["lost"] == 0 and in_time and step["seconds"] < 1.02 * step["asked_s"] + 0.05
+def keeps_up(step, within=1.0):
+    """Whether everything arrived, so many seconds after the robot's last message at most, and the robot kept its rate."""
+    return step["lost"] == 0 and step["behind_s"] < within and step["seconds"] < 1.02 * step["asked_s"] + 0.05

@@ -144,7 +144,7 @@ def ladder(of, figures):
     return text + table(head, rows) + "\n\n![Highest rate without loss](performance/ladder.svg)"
 
 
-def works(of, figures):
+def sensors(of, figures):
     text = "### Other messages\n\nMicroseconds of processor time a message, and p50 and p99 of the latency in milliseconds:\n\n"
     rows = []
     for work, found in of.items():
@@ -184,16 +184,15 @@ def robot(of, figures):
 
 
 def outage(of, figures):
-    first = next(iter(of.values()))
     rows = [
         [
-            name, number(found["pss_before_mib"], 1), with_spread(found["pss_mib"], 1),
+            f"{name}, {found['outage_s']} s", number(found["pss_before_mib"], 1), with_spread(found["pss_mib"], 1),
             number(found["silence_s"]), number(found["backlog_s"]), f"{found['lost']:,} of {found['published']:,}",
             f"{found['duplicates']:,}", number(found["disk_written_bytes"] / 2**20, 1), f"{found['cpu_s'] / found['outage_s']:.1%}",
         ]
         for name, found in of.items()
     ]  # fmt: skip
-    text = f"### An outage\n\nThe way to the broker is cut for {first['outage_s']} s while {first['rate']} Strings a second come. PSS in MiB before "
+    text = f"### An outage\n\nThe way to the broker is cut while {next(iter(of.values()))['rate']} Strings a second come. PSS in MiB before "
     text += "it and at its end; seconds from the return to the first message, and until the last arrived that was more than a second old:\n\n"
     head = ["", "before", "at the end", "silence", "backlog gone", "lost", "twice", "MiB to the disk", "of one core meanwhile"]
     return text + table(head, rows)
@@ -231,7 +230,7 @@ def topics(of, figures):
     return text + table(["topics", "ready", "all subscribed", "wake-ups", "processor time", "a message", "PSS"], rows)
 
 
-SECTIONS = {"ladder": ladder, "string": string, "works": works, "robot": robot, "outage": outage}
+SECTIONS = {"ladder": ladder, "string": string, "sensors": sensors, "robot": robot, "outage": outage}
 SECTIONS |= {"quotas": quotas, "topics": topics}
 
 
