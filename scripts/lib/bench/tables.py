@@ -1,0 +1,242 @@
+"""The tables of docs/performance.md, in Markdown."""
+
+import re
+from pathlib import Path
+
+import summary
+from contestants import ALL, BRIDGE, NODES, PUBLISH, PYTHON, RECEIVE
+from summary import spread
+
+BEGIN, END = "<!-- scripts/bench writes what is between these two lines -->", "<!-- end of what scripts/bench writes -->"
+
+
+def number(value, digits=2):
+    """Three significant digits, and no exponent."""
+    if value is None:
+        return "–"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.{digits}f}"
+
+
+def with_spread(values, digits=2):
+    if not (found := spread(values)):
+        return "–"
+    middle, low, high = found
+    if len(values) < 2:
+        return number(middle, digits)
+    return f"{number(middle, digits)} ({number(low, digits)}–{number(high, digits)})"
+
+
+def table(head, rows):
+    """The first column is text, the others are numbers."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def render(figures):
+    parts = [described(figures)]
+    parts += [section(figures[key], figures) for key, section in SECTIONS.items() if figures.get(key)]
+    return "\n\n".join(parts)
+
+
+def described(figures):
+    m, rounds = figures["machine"], figures["times"]["rounds"]
+    stolen = figures.get("stolen", 0.0)
+    return (
+        f"Measured on {m['date']}, commit {m['commit']}, in one run of {figures['seconds'] / 60:.0f} minutes: {m['processor']}, "
+        f"{m['cores']} cores ({m['virtual']}), {m['memory_gib']} GiB, {m['system']}, Linux {m['kernel']}; ROS 2 {m['ros']} with "
+        f"{m['rmw']}, rustc {m['rustc']}, Python {m['python']}, Mosquitto {m['mosquitto']}. The load was {m['load_before']:.2f} "
+        f"before, and {stolen:.1%} of the processors' time went to other virtual machines. Figures of Strings are medians of "
+        f"{rounds} rounds with the lowest and the highest in brackets; others are of one."
+    )
+
+
+def costs(of, rates):
+    """A row for each contestant: processor time a message at each rate, and what did not arrive."""
+    rows = []
+    for name in (name for name in ALL if name in of):
+        row = [name]
+        for rate in rates:
+            share = summary.lost(of[name], rate)
+            row.append(with_spread(summary.cost(of[name], rate), 1) + (f", {share:.1%} lost" if share else ""))
+        rows.append(row)
+    for label, value in (
+        ("iot-bridge ÷ (receive-only + publish-only)", lambda rate: over_floors(of, rate)),
+        ("Python node ÷ iot-bridge", lambda rate: summary.ratio(of, rate, PYTHON)),
+        ("Rust node ÷ iot-bridge", lambda rate: summary.ratio(of, rate, "Rust node")),
+    ):
+        rows.append([label, *(number(value(rate)) for rate in rates)])
+    return rows
+
+
+def over_floors(of, rate):
+    floors, mine = summary.floors(of, rate), spread(summary.cost(of[BRIDGE], rate)) if BRIDGE in of else None
+    return mine[0] / floors if floors and mine else None
+
+
+def string(of, figures):
+    rates = [step["rate"] for step in summary.rounds(next(iter(of.values())))[0]["steps"]]
+    text = "### Processor time a message\n\nString of 200 bytes, microseconds of processor time a message, less what the process takes without one:\n\n"
+    text += table(["", *(f"{rate:,}/s" for rate in rates)], costs(of, rates))
+    text += "\n\n![Processor time a message](performance/cost.svg)"
+    slow = [rate for rate in rates if rate <= 1000]
+    text += "\n\n### Latency\n\nFrom the publication on ROS to the arrival at a subscriber of the broker, in milliseconds:\n\n"
+    columns = [(rate, at, label) for rate in slow for at, label in enumerate(("p50", "p99", "p99.9"))]
+    rows = [
+        [name, *(with_spread(summary.latency(of[name], rate, at)) for rate, at, _ in columns)]
+        for name in ALL
+        if name in of and summary.latency(of[name], slow[0], 0)
+    ]
+    text += table(["", *(f"{label} at {rate:,}/s" for rate, _, label in columns)], rows)
+    samples = ", ".join(f"{sum(s['published'] for s in summary.steps(of[BRIDGE], rate)):,} at {rate:,}/s" for rate in slow) if BRIDGE in of else ""
+    text += f"\n\nMessages of each contestant behind these: {samples}. A p99.9 of fewer than a thousand is the slowest message."
+    text += "\n\n![Latency](performance/latency.svg)"
+    text += "\n\n### Memory, start and idleness\n\nPSS in MiB; seconds from the start of the process; per second of silence:\n\n"
+    rows = []
+    for name in (name for name in ALL if name in of):
+        turns = summary.rounds(of[name])
+        loaded = [max(step["pss_mib"]) for turn in turns for step in turn["steps"] if step["pss_mib"]]
+        idle = lambda key: [turn["idle"][key] for turn in turns]
+        rows.append([
+            name,
+            with_spread([value for turn in turns for value in turn["idle"]["pss_mib"]], 1),
+            with_spread(loaded, 1),
+            with_spread([turn["start"]["ready_s"] for turn in turns]),
+            with_spread([turn["start"]["first_message_s"] for turn in turns]),
+            with_spread(idle("wakeups_per_s"), 0),
+            with_spread([seconds * 1000 for seconds in idle("cpu_s_per_s")], 2),
+            round(spread(idle("threads"))[0]),
+        ])  # fmt: skip
+    head = ["", "idle", "at 1,000/s", "ready", "first message", "wake-ups", "processor time, ms", "threads"]
+    text += table(head, rows)
+    return text + "\n\n" + on_the_wire(of, rates)
+
+
+def on_the_wire(of, rates):
+    rows = []
+    for name in (name for name in (*NODES, PUBLISH) if name in of):
+        row = [name]
+        for rate in [rate for rate in rates if rate in (10, 1000)]:
+            found = [step for step in summary.steps(of[name], rate) if step["received"]]
+            each = lambda key: [step["wire"][key] / step["received"] for step in found]
+            row += [with_spread(each("bytes_up"), 0), with_spread(each("bytes_down"), 0), with_spread(each("packets"))]
+        row.append(with_spread([s["payload_bytes"] / s["received"] for s in summary.steps(of[name], 1000) if s["received"]], 0))
+        rows.append(row)
+    columns = [f"{what} at {rate:,}/s" for rate in rates if rate in (10, 1000) for what in ("bytes up", "bytes down", "packets")]
+    text = "### On the wire\n\nA message: bytes within TCP to the broker and back, TLS included; packets in both directions, each of "
+    return text + "which has 40 bytes of IP and TCP besides or more:\n\n" + table(["", *columns, "payload"], rows)
+
+
+def ladder(of, figures):
+    names = [name for name in (BRIDGE, PYTHON, "Rust node", RECEIVE) if any(name in found for found in of.values())]
+    head = ["messages a second", *names, "iot-bridge ÷ Python node", "iot-bridge ÷ receive-only"]
+    rows = []
+    for work, found in of.items():
+        rate = lambda name: found[name]["rate"] if name in found else None
+        over = lambda name: rate(BRIDGE) / rate(name) if rate(BRIDGE) and rate(name) else None
+        rows.append([work, *(f"{rate(name):,}" if rate(name) else "–" for name in names), number(over(PYTHON)), number(over(RECEIVE))])
+    seconds = "; ".join(f"{work}: {next(iter(found.values()))['seconds']} s" for work, found in of.items() if found)
+    text = "### Highest rate without loss\n\nThe highest rate of a ladder at which not one message was missing by its number, and all had "
+    text += f"arrived within a second of the last. Each was held for so long: {seconds}.\n\n"
+    return text + table(head, rows) + "\n\n![Highest rate without loss](performance/ladder.svg)"
+
+
+def sensors(of, figures):
+    text = "### Other messages\n\nMicroseconds of processor time a message, and p50 and p99 of the latency in milliseconds:\n\n"
+    rows = []
+    for work, found in of.items():
+        for rate in [step["rate"] for step in summary.rounds(next(iter(found.values())))[0]["steps"]]:
+            row = [f"{work}, {rate:,}/s"]
+            for name in (BRIDGE, PYTHON, "Rust node", RECEIVE, PUBLISH):
+                if name not in found:
+                    row.append("–")
+                    continue
+                share = summary.lost(found[name], rate)
+                text_of = number((spread(summary.cost(found[name], rate)) or [None])[0], 1)
+                p50, p99 = (spread(summary.latency(found[name], rate, at)) for at in (0, 1))
+                text_of += f"; {number(p50[0])}, {number(p99[0])}" if p50 and name not in (RECEIVE, PUBLISH) else ""
+                row.append(text_of + (f"; {share:.0%} lost" if share else ""))
+            rows.append([*row, number(over_floors(found, rate)), number(summary.ratio(found, rate, PYTHON))])
+    head = ["", BRIDGE, PYTHON, "Rust node", RECEIVE, PUBLISH, "iot-bridge ÷ floors", "Python node ÷ iot-bridge"]
+    return text + table(head, rows)
+
+
+def robot(of, figures):
+    rows = []
+    for case, found in of.items():
+        step = found["steps"][0]
+        p99 = spread(summary.latency(found, step["rate"], 1))
+        fitting = step["lost"] - (step["missing"].get("/image", 0) if RECEIVE not in case else 0)
+        counted = "–" if "recipes" in case else f"{fitting:,}"
+        up = step["wire"]["bytes_up"] / step["seconds"] / 1024
+        rows.append([
+            case, f"{step['cpu_s'] / step['elapsed_s']:.1%}", number(p99[0] if p99 else None), counted, number(up, 1),
+            number(max(found["idle"]["pss_mib"]), 1),
+        ])  # fmt: skip
+    text = "### An ordinary robot\n\nIMU at 100 Hz, odometry and joints 50 Hz, commands 20 Hz, camera info 15 Hz, scan 10 Hz, fix 5 Hz, battery "
+    text += "and diagnostics 1 Hz; *cameras too*: with clouds of 64 KiB and images of 640×480 at 5 Hz, which are larger than "
+    text += "AWS IoT Core takes: iot-bridge refuses images, the other nodes publish them to Mosquitto, and they do not count as lost. *As in the recipes*: [the whole robot](recipes.md#the-whole-robot), with AWS's "
+    text += "quotas, where what is held back is no loss.\n\n"
+    return text + table(["", "of one core", "p99, ms", "lost", "KiB/s to the broker", "PSS, MiB"], rows)
+
+
+def outage(of, figures):
+    rows = [
+        [
+            f"{name}, {found['outage_s']} s", number(found["pss_before_mib"], 1), with_spread(found["pss_mib"], 1),
+            number(found["silence_s"]), number(found["backlog_s"]), f"{found['lost']:,} of {found['published']:,}",
+            f"{found['duplicates']:,}", number(found["disk_written_bytes"] / 2**20, 1), f"{found['cpu_s'] / found['outage_s']:.1%}",
+        ]
+        for name, found in of.items()
+    ]  # fmt: skip
+    text = f"### An outage\n\nThe way to the broker is cut while {next(iter(of.values()))['rate']} Strings a second come. PSS in MiB before "
+    text += "it and at its end; seconds from the return to the first message, and until the last arrived that was more than a second old:\n\n"
+    head = ["", "before", "at the end", "silence", "backlog gone", "lost", "twice", "MiB to the disk", "of one core meanwhile"]
+    return text + table(head, rows)
+
+
+def quotas(of, figures):
+    price = float(re.search(r"^price = ([\d.]+)", Path("crates/core/src/price/us-east-1.toml").read_text(), re.M)[1])
+    rows = []
+    for case, found in of.items():
+        step = next((step for step in reversed(found["steps"]) if step["passed"]), None)
+        if not step:
+            rows.append([case, "–", "–", "–", "–"])
+            continue
+        each = step["received"] / step["publishes"]
+        rows.append([
+            case, f"{step['rate']:,}", number(each, 1), number(step["payload_bytes"] / step["seconds"] / 1024, 1),
+            f"${step['metered'] / step['received'] * price:.4f}",
+        ])  # fmt: skip
+    text = "### Through AWS IoT Core's quotas\n\n100 publishes and 512 KiB a second. The highest rate of Strings that iot-bridge gets through without "
+    text += f"falling behind, and what a million of them costs at ${price:.2f} for a million steps of 5 KB:\n\n"
+    return text + table(["", "messages a second", "messages a publish", "KiB/s of payload", "a million messages"], rows)
+
+
+def topics(of, figures):
+    rows = [
+        [
+            f"{int(count):,}, {name}", number(found["ready_s"]), number(found["all_subscribed_s"]), number(found["idle"]["wakeups_per_s"], 0),
+            number(found["idle"]["cpu_s_per_s"] * 1000), number(found["step"]["cpu_us_per_message"], 1), number(max(found["step"]["pss_mib"]), 1),
+        ]
+        for count, contestants in of.items()
+        for name, found in contestants.items()
+    ]  # fmt: skip
+    text = "### Many topics\n\nOf so many topics one gets 200 Strings a second. Seconds until the process is ready and until the last topic is "
+    text += "subscribed; per second of silence wake-ups and milliseconds of processor time; microseconds a message; PSS in MiB:\n\n"
+    return text + table(["topics", "ready", "all subscribed", "wake-ups", "processor time", "a message", "PSS"], rows)
+
+
+SECTIONS = {"ladder": ladder, "string": string, "sensors": sensors, "robot": robot, "outage": outage}
+SECTIONS |= {"quotas": quotas, "topics": topics}
+
+
+def into_document(text, path):
+    """Puts the tables where the last ones are."""
+    document = path.read_text()
+    before, rest = document.split(BEGIN)
+    _, after = rest.split(END)
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
