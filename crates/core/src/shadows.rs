@@ -62,4 +62,4 @@ pub use topics::{Kind, Topics};
 pub const DOCUMENT_LIMIT: usize = 8192;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

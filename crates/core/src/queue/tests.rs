@@ -151,7 +151,7 @@ fn a_mark_divides_what_was_admitted() {
     assert!(!queue.confirm(leases[3].id), "it was taken back");
     let lease = queue.lease(now).unwrap();
     let more = queue.lease_more(lease.id, &low, now, |_| true);
-    assert_eq!((names(&[lease.clone()]), more.len()), (vec![2], 1));
+    assert_eq!((names(std::slice::from_ref(&lease)), more.len()), (vec![2], 1));
     assert!(queue.confirm(lease.id));
     assert_eq!(since(), [is(true, true, false), is(true, true, false)]);
 }

@@ -124,7 +124,7 @@ impl Reported {
         let is_time = self.phase.has_come(now);
         let is_due = self.due.is_some_and(|due| due <= now);
         let report = self.report.as_ref()?;
-        if !is_due && !(is_time && self.sent.is_some_and(|sent| sent != self.figures)) {
+        if !(is_due || is_time && self.sent.is_some_and(|sent| sent != self.figures)) {
             return None;
         }
         self.due = None;

@@ -2,7 +2,7 @@
 
 mod random;
 #[path = "../../../../tests/support/aws_broker/shadows/service.rs"]
-mod service;
+pub(crate) mod service;
 mod world;
 
 use std::time::Duration;

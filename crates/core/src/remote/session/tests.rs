@@ -1,8 +1,6 @@
 //! A session against the service that the tests' broker has, over a network that delays, reorders, repeats and loses.
 
 mod random;
-#[path = "../../../../../tests/support/aws_broker/shadows/service.rs"]
-mod service;
 mod world;
 
 use std::time::Duration;
@@ -11,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::remote::{REPORT_LIMIT, Verdict};
+use crate::shadows::tests::service;
 use crate::shadows::{ARRIVAL_LIMIT, DOCUMENT_LIMIT};
 use world::{NAME, THING, World, report};
 

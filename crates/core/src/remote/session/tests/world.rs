@@ -7,10 +7,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use super::service::{Service, prefix};
 use crate::config::fill_thing;
 use crate::remote::{By, Event, Figures, Outcome, Outgoing, Report, Session, Spread, Verdict};
 use crate::shadows::TIMEOUT;
+use crate::shadows::tests::service::{Service, prefix};
 
 pub const THING: &str = "robot1";
 pub const NAME: &str = "iot-bridge";
