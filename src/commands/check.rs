@@ -422,7 +422,12 @@ fn text_report(
     Ok(text)
 }
 
-/// What is wrong beside the types of ROS, as far as these are sourced.
+/// What is wrong with `loaded` beside the types of ROS, as far as these are sourced.
+pub(super) fn compare(loaded: &Loaded) -> Vec<Problem> {
+    of_types(loaded).problems
+}
+
+/// What is wrong beside the types of ROS, and what could not be looked at.
 fn of_types(loaded: &Loaded) -> Compared {
     let mut compared = paths::inspect(loaded);
     compared.add(requests::inspect(loaded));
