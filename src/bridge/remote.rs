@@ -44,6 +44,9 @@ const BEGINS: Duration = Duration::from_secs(5);
 /// Loads the local configuration, with something over it.
 pub type Load = Arc<dyn Fn(Option<&Overlay>) -> Result<Loaded, Problems> + Send + Sync>;
 
+/// What is wrong with what was loaded beside the types of ROS that are sourced.
+pub type Compare = fn(&Loaded) -> Vec<Problem>;
+
 /// What has come from the cloud.
 #[derive(Debug)]
 pub(super) enum FromCloud {
@@ -95,6 +98,7 @@ pub struct Keeping {
     keeper: Keeper,
     store: Arc<Store>,
     load: Load,
+    compare: Compare,
     telling: Telling,
     /// Of the configuration in force.
     digest: String,
@@ -125,7 +129,13 @@ struct Stopped;
 impl Keeping {
     /// What is in force as the process starts, and who goes on with it: what `store` has kept, over the local configuration; the
     /// `local` one alone if nothing is or that can't be. It waits for the disk.
-    pub fn start(local: Loaded, remote: &config::Remote, store: Store, load: Load) -> (Keeping, Settings) {
+    pub fn start(
+        local: Loaded,
+        remote: &config::Remote,
+        store: Store,
+        load: Load,
+        compare: Compare,
+    ) -> (Keeping, Settings) {
         let found = store.open();
         if let Some(problem) = found.problem {
             tracing::error!("{problem} The local configuration is in force until the cloud is heard.");
@@ -133,11 +143,12 @@ impl Keeping {
         let keeper = Keeper::start(found.kept, remote, Instant::now());
         let (telling, digest) = (Telling::new(remote), local.digest.clone());
         let store = Arc::new(store);
-        let mut keeping = Keeping { keeper, store, load, telling, digest, to_cloud: Vec::new(), is_starting: false };
+        let (to_cloud, is_starting) = (Vec::new(), false);
+        let mut keeping = Keeping { keeper, store, load, compare, telling, digest, to_cloud, is_starting };
         while let Some(step) = keeping.keeper.next(Instant::now()) {
             match step {
                 Step::Check(wish) => {
-                    let result = keeping.loaded(wish.as_ref()).map(drop);
+                    let result = check(&keeping.load, compare, &keeping.telling.shadow, wish.as_ref());
                     keeping.keeper.checked(result, Instant::now());
                 }
                 Step::Keep(kept) => {
@@ -241,7 +252,8 @@ impl Keeping {
     ) -> Result<(), Stopped> {
         match step {
             Step::Check(wish) => {
-                let result = self.load_beside(wish, wires).await?.map(drop);
+                let (how, compare, shadow) = (Arc::clone(&self.load), self.compare, self.telling.shadow.clone());
+                let result = beside(move || check(&how, compare, &shadow, wish.as_ref()), wires).await?;
                 self.keeper.checked(result, Instant::now());
             }
             Step::Keep(kept) => {
@@ -249,7 +261,8 @@ impl Keeping {
                 self.keeper.kept(result, Instant::now());
             }
             Step::Apply(wish) => {
-                let result = match self.load_beside(wish, wires).await? {
+                let (how, shadow) = (Arc::clone(&self.load), self.telling.shadow.clone());
+                let result = match beside(move || load(&how, &shadow, wish.as_ref()), wires).await? {
                     Ok(loaded) => {
                         logging::warnings(&loaded.settings);
                         let digest = loaded.digest;
@@ -277,16 +290,6 @@ impl Keeping {
     async fn keep(&self, kept: Box<Kept>) -> Result<(), String> {
         let store = Arc::clone(&self.store);
         spawn_blocking(move || keep(&store, &kept)).await.unwrap_or_else(|error| Err(error.to_string()))
-    }
-
-    async fn load_beside(&self, wish: Option<Wish>, wires: &mut Wires) -> Result<Result<Loaded, Vec<String>>, Stopped> {
-        let (how, shadow) = (Arc::clone(&self.load), self.telling.shadow.clone());
-        let loading = spawn_blocking(move || load(&how, &shadow, wish.as_ref()));
-        tokio::select! {
-            biased;
-            () = stopped(&mut wires.stop) => Err(Stopped),
-            loaded = loading => Ok(loaded.unwrap_or_else(|error| Err(vec![format!("it could not be read: {error}")]))),
-        }
     }
 
     /// Reads the local configuration anew, with what is in force from the cloud over it, as SIGHUP asks for.
@@ -380,11 +383,35 @@ fn overlay(wish: &Wish, shadow: &str) -> Overlay {
     Overlay { name: wish.source(shadow), sections: wish.sections.clone() }
 }
 
+/// What `work` returns, which tokio's blocking threads do.
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
+    wires: &mut Wires,
+) -> Result<Result<T, Vec<String>>, Stopped> {
+    let working = spawn_blocking(work);
+    tokio::select! {
+        biased;
+        () = stopped(&mut wires.stop) => Err(Stopped),
+        done = working => Ok(done.unwrap_or_else(|error| Err(vec![format!("it could not be read: {error}")]))),
+    }
+}
+
+/// Whether `wish` is right, as `iot-bridge check` finds it: by itself, and beside the types that are sourced. What is
+/// in force already stays so if a package is missing later: that concerns one topic.
+fn check(how: &Load, compare: Compare, shadow: &str, wish: Option<&Wish>) -> Result<(), Vec<String>> {
+    let loaded = load(how, shadow, wish)?;
+    let Some(source) = wish.map(|wish| overlay(wish, shadow).source().into_owned()) else { return Ok(()) };
+    // What is wrong with the files was so before.
+    let problems = compare(&loaded).into_iter().filter(|problem| problem.source == source);
+    let problems: Vec<String> = problems.map(|problem| told(&problem, &source)).collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
 /// What `load` makes of `wish`, or its problems, each a sentence.
 fn load(load: &Load, shadow: &str, wish: Option<&Wish>) -> Result<Loaded, Vec<String>> {
     let overlay = wish.map(|wish| overlay(wish, shadow));
-    let name = overlay.as_ref().map(|overlay| overlay.name.as_str()).unwrap_or_default();
-    load(overlay.as_ref()).map_err(|problems| problems.iter().map(|problem| told(problem, name)).collect())
+    let source = overlay.as_ref().map(Overlay::source).unwrap_or_default();
+    load(overlay.as_ref()).map_err(|problems| problems.iter().map(|problem| told(problem, &source)).collect())
 }
 
 /// A problem, without its source if that is what is told of anyway.
@@ -392,4 +419,42 @@ fn told(problem: &Problem, of: &str) -> String {
     let sentence = problem.sentence();
     let short = sentence.strip_prefix(of).and_then(|rest| rest.strip_prefix(": ")).filter(|_| problem.source == of);
     short.map(str::to_owned).unwrap_or(sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use iot_bridge_core::remote::By;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A wish is held against the types too, and is not rejected for what was wrong with the files before.
+    #[test]
+    fn a_wish_is_held_against_the_types() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        let text = "[aws]\nendpoint = \"e\"\nthing = \"t\"\ncertificate = \"c\"\nprivate_key = \"k\"\n\
+                    [remote]\nshadow = \"s\"\n[[commands]]\nmqtt = \"c\"\nros = \"/c\"\ntype = \"a/msg/B\"\n";
+        std::fs::write(&path, text).unwrap();
+        let how: Load = Arc::new(move |overlay| Ok(config::load_over(Some(&path), [], overlay)?));
+        // No type has a field `poze`, and none is called a/msg/B.
+        let compare: Compare = |loaded| {
+            let wrong = |place: &&config::TypePlace| place.path == "poze" || place.list == "commands";
+            let places = loaded.places.iter().filter(wrong);
+            places.map(|place| place.problem("it".to_owned(), "there is none".to_owned())).collect()
+        };
+        let wish = |fields: &str| {
+            let sections = json!({ "topics": [{ "ros": "/a", "fields": [fields] }] });
+            // A version that looks like a key is not told.
+            let version = "ReleaseCandidate2026November".to_owned();
+            Wish { version, sections: sections.as_object().unwrap().clone(), by: By::Shadow }
+        };
+        assert_eq!(compare(&how(None).unwrap()).len(), 1);
+        assert_eq!(check(&how, compare, "s", None), Ok(()));
+        assert_eq!(check(&how, compare, "s", Some(&wish("pose"))), Ok(()));
+        let problems = vec!["topics[0].fields[0]: found it; there is none.".to_owned()];
+        assert_eq!(check(&how, compare, "s", Some(&wish("poze"))), Err(problems));
+        let problems = check(&how, compare, "s", Some(&wish("a b"))).unwrap_err();
+        assert!(problems.len() == 1 && problems[0].starts_with("topics[0].fields[0]: found \"a b\"; "), "{problems:?}");
+    }
 }

@@ -4,6 +4,7 @@ mod connect;
 mod eyes;
 mod graph;
 mod paths;
+mod remote;
 mod requests;
 mod secrets;
 
@@ -29,6 +30,7 @@ use iot_bridge_core::mqtt::tls;
 use iot_bridge_core::provisioning::{self, Standing};
 use iot_bridge_core::uplink::broker;
 use paths::Compared;
+use remote::Remote;
 
 /// What `check --json` prints.
 #[derive(Serialize)]
@@ -51,6 +53,9 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     unseen: &'a [&'static str],
     ros: Ros,
+    /// What comes from the cloud, if the configuration takes any of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<&'a Remote>,
     /// What patterns find on the ROS graph, if there are any and the configuration is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     graph: Option<&'a Graph>,
@@ -60,6 +65,9 @@ struct Report<'a> {
     /// The effective configuration, without secrets: keys are named by their path.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a Settings>,
+    /// SHA-256 of the effective configuration, as the bridge reports it to the cloud.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
 }
 
 /// The ROS distribution.
@@ -95,7 +103,11 @@ struct Files {
 
 /// All that is wrong, and what else is known.
 struct Findings {
-    loaded: Option<Loaded>,
+    /// What the files say, and the environment.
+    local: Option<Loaded>,
+    /// What is in force where something comes from the cloud.
+    with_cloud: Option<Loaded>,
+    remote: Option<Remote>,
     /// With the configuration itself, and with the ROS distribution: what `run` refuses to start with.
     of_configuration: Vec<Problem>,
     /// With the files that it names.
@@ -126,7 +138,11 @@ fn find(config: Option<&Path>) -> Findings {
     {
         of_files.extend(unfit_topics(loaded, thing));
     }
-    Findings { loaded, of_configuration, of_files, files, doubt }
+    let (remote, with_cloud) = match loaded.as_ref().and_then(|local| remote::look(config, local)) {
+        Some((remote, loaded)) => (Some(remote), loaded),
+        None => (None, None),
+    };
+    Findings { local: loaded, with_cloud, remote, of_configuration, of_files, files, doubt }
 }
 
 /// What the unit asks for beside `run`: problems with files in the journal, and an exit status that counts all of them.
@@ -138,13 +154,16 @@ pub fn beside_run(config: Option<&Path>) -> ExitCode {
 }
 
 pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: bool) -> ExitCode {
-    let Findings { loaded, of_configuration, of_files, files: found, doubt } = find(config);
+    let Findings { local, with_cloud, remote, of_configuration, of_files, files: found, doubt } = find(config);
     let credentials_checked = found.is_some();
-    let Compared { problems: of_paths, unseen: unseen_paths } = loaded.as_ref().map(paths::inspect).unwrap_or_default();
-    let Compared { problems: of_requests, unseen } = loaded.as_ref().map(requests::inspect).unwrap_or_default();
-    let problems = [of_configuration, of_paths, of_requests, of_files].concat();
+    // What files say in the place of what comes from the cloud has to be right as well: it may come back.
+    let mut compared = Compared::default();
+    local.iter().chain(&with_cloud).for_each(|loaded| compared.add(of_types(loaded)));
+    let problems = [of_configuration, compared.problems, of_files].concat();
+    let loaded = with_cloud.or(local);
     let warnings = loaded.iter().flat_map(|loaded| warnings(loaded, found.as_ref()));
-    let warnings: Vec<String> = warnings.chain(unseen_paths).chain(unseen).collect();
+    let of_remote = remote.iter().flat_map(Remote::warnings);
+    let warnings: Vec<String> = warnings.chain(of_remote).chain(compared.unseen).collect();
     let settings = loaded.as_ref().map(|loaded| &loaded.settings).filter(|_| problems.is_empty() && !quiet);
     let graph = settings.and_then(graph::look);
     let trial = match try_out(wish, loaded.as_ref().filter(|_| problems.is_empty()), found.as_ref()) {
@@ -152,14 +171,28 @@ pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: boo
         Err(error) => return fail(&format!("the connection could not be tried: {error:#}")),
     };
     let printed = if json {
-        match json_report(loaded.as_ref(), &problems, warnings, found.as_ref(), doubt, graph.as_ref(), trial.as_ref()) {
+        let known = Known {
+            found: found.as_ref(),
+            remote: remote.as_ref(),
+            doubt,
+            graph: graph.as_ref(),
+            trial: trial.as_ref(),
+        };
+        match json_report(loaded.as_ref(), &problems, warnings, known) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
     } else if quiet && problems.is_empty() {
         ExitCode::SUCCESS
     } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
-        match text_report(loaded, warnings, found.as_ref(), doubt, graph.as_ref(), trial.as_ref()) {
+        let known = Known {
+            found: found.as_ref(),
+            remote: remote.as_ref(),
+            doubt,
+            graph: graph.as_ref(),
+            trial: trial.as_ref(),
+        };
+        match text_report(loaded, warnings, known) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
         }
@@ -282,14 +315,20 @@ fn unseen(files: &CredentialFiles, is_waiting: bool) -> Vec<&'static str> {
     .collect()
 }
 
+/// What is known beside the configuration.
+struct Known<'a> {
+    found: Option<&'a Files>,
+    remote: Option<&'a Remote>,
+    doubt: Option<String>,
+    graph: Option<&'a Graph>,
+    trial: Option<&'a Trial>,
+}
+
 fn json_report(
     loaded: Option<&Loaded>,
     problems: &[Problem],
     warnings: Vec<String>,
-    found: Option<&Files>,
-    doubt: Option<String>,
-    graph: Option<&Graph>,
-    trial: Option<&Trial>,
+    Known { found, remote, doubt, graph, trial }: Known<'_>,
 ) -> serde_json::Result<String> {
     let report = Report {
         ok: problems.is_empty(),
@@ -304,9 +343,11 @@ fn json_report(
             .map(|since| since.as_secs()),
         unseen: found.map_or(&[], |found| &found.unseen),
         ros: Ros { built_for: BUILT_FOR, sourced: std::env::var("ROS_DISTRO").ok(), doubt },
+        remote,
         graph,
         connection: trial,
         settings: loaded.map(|loaded| &loaded.settings),
+        digest: loaded.map(|loaded| loaded.digest.as_str()),
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
@@ -330,10 +371,7 @@ fn complain(problems: &[Problem], credentials_checked: bool, to_connect: bool) {
 fn text_report(
     loaded: &Loaded,
     warnings: Vec<String>,
-    found: Option<&Files>,
-    doubt: Option<String>,
-    graph: Option<&Graph>,
-    trial: Option<&Trial>,
+    Known { found, remote, doubt, graph, trial }: Known<'_>,
 ) -> anyhow::Result<String> {
     let mut text = String::new();
     for source in &loaded.sources {
@@ -342,7 +380,14 @@ fn text_report(
     for variable in &loaded.variables {
         writeln!(text, "# from the environment: {variable}")?;
     }
+    for source in remote.iter().flat_map(|remote| remote.sources()) {
+        writeln!(text, "# {source}")?;
+    }
     writeln!(text, "\n{}", loaded.settings.to_toml()?)?;
+    if let Some(remote) = remote {
+        write!(text, "{remote}")?;
+        writeln!(text, "# Its digest, as it is reported, is {}.", loaded.digest)?;
+    }
     let provisioning = found.and_then(|found| found.provisioning.as_ref());
     let mut whose = "client";
     match provisioning {
@@ -375,6 +420,18 @@ fn text_report(
         write!(text, "\n{}", trial.lines())?;
     }
     Ok(text)
+}
+
+/// What is wrong with `loaded` beside the types of ROS, as far as these are sourced.
+pub(super) fn compare(loaded: &Loaded) -> Vec<Problem> {
+    of_types(loaded).problems
+}
+
+/// What is wrong beside the types of ROS, and what could not be looked at.
+fn of_types(loaded: &Loaded) -> Compared {
+    let mut compared = paths::inspect(loaded);
+    compared.add(requests::inspect(loaded));
+    compared
 }
 
 /// What is valid and perhaps not meant, each a sentence without its full stop.

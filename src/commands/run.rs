@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::{asked_to_stop, distribution};
+use super::{asked_to_stop, check, distribution};
 use crate::bridge::remote::{self, Keeping, Load, Reloading};
 use crate::bridge::{self, Reload};
 use crate::health::{logging, systemd};
@@ -70,7 +70,7 @@ fn serve(config: Option<&Path>, local: Loaded) -> anyhow::Result<()> {
             let path = config.map(Path::to_owned);
             let load: Load = Arc::new(move |overlay| load(path.as_deref(), overlay));
             let store = Store::new(state_directory(&local.settings.queue));
-            let (keeping, settings) = Keeping::start(local, &remote, store, load);
+            let (keeping, settings) = Keeping::start(local, &remote, store, load, check::compare);
             (settings, Some(keeping))
         }
     };

@@ -14,6 +14,17 @@ pub struct Compared {
     pub unseen: Vec<String>,
 }
 
+impl Compared {
+    /// Adds what `other` has and this has not.
+    pub fn add(&mut self, other: Compared) {
+        let (problems, unseen) = (other.problems.into_iter(), other.unseen.into_iter());
+        let problems: Vec<_> = problems.filter(|problem| !self.problems.contains(problem)).collect();
+        let unseen: Vec<_> = unseen.filter(|why| !self.unseen.contains(why)).collect();
+        self.problems.extend(problems);
+        self.unseen.extend(unseen);
+    }
+}
+
 /// Compares the paths of all topics with their types.
 pub fn inspect(loaded: &Loaded) -> Compared {
     let mut paths = Compared::default();

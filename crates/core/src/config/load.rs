@@ -315,7 +315,7 @@ fn merge(
         origins.add(Origin::variable(&variable.name, variable.text), variable.values);
     }
     if let Some(overlay) = overlay {
-        let origin = Origin::overlay(&overlay.name);
+        let origin = Origin::overlay(&overlay.source());
         let (values, misshapen) = overlay.values(&origin);
         problems.extend(misshapen);
         origins.add(origin, values);

@@ -42,7 +42,7 @@ impl Origin {
 
     /// What comes from the cloud, as people call it.
     pub fn overlay(name: &str) -> Self {
-        Origin { source: Source::Custom(format!("{OVERLAY}{}", without_key(name))), kind: OriginKind::Overlay }
+        Origin { source: Source::Custom(format!("{OVERLAY}{name}")), kind: OriginKind::Overlay }
     }
 
     /// Whether it comes from the cloud.

@@ -4,6 +4,7 @@
 //! local `[remote]` allows may be set, and only lists of entries are: of all keys these have, none names a file, a host or a
 //! key. Environment variables can't set them either, so nothing lies over the overlay.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use figment::value::{Dict, Empty, Tag, Value};
@@ -11,7 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use super::kind::shape;
 use super::origins::Origin;
-use super::problem::{Problem, key_part};
+use super::problem::{Problem, key_part, without_key};
 use super::settings::{Remote, Section};
 use super::suggest::likely;
 use super::walk::Report;
@@ -38,6 +39,11 @@ pub struct Overlaid {
 }
 
 impl Overlay {
+    /// What problems with it have as their source: its name, without what may be a key.
+    pub fn source(&self) -> Cow<'_, str> {
+        without_key(&self.name)
+    }
+
     /// The keys that it sets.
     fn set(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.sections.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value))
