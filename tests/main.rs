@@ -51,6 +51,7 @@ mod provisioning;
 mod queue_command;
 mod recipes;
 mod reload;
+mod remote;
 mod remote_jobs;
 mod requests_actions;
 mod requests_checked;
