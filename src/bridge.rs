@@ -128,7 +128,8 @@ pub async fn run_with(
     let mut requests = Requests::start(&settings, &mut uplink, wiring)?;
 
     let (stop_keeping, stops) = watch::channel(false);
-    let keeping = keeping.map(|(keeping, reloading, counter)| {
+    let keeping = keeping.map(|(mut keeping, reloading, counter)| {
+        keeping.begin(&configuration);
         let (queue, topics, behind) = (Arc::clone(&queue), Arc::clone(&registry), Arc::clone(&behind));
         let witness = Witness::new(settings.aws.thing.clone(), queue, topics, uplink_state.clone(), behind);
         let wires = Wires { counter, witness, configuration: Arc::clone(&configuration), stop: stops };

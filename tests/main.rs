@@ -52,6 +52,7 @@ mod queue_command;
 mod recipes;
 mod reload;
 mod remote_checked;
+mod remote;
 mod remote_jobs;
 mod requests_actions;
 mod requests_checked;

@@ -415,9 +415,10 @@ impl Configured {
     }
 }
 
-/// Whether the configuration from the cloud comes by the same way. What the cloud may set changes with a reload.
+/// Whether the configuration from the cloud comes by the same way. What it may set, and when it is confirmed, changes with a
+/// reload.
 fn is_same_way(before: Option<&config::Remote>, after: Option<&config::Remote>) -> bool {
-    let way = |remote: &config::Remote| (remote.shadow.clone(), remote.jobs, remote.confirm);
+    let way = |remote: &config::Remote| (remote.shadow.clone(), remote.jobs);
     before.map(way) == after.map(way)
 }
 

@@ -138,7 +138,7 @@ impl Keeping {
     ) -> (Keeping, Settings) {
         let found = store.open();
         if let Some(problem) = found.problem {
-            tracing::error!("{problem} The local configuration is in force until the cloud is heard.");
+            tracing::error!("{problem}");
         }
         let keeper = Keeper::start(found.kept, remote, Instant::now());
         let (telling, digest) = (Telling::new(remote), local.digest.clone());
@@ -181,12 +181,17 @@ impl Keeping {
         self.to_cloud.push(ToCloud::Report(outcome, self.digest.clone()));
     }
 
-    /// Carries out what the keeper says, until `wires.stop` says that the process stops.
-    pub(super) async fn run(mut self, mut reloading: Reloading, mut wires: Wires) {
+    /// The bridge runs with what it was started with: from now on it is on trial, if it is.
+    pub(super) fn begin(&mut self, configuration: &ConfigurationState) {
         if std::mem::take(&mut self.is_starting) {
             self.keeper.applied(Ok(()), Instant::now());
             self.telling.begun(self.keeper.in_force(), self.keeper.trial());
         }
+        self.telling.show(&self.keeper, configuration);
+    }
+
+    /// Carries out what the keeper says, until `wires.stop` says that the process stops.
+    pub(super) async fn run(mut self, mut reloading: Reloading, mut wires: Wires) {
         while self.turn(&mut reloading, &mut wires).await.is_ok() {}
         self.keeper.stopping();
         while let Some(step) = self.keeper.next(Instant::now()) {
@@ -201,6 +206,9 @@ impl Keeping {
     async fn turn(&mut self, reloading: &mut Reloading, wires: &mut Wires) -> Result<(), Stopped> {
         while let Some(step) = self.keeper.next(Instant::now()) {
             self.carry_out(step, &reloading.reloads, wires).await?;
+        }
+        if let Some(outcome) = self.keeper.outcome() {
+            self.telling.log(outcome, self.keeper.in_force());
         }
         self.telling.show(&self.keeper, &wires.configuration);
         for order in self.to_cloud.drain(..) {
@@ -238,7 +246,10 @@ impl Keeping {
     fn heard(&mut self, event: FromCloud) {
         let now = Instant::now();
         match event {
-            FromCloud::Desired(desired) => self.keeper.desired(&desired, now),
+            FromCloud::Desired(desired) => {
+                self.telling.heard(&desired);
+                self.keeper.desired(&desired, now);
+            }
             FromCloud::Reported(outcome) => self.keeper.report_acked(&outcome, now),
             FromCloud::Job(job) => self.keeper.job(job, now),
         }
@@ -311,7 +322,9 @@ impl Keeping {
                 if apply(Ok(loaded.settings), false, reloads, wires).await?.is_ok() {
                     self.digest = loaded.digest;
                     let nothing = || config::Remote { allow: Vec::new(), ..self.telling.remote.clone() };
-                    self.keeper.reloaded(&remote.unwrap_or_else(nothing), Instant::now());
+                    let remote = remote.unwrap_or_else(nothing);
+                    self.keeper.reloaded(&remote, Instant::now());
+                    self.telling.remote = remote;
                     // The configuration has another hash.
                     let outcome = self.keeper.outcome().cloned();
                     self.to_cloud.extend(outcome.map(|outcome| ToCloud::Report(outcome, self.digest.clone())));

@@ -79,6 +79,7 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::RemoteState;
     use super::*;
 
     /// A refusal is known until the next configuration is taken.
@@ -98,5 +99,33 @@ mod tests {
         assert_eq!(sentence, expected);
         state.taken();
         assert_eq!(state.read().refused, None);
+    }
+
+    /// What comes from the cloud is shown beside the rest, whatever is loaded.
+    #[test]
+    fn what_the_cloud_desires_is_shown_until_it_changes() {
+        let state = ConfigurationState::loaded_now();
+        assert_eq!(state.read().remote, None);
+        let remote = Remote {
+            shadow: "iot-bridge".to_owned(),
+            version: Some("7".to_owned()),
+            job: None,
+            state: RemoteState::RolledBack,
+            since: 1,
+            problems: vec!["Nothing was acknowledged within 2m.".to_owned(), "More.".to_owned()],
+            in_force: None,
+            sections: Vec::new(),
+        };
+        state.set_remote(remote.clone());
+        state.taken();
+        let trouble = state.read().remote.unwrap().trouble().unwrap();
+        let expected =
+            "The configuration 7 of the shadow iot-bridge was rolled back: Nothing was acknowledged within 2m (1 more)";
+        assert_eq!(trouble, expected);
+        for state in [RemoteState::Unknown, RemoteState::Trial, RemoteState::Applied] {
+            assert_eq!(Remote { state, ..remote.clone() }.trouble(), None);
+        }
+        let of_job = Remote { job: Some("4711".to_owned()), ..remote }.trouble().unwrap();
+        assert!(of_job.starts_with("The configuration 7 of the job 4711 was rolled back: "), "{of_job}");
     }
 }

@@ -152,9 +152,8 @@ fn configuration(report: &Report) -> Status {
         (None, None) => (Level::Ok, "in force".to_owned()),
     };
     let mut values = vec![("loaded (seconds since 1970)", loaded.to_string())];
-    if let Some(Remote { shadow, in_force, .. }) = remote {
-        let in_force = in_force.as_deref().unwrap_or("the local configuration");
-        values.push(("version in force", format!("{in_force} (of the shadow {shadow})")));
+    if let Some(Remote { in_force, .. }) = remote {
+        values.push(("version in force", in_force.as_deref().unwrap_or("the local configuration").to_owned()));
     }
     Status { level, name: "configuration".into(), message, values }
 }
@@ -224,6 +223,7 @@ fn request(request: &Request) -> Status {
     let Request { kind, mqtt, ros, peers, trouble, outcomes, last_refused, .. } = request;
     let (level, message) = match (trouble, peers) {
         (Some(trouble), _) => (Level::Warn, trouble.clone()),
+        (None, _) if ros.is_empty() => (Level::Ok, "sets the configuration".to_owned()),
         (None, Some(0)) => (Level::Ok, format!("nobody takes it on {ros}")),
         (None, _) => (Level::Ok, format!("passed on to {ros}")),
     };
@@ -262,6 +262,25 @@ mod tests {
         let expected = (Level::Error, "the broker refuses the subscription to robots/robot1/cmd_vel");
         assert_eq!((level, message.as_str()), expected);
         assert!(values.contains(&("missed from the cloud", "3".to_owned())), "{values:?}");
+    }
+
+    /// What the cloud desires and is not in force is a warning: nothing is lost by it.
+    #[test]
+    fn a_configuration_that_was_rolled_back_is_a_warning() {
+        let mut report: Report = serde_json::from_str(include_str!("../../fuzz/seeds/status/connected.json")).unwrap();
+        report.configuration.refused = None;
+        report.configuration.remote = Some(
+            serde_json::from_value(json!({
+                "shadow": "iot-bridge", "version": "7", "state": "rolled_back", "since": 1, "in_force": "6",
+                "problems": ["Nothing was acknowledged within 2m."], "sections": ["topics"]
+            }))
+            .unwrap(),
+        );
+        let Status { level, message, values, .. } = configuration(&report);
+        let expected =
+            "The configuration 7 of the shadow iot-bridge was rolled back: Nothing was acknowledged within 2m";
+        assert_eq!((level, message.as_str()), (Level::Warn, expected));
+        assert!(values.contains(&("version in force", "6".to_owned())), "{values:?}");
     }
 
     #[test]

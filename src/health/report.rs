@@ -69,6 +69,9 @@ pub struct Remote {
     pub shadow: String,
     /// The version of what was desired last; nothing, if nothing is desired or it has none.
     pub version: Option<String>,
+    /// The IoT Job that it came by; nothing, if it came by the shadow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     pub state: RemoteState,
     /// Since when that is so.
     pub since: u64,
@@ -97,6 +100,14 @@ pub enum RemoteState {
 }
 
 impl Remote {
+    /// Where what is desired comes from.
+    pub fn source(&self) -> String {
+        match &self.job {
+            Some(job) => format!("the job {job}"),
+            None => format!("the shadow {}", self.shadow),
+        }
+    }
+
     /// What there is to say if what is desired is not in force: a sentence without its full stop.
     pub fn trouble(&self) -> Option<String> {
         let what = match self.state {
@@ -108,7 +119,7 @@ impl Remote {
         let more = self.problems.len().saturating_sub(1);
         let first = self.problems.first().map(|first| format!(": {}", first.trim_end_matches('.'))).unwrap_or_default();
         let more = if more > 0 { format!(" ({more} more)") } else { String::new() };
-        Some(format!("The configuration{version} of the shadow {} {what}{first}{more}", self.shadow))
+        Some(format!("The configuration{version} of {} {what}{first}{more}", self.source()))
     }
 }
 

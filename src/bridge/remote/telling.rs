@@ -6,6 +6,7 @@ use crate::health::ConfigurationState;
 use crate::health::report::{Remote, RemoteState};
 use iot_bridge_core::config;
 use iot_bridge_core::remote::{By, Keeper, Outcome, Trial, Verdict, Wish};
+use iot_bridge_core::shadows::State;
 use iot_bridge_core::tally::{Span, counted};
 
 /// Says each change once.
@@ -15,11 +16,18 @@ pub(super) struct Telling {
     pub shadow: String,
     said: Option<Outcome>,
     shown: Option<Remote>,
+    /// Whether anything is desired; `None` until the cloud was heard.
+    is_desired: Option<bool>,
 }
 
 impl Telling {
     pub fn new(remote: &config::Remote) -> Telling {
-        Telling { remote: remote.clone(), shadow: remote.shadow.clone(), said: None, shown: None }
+        Telling { remote: remote.clone(), shadow: remote.shadow.clone(), said: None, shown: None, is_desired: None }
+    }
+
+    /// The cloud desires this.
+    pub fn heard(&mut self, desired: &State) {
+        self.is_desired = Some(desired.get("config").is_some_and(|config| !config.is_null()));
     }
 
     /// `wish`, over the local configuration, has come into force.
@@ -36,14 +44,15 @@ impl Telling {
 
     /// Logs what has become of what is desired, with `in_force` over the local configuration now.
     pub fn log(&mut self, outcome: &Outcome, in_force: Option<&Wish>) {
-        if self.said.as_ref() == Some(outcome) {
+        let is_nothing = outcome.state == Verdict::Applied && outcome.version.is_none();
+        if self.said.as_ref() == Some(outcome) || is_nothing && self.is_desired != Some(false) {
             return;
         }
         self.said = Some(outcome.clone());
         let source = self.source(outcome);
         let version = outcome.version.as_deref().unwrap_or_default();
         match outcome.state {
-            Verdict::Applied if outcome.version.is_none() => {
+            Verdict::Applied if is_nothing => {
                 tracing::info!("Nothing is desired in {source}: the local configuration is in force.");
             }
             Verdict::Applied => tracing::info!(version, "The configuration of {source}, is confirmed."),
@@ -81,7 +90,7 @@ impl Telling {
 
     /// What is in force.
     fn stays(&self, in_force: Option<&Wish>) -> String {
-        in_force.map_or_else(|| "the local one".to_owned(), |wish| format!("that of {}", wish.source(&self.shadow)))
+        in_force.map_or_else(|| "the local one".to_owned(), |wish| format!("that of {},", wish.source(&self.shadow)))
     }
 
     /// Shows how it stands.
@@ -90,19 +99,31 @@ impl Telling {
         let state = match outcome {
             _ if keeper.trial().is_some() => RemoteState::Trial,
             None => RemoteState::Unknown,
+            Some(Outcome { state: Verdict::Applied, version: None, .. }) if self.is_desired.is_none() => {
+                RemoteState::Unknown
+            }
             Some(outcome) => match outcome.state {
                 Verdict::Applied => RemoteState::Applied,
                 Verdict::Rejected => RemoteState::Rejected,
                 Verdict::RolledBack | Verdict::Replaced => RemoteState::RolledBack,
             },
         };
-        let (version, problems) = match (state, outcome) {
-            (RemoteState::Trial, _) | (_, None) => (in_force.map(|wish| wish.version.clone()), Vec::new()),
-            (_, Some(outcome)) => (outcome.version.clone(), outcome.problems.clone()),
+        let of = |wish: &Wish| (Some(wish.version.clone()), wish.by.clone(), Vec::new());
+        let (version, by, problems) = match (state, outcome, in_force) {
+            (RemoteState::Applied | RemoteState::Rejected | RemoteState::RolledBack, Some(outcome), _) => {
+                (outcome.version.clone(), outcome.by.clone(), outcome.problems.clone())
+            }
+            (_, _, Some(wish)) => of(wish),
+            (..) => (None, By::Shadow, Vec::new()),
+        };
+        let job = match by {
+            By::Shadow => None,
+            By::Job(id) => Some(id),
         };
         let mut shown = Remote {
             shadow: self.shadow.clone(),
             version,
+            job,
             state,
             since: self.shown.as_ref().map_or(0, |shown| shown.since),
             problems,
@@ -112,7 +133,8 @@ impl Telling {
         if self.shown.as_ref() == Some(&shown) {
             return;
         }
-        let is_state = |before: &Remote| (&before.version, before.state) == (&shown.version, shown.state);
+        let is_state =
+            |before: &Remote| (&before.version, &before.job, before.state) == (&shown.version, &shown.job, shown.state);
         if !self.shown.as_ref().is_some_and(is_state) {
             shown.since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         }

@@ -16,7 +16,7 @@ use crate::ros::BUILT_FOR;
 use iot_bridge_core::config::{Qos, UNNAMED};
 use iot_bridge_core::mqtt::client::Arrival;
 use iot_bridge_core::remote::jobs;
-use iot_bridge_core::remote::{Event, Outcome, Report, Session, Spread, Verdict};
+use iot_bridge_core::remote::{Event, Figures, Outcome, Report, Session, Spread, Verdict};
 use iot_bridge_core::shadows::{self, Rejection};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 use iot_bridge_core::uplink::Subscription;
@@ -50,6 +50,7 @@ pub(super) struct Remote {
     session: Session,
     /// What is to be reported.
     reported: Option<(Outcome, Report)>,
+    figures: Option<Figures>,
     /// Jobs that ended before the session knew the name of the thing.
     ended: Vec<(String, Outcome)>,
     /// What was counted last.
@@ -73,6 +74,7 @@ impl Remote {
             jobs,
             health,
             reported: None,
+            figures: None,
             ended: Vec::new(),
             counted: None,
             standing: ShadowStanding::default(),
@@ -92,7 +94,10 @@ impl Remote {
                     self.session.report(report.clone(), now);
                     self.reported = Some((outcome, report));
                 }
-                ToCloud::Figures(figures) => self.session.figures(figures),
+                ToCloud::Figures(figures) => {
+                    self.session.figures(figures);
+                    self.figures = Some(figures);
+                }
                 ToCloud::Job(id, outcome) if self.thing == UNNAMED => self.ended.push((id, outcome)),
                 ToCloud::Job(id, outcome) => self.session.job_ended(&id, &outcome),
             }
@@ -255,6 +260,7 @@ impl Handler for Remote {
             self.thing = outside.thing().to_owned();
             self.session = session(&self.shadow, self.jobs, &self.thing);
             self.ended.drain(..).for_each(|(id, outcome)| self.session.job_ended(&id, &outcome));
+            self.figures.into_iter().for_each(|figures| self.session.figures(figures));
             if let Some((_, report)) = &self.reported {
                 self.session.report(report.clone(), now);
             }

@@ -38,32 +38,30 @@ impl Display for View<'_> {
 
 /// The configuration from the cloud.
 fn remote(remote: &Remote, at: u64, f: &mut Formatter<'_>) -> fmt::Result {
-    let Remote { shadow, version, state, since, problems, in_force, sections } = remote;
+    let Remote { shadow, version, job: _, state, since, problems, in_force, sections } = remote;
     let span = Span(at.saturating_sub(*since));
-    let named = |version: &Option<String>| match version {
-        Some(version) => format!("version {version} of the shadow {shadow}"),
-        None => "the local configuration".to_owned(),
-    };
+    let in_force =
+        in_force.as_ref().map_or("the local configuration".to_owned(), |version| format!("version {version}"));
     let sets = if sections.is_empty() { String::new() } else { format!(", which sets {}", sections.join(", ")) };
     let desired = match version {
-        Some(version) => format!("version {version} of the shadow {shadow}"),
-        None => format!("what is desired in the shadow {shadow}"),
+        Some(version) => format!("version {version} of {}", remote.source()),
+        None => format!("what is desired in {}", remote.source()),
     };
     write!(f, "Remote       ")?;
     match state {
         RemoteState::Unknown => {
-            writeln!(f, "the shadow {shadow} has not been heard yet; {} is in force{sets}", named(in_force))?;
+            writeln!(f, "the shadow {shadow} has not been heard yet; {in_force} is in force{sets}")?;
         }
         RemoteState::Trial => writeln!(f, "{desired} is on trial for {span}{sets}")?,
         RemoteState::Applied if version.is_none() => {
-            writeln!(f, "nothing is desired in the shadow {shadow}; {} is in force", named(in_force))?;
+            writeln!(f, "nothing is desired in the shadow {shadow}; {in_force} is in force")?;
         }
         RemoteState::Applied => writeln!(f, "{desired} is in force for {span}{sets}")?,
         RemoteState::Rejected => {
-            writeln!(f, "{desired} was rejected {span} ago; {} is in force{sets}", named(in_force))?;
+            writeln!(f, "{desired} was rejected {span} ago; {in_force} is in force{sets}")?;
         }
         RemoteState::RolledBack => {
-            writeln!(f, "{desired} was rolled back {span} ago; {} is in force{sets}", named(in_force))?;
+            writeln!(f, "{desired} was rolled back {span} ago; {in_force} is in force{sets}")?;
         }
     }
     problems.iter().try_for_each(|problem| writeln!(f, "  {problem}"))
@@ -334,6 +332,39 @@ mod tests {
         let refused = "Refused      the subscription to robots/robot1/cmd_vel: nothing comes from there\n";
         let missed = "Missed       3 messages from the cloud, which came faster than they were handled\n";
         assert!(view.contains(refused) && view.contains(missed), "{view}");
+    }
+
+    /// What comes from the cloud has a line: what is desired, what is in force, and why that is another.
+    #[test]
+    fn what_comes_from_the_cloud_has_a_line() {
+        let shown = |state: &str, version: Option<&str>, in_force: Option<&str>, problems: &[&str]| {
+            let mut report: Report =
+                serde_json::from_str(include_str!("../../../fuzz/seeds/status/connected.json")).unwrap();
+            report.at = 1000;
+            let sections = in_force.map(|_| "topics").into_iter().collect::<Vec<_>>();
+            let remote = serde_json::json!({
+                "shadow": "iot-bridge", "version": version, "state": state, "since": 880, "in_force": in_force,
+                "problems": problems, "sections": sections
+            });
+            report.configuration.remote = Some(serde_json::from_value(remote).unwrap());
+            let view = View(&report).to_string();
+            let lines = view.lines().skip_while(|line| !line.starts_with("Remote ")).take(1 + problems.len());
+            lines.map(|line| line.trim_start_matches("Remote").trim_start()).collect::<Vec<_>>().join("|")
+        };
+        let seven = Some("7");
+        let expected = "the shadow iot-bridge has not been heard yet; version 7 is in force, which sets topics";
+        assert_eq!(shown("unknown", seven, seven, &[]), expected);
+        let expected = "version 7 of the shadow iot-bridge is on trial for 2 min, which sets topics";
+        assert_eq!(shown("trial", seven, seven, &[]), expected);
+        let expected = "version 7 of the shadow iot-bridge is in force for 2 min, which sets topics";
+        assert_eq!(shown("applied", seven, seven, &[]), expected);
+        let expected = "nothing is desired in the shadow iot-bridge; the local configuration is in force";
+        assert_eq!(shown("applied", None, None, &[]), expected);
+        let expected =
+            "version 7 of the shadow iot-bridge was rejected 2 min ago; the local configuration is in force|One.|Two.";
+        assert_eq!(shown("rejected", seven, None, &["One.", "Two."]), expected);
+        let expected = "version 7 of the shadow iot-bridge was rolled back 2 min ago; version 6 is in force, which sets topics|One.";
+        assert_eq!(shown("rolled_back", seven, Some("6"), &["One."]), expected);
     }
 
     #[test]
