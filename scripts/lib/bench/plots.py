@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import matplotlib.ticker
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -16,6 +17,12 @@ from contestants import ALL, BRIDGE, PYTHON, RECEIVE, RUST  # noqa: E402
 COLOURS = dict(zip(ALL, ("#0072B2", "#D55E00", "#E69F00", "#009E73", "#999999", "#555555")))
 MARKS = dict(zip(ALL, "osvD^x"))
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "iot-bridge", "svg.fonttype": "none"}
+
+
+def in_digits(axis):
+    """Has a logarithmic axis say 1,000 rather than a power of ten."""
+    axis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
 def save(figure, path):
@@ -42,6 +49,8 @@ def cost(of, path):
     axes.set(xscale="log", yscale="log", xlabel="messages a second", ylabel="processor time a message, µs")
     axes.set_title("String of 200 bytes: processor time a message", loc="left")
     axes.grid(True, which="both", alpha=0.25)
+    in_digits(axes.xaxis)
+    in_digits(axes.yaxis)
     axes.legend(frameon=False)
     save(figure, path)
 
@@ -59,6 +68,8 @@ def latency(of, path):
         panel.set_xticks(range(len(rates)), [f"{rate:,}/s" for rate in rates])
         panel.set(yscale="log", title=label)
         panel.grid(True, axis="y", alpha=0.25)
+        in_digits(panel.yaxis)
+    panels[0].set_ylim(bottom=0.1)
     panels[0].set_ylabel("ms")
     panels[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)
@@ -75,7 +86,8 @@ def ladder(of, path):
         axes.bar_label(bars, [f"{value:,}" if value else "" for value in values], padding=3, fontsize=8)
     axes.set_yticks(range(len(of)), of.keys())
     axes.invert_yaxis()
-    axes.set(xscale="log", xlabel="messages a second without loss")
+    axes.set(xscale="log", xlabel="messages a second without loss", xlim=(10, 100_000))
+    in_digits(axes.xaxis)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)
 
