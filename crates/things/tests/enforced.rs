@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rumqttc::{AsyncClient, ClientError, Event, Incoming, LastWill, MqttOptions, QoS};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::bench::{Bench, said};
@@ -370,6 +370,52 @@ async fn what_the_cloud_may_ask_is_allowed_and_nothing_else() {
     }
     for topic in heard.iter().cloned().chain([shadow("delete"), "$aws/things/robot1/shadow/update".to_owned()]) {
         assert_eq!(robot.publishes(&topic, false).await, Some(format!("robot1: iot:Publish topic/{topic}")));
+    }
+}
+
+/// A robot that is configured from the cloud takes what its shadow desires, and a job, by the policy that is generated for it;
+/// which allows no other job's topics, no subscription more, and nothing of another thing or shadow.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cloud_may_configure_the_robot_and_nothing_else() {
+    let stage = Stage::set().await;
+    let config = "[remote]\nshadow = \"iot-bridge\"\njobs = true\nconfirm = \"1 s\"\n";
+    let config = stage.enforce(&Case { config, documents: 2, ..ORDINARY });
+    let wish = |version: &str| json!({ "version": version, "config": { "topics": [] } });
+    stage.broker.update_shadow(THING, "iot-bridge", json!({ "desired": wish("1") }));
+    let mut program = Program::start(&config);
+    let reported = || stage.broker.shadow(THING, "iot-bridge")["reported"].clone();
+    program.await_report(|_| reported()["state"] == "applied" && reported()["version"] == "1");
+    let mut document = wish("2");
+    document["operation"] = "iot-bridge/config".into();
+    stage.broker.create_job(THING, "job-1", document);
+    program.await_report(|_| stage.broker.job(THING, "job-1")["status"] == "SUCCEEDED");
+    assert!(program.terminate().success());
+    assert_eq!(stage.broker.record().denied, Vec::<String>::new());
+
+    let robot = Intruder { stage: &stage, client_id: THING };
+    let own = |ending: &str| format!("$aws/things/robot1/{ending}");
+    let notify = own("jobs/notify");
+    assert_eq!(robot.subscribes(&notify).await, None);
+    for answer in ["jobs/get/accepted", "jobs/job-1/get/rejected", "jobs/job-1/update/accepted"].map(own) {
+        assert!(robot.receives(&answer, &notify).await, "{answer}");
+        assert_eq!(robot.subscribes(&answer).await, Some(format!("robot1: iot:Subscribe topicfilter/{answer}")));
+    }
+    for other in ["jobs/notify-next", "jobs/#", "jobs/+/update/accepted", "shadow/name/other/update/delta"].map(own) {
+        assert_eq!(robot.subscribes(&other).await, Some(format!("robot1: iot:Subscribe topicfilter/{other}")));
+    }
+    let others = [
+        "jobs/start-next",
+        "jobs/notify",
+        "shadow/update",
+        "shadow/name/iot-bridge/delete",
+        "shadow/name/other/update",
+    ];
+    let others = others.map(own).into_iter().chain(
+        ["jobs/get", "jobs/job-1/update", "shadow/name/iot-bridge/update"]
+            .map(|ending| format!("$aws/things/robot2/{ending}")),
+    );
+    for other in others.chain(["robots/robot1/anything".to_owned()]) {
+        assert_eq!(robot.publishes(&other, false).await, Some(format!("robot1: iot:Publish topic/{other}")));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a command lacks that would make it safe.
 
-use super::settings::{Command, Settings};
+use super::settings::{Command, Remote, Section, Settings};
 
 /// Types of messages that move a robot, or a part of it, for as long as no other message comes.
 const MOVING: &[&str] = &[
@@ -18,10 +18,28 @@ const MOVING: &[&str] = &[
 ];
 
 impl Settings {
-    /// What there is to say of commands that are obeyed however late they come, or that move the robot without bounds:
-    /// sentences without their full stops.
+    /// What there is to say of commands that are obeyed however late they come, or that move the robot without bounds, and
+    /// of those that the cloud may add: sentences without their full stops.
     pub fn cautions(&self) -> Vec<String> {
-        self.commands.iter().flat_map(|command| [command.without_age(), command.without_bounds()]).flatten().collect()
+        let commands = self.commands.iter().flat_map(|command| [command.without_age(), command.without_bounds()]);
+        commands.flatten().chain(self.remote.as_ref().and_then(Remote::without_bounds)).collect()
+    }
+}
+
+impl Remote {
+    /// With limits that nobody on the robot has set.
+    fn without_bounds(&self) -> Option<String> {
+        let obeyed = [Section::Commands, Section::Services, Section::Actions];
+        let obeyed: Vec<&str> =
+            self.allow.iter().filter(|section| obeyed.contains(section)).map(|section| section.name()).collect();
+        (!obeyed.is_empty()).then(|| {
+            format!(
+                "`remote.allow` names {}: whoever may write the shadow {} decides what the robot obeys, with or without \
+                 `limits` and `on_silence`",
+                obeyed.join(", "),
+                self.shadow
+            )
+        })
     }
 }
 
@@ -70,6 +88,19 @@ mod tests {
         let [caution] = &cautions("type = \"std_msgs/msg/Empty\"")[..] else { panic!("one") };
         assert!(caution.starts_with("The command c has no `max_age`"), "{caution}");
         assert!(cautions("type = \"std_msgs/msg/Empty\"\npayload = \"envelope\"\nmax_age = \"1 s\"").is_empty());
+    }
+
+    /// Who sends telemetry by the cloud's word moves nothing; who obeys it does.
+    #[test]
+    fn what_the_cloud_may_add_is_without_bounds() {
+        let with = |allow: &str| {
+            let of_command = "type = \"std_msgs/msg/Empty\"\npayload = \"envelope\"\nmax_age = \"1 s\"\n";
+            cautions(&format!("{of_command}[remote]\nshadow = \"iot-bridge\"\nallow = {allow}"))
+        };
+        assert!(with("[\"topics\", \"shadows\"]").is_empty());
+        let [caution] = &with("[\"actions\", \"topics\", \"commands\"]")[..] else { panic!("one") };
+        let words = "`remote.allow` names commands, actions: whoever may write the shadow iot-bridge decides";
+        assert!(caution.starts_with(words), "{caution}");
     }
 
     #[test]

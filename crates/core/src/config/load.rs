@@ -406,7 +406,8 @@ pub fn default_mqtt() -> Result<Mqtt, Problems> {
 pub fn load_overlay(overlay: &Overlay, thing: &str, shadow: &str) -> Result<Settings, Problems> {
     let allow: Vec<Value> = Section::ALL.iter().map(|section| section.name().into()).collect();
     let remote = Dict::from([("shadow".to_owned(), shadow.into()), ("allow".to_owned(), allow.into())]);
-    settings_with(thing, ("remote", remote.into()), Some(overlay))
+    // What a robot allows is not known.
+    Ok(Settings { remote: None, ..settings_with(thing, ("remote", remote.into()), Some(overlay))? })
 }
 
 /// The settings with nothing but a thing and a topic.

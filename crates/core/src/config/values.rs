@@ -15,8 +15,9 @@ use super::problem::{Problem, Problems};
 /// If the file can't be read or parsed. The line is told, and no value.
 pub fn read_values(path: &Path) -> Result<Map<String, Json>, Problems> {
     let document = Document::read(path).map_err(|problem| Problems::new(vec![problem]))?;
-    match Value::from(document.values).deserialize() {
-        Ok(Json::Object(values)) => Ok(values),
+    let values = Value::from(document.values);
+    match values.deserialize() {
+        Ok(Json::Object(json)) if is_json(&values) => Ok(json),
         _ => Err(Problems::new(vec![Problem {
             source: path.display().to_string(),
             line: None,
@@ -24,6 +25,16 @@ pub fn read_values(path: &Path) -> Result<Map<String, Json>, Problems> {
             found: "values that JSON can't have".into(),
             allowed: "allowed are texts, numbers, booleans, lists and tables".into(),
         }])),
+    }
+}
+
+/// Whether all numbers in `value` are finite: of others serde makes null.
+fn is_json(value: &Value) -> bool {
+    match value {
+        Value::Num(_, number) => number.to_f64().is_none_or(f64::is_finite),
+        Value::Dict(_, fields) => fields.values().all(is_json),
+        Value::Array(_, values) => values.iter().all(is_json),
+        _ => true,
     }
 }
 
@@ -50,6 +61,7 @@ mod tests {
             ("b.toml", "a = 1\na = \"secret\"", Some(2)),
             ("b.json", "{\"a\": 1,\n\"a\": 2}", Some(2)),
             ("c.toml", "a = inf", None),
+            ("d.toml", "[[a]]\nb = { c = [nan] }", None),
         ] {
             let problems = read_values(&path(name, text)).expect_err(name);
             assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [line], "{problems}");
