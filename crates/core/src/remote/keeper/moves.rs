@@ -99,13 +99,14 @@ impl Keeper {
             }
         }
         if let Some(trying) = trying.filter(|trying| trying.wish.by != asked.by()) {
-            let replacing = wish.as_ref().map_or("Nothing is desired any more".to_owned(), |wish| {
-                format!("{} has taken its place", wish.source(&self.kept.shadow))
-            });
+            let later = match &wish {
+                Some(wish) => {
+                    format!("What was desired later has taken its place: {}.", wish.source(&self.kept.shadow))
+                }
+                None => "Nothing was desired any more.".to_owned(),
+            };
             let version = Some(trying.wish.version.clone());
-            self.end_job(&trying.wish.by, |by| {
-                Outcome::new(by, version, Verdict::Replaced, vec![format!("{replacing}.")])
-            });
+            self.end_job(&trying.wish.by, |by| Outcome::new(by, version, Verdict::Replaced, vec![later]));
         }
         let trial = if is_same_trial { None } else { self.trial.take() };
         self.write(Awaited::Taken { asked, wish, before: Before { kept: before, trial } });

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::files::simulated::Fault;
+use crate::remote::TopicEvidence;
 use world::{CONFIRM, Network, World, document, wish};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -219,12 +220,7 @@ fn what_was_acknowledged_is_the_way_back() {
     world.desire(wish("2", "/b"));
     let now = world.now;
     let began = world.keeper().trial().unwrap().began();
-    let topic = super::super::TopicEvidence {
-        name: "/b".to_owned(),
-        had_record: true,
-        is_acknowledged: true,
-        is_forbidden: false,
-    };
+    let topic = TopicEvidence { name: "/b".to_owned(), had_record: true, is_acknowledged: true, is_forbidden: false };
     world.keeper().desired(wish("3", "/c").as_object().unwrap(), now);
     let step = world.keeper().next(now);
     assert!(matches!(step, Some(Step::Keep(_))), "{step:?}");
@@ -238,6 +234,26 @@ fn what_was_acknowledged_is_the_way_back() {
     assert_eq!(world.version(), Some("3"));
     world.wait(CONFIRM);
     assert_eq!((told(&world).0, world.version()), ("rolled_back", Some("2")));
+}
+
+/// What was looked at before a trial began says nothing of it.
+#[test]
+fn evidence_of_another_trial_is_ignored() {
+    let mut world = confirmed();
+    world.network = Network::IsMute;
+    world.desire(wish("2", "/b"));
+    let (now, before) = (world.now, world.keeper().trial().unwrap().began());
+    world.wait(SECOND);
+    world.desire(wish("3", "/c"));
+    let topic = TopicEvidence { name: "/b".to_owned(), had_record: true, is_acknowledged: true, is_forbidden: false };
+    let mut evidence = Evidence { began: before, is_connected: true, topics: vec![topic] };
+    world.keeper().evidence(&evidence, now + SECOND);
+    world.turn();
+    assert!(world.keeper().trial().is_some(), "of the one before");
+    evidence.began = world.keeper().trial().unwrap().began();
+    world.keeper().evidence(&evidence, now + SECOND);
+    world.turn();
+    assert!(world.keeper().trial().is_none(), "of this one");
 }
 
 /// What crashes the process is tried in two processes, and the third starts with the one before; what crashes the check is
@@ -419,7 +435,7 @@ fn a_job_and_the_shadow_take_turns() {
     world.desire(wish("4", "/d"));
     let replaced = &world.ended[2];
     assert_eq!((replaced.0.as_str(), replaced.1.state, world.version()), ("j2", Verdict::Replaced, Some("4")));
-    assert_eq!(replaced.1.problems, ["the shadow iot-bridge, version 4 has taken its place."]);
+    assert_eq!(replaced.1.problems, ["What was desired later has taken its place: the shadow iot-bridge, version 4."]);
     world.wait(CONFIRM);
     assert_eq!(world.version(), Some("2"));
     world.desire(json!({}));

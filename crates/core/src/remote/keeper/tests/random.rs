@@ -24,6 +24,8 @@ enum Action {
     Job(&'static str, bool),
     /// Seconds.
     Wait(u64),
+    /// What is on trial has all the time that it needs.
+    Judge,
     Network(Network),
     Reports(bool),
     Kill,
@@ -58,6 +60,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Action::Hear),
         3 => (topic(), prop::bool::weighted(0.7)).prop_map(|(topic, is_new)| Action::Job(topic, is_new)),
         4 => (1..300_u64).prop_map(Action::Wait),
+        4 => Just(Action::Judge),
         3 => network.prop_map(Action::Network),
         1 => any::<bool>().prop_map(Action::Reports),
         2 => Just(Action::Kill),
@@ -98,6 +101,7 @@ impl Robot {
             Action::Garbage => world.desire(json!({"version": ["?"], "config": 1, "mode": {}})),
             Action::Hear => world.hear(),
             Action::Job(topic, is_new) => self.job(topic, is_new),
+            Action::Judge => self.judge(),
             Action::Wait(seconds) => world.wait(Duration::from_secs(seconds)),
             Action::Network(network) => world.network = network,
             Action::Reports(acknowledges) => world.acknowledges_reports = acknowledges,
@@ -194,19 +198,12 @@ proptest! {
     #[test]
     fn whatever_happens_there_is_a_configuration(
         actions in prop::collection::vec(action(), 0..60),
-        judged in any::<prop::sample::Index>(),
     ) {
         let mut robot = Robot { world: World::new(), versions: 0, jobs: 0, last_job: None };
-        let judged = judged.index(actions.len().max(1));
-        for (number, action) in actions.into_iter().enumerate() {
+        for action in actions {
             robot.act(action);
             robot.world.start();
             robot.check();
-            if number == judged {
-                robot.judge();
-                robot.world.start();
-                robot.check();
-            }
         }
         let world = &mut robot.world;
         world.files.heal();
