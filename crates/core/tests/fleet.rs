@@ -74,8 +74,13 @@ fn check_waves(record: &Record, since: Instant, (asked_over, reported_over): (Du
     for (request, over) in [("get", asked_over), ("update", reported_over)] {
         let times = times(record, &format!("/shadow/name/{SHADOW}/{request}"), since);
         let (count, most, mean) = (times.len(), busiest_second(&times), ROBOTS as f64 / over.as_secs_f64());
-        println!("Of {count} {request}s {most} come within a second; spread evenly, {mean:.0} would.");
-        assert!(most as f64 <= 2.0 * mean, "{most} {request}s within a second, where {mean:.0} are the mean");
+        let early = times.iter().filter(|at| **at < since + over / 2).count();
+        println!(
+            "Of {count} {request}s {most} come within a second, of {mean:.0} on average; {early} in the first half."
+        );
+        assert!(most as f64 <= 2.0 * mean, "{most} {request}s within a second, of {mean:.0} on average");
+        // A busy machine but delays them.
+        assert!(early <= ROBOTS * 2 / 3, "{early} {request}s within half of {over:?}");
         // One more where something newer has overtaken an answer.
         let most = if request == "get" { ROBOTS * 11 / 10 } else { ROBOTS };
         assert!((ROBOTS..=most).contains(&count), "{count} {request}s");
@@ -85,7 +90,7 @@ fn check_waves(record: &Record, since: Instant, (asked_over, reported_over): (Du
 /// A thousand robots get a push in one moment, and another while the broker restarts. All apply it: it stands on their disks as
 /// confirmed, after a PUBACK of a record of its topic, and is reported. Their requests come in no wave: of the thousand `get`s over
 /// four seconds after the push, and over eight after the restart, and of the thousand reports over four, no second has more
-/// than twice the mean. (On two busy cores it had up to 1.5 times the mean.) A robot asks once and reports once.
+/// than twice the mean, nor the first half of the time more than two thirds. (On two busy cores it had up to 1.5 times the mean.) A robot asks once and reports once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_reaches_a_thousand_without_a_wave() {
     allow_files(2 * ROBOTS as u64 + 200);

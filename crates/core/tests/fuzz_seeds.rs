@@ -3,6 +3,8 @@
 
 #[path = "hostile/config.rs"]
 mod config;
+#[path = "hostile/desired.rs"]
+mod desired;
 #[path = "hostile/remote.rs"]
 mod remote;
 
@@ -55,4 +57,10 @@ fn proxy() {
 #[test]
 fn remote() {
     run("remote", 1_500, remote::hear);
+}
+
+/// Any bytes, as what comes to a bridge whose configuration is in the cloud.
+#[test]
+fn desired() {
+    run("desired", 1_500, desired::take);
 }

@@ -66,8 +66,6 @@ pub(super) struct Reported {
     /// When a report that has changed is sent.
     due: Option<Instant>,
     figures: Figures,
-    /// Those that were sent last.
-    sent: Option<Figures>,
     phase: Phase,
     /// Bytes of JSON that `desired` leaves.
     room: usize,
@@ -80,7 +78,6 @@ impl Reported {
             report: None,
             due: None,
             figures: Figures::default(),
-            sent: None,
             phase: Phase::of(thing, FIGURES_EVERY, now, wall),
             room: DOCUMENT_LIMIT,
             cut: Cut::Problems,
@@ -119,22 +116,21 @@ impl Reported {
         self.due.is_some()
     }
 
-    /// What `reported` is to be from now on, if that is another than before.
+    /// What `reported` is to be from now on, when it is time to look at that.
     pub fn next(&mut self, now: Instant) -> Option<State> {
         let is_time = self.phase.has_come(now);
         let is_due = self.due.is_some_and(|due| due <= now);
         let report = self.report.as_ref()?;
-        if !(is_due || is_time && self.sent.is_some_and(|sent| sent != self.figures)) {
-            return None;
+        if is_due {
+            self.due = None;
         }
-        self.due = None;
-        self.sent = Some(self.figures);
-        Some(report.render(self.figures, self.cut, self.room))
+        // A report that waits takes its figures along; what the shadow holds already is not sent.
+        (is_due || is_time && self.due.is_none()).then(|| report.render(self.figures, self.cut, self.room))
     }
 
     /// When [`Reported::next`] has something to do.
     pub fn wake_at(&self) -> Option<Instant> {
-        let figures = self.sent.is_some_and(|sent| sent != self.figures).then(|| self.phase.next());
+        let figures = self.report.as_ref().map(|_| self.phase.next());
         [self.due, figures].into_iter().flatten().min()
     }
 }

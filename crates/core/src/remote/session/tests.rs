@@ -234,6 +234,25 @@ fn that_a_report_is_held_is_told_once() {
     assert_eq!(world.reports_held(), 3);
 }
 
+/// The answer to the report before says nothing of one that waits.
+#[test]
+fn the_report_before_is_not_taken_for_the_last() {
+    let mut world = World::connected();
+    world.report("1", Verdict::Applied);
+    while world.updates.is_empty() {
+        world.now += SECOND / 10;
+        world.turn();
+    }
+    world.report("2", Verdict::Applied);
+    world.serve_request(0);
+    while !world.answers.is_empty() {
+        world.deliver(0);
+    }
+    assert_eq!((&world.reported()["version"], world.reports_held()), (&json!("1"), 0));
+    world.settle(MINUTE);
+    assert_eq!((&world.reported()["version"], world.reports_held()), (&json!("2"), 1));
+}
+
 /// An update that was lost, or whose answer was, is made up for.
 #[test]
 fn an_update_without_an_answer_is_looked_after() {
@@ -367,6 +386,8 @@ fn a_report_that_was_too_large_is_cut() {
     world.settle(MINUTE);
     assert_eq!((&world.reported()["problems"], world.reports_held()), (&json!(["2 problems"]), 1));
     assert_eq!(world.updates.len(), 2);
+    let refused: Vec<_> = world.events.iter().filter(|event| matches!(event, Event::Refused { .. })).collect();
+    assert!(matches!(refused[..], [Event::Refused { is_sent_again: true, .. }]), "{refused:?}");
 }
 
 /// The longest answer that the service can make is read: 8 KiB of single digits, each with its time, and the delta once more.
