@@ -145,7 +145,7 @@ async fn a_job_that_is_not_confirmed_has_failed() {
     let scene = Scene::set().await;
     // The policy allows nothing of what the job's topics make.
     scene.broker.forbid("robots/robot1/new");
-    let mut program = scene.start(&scene.configure("3 s"));
+    let program = scene.start(&scene.configure("2 s"));
     let mut robot = Robot::start();
     let publisher = robot.publisher("/new", 10);
     scene.broker.create_job("robot1", "job-1", document("7", "/new"));
@@ -172,14 +172,13 @@ async fn a_job_that_is_not_confirmed_has_failed() {
         (json!("CANCELED"), Some("9"))
     );
     assert!(program.await_log("Nothing is said of the job job-2 any more: it is CANCELED.").contains("WARN"));
-    assert_eq!(program.terminate().code(), Some(0));
 }
 
 /// A job under which the process is killed goes on in the next one: it is not begun again, and ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_not_done_twice_over_a_restart() {
     let scene = Scene::set().await;
-    let path = scene.configure("4 s");
+    let path = scene.configure("3 s");
     let mut program = scene.start(&path);
     scene.broker.create_job("robot1", "job-1", document("7", "/new"));
     scene.await_job("job-1", &["IN_PROGRESS"]);
@@ -205,6 +204,9 @@ async fn a_job_is_not_done_twice_over_a_restart() {
     assert_eq!(said, ["\"IN_PROGRESS\"", "\"SUCCEEDED\""]);
     assert_eq!(in_force(&program).as_deref(), Some("7"));
 
+    // It was in force from the start, and came into force but once.
+    assert_eq!((program.log_lines("in force on trial").len(), program.log_lines("is reloaded").len()), (1, 0));
+
     // Decided, and killed before anybody heard of it: said by the next process.
     scene.broker.create_job("robot1", "job-2", document("8", "/next"));
     scene.await_job("job-2", &["IN_PROGRESS"]);
@@ -221,5 +223,6 @@ async fn a_job_is_not_done_twice_over_a_restart() {
         "{standing}"
     );
     assert_eq!(in_force(&program).as_deref(), Some("7"));
+    assert_eq!((program.log_lines("in force on trial").len(), program.log_lines("is reloaded").len()), (0, 0));
     assert_eq!(program.terminate().code(), Some(0));
 }
