@@ -191,7 +191,7 @@ fn what_can_not_be_sent_is_told() {
             &["of a something else is desired under the same version, 1", "another `version`"],
         ),
     ] {
-        let (found, text) = bench.run(&[&["config", "push"], arguments].concat());
+        let (found, text) = bench.run(&[&["config", "push", "--timeout", "0.1"], arguments].concat());
         assert_eq!(found, status, "{arguments:?}: {text}");
         for word in words {
             assert!(text.contains(word), "{arguments:?}: {word:?} is missing in: {text}");
@@ -243,6 +243,38 @@ fn a_rollback_brings_back_what_was_before() {
     bench.api.report("b", SHADOW, &local);
     let (status, text) = said(child.wait_with_output().unwrap());
     assert_eq!((status, text.as_str()), (0, "b  local  applied\n1 thing: 1 applied.\n"));
+}
+
+/// Wherever AWS stops to answer, the same push again goes on, and the way back is still the version of before. What is not sent
+/// is told. What somebody else has written beside it is taken away, as robots would take nothing then.
+#[test]
+fn a_push_goes_on_after_a_failure_of_any_call() {
+    let bench = bench(&["a", "b"]);
+    let push = |file: &'static str| ["config", "push", file, "a", "b", "--no-wait"];
+    let desired = || ["a", "b"].map(|thing| bench.api.shadow(thing, SHADOW)["desired"].clone());
+    bench.succeed(&push("odom.toml"));
+    let odom = desired();
+    let mut partly = 0;
+    for last in 1.. {
+        bench.api.fail_after(last);
+        let (status, text) = bench.run(&push("scan.toml"));
+        let calls = bench.api.heal();
+        if status == 0 {
+            assert_eq!(calls, 2 + 2 * 2);
+            break;
+        }
+        assert!(status == 1 && text.contains("can't be reached"), "call {last}: {text}");
+        partly += usize::from(text.contains("1 not sent, 1 sent."));
+        bench.succeed(&push("scan.toml"));
+        assert!(desired().iter().all(|desired| desired["version"] == "2"), "call {last}");
+        bench.succeed(&["config", "rollback", "a", "b", "--no-wait"]);
+        assert_eq!(desired(), odom, "call {last}");
+    }
+    assert!(partly > 0);
+    let other = json!({ "state": { "desired": { "mode": 7, "config": { "other": [] } } } });
+    bench.api.send("POST", &format!("/things/a/shadow?name={SHADOW}"), &other);
+    bench.succeed(&push("odom.toml"));
+    assert_eq!(desired(), odom);
 }
 
 /// A job has the configuration, its things or groups, and how it is to be rolled out. What each thing's execution says is told.

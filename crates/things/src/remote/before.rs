@@ -1,10 +1,12 @@
 //! What was desired before, so that it can come back: in a shadow beside the one that robots look at, where every operator
 //! finds it, and no robot.
 //!
-//! It is `{"reported":{"before":[{"version":"7","config":{"topics":[…]}}]}}`, or `["local"]` where nothing was desired. In a
-//! list, because a shadow replaces lists and merges objects; in `reported`, because nobody shall be told of a difference.
+//! It is `{"reported":{"before":["7","topics",[…],"commands",[…]]}}`, the version and each section with its name; and `["local"]`
+//! where nothing was desired. A list, because a shadow replaces lists and merges objects, and because that is nested no deeper
+//! than what is desired, of which AWS IoT Core takes a few levels only. In `reported`, because nobody shall be told of a
+//! difference.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::configuration::Configuration;
 use crate::aws::Aws;
@@ -21,23 +23,23 @@ const LOCAL: &str = "local";
 
 /// Keeps what is desired of `thing` now.
 pub async fn keep(aws: &Aws, thing: &str, shadow: &str, wish: Option<&Configuration>) -> Result<(), Stop> {
-    let before = match wish {
-        Some(wish) => json!({ "version": wish.version, "config": wish.sections }),
-        None => LOCAL.into(),
-    };
-    let document = json!({ "state": { "reported": { "before": [before] } } });
+    let mut before = vec![json!(wish.map_or(LOCAL, |wish| &wish.version))];
+    for (name, section) in wish.iter().flat_map(|wish| &wish.sections) {
+        before.extend([json!(name), section.clone()]);
+    }
+    let document = json!({ "state": { "reported": { "before": before } } });
     Ok(aws.update_shadow(thing, &format!("{shadow}{SUFFIX}"), &document).await?)
 }
 
 /// What was desired of `thing` before; `None` if that is not known, and `Some(None)` if nothing was.
 pub async fn find(aws: &Aws, thing: &str, shadow: &str) -> Result<Option<Option<Configuration>>, Stop> {
     let document = aws.shadow(thing, &format!("{shadow}{SUFFIX}")).await?;
-    let before = document.as_ref().map(|document| &document["state"]["reported"]["before"][0]);
-    Ok(before.and_then(|before| match (before.as_str(), before["version"].as_str(), before["config"].as_object()) {
-        (Some(LOCAL), _, _) => Some(None),
-        (_, Some(version), Some(sections)) => {
-            Some(Some(Configuration { version: version.to_owned(), sections: sections.clone() }))
-        }
-        _ => None,
-    }))
+    let list = document.as_ref().and_then(|document| document["state"]["reported"]["before"].as_array());
+    let Some([Value::String(version), named @ ..]) = list.map(Vec::as_slice) else { return Ok(None) };
+    let mut sections = Map::new();
+    for pair in named.chunks(2) {
+        let [Value::String(name), section] = pair else { return Ok(None) };
+        sections.insert(name.clone(), section.clone());
+    }
+    Ok(Some((!sections.is_empty()).then(|| Configuration { version: version.clone(), sections })))
 }

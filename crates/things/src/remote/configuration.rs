@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::stop::Stop;
 use iot_bridge_core::config::{self, Overlay, Problem, Problems, Section, Settings};
-use iot_bridge_core::remote::LONGEST_VERSION;
+use iot_bridge_core::remote::{By, LONGEST_VERSION, Wish};
 
 /// Sections with their version.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,15 +72,25 @@ impl Configuration {
         Ok(warnings)
     }
 
-    /// What makes this the desired state in the place of `config`, that of before: updates of a shadow merge, so each
-    /// section that this one has not is taken away by a null.
-    pub fn desired(&self, config: Option<&Map<String, Value>>) -> Value {
+    /// What makes this the desired state in the place of `before`, the whole of it. Updates of a shadow merge: so each section that
+    /// this one has not is taken away by a null, and so is each key that robots would not take.
+    pub fn desired(&self, before: Option<&Map<String, Value>>) -> Value {
         let mut sections: Map<String, Value> =
             Section::ALL.iter().map(|section| (section.name().to_owned(), Value::Null)).collect();
+        let config = before.and_then(|before| before.get("config")?.as_object());
         sections.extend(config.iter().flat_map(|before| before.keys()).map(|key| (key.clone(), Value::Null)));
         sections.extend(self.sections.clone());
-        json!({ "version": self.version, "config": sections })
+        let mut desired = without_others(before);
+        desired.insert("version".to_owned(), self.version.as_str().into());
+        desired.insert("config".to_owned(), sections.into());
+        desired.into()
     }
+}
+
+/// What takes away all of `before` but what stands in each shadow that AWS's console has made, which robots pass over.
+pub fn without_others(before: Option<&Map<String, Value>>) -> Map<String, Value> {
+    let others = before.into_iter().flat_map(Map::keys).filter(|key| *key != "welcome");
+    others.map(|key| (key.clone(), Value::Null)).collect()
 }
 
 /// A version for `sections`: the day in UTC, and eight digits of their hash.
@@ -91,8 +101,10 @@ pub fn version_of(sections: &Map<String, Value>, now: SystemTime) -> String {
     format!("{}-{hash:08x}", date.get(.."2026-11-28".len()).unwrap_or_default())
 }
 
+/// Whether robots take it.
 fn is_version(text: &str) -> bool {
-    (1..=LONGEST_VERSION).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+    let wish = json!({ "version": text, "config": { Section::Topics.name(): [] } });
+    wish.as_object().is_some_and(|wish| Wish::read(wish, By::Shadow, &Section::ALL).is_ok())
 }
 
 /// The sections' names, after `before`.
@@ -141,8 +153,13 @@ mod tests {
     #[test]
     fn sections_of_before_become_null() {
         let new = read("version = \"7\"\n[[topics]]\nros = \"/odom\"").expect("valid");
-        let before = json!({ "commands": [{}], "other": 1 });
+        let before =
+            json!({ "version": "6", "config": { "commands": [{}], "other": 1 }, "mode": 7, "welcome": "aws-iot" });
         let desired = new.desired(before.as_object());
+        assert_eq!(
+            (&desired["version"], desired.get("mode"), desired.get("welcome")),
+            (&json!("7"), Some(&Value::Null), None)
+        );
         assert_eq!(desired["config"]["topics"][0]["ros"], "/odom");
         for key in ["commands", "other", "services", "actions", "shadows"] {
             assert_eq!(desired["config"].get(key), Some(&Value::Null), "{key}");

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::before;
-use super::configuration::Configuration;
+use super::configuration::{Configuration, without_others};
 use super::outcome::{Outcome, Outcomes};
 use super::robot::Robot;
 use super::targets::list;
@@ -50,10 +50,14 @@ impl Order {
 
     /// What `desired` is to become. What is null is taken away.
     fn desired(&self) -> Value {
-        let before = self.robot.desired.as_ref().and_then(|desired| desired.get("config")?.as_object());
+        let before = self.robot.desired.as_ref();
         match &self.to {
             Some(to) => to.desired(before),
-            None => json!({ "version": LOCAL, "config": null }),
+            None => {
+                let mut desired = without_others(before);
+                desired.insert("version".to_owned(), LOCAL.into());
+                desired.into()
+            }
         }
     }
 
