@@ -61,8 +61,9 @@ class Run:
         """Does one measurement and keeps its figures; one that fails is told, and the others go on."""
         try:
             figures = measurement()
-        except (AssertionError, OSError, TimeoutError) as error:
-            self.tell(f"{what}: not measured: {error}")
+        except Exception as error:
+            # Whatever it is, hours of somebody's quiet machine are not lost with it.
+            self.tell(f"{what}: not measured: {type(error).__name__}: {error}")
             self.failed.append(what)
             for part in self.stage.parts[1:]:
                 part.end()
@@ -242,7 +243,7 @@ def main():
     logs.mkdir(parents=True, exist_ok=True)
     for log in logs.iterdir():
         log.unlink()
-    with Stage(programs, logs) as stage:
+    with Stage(programs, options.out, logs) as stage:
         if options.prove:
             sys.exit(prove.run(stage))
         run = Run(stage, QUICK if options.quick else WHOLE, contestants, options.out)
@@ -251,7 +252,7 @@ def main():
         run.save()
     text = tables.render(run.figures)
     print(f"\n{text}")
-    if options.docs:
+    if options.docs and not run.failed:
         tables.into_document(text, Path("docs/performance.md"))
     if run.failed:
         print(f"\nNot measured: {', '.join(run.failed)}. What the processes said is in {logs}.", file=sys.stderr)

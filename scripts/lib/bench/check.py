@@ -59,7 +59,8 @@ def main():
     }  # fmt: skip
     figures = json.loads(json.dumps(figures))
     text = tables.render(figures)
-    assert text.count("\n### ") == 10, text.count("\n### ")
+    assert text.count("\n### ") == 11, text.count("\n### ")
+    assert "| processor time a message at 100/s, µs | 30.0 | 360 | 10.0 | 10.0 | 10.0 | 12.0 |" in text
     assert "| two lines | 100 | 2.0 | 195 | $0.5000 |" in text
     assert "| String, 200 B | 20,000 | 25,000 | – | 0.80 |" in text
     for section in tables.SECTIONS:

@@ -42,7 +42,7 @@ class Contestant:
         programs, here = stage.programs, {}
         match name:
             case "iot-bridge":
-                self.queue = stage.directory / f"queue-{stage.started}"
+                self.queue = stage.disk.resolve() / str(stage.started)
                 self.queue.mkdir()
                 config = stage.write("bridge.toml", self.bridge_configuration(configuration))
                 command = [programs["bridge"], "run", "--config", config]

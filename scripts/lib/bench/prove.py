@@ -7,7 +7,7 @@ from life import Life
 RATE, SECONDS = 100, 4
 # Of each fault: the figure that it concerns, and what it is with the fault rather than without.
 EXPECTED = {
-    "loses": ("loss", lambda now, before: 0.008 < now < 0.012 and before == 0),
+    "loses": ("loss", lambda now, before: 0.008 < now < 0.012),
     "waits": ("p50, µs", lambda now, before: now > before + 1500),
     "burns": ("processor time a message, µs", lambda now, before: now > before + 900),
     "hoards": ("memory, MiB", lambda now, before: 18 < now - before < 25),
@@ -20,6 +20,9 @@ def run(stage):
         print("SKIPPED: the nodes with faults are Python nodes, and AWS's SDK is missing.")
         return 0
     sound, status = figures(stage, None), 0
+    if sound["loss"]:
+        print(f"This machine is too busy: a node without a fault loses {sound['loss']:.1%} of {RATE} messages a second.")
+        return 1
     for fault, (figure, shows) in EXPECTED.items():
         now, before = figures(stage, fault)[figure], sound[figure]
         seen = shows(now, before)

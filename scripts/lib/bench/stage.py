@@ -18,10 +18,12 @@ class Stage:
     """A broker on the loopback that takes TLS clients with a certificate, and plain ones on another port: those are the
     measurement's own, which TLS would make dearer than they have to be."""
 
-    def __init__(self, programs, logs):
+    def __init__(self, programs, disk, logs):
         self.programs = programs  # by name: parts, robot, rust_node, bridge, python_node, faulty_node
         self.logs = logs  # directory: what the processes print
         self.directory = Path(tempfile.mkdtemp(prefix="iot-bridge-bench."))
+        # For queues: the other one may be in memory.
+        self.disk = Path(tempfile.mkdtemp(prefix="queues.", dir=disk))
         self.port, self.plain_port = free_port(), free_port()
         self.environment = {**os.environ, "ROS_DOMAIN_ID": str(free_domain()), "ROS_LOG_DIR": str(self.directory / "ros")}
         for name in ("RUST_LOG", "NOTIFY_SOCKET", "RUNTIME_DIRECTORY"):
@@ -40,7 +42,8 @@ class Stage:
             part.end()
         self.mosquitto.terminate()
         self.mosquitto.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for directory in self.directory, self.disk:
+            shutil.rmtree(directory, ignore_errors=True)
 
     def certify(self):
         """An authority, the broker's certificate and one for whoever publishes; RSA, as AWS IoT Core makes them."""

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import summary
-from contestants import ALL, BRIDGE, NODES, PUBLISH, PYTHON, RECEIVE
+from contestants import ALL, BRIDGE, NODES, PUBLISH, PYTHON, RECEIVE, RUST
 from summary import spread
+from works import STRING
 
 BEGIN, END = "<!-- scripts/bench writes what is between these two lines -->", "<!-- end of what scripts/bench writes -->"
 
@@ -37,9 +38,9 @@ def table(head, rows):
 
 
 def render(figures):
-    parts = [described(figures)]
+    parts = [described(figures), in_short(figures)]
     parts += [section(figures[key], figures) for key, section in SECTIONS.items() if figures.get(key)]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def described(figures):
@@ -54,6 +55,44 @@ def described(figures):
     )
 
 
+def in_short(figures):
+    """What most people want to know, from all sections that were measured."""
+    names, rows = (BRIDGE, PYTHON, RUST, RECEIVE, PUBLISH), []
+
+    def row(label, value):
+        values = {}
+        for name in names:
+            try:
+                values[name] = value(name)
+            except (KeyError, TypeError, ValueError):
+                values[name] = None
+        if values[BRIDGE] is not None:
+            shown = [number(values[name]) for name in names]
+            other = values[PYTHON] / values[BRIDGE] if values[PYTHON] and values[BRIDGE] else None
+            rows.append([label, *shown, number(other)])
+
+    middle = lambda values: spread(values)[0]
+    if string := figures.get("string"):
+        for rate in (100, 1000):
+            row(f"processor time a message at {rate:,}/s, µs", lambda name: middle(summary.cost(string[name], rate)))
+        for rate, at, label in (10, 0, "p50"), (100, 0, "p50"), (1000, 1, "p99"):
+            row(f"{label} at {rate:,}/s, ms", lambda name: middle(summary.latency(string[name], rate, at)))
+        loaded = lambda name: [v for turn in summary.rounds(string[name]) for step in turn["steps"] for v in step["pss_mib"]]
+        row("memory at 1,000/s, MiB", lambda name: middle(loaded(name)))
+    if rates := figures.get("ladder", {}).get(STRING):
+        row("highest rate without loss, a second", lambda name: rates[name]["rate"])
+    if robot := figures.get("robot"):
+        row("the ordinary robot, % of a core", lambda name: 100 * share_of_a_core(robot[name]["steps"][0]))
+    if outage := figures.get("outage"):
+        row("silence after an outage, s", lambda name: outage[name]["silence_s"])
+    head = ["String, 200 B", *names, "Python node ÷ iot-bridge"]
+    return "### In short\n\n" + table(head, rows) if rows else ""
+
+
+def share_of_a_core(step):
+    return step["cpu_s"] / step["elapsed_s"]
+
+
 def costs(of, rates):
     """A row for each contestant: processor time a message at each rate, and what did not arrive."""
     rows = []
@@ -66,7 +105,7 @@ def costs(of, rates):
     for label, value in (
         ("iot-bridge ÷ (receive-only + publish-only)", lambda rate: over_floors(of, rate)),
         ("Python node ÷ iot-bridge", lambda rate: summary.ratio(of, rate, PYTHON)),
-        ("Rust node ÷ iot-bridge", lambda rate: summary.ratio(of, rate, "Rust node")),
+        ("Rust node ÷ iot-bridge", lambda rate: summary.ratio(of, rate, RUST)),
     ):
         rows.append([label, *(number(value(rate)) for rate in rates)])
     return rows
@@ -131,7 +170,7 @@ def on_the_wire(of, rates):
 
 
 def ladder(of, figures):
-    names = [name for name in (BRIDGE, PYTHON, "Rust node", RECEIVE) if any(name in found for found in of.values())]
+    names = [name for name in (BRIDGE, PYTHON, RUST, RECEIVE) if any(name in found for found in of.values())]
     head = ["messages a second", *names, "iot-bridge ÷ Python node", "iot-bridge ÷ receive-only"]
     rows = []
     for work, found in of.items():
@@ -150,7 +189,7 @@ def sensors(of, figures):
     for work, found in of.items():
         for rate in [step["rate"] for step in summary.rounds(next(iter(found.values())))[0]["steps"]]:
             row = [f"{work}, {rate:,}/s"]
-            for name in (BRIDGE, PYTHON, "Rust node", RECEIVE, PUBLISH):
+            for name in (BRIDGE, PYTHON, RUST, RECEIVE, PUBLISH):
                 if name not in found:
                     row.append("–")
                     continue
@@ -160,7 +199,7 @@ def sensors(of, figures):
                 text_of += f"; {number(p50[0])}, {number(p99[0])}" if p50 and name not in (RECEIVE, PUBLISH) else ""
                 row.append(text_of + (f"; {share:.0%} lost" if share else ""))
             rows.append([*row, number(over_floors(found, rate)), number(summary.ratio(found, rate, PYTHON))])
-    head = ["", BRIDGE, PYTHON, "Rust node", RECEIVE, PUBLISH, "iot-bridge ÷ floors", "Python node ÷ iot-bridge"]
+    head = ["", BRIDGE, PYTHON, RUST, RECEIVE, PUBLISH, "iot-bridge ÷ floors", "Python node ÷ iot-bridge"]
     return text + table(head, rows)
 
 
@@ -173,7 +212,7 @@ def robot(of, figures):
         counted = "–" if "recipes" in case else f"{fitting:,}"
         up = step["wire"]["bytes_up"] / step["seconds"] / 1024
         rows.append([
-            case, f"{step['cpu_s'] / step['elapsed_s']:.1%}", number(p99[0] if p99 else None), counted, number(up, 1),
+            case, f"{share_of_a_core(step):.1%}", number(p99[0] if p99 else None), counted, number(up, 1),
             number(max(found["idle"]["pss_mib"]), 1),
         ])  # fmt: skip
     text = "### An ordinary robot\n\nIMU at 100 Hz, odometry and joints 50 Hz, commands 20 Hz, camera info 15 Hz, scan 10 Hz, fix 5 Hz, battery "
