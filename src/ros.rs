@@ -31,6 +31,7 @@ mod introspection;
 mod joined;
 mod message;
 mod outlet;
+mod pace;
 mod per_node;
 mod published;
 mod publisher;

@@ -21,6 +21,7 @@ use super::finder::Finder;
 use super::graph;
 use super::guard_condition::{GuardCondition, Wake};
 use super::joined::Joined;
+use super::pace::Pace;
 use super::rest::Rest;
 use super::seen::are_messages_numbered;
 use super::silence;
@@ -148,6 +149,7 @@ pub fn spawn_patient<R: Receiver + 'static>(
         retiring: BTreeSet::new(),
         listener: silence::Listener::new(patience),
         wake: Arc::clone(&wake),
+        condition: wake.condition(),
         stop: Arc::clone(&stop),
         changes,
         receiver,
@@ -243,6 +245,8 @@ struct Reception<R> {
     listener: silence::Listener,
     types: TypeSupports,
     wake: Arc<Wake>,
+    /// What `wake` triggers, kept here because a thread of DDS may have the lock there while this one wakes.
+    condition: Arc<GuardCondition>,
     stop: Arc<AtomicBool>,
     changes: mpsc::Receiver<(Change<R>, Vec<CString>)>,
     receiver: R,
@@ -263,7 +267,13 @@ impl<R: Receiver> Reception<R> {
         let mut asked = Instant::now();
         let mut ask_at = asked + ASK_EVENTS;
         let mut rest = Rest::default();
-        while !self.stop.load(Ordering::Acquire) {
+        let mut pace = Pace::new(look_at);
+        self.wake.is_for_this_thread();
+        loop {
+            self.wake.look();
+            if self.stop.load(Ordering::Acquire) {
+                break;
+            }
             let now = Instant::now();
             while let Ok((change, names)) = self.changes.try_recv() {
                 self.apply(change, names);
@@ -301,16 +311,34 @@ impl<R: Receiver> Reception<R> {
                 || !self.looking.is_empty()
                 || !self.finder.is_done()
                 || !self.arrivals.are_none();
-            let waited = self.wait_set.wait(
-                self.joined.node(),
-                &self.wake.condition(),
-                waited_for
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(index, topic)| topic.waited_for(now).map(move |one| (index, one))),
-                if has_more { Duration::ZERO } else { until.saturating_duration_since(now) },
-                &mut ready,
-            );
+            let time = until.saturating_duration_since(now);
+            let waited = match pace.parks_until(now).filter(|_| !self.arrivals.have_to_be_waited_for()) {
+                Some(end) => {
+                    if !has_more {
+                        self.wake.park(time.min(end - now));
+                    }
+                    ready.parked();
+                    Ok(())
+                }
+                None => {
+                    let is_woken = self.wake.enter_rcl();
+                    let waited = self.wait_set.wait(
+                        self.joined.node(),
+                        &self.condition,
+                        waited_for
+                            .iter()
+                            .enumerate()
+                            .flat_map(|(index, topic)| topic.waited_for(now).map(move |one| (index, one))),
+                        if has_more || is_woken { Duration::ZERO } else { time },
+                        &mut ready,
+                    );
+                    // Woken before the wait, it has ended for that and not for its time.
+                    ready.timed_out &= !is_woken;
+                    ready.woken |= is_woken;
+                    pace.was_in_rcl(Instant::now());
+                    waited
+                }
+            };
             if let Err(error) = waited {
                 if trouble.due(now, ONCE_A_MINUTE).is_some() {
                     tracing::error!("No message can be received: {error}.");
@@ -340,6 +368,9 @@ impl<R: Receiver> Reception<R> {
             self.arrivals.take_messages(&mut ready.topics);
             ready.topics.sort_unstable();
             ready.topics.dedup();
+            if !ready.topics.is_empty() {
+                pace.has_messages(Instant::now());
+            }
             let left = self.serve(&ready.topics, Instant::now() + ROUND);
             if !self.arrivals.have_to_be_waited_for() {
                 self.left = left;
@@ -459,6 +490,7 @@ impl<R: Receiver> Reception<R> {
         }
         self.wait_set = wait_set;
         self.wake.set(wake);
+        self.condition = self.wake.condition();
         self.joined.again(node, now);
         self.published_nodes.send_replace(self.joined.nodes());
         Ok(())

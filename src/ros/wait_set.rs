@@ -28,6 +28,12 @@ pub(super) struct Ready {
 }
 
 impl Ready {
+    /// A wait that was not made in rcl has ended.
+    pub(super) fn parked(&mut self) {
+        (self.timed_out, self.graph, self.woken) = (false, false, true);
+        self.topics.clear();
+    }
+
     /// Whether the wait ended before its time and does not say why.
     pub(super) fn is_for_nothing(&self) -> bool {
         !self.timed_out && !self.graph && !self.woken && self.topics.is_empty()

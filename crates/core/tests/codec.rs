@@ -1,6 +1,6 @@
 //! The codec against an encoder of its own, against rclpy's bytes, and against bytes that are no message.
 
-mod encode;
+pub mod encode;
 mod generate;
 pub mod hostile;
 mod identity;

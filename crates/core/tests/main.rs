@@ -18,6 +18,16 @@ mod support {
     pub mod victim;
 }
 
+use codec::encode;
+
+#[path = "../benches/instructions/kinds.rs"]
+mod kinds;
+#[path = "../../../benches/codec/messages.rs"]
+mod messages;
+#[path = "../../../benches/codec/schemas.rs"]
+mod schemas;
+
+mod allocations;
 mod aws_broker;
 mod batches;
 mod both_ways;

@@ -1,5 +1,8 @@
 //! Writes CDR: what [`Decoder`](super::Decoder) reads, the other way.
 
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::{DecodeError, Engine};
+
 /// A serialized message in the making: little endian, as every ROS on a robot's processor writes it.
 #[derive(Debug)]
 pub struct CdrWriter {
@@ -69,6 +72,16 @@ impl CdrWriter {
         self.write_length(text.len() + 1);
         self.bytes.extend(text);
         self.bytes.push(0);
+    }
+
+    /// The octets that stand as base64 in `text`, without their length. Returns them.
+    ///
+    /// # Errors
+    /// If it is no base64. What is written then is of no use any more.
+    pub(super) fn write_base64(&mut self, text: &str) -> Result<&[u8], DecodeError> {
+        let start = self.bytes.len();
+        BASE64.decode_vec(text, &mut self.bytes)?;
+        Ok(&self.bytes[start..])
     }
 
     /// Bytes that are CDR already, written for a start at a multiple of `alignment`, a power of two. None, and there is no

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -157,17 +155,23 @@ impl<'de> Pass<'de> {
         self.within(&format!("[{index}]"), error)
     }
 
-    /// Writes octets that stand as base64 text.
+    /// Writes octets that stand as base64 text, into the message itself: it may be long.
     fn octets(&mut self, text: &str, count: Count, limits: Option<&Node>) -> Result<(), EncodeFault> {
-        let octets = BASE64.decode(text).map_err(|_| EncodeFault::Base64)?;
+        let length = matches!(count, Count::Sequence { .. }).then(|| self.out.leave_length());
+        let octets = self.out.write_base64(text).map_err(|_| EncodeFault::Base64)?;
         check_length(count, octets.len(), "bytes")?;
-        if let Count::Sequence { .. } = count {
-            self.out.write_length(octets.len());
+        let outside = limits.and_then(|limits| {
+            let check =
+                |(index, octet): (usize, &u8)| Some((index, limits.element(index).check((*octet).into()).err()?));
+            octets.iter().enumerate().find_map(check)
+        });
+        let written = octets.len();
+        if let Some((index, fault)) = outside {
+            return Err(self.within_element(index, fault));
         }
-        if let Some(limits) = limits {
-            self.check_elements(octets.iter().map(|&octet| octet.into()), limits)?;
+        if let Some(position) = length {
+            self.out.fill_in_length(position, written);
         }
-        self.out.write_aligned(1, &octets);
         Ok(())
     }
 
