@@ -55,7 +55,7 @@ impl Outside {
     }
 
     /// Tells the keeper of the configuration what has come.
-    pub(super) fn from_cloud(&self, event: FromCloud) {
+    pub(super) fn tell_keeper(&self, event: FromCloud) {
         if let Some(desk) = &self.desk {
             // It is gone when the process stops.
             let _ = desk.borrow().from_cloud.send(event);

@@ -136,18 +136,18 @@ impl Remote {
         match event {
             Event::Desired { state, .. } => {
                 self.standing.delta = Some(SystemTime::now());
-                outside.from_cloud(FromCloud::Desired(state));
+                outside.tell_keeper(FromCloud::Desired(state));
             }
             Event::Job(job) => {
                 tracing::info!(job = job.id, "The job {} has a configuration for this program.", job.id);
-                outside.from_cloud(FromCloud::Job(job));
+                outside.tell_keeper(FromCloud::Job(job));
             }
             Event::OfJobs(event) => self.note_job(event, now),
             Event::Reported => {
                 self.health.outcomes().count(outcome::REPORTED);
                 self.standing.updated = Some(SystemTime::now());
                 if let Some((outcome, _)) = &self.reported {
-                    outside.from_cloud(FromCloud::Reported(outcome.clone()));
+                    outside.tell_keeper(FromCloud::Reported(outcome.clone()));
                 }
             }
             Event::Refused { rejection: Rejection { code, message }, is_sent_again } => {
