@@ -414,6 +414,20 @@ fn without_a_way_back_it_stays() {
     assert_eq!((told(&world), world.version()), (("rolled_back", Some("2"), problems), Some("1")));
 }
 
+/// A start at which nothing can be loaded is not the end: it is tried again.
+#[test]
+fn a_start_without_a_configuration_is_tried_again() {
+    let mut world = confirmed();
+    world.kill();
+    world.is_local_good = false;
+    world.keeper = Some(Keeper::start(world.on_disk(), &world.remote, world.now));
+    world.turn();
+    assert_eq!((told(&world).0, world.running.is_none()), ("rejected", true));
+    world.is_local_good = true;
+    world.wait(GO_BACK_AGAIN);
+    assert_eq!((told(&world), world.version()), (("applied", Some("1"), vec![]), Some("1")));
+}
+
 /// Of a job and the shadow the later wins: the shadow's old wish is nothing new afterwards, its next is.
 #[test]
 fn a_job_and_the_shadow_take_turns() {

@@ -357,7 +357,7 @@ fn name(wish: Option<&Wish>) -> String {
 
 /// What a wish is known by.
 pub fn key(wish: &Wish) -> String {
-    format!("{} {}", wish.version, sections(Some(wish)))
+    format!("{} {:?} {}", wish.version, wish.by, sections(Some(wish)))
 }
 
 pub fn sections(wish: Option<&Wish>) -> String {
