@@ -289,6 +289,22 @@ fn a_crash_is_not_repeated_a_third_time() {
     assert_eq!((steps(&mut world).contains(&"check 3".to_owned()), world.version()), (false, Some("1")));
 }
 
+/// A check that the end of the process has interrupted is made up for, though a job comes first.
+#[test]
+fn an_interrupted_check_is_not_forgotten() {
+    let mut world = confirmed();
+    let operations = world.files.operations();
+    world.files.fault_at(operations + 7, Fault::PowerCut { written: 0 });
+    world.desire(wish("2", "/b"));
+    assert_eq!(steps(&mut world), ["keep", "check 2", "keep on trial", "power cut"]);
+    world.start();
+    world.job("j1", document("3", "/invalid"));
+    assert_eq!((told(&world).0, world.version()), ("rejected", Some("1")));
+    world.hear();
+    world.wait(SECOND);
+    assert_eq!((told(&world), world.version()), (("applied", Some("2"), vec![]), Some("2")));
+}
+
 /// Three orderly stops end no trial: what has not ended badly is tried again.
 #[test]
 fn an_orderly_stop_does_not_count() {
