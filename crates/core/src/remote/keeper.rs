@@ -192,7 +192,8 @@ impl Keeper {
 
     /// What is to be done now; `None` while an answer is awaited, or if there is nothing to do.
     ///
-    /// At the start: until it says `None`. If [`Keeper::is_running`] says no then, there is no configuration.
+    /// At the start: until it says `None`. If no [`Step::Apply`] has gone well then, there is no
+    /// configuration, and the local one is tried again later.
     pub fn next(&mut self, now: Instant) -> Option<Step> {
         self.now = now;
         if self.step.is_none() && self.awaited.is_none() && !self.is_stopping {
@@ -253,13 +254,8 @@ impl Keeper {
         [look, again, self.write_at, self.back_at].into_iter().flatten().min()
     }
 
-    /// Whether an answer is awaited.
-    pub fn is_waiting(&self) -> bool {
-        self.awaited.is_some()
-    }
-
     /// Whether anything is in force.
-    pub fn is_running(&self) -> bool {
+    fn is_running(&self) -> bool {
         self.running != Running::Nothing
     }
 
@@ -447,7 +443,7 @@ impl Keeper {
     }
 
     /// The local configuration was loaded anew, with [`Keeper::in_force`] over it as far as `remote` allows its sections,
-    /// and is in force. Not while [an answer is awaited](Keeper::is_waiting).
+    /// and is in force. Not while an answer is awaited.
     pub fn reloaded(&mut self, remote: &Remote, now: Instant) {
         self.now = now;
         (self.allow, self.confirm) = (remote.allow.clone(), remote.confirm);

@@ -58,12 +58,7 @@ impl Outcome {
             problems.truncate(MOST_PROBLEMS);
             problems.push(format!("There are {more} more problems."));
         }
-        for problem in &mut problems {
-            if let Some((end, _)) = problem.char_indices().nth(LONGEST_PROBLEM) {
-                problem.truncate(end);
-                problem.push('…');
-            }
-        }
+        problems.iter_mut().for_each(cut);
         Outcome { by, version, state, problems }
     }
 }
@@ -79,15 +74,24 @@ impl Outcome {
         }
     }
 
-    /// The same with another problem.
-    pub(super) fn and(mut self, problem: String) -> Outcome {
+    /// The same with another problem, which is of something else and has room besides.
+    pub(super) fn and(mut self, mut problem: String) -> Outcome {
+        cut(&mut problem);
         self.problems.push(problem);
-        Outcome::new(self.by, self.version, self.state, self.problems)
+        self
     }
 
     /// Whether the same may be taken by another program or with other local files.
     pub(super) fn may_be_mended(&self) -> bool {
         self.state == Verdict::Rejected && self.by == By::Shadow
+    }
+}
+
+/// Makes a problem no longer than is kept.
+fn cut(problem: &mut String) {
+    if let Some((end, _)) = problem.char_indices().nth(LONGEST_PROBLEM) {
+        problem.truncate(end);
+        problem.push('…');
     }
 }
 
@@ -97,4 +101,20 @@ pub struct Job {
     pub id: String,
     /// With `operation`, `version` and `config`.
     pub document: State,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However much is wrong, what is kept of it is bounded and says how much more there was.
+    #[test]
+    fn problems_are_bounded() {
+        let problems = (0..1000).map(|number| format!("{number} {}", "ü".repeat(1000))).collect();
+        let outcome = Outcome::new(By::Shadow, None, Verdict::Rejected, problems);
+        assert_eq!((outcome.problems.len(), outcome.problems[0].chars().count()), (51, 501));
+        assert_eq!(outcome.problems[50], "There are 950 more problems.");
+        let outcome = outcome.and("Another.".to_owned());
+        assert_eq!(outcome.problems[50..], ["There are 950 more problems.", "Another."]);
+    }
 }

@@ -10,8 +10,10 @@ impl Keeper {
     pub(super) fn take_up(&mut self, asked: Asked) {
         let by = asked.by();
         let before = Before { kept: Box::new(self.kept.clone()), trial: None };
-        let was_checked = self.kept.checking.as_ref().filter(|checking| checking.by == by);
-        let was_checked = was_checked.map(|checking| checking.attempts);
+        let checking = self.kept.checking.as_ref();
+        let was_checked = checking.filter(|checking| checking.by == by).map(|checking| checking.attempts);
+        let is_interrupted = |checking: &Checking| checking.by == By::Shadow && checking.attempts < MOST_ATTEMPTS;
+        let is_shadow_interrupted = by != By::Shadow && checking.is_some_and(is_interrupted);
         let attempts = match &asked {
             Asked::Shadow(text) if self.kept.desired.as_ref() != Some(text) => 0,
             // What was seen before is nothing new, unless the process has ended over it.
@@ -20,7 +22,10 @@ impl Keeper {
             Asked::Shadow(_) | Asked::Job(_) => was_checked.unwrap_or_default(),
         };
         match &asked {
-            Asked::Shadow(text) => self.kept.desired = Some(text.clone()),
+            Asked::Shadow(text) => {
+                self.kept.desired = Some(text.clone());
+                self.again = None;
+            }
             Asked::Job(job) => {
                 let other = self.kept.job.take_if(|other| other.id != job.id && other.outcome.is_none());
                 if let Some(other) = other {
@@ -30,7 +35,12 @@ impl Keeper {
                 self.kept.job = Some(KeptJob { id: job.id.clone(), outcome: None });
             }
         }
-        self.kept.checking = None;
+        if is_shadow_interrupted {
+            // The process ended while that was checked, and it was not heard since: it is to be new when it is.
+            self.kept.desired = None;
+        }
+        // What was refused before is not what was desired last any more.
+        (self.kept.checking, self.kept.refused) = (None, None);
         let wish = match asked.read(&self.allow) {
             Ok(wish) => wish,
             Err(unread) => {
@@ -47,7 +57,6 @@ impl Keeper {
         }
         if wish.is_none() && self.is_nothing_taken_away(&before) {
             if self.in_force().is_none() {
-                self.kept.refused = None;
                 self.tell_applied(None);
             }
             return self.write(Awaited::Settled);
@@ -82,7 +91,6 @@ impl Keeper {
             self.confirm();
         }
         let before = Box::new(self.kept.clone());
-        self.kept.refused = None;
         let trying = self.kept.trial.take();
         let is_same = |other: &Wish| wish.as_ref().is_some_and(|wish| wish.sections == other.sections);
         let is_same_trial = trying.as_ref().is_some_and(|trying| is_same(&trying.wish));

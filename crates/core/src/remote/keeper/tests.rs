@@ -289,6 +289,22 @@ fn a_crash_is_not_repeated_a_third_time() {
     assert_eq!((steps(&mut world).contains(&"check 3".to_owned()), world.version()), (false, Some("1")));
 }
 
+/// A check that the end of the process has interrupted is made up for, though a job comes first.
+#[test]
+fn an_interrupted_check_is_not_forgotten() {
+    let mut world = confirmed();
+    let operations = world.files.operations();
+    world.files.fault_at(operations + 7, Fault::PowerCut { written: 0 });
+    world.desire(wish("2", "/b"));
+    assert_eq!(steps(&mut world), ["keep", "check 2", "keep on trial", "power cut"]);
+    world.start();
+    world.job("j1", document("3", "/invalid"));
+    assert_eq!((told(&world).0, world.version()), ("rejected", Some("1")));
+    world.hear();
+    world.wait(SECOND);
+    assert_eq!((told(&world), world.version()), (("applied", Some("2"), vec![]), Some("2")));
+}
+
 /// Three orderly stops end no trial: what has not ended badly is tried again.
 #[test]
 fn an_orderly_stop_does_not_count() {
@@ -412,6 +428,20 @@ fn without_a_way_back_it_stays() {
     world.wait(GO_BACK_AGAIN);
     let problems = vec!["Nothing was acknowledged within 2 min."];
     assert_eq!((told(&world), world.version()), (("rolled_back", Some("2"), problems), Some("1")));
+}
+
+/// A start at which nothing can be loaded is not the end: it is tried again.
+#[test]
+fn a_start_without_a_configuration_is_tried_again() {
+    let mut world = confirmed();
+    world.kill();
+    world.is_local_good = false;
+    world.keeper = Some(Keeper::start(world.on_disk(), &world.remote, world.now));
+    world.turn();
+    assert_eq!((told(&world).0, world.running.is_none()), ("rejected", true));
+    world.is_local_good = true;
+    world.wait(GO_BACK_AGAIN);
+    assert_eq!((told(&world), world.version()), (("applied", Some("1"), vec![]), Some("1")));
 }
 
 /// Of a job and the shadow the later wins: the shadow's old wish is nothing new afterwards, its next is.

@@ -174,8 +174,8 @@ impl World {
                 let result = self.load(wish.as_ref(), "/invalid").and_then(|()| self.load(wish.as_ref(), "/unfit"));
                 match (&result, wish) {
                     (Ok(()), wish) => self.running = Some(wish),
-                    // It was never in force.
-                    (Err(_), Some(wish)) => self.forget_try(&key(&wish)),
+                    // It is rejected, and begins anew when it can be loaded.
+                    (Err(_), Some(wish)) => self.tries.retain(|tried| *tried != key(&wish)),
                     (Err(_), None) => {}
                 }
                 self.keeper().applied(result, now);
@@ -357,7 +357,7 @@ fn name(wish: Option<&Wish>) -> String {
 
 /// What a wish is known by.
 pub fn key(wish: &Wish) -> String {
-    format!("{} {}", wish.version, sections(Some(wish)))
+    format!("{} {:?} {}", wish.version, wish.by, sections(Some(wish)))
 }
 
 pub fn sections(wish: Option<&Wish>) -> String {
