@@ -379,7 +379,7 @@ fn killed_again_and_again(scene: &Scene, number: usize) {
     for round in 0..KILLS_EACH {
         let expected = expected_after(&directory);
         desire(round);
-        let mut program = Program::start(&path);
+        let mut program = start_and_await_status(&path);
         let started = std::fs::read(&kept).ok();
         // What is newly desired may have come already.
         program.await_report(|report| {
@@ -401,17 +401,33 @@ fn killed_again_and_again(scene: &Scene, number: usize) {
         {
             let kept = expected_after(&directory);
             let is_kept = kept.as_ref().is_some_and(|kept| kept.parse::<usize>().is_ok_and(|kept| kept >= confirmed));
-            assert!(is_kept, "{confirmed} was confirmed, and {kept:?} is kept");
+            let all = Store::new(directory.clone()).look();
+            assert!(
+                is_kept,
+                "{confirmed} was confirmed, and this is kept: {all:?}; {:?}",
+                program.log_lines("version")
+            );
         }
     }
     desire(KILLS_EACH);
-    let mut program = Program::start(&path);
+    let mut program = start_and_await_status(&path);
     let is_applied = |report: &Report| {
         let remote = remote(report);
         (remote.state, remote.version.as_deref()) == (RemoteState::Applied, Some(&*KILLS_EACH.to_string()))
     };
     program.await_report(is_applied);
     assert_eq!(program.terminate().code(), Some(0));
+}
+
+/// It is ready before its status can be asked for.
+fn start_and_await_status(path: &Path) -> Program {
+    let program = Program::start(path);
+    let deadline = Instant::now() + PATIENCE;
+    while !program.runtime_directory().join("status.sock").exists() {
+        assert!(Instant::now() < deadline, "there is no status");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    program
 }
 
 /// Whether what `is_allowed` says is in force, and the topics are those of that version.

@@ -55,7 +55,11 @@ impl Telling {
             Verdict::Applied if is_nothing => {
                 tracing::info!("Nothing is desired in {source}: the local configuration is in force.");
             }
-            Verdict::Applied => tracing::info!(version, "The configuration of {source}, is confirmed."),
+            Verdict::Applied => {
+                tracing::info!(version, "The configuration of {source}, is confirmed.");
+                // That it could not be kept.
+                outcome.problems.iter().for_each(|problem| tracing::warn!(version, "{problem}"));
+            }
             Verdict::Rejected => {
                 for problem in &outcome.problems {
                     tracing::error!(source, version, "{problem}");
