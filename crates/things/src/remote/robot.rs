@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::configuration::Configuration;
+use super::configuration::{Configuration, without_others};
 use super::outcome::Outcome;
 use crate::aws::Aws;
 use crate::stop::Stop;
@@ -48,6 +48,12 @@ impl Robot {
         let sections = sections.map(|(key, section)| (key.clone(), section.clone())).collect();
         let version = desired.get("version").and_then(Value::as_str).unwrap_or_default().to_owned();
         Some(Configuration { version, sections })
+    }
+
+    /// Whether something is desired beside it, which makes robots reject all of it.
+    pub fn has_others(&self) -> bool {
+        let others = without_others(self.desired.as_ref());
+        others.keys().any(|key| !matches!(key.as_str(), "version" | "config"))
     }
 
     /// The version that the robot's last report is about.

@@ -155,10 +155,11 @@ async fn desire(aws: &Arc<Aws>, orders: &[Order], shadow: &str, outcomes: &mut O
 
 async fn desire_one(aws: &Aws, order: &Order, shadow: &str) -> Result<(), Stop> {
     let (robot, wish) = (&order.robot, order.robot.wish());
-    if robot.desired.is_some() && wish == order.to {
+    if wish != order.to || robot.desired.is_none() {
+        before::keep(aws, &robot.thing, shadow, wish.as_ref()).await?;
+    } else if !robot.has_others() {
         return Ok(());
     }
-    before::keep(aws, &robot.thing, shadow, wish.as_ref()).await?;
     let document = json!({ "state": { "desired": order.desired() } });
     Ok(aws.update_shadow(&robot.thing, shadow, &document).await?)
 }
