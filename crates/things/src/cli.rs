@@ -71,7 +71,7 @@ pub enum Command {
     Policy(PolicyArgs),
     /// Send robots their topics, see what has become of them, and go back
     ///
-    /// For robots whose own configuration has [remote].
+    /// For robots whose own configuration sets remote.shadow.
     Config {
         #[command(subcommand)]
         command: Box<ConfigCommand>,

@@ -30,8 +30,8 @@ pub enum ConfigCommand {
 /// What to send, and to whom.
 #[derive(Debug, Args)]
 pub struct PushArgs {
-    /// TOML or JSON with [[topics]], [[commands]], [[services]], [[actions]] or [[shadows]] as in config.toml, and, if you like, a
-    /// `version` [default: the date and a hash of the rest]
+    /// TOML or JSON with topics, commands, services, actions or shadows as in config.toml, and, if you like, a version
+    /// [default: the date and a hash of the rest]
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub struct TargetArgs {
     /// Thing group, with the groups in it; may be given several times
     #[arg(long, value_name = "NAME", value_parser = thing_name)]
     pub group: Vec<String>,
-    /// Shadow that `[remote]` of the robots names
+    /// Shadow that remote.shadow of the robots names
     #[arg(long, value_name = "NAME", default_value = "iot-bridge", value_parser = shadow_name)]
     pub shadow: String,
 }
@@ -92,7 +92,7 @@ pub struct WaitArgs {
 /// Whether AWS rolls it out by a job, and how.
 #[derive(Debug, Args)]
 pub struct JobArgs {
-    /// Send it by an IoT job, to robots with `jobs = true` in [remote]; up to 32 KiB
+    /// Send it by an IoT job, to robots that set remote.jobs; up to 32 KiB
     #[arg(long)]
     pub job: bool,
     /// With --job: to at most so many robots a minute
