@@ -99,11 +99,11 @@ async fn what_comes_from_the_cloud_is_told() {
 
     // What was taken and is not allowed any more; what belongs to another shadow; a damaged file.
     keep(&state, Kept { confirmed: Some(scan.clone()), ..Kept::default() });
-    let (told, _) = check(&stage, &format!("{CONFIG}allow = [\"commands\"]\n"), 0);
+    let (told, _) = check(&stage, &format!("{CONFIG}allow = [\"shadows\"]\n"), 0);
     assert_eq!((&told["remote"]["state"], &told["settings"]["topics"][0]["ros"]), (&json!("unfit"), &json!("/odom")));
     let warning = "What the shadow iot-bridge, version 7 says does not fit this configuration, so that the files alone count: the shadow \
                    iot-bridge, version 7: topics: found a section that the cloud may not set; `remote.allow` of this robot names \
-                   `commands`";
+                   `shadows`";
     assert_eq!(told["warnings"], json!([warning]));
     let (told, _) = check(&stage, &CONFIG.replace("iot-bridge", "another"), 0);
     assert_eq!(told["remote"]["state"], "local");
