@@ -345,6 +345,23 @@ fn what_can_not_be_kept_is_not_put_in_force() {
     }
 }
 
+/// A reload tries again at once what could not be kept: what comes of that is not tried once more when its time has come.
+#[test]
+fn what_a_reload_has_tried_again_is_done() {
+    let mut world = confirmed();
+    world.network = Network::IsMute;
+    world.files.fault_at(world.files.operations(), Fault::Fail(Errno::NOSPC));
+    world.desire(wish("2", "/b"));
+    assert_eq!((told(&world).0, world.version()), ("rejected", Some("1")));
+    world.reload();
+    assert_eq!(world.version(), Some("2"));
+    world.wait(CONFIRM);
+    assert_eq!((told(&world).0, world.version()), ("rolled_back", Some("1")));
+    steps(&mut world);
+    world.wait(TRY_AGAIN);
+    assert!(steps(&mut world).is_empty());
+}
+
 /// The way back and a confirmation do not wait for the disk, and are kept when it can.
 #[test]
 fn going_back_does_not_wait_for_the_disk() {
