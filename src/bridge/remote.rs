@@ -177,7 +177,7 @@ impl Keeping {
 
     /// This is to be reported.
     fn report(&mut self, outcome: Outcome) {
-        self.telling.log(&outcome, self.keeper.in_force());
+        self.telling.log(&outcome, &self.keeper);
         self.to_cloud.push(ToCloud::Report(outcome, self.digest.clone()));
     }
 
@@ -208,7 +208,7 @@ impl Keeping {
             self.carry_out(step, &reloading.reloads, wires).await?;
         }
         if let Some(outcome) = self.keeper.outcome() {
-            self.telling.log(outcome, self.keeper.in_force());
+            self.telling.log(outcome, &self.keeper);
         }
         self.telling.show(&self.keeper, &wires.configuration);
         for order in self.to_cloud.drain(..) {

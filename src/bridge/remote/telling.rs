@@ -42,8 +42,13 @@ impl Telling {
         );
     }
 
-    /// Logs what has become of what is desired, with `in_force` over the local configuration now.
-    pub fn log(&mut self, outcome: &Outcome, in_force: Option<&Wish>) {
+    /// Logs what has become of what is desired, as `keeper` knows it.
+    pub fn log(&mut self, outcome: &Outcome, keeper: &Keeper) {
+        let in_force = keeper.in_force();
+        if outcome.state == Verdict::Applied && keeper.trial().is_some() {
+            // It is reported so that the report confirms it.
+            return;
+        }
         let is_nothing = outcome.state == Verdict::Applied && outcome.version.is_none();
         if self.said.as_ref() == Some(outcome) || is_nothing && self.is_desired != Some(false) {
             return;
