@@ -90,7 +90,7 @@ def in_short(figures):
 
 
 def share_of_a_core(step):
-    return step["cpu_s"] / step["elapsed_s"]
+    return step["cpu_s"] / step["seconds"]
 
 
 def costs(of, rates):
