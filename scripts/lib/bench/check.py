@@ -80,6 +80,17 @@ def rates():
         found = made_of(limit)(start)
         assert 0.8 * limit <= found["rate"] <= limit and found["steps"][-1]["passed"], (limit, found["rate"])
     assert made_of(0)(1000)["rate"] is None and made_of(5000, confirms=False)(1000)["rate"] is None
+    # Who queues what it can't forward yet is not tried at twice its rate, ten seconds at a time.
+    assert ladder.allowed(1, 10, 1.0) == 0.25 and ladder.allowed(3, 10, 1.0) == 0.3 and ladder.allowed(10, 10, 1.0) == 1.0
+    assert ladder.allowed(2, 10, 0.3) == 0.25 and ladder.allowed(10, 10, 0.3) == 0.3
+
+    def queueing(rate, seconds):
+        behind = max(0, rate / 5000 - 1) * seconds
+        made = step(1.0, rate=rate) | {"asked_s": seconds, "seconds": seconds, "published": rate * seconds, "behind_s": behind}
+        return made | {"passed": keeps_up(made, ladder.allowed(seconds, 10, 1.0))}
+
+    found = ladder.search(queueing, 4000, probe=1, confirm=10)
+    assert 4500 < found["rate"] < 5600 and sum(made["asked_s"] == 10 for made in found["steps"]) <= 3, found
     # A robot that took longer than it was asked to has not published at that rate.
     slow = made_of(1000, slow=1.02)(1000)
     assert slow["rate"] == int(slow["steps"][-1]["rate"] / 1.02)

@@ -18,12 +18,18 @@ def climb(stage, name, topics, start, *, probe, confirm, within=1.0, **how):
 
         def attempt(rate, seconds):
             step = life.step(rate, seconds)
-            if not (passed := keeps_up(step, within)):
+            if not (passed := keeps_up(step, allowed(seconds, confirm, within))):
                 # What is still on its way is not to come into the next step.
                 life.settle(longest=120)
             return step | {"passed": passed}
 
         return search(attempt, start, probe=probe, confirm=confirm)
+
+
+def allowed(seconds, confirm, within):
+    """How far behind the robot a step of `seconds` may be. In a second whoever queues messages gets twice its highest rate through
+    within another one, so a probe has to be nearer; a quarter of a second is what a busy machine may take."""
+    return min(within, max(0.25, within * seconds / confirm))
 
 
 def search(attempt, start, *, probe, confirm):
