@@ -165,7 +165,7 @@ def string(of, figures):
     text += table(head, rows)
     if BRIDGE in of:
         ready = number(spread([turn["start"]["ready_s"] for turn in summary.rounds(of[BRIDGE])])[0])
-        text += f"\n\niot-bridge tells systemd that it is ready after {ready} s; it needs no broker for that, as the nodes do."
+        text += f"\n\niot-bridge tells systemd that it is ready after {ready} s; it does not wait for a broker to say so, and the nodes do."
     return text + "\n\n" + on_the_wire(of, rates)
 
 
