@@ -6,7 +6,7 @@
 //! | `cloud` | subscribes to everything at the broker and keeps count |
 //! | `link` | a way to the broker that can be cut |
 //! | `receive-only` | a floor: receives and drops the bytes, with the bridge's own subscriptions |
-//! | `publish-only` | a floor: the same payloads from memory, with rumqttc and one thread |
+//! | `publish-only` | a reference: the same payloads from memory, with rumqttc and one thread |
 
 mod cloud;
 mod ledger;

@@ -1,4 +1,4 @@
-//! A floor: a process that publishes what the bridge would, from memory, with QoS 1 and one thread that wakes for a message
+//! A reference: a process that publishes what the bridge would, from memory, with QoS 1 and one thread that wakes for a message
 //! and for its PUBACK.
 
 use std::io;

@@ -6,6 +6,7 @@
 import argparse
 import json
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -15,36 +16,16 @@ import machine
 import many
 import outage
 import prove
+import summary
 import tables
 import works
-from contestants import ALL, BRIDGE, PUBLISH, PYTHON, PYTHON_LOG, RECEIVE, RUST
+from contestants import ALL, BRIDGE, PYTHON, PYTHON_LOG, RECEIVE, RUST
 from life import Life
 from stage import Stage
+from times import OF_SENSORS, ORDINARY_RATES, QUICK, QUOTAS, SECTIONS, WHOLE, WORK_RATES, is_measured, seconds
 
-SECTIONS = ["string", "ladder", "sensors", "robot", "outage", "quotas", "topics"]
-
-SENSORS = list(works.SINGLE)[1:]
-# Who and for how many seconds: the whole of it a good quarter of an hour, the quick one three minutes.
-WHOLE = {
-    "rounds": 3, "idle": 2, "step": {10: 4, 100: 3, 1000: 3, 5000: 2},
-    "ladder": [BRIDGE, PYTHON, RUST, RECEIVE], "ladder_of_sensors": [BRIDGE, PYTHON, RECEIVE], "probe": 1, "confirm": 20,
-    "sensors": [BRIDGE, PYTHON, RUST, RECEIVE, PUBLISH], "sensors_step": 2,
-    "robot": [BRIDGE, PYTHON, RUST, RECEIVE, PUBLISH], "cameras": [BRIDGE, PYTHON], "robot_step": 6,
-    "outage": {BRIDGE: 60, PYTHON: 60, RUST: 20}, "after": 10,
-    "quotas": 20, "topics": [10, 100, 1000], "topics_step": 4,
-}  # fmt: skip
-QUICK = {
-    "rounds": 1, "idle": 1.5, "step": {10: 2, 100: 2, 1000: 2, 5000: 1.5},
-    "ladder": [BRIDGE, PYTHON, RECEIVE], "ladder_of_sensors": [], "probe": 1, "confirm": 3,
-    "sensors": [], "sensors_step": 1,
-    "robot": [BRIDGE, PYTHON], "cameras": [], "robot_step": 4,
-    "outage": {BRIDGE: 6, PYTHON: 6}, "after": 5,
-    "quotas": 0, "topics": [], "topics_step": 1,
-}  # fmt: skip
-# Messages a second at which the other works are measured: what sensors do, and more.
-WORK_RATES = {"LaserScan, 1080 beams": (10, 100), "PointCloud2, 64 KiB": (10, 50)}
 # Where each begins to climb.
-CLIMB_FROM = {BRIDGE: 2000, RECEIVE: 2000, RUST: 1000, PYTHON: 250, PYTHON_LOG: 250}
+CLIMB_FROM = {BRIDGE: 4000, RECEIVE: 4000, RUST: 1000, PYTHON: 250}
 
 
 class Run:
@@ -93,7 +74,10 @@ class Run:
         with Life(self.stage, name, topics, **how) as life:
             figures = {"start": life.begin(min(100, max(rates))), "idle": life.idle(idle), "steps": []}
             for rate, seconds in rates.items():
-                figures["steps"].append(life.step(rate, seconds, samples=3 if rate == memory_at else 0))
+                step = life.step(rate, seconds, samples=3 if rate == memory_at else 0)
+                if not step["settled"]:
+                    raise TimeoutError(f"at {rate} a second messages still come half a minute after the last")
+                figures["steps"].append(step)
             return figures
 
     def string(self):
@@ -114,44 +98,29 @@ class Run:
 
     def ladder(self):
         """The highest rate without loss."""
-        times = self.times
-        for work, topics in works.SINGLE.items():
-            # The long confirmation is for Strings, which are the table's first row.
-            confirm, names = (times["confirm"], times["ladder"]) if work == works.STRING else (3, times["ladder_of_sensors"])
-            for name in self.with_(names):
-                start = CLIMB_FROM[name]
-                start = start if work == works.STRING else max(10, start // (20 if work in WORK_RATES else 2))
-
-                def measurement():
-                    # What is below the last attempts is of no interest to whoever watches.
-                    return ladder.climb(
-                        self.stage, name, topics, start, probe=times["probe"], confirm=confirm, tell=lambda _: None
-                    )
-
-                self.measure(f"{name}, ladder of {work}", "ladder", work, name, measurement=measurement)
-                if found := self.figures.get("ladder", {}).get(work, {}).get(name):
-                    self.tell(f"ladder, {work}, {name}: {found['rate']}/s without loss")
+        times, work = self.times, works.STRING
+        for name in self.with_(times["ladder"]):
+            how = {"probe": times["probe"], "confirm": times["confirm"]}
+            measurement = lambda: ladder.climb(self.stage, name, works.SINGLE[work], CLIMB_FROM[name], **how)
+            self.measure(f"{name}, ladder of {work}", "ladder", work, name, measurement=measurement)
+            if found := self.figures.get("ladder", {}).get(work, {}).get(name):
+                self.tell(f"ladder, {work}, {name}: {told_rate(found)} without loss")
 
     def quotas(self):
         """The highest rate that AWS IoT Core's quotas let through, and what a message costs then."""
         topics = works.SINGLE[works.STRING]
-        for case, lines in QUOTAS.items():
-            if not self.times["quotas"]:
-                continue
-
-            def measurement():
-                how = {"probe": 3, "confirm": self.times["quotas"], "within": 0.3, "configuration": as_text(lines)}
-                return ladder.climb(self.stage, BRIDGE, topics, 60, tell=lambda _: None, **how)
-
+        for case, (lines, start) in QUOTAS.items() if self.times["quotas"] else ():
+            how = {"probe": 2, "confirm": self.times["quotas"], "within": 0.3, "configuration": as_text(lines)}
+            measurement = lambda: ladder.climb(self.stage, BRIDGE, topics, start, **how)
             self.measure(f"quotas, {case}", "quotas", case, measurement=measurement)
             if found := self.figures.get("quotas", {}).get(case):
-                self.tell(f"through AWS's quotas, {case}: {found['rate']}/s")
+                self.tell(f"through AWS's quotas, {case}: {told_rate(found)}")
 
     def sensors(self):
         """Cost and latency of other messages."""
-        for work in SENSORS:
-            rates = dict.fromkeys(WORK_RATES.get(work, (100, 1000)), self.times["sensors_step"])
-            for name in self.with_(self.times["sensors"]):
+        for work in self.times["sensors"]:
+            rates = dict.fromkeys(WORK_RATES.get(work, ORDINARY_RATES), self.times["sensors_step"])
+            for name in self.with_(OF_SENSORS):
                 def measurement():
                     figures = self.live(name, works.SINGLE[work], rates, idle=1)
                     self.tell(f"{work}, {name}: {told_steps(figures['steps'])}")
@@ -162,18 +131,17 @@ class Run:
     def robot(self):
         """The ordinary robot, at its own rates."""
         plain, all_topics = works.robot(), works.robot() + works.cameras()
-        # Its batches wait for half a minute, and what they cost is to be in it.
-        recipe, patient = {"configuration": of_the_recipes()}, max(35, self.times["robot_step"])
-        cases = {name: (name, plain, self.times["robot_step"], {}) for name in self.with_(self.times["robot"])}
+        cases = {name: (name, plain, self.times["robot_step"], False) for name in self.with_(self.times["robot"])}
         for name in self.with_(self.times["cameras"]):
-            cases[f"{name}, cameras too"] = (name, all_topics, self.times["robot_step"], {})
-        if self.times["cameras"]:
-            cases["iot-bridge, as in the recipes"] = (BRIDGE, plain, patient, recipe)
-            cases["iot-bridge, as in the recipes, cameras too"] = (BRIDGE, all_topics, patient, recipe)
-        for case, (name, topics, seconds, how) in cases.items():
+            cases[f"{name}, cameras too"] = (name, all_topics, self.times["robot_step"], False)
+        if self.times["recipes"]:
+            # Its batches wait for half a minute, and what they cost is to be in it.
+            cases["iot-bridge, as in the recipes"] = (BRIDGE, plain, self.times["recipes"], True)
+        for case, (name, topics, seconds, is_recipe) in cases.items():
             def measurement():
+                how = {"configuration": of_the_recipes()} if is_recipe else {}
                 figures = self.live(name, topics, {1: seconds}, idle=1, **how)
-                self.tell(f"robot, {case}: {tables.share_of_a_core(figures['steps'][0]):.1%} of a core")
+                self.tell(f"robot, {case}: {summary.share_of_a_core(figures['steps'][0]):.1%} of a core")
                 return figures
 
             self.measure(f"the robot, {case}", "robot", case, measurement=measurement)
@@ -182,7 +150,7 @@ class Run:
         """What an outage costs."""
         for name in self.with_(self.times["outage"]):
             def measurement():
-                topics, seconds = works.SINGLE[works.STRING], self.times["outage"][name]
+                topics, seconds = works.SINGLE[works.STRING], self.times["outage_s"]
                 tell = lambda text: self.tell(f"outage of {seconds} s, {name}: {text}")
                 return outage.endure(self.stage, name, topics, 500, seconds, self.times["after"], tell)
 
@@ -203,14 +171,6 @@ class Run:
                 self.measure(f"{name}, {count} topics", "topics", str(count), name, measurement=measurement)
 
 
-# Lines beside `ros` and `mqtt`, with AWS IoT Core's quotas.
-QUOTAS = {
-    "two lines": "",
-    "`batch = { max = 100 }`": "batch = { max = 100 }",
-    "`batch = { max = 1000 }`, zstd": 'batch = { max = 1000 }\ncompression = "zstd"',
-}
-
-
 def as_text(lines):
     return f'[[topics]]\nros = "/text"\nmqtt = "iot-bridge{{ros}}"\n{lines}\n'
 
@@ -222,9 +182,27 @@ def of_the_recipes():
     return re.sub(r"^(ros +=.*)$", r'\1\nmqtt = "iot-bridge{ros}"', lines, flags=re.M)
 
 
+def told_rate(found):
+    return f"{found['rate']}/s" if found["rate"] is not None else "no rate"
+
+
 def told_steps(steps):
     tell = lambda step: f"{step['rate']}/s {step['cpu_us_per_message']:.0f} µs" + (f" ({step['lost']} lost)" if step["lost"] else "")
     return ", ".join(map(tell, steps))
+
+
+def wanted(only, times):
+    """The sections to measure: those named, or all that `times` has something of."""
+    if unknown := set(only or ()) - set(SECTIONS):
+        raise ValueError(f"there is no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    measured = [section for section in SECTIONS if is_measured(section, times)]
+    if nothing := [section for section in only or () if section not in measured]:
+        raise ValueError(f"--quick measures nothing of {', '.join(nothing)}, but of {', '.join(measured)}; leave --quick away")
+    return only or measured
+
+
+def absent(contestants):
+    return [name for name in ALL if name not in contestants]
 
 
 def main():
@@ -234,21 +212,32 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--docs", action="store_true")
     parser.add_argument("--prove", action="store_true")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=SECTIONS)
+    parser.add_argument("--only", type=lambda text: text.split(","), help="sections of: " + ", ".join(SECTIONS))
     options = parser.parse_args()
-    if unknown := set(options.only) - set(SECTIONS):
-        parser.error(f"there is no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    times = QUICK if options.quick else WHOLE
+    try:
+        sections = wanted(options.only, times)
+    except ValueError as error:
+        parser.error(str(error))
+    # A signal that ends it must not leave a broker and a robot behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     programs = json.loads(options.programs.read_text())
     contestants = [name for name in ALL if programs.get("awsiotsdk") or not name.startswith("Python")]
     logs = options.out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     for log in logs.iterdir():
         log.unlink()
+    if missing := absent(contestants):
+        print(f"Not there: {', '.join(missing)}, for want of AWS's SDK for Python.", file=sys.stderr)
     with Stage(programs, options.out, logs) as stage:
         if options.prove:
             sys.exit(prove.run(stage))
-        run = Run(stage, QUICK if options.quick else WHOLE, contestants, options.out)
-        for section in options.only:
+        run = Run(stage, times, contestants, options.out)
+        run.tell(f"This takes about {seconds(sections, times) / 60:.0f} minutes on a quiet machine.")
+        if options.docs:
+            # Tables without one of them are no tables for the page.
+            run.failed += absent(contestants)
+        for section in sections:
             getattr(run, section)()
         run.save()
     text = tables.render(run.figures)

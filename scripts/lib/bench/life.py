@@ -1,5 +1,6 @@
 """The life of a contestant: its start, its idleness, and what it does at one rate after the other."""
 
+import math
 import time
 
 import meter
@@ -66,7 +67,7 @@ class Life:
         self.idle_cpu = (meter.cpu(pid) - cpu) / elapsed
         return {
             "cpu_s_per_s": self.idle_cpu,
-            "wakeups_per_s": (meter.sleeps(pid) - sleeps) / elapsed,
+            "wakeups_per_s": meter.slept(sleeps, meter.sleeps(pid)) / elapsed,
             "pss_mib": samples,
             "threads": meter.threads(pid),
         }
@@ -74,16 +75,18 @@ class Life:
     def received(self):
         return sum(figures["received"] for figures in self.contestant.arrived().values())
 
-    def settle(self, wanted=None, longest=30):
-        """Waits until `wanted` messages have arrived, or no more do."""
+    def settle(self, wanted=None, longest=30, patience=GIVEN_UP):
+        """Waits until `wanted` messages have arrived, or none has for `patience` seconds. Returns `False` if messages still
+        arrive after `longest` seconds: those that have not come are late and not lost."""
         end, last, changed = time.monotonic() + longest, -1, time.monotonic()
         while time.monotonic() < end:
             now = self.received()
             if now != last:
                 last, changed = now, time.monotonic()
-            if now == wanted or time.monotonic() - changed > GIVEN_UP:
-                return
+            if now == wanted or time.monotonic() - changed > patience:
+                return True
             time.sleep(0.02)
+        return False
 
     def step(self, rate, seconds, samples=0):
         """What becomes of messages at `rate` for each topic's share, for `seconds`."""
@@ -98,10 +101,10 @@ class Life:
             memory.append(meter.memory(pid))
         published = self.note(self.source.next(seconds + 60)[1])
         total, ended = sum(published["counts"]), time.monotonic()
-        self.settle(total)
+        settled = self.settle(total)
         behind = time.monotonic() - ended
         cpu, elapsed = meter.cpu(pid) - cpu, time.monotonic() - start
-        sleeps = meter.sleeps(pid) - sleeps
+        sleeps = meter.slept(sleeps, meter.sleeps(pid))
         wire = [after - before for before, after in zip(wire, meter.wire(contestant.broker["port"]))]
         figures = contestant.arrived(latency=True)
         received = sum(of["received"] for of in figures.values())
@@ -113,7 +116,10 @@ class Life:
             "published": total,
             "received": received,
             "lost": total - received,
-            # By topic, which a receiver does not tell.
+            # `False`: messages still arrived when the figures were taken, and what is lost is not known.
+            "settled": settled,
+            # By topic, which a receiver does not tell. What has arrived is what latencies are of.
+            "arrived": {ros: of["received"] for ros, of in figures.items()},
             "missing": {ros: count - figures.get(ros, {}).get("received", 0) for ros, count in counts},
             "duplicates": sum(of.get("duplicates", 0) for of in figures.values()),
             "publishes": sum(of.get("publishes", 0) for of in figures.values()),
@@ -123,6 +129,7 @@ class Life:
             "behind_s": behind,
             "cpu_s": cpu,
             "elapsed_s": elapsed,
+            "idle_cpu_s_per_s": self.idle_cpu,
             # What it would have taken without a message is not the messages'.
             "cpu_us_per_message": max(0.0, cpu - self.idle_cpu * elapsed) * 1e6 / max(1, received),
             "wakeups_per_message": sleeps / max(1, received),
@@ -135,3 +142,8 @@ class Life:
 def keeps_up(step, within=1.0):
     """Whether everything arrived, so many seconds after the robot's last message at most, and the robot kept its rate."""
     return step["lost"] == 0 and step["behind_s"] < within and step["seconds"] < 1.02 * step["asked_s"] + 0.05
+
+
+def rate_of(step):
+    """Messages a second that were published, which may be fewer than were asked for."""
+    return math.floor(step["published"] / max(step["seconds"], step["asked_s"]))

@@ -18,14 +18,19 @@ def cpu(pid):
 
 
 def sleeps(pid):
-    """How often its threads went to sleep so far."""
-    count = 0
+    """How often each of its threads went to sleep so far, by thread id."""
+    counts = {}
     for status in Path(f"/proc/{pid}/task").glob("*/status"):
         try:
-            count += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)[1])
-        except FileNotFoundError:
+            counts[status.parent.name] = int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)[1])
+        except (FileNotFoundError, ProcessLookupError):
             pass
-    return count
+    return counts
+
+
+def slept(before, after):
+    """How often the threads of `after` went to sleep since `before`. One that has ended since takes nothing away."""
+    return sum(max(0, count - before.get(thread, 0)) for thread, count in after.items())
 
 
 def memory(pid):

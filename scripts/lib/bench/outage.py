@@ -5,6 +5,9 @@ import time
 import meter
 from life import Life
 
+# Seconds for a backlog, and without a message before what has not come is lost.
+LONGEST_DRAIN, PATIENCE = 300, 10
+
 
 def endure(stage, name, topics, rate, seconds, after, tell):
     """Cuts the way to the broker for `seconds`, while messages come at `rate` and go on coming for `after`."""
@@ -34,7 +37,9 @@ def endure(stage, name, topics, rate, seconds, after, tell):
         silent_until = await_arrival(contestant, opened, after + 60)
         published = life.note(life.source.next(after + 60)[1])
         total = sum(published["counts"])
-        life.settle(total)
+        # Who connects again late, or drains slowly, has not lost what is to come.
+        if not life.settle(total, longest=LONGEST_DRAIN, patience=PATIENCE):
+            raise TimeoutError(f"the backlog still comes {LONGEST_DRAIN} s after the last message")
         figures = contestant.arrived()
         received = sum(of["received"] for of in figures.values())
         late = [of["late_at"] for of in figures.values() if of["late_at"]]

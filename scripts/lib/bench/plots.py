@@ -58,9 +58,10 @@ def cost(of, path):
 def latency(of, path):
     """p50 and p99 at each rate."""
     names = [name for name in ALL if name in of and summary.latency(of[name], 10, 0)]
-    rates = [10, 100, 1000]
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
     for panel, (at, label) in zip(panels, ((0, "p50"), (1, "p99"))):
+        # A p99 of few messages is none.
+        rates = [rate for rate in (10, 100, 1000) if any(summary.latency(of[name], rate, at) for name in names)]
         for place, name in enumerate(names):
             values = [(summary.spread(summary.latency(of[name], rate, at)) or (0,))[0] for rate in rates]
             x = [group + (place - len(names) / 2 + 0.5) * 0.14 for group in range(len(rates))]
@@ -81,7 +82,7 @@ def ladder(of, path):
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.75 * len(of)))
     for place, name in enumerate(names):
         y = [group + (place - len(names) / 2 + 0.5) * 0.2 for group in range(len(of))]
-        values = [found[name]["rate"] if name in found else 0 for found in of.values()]
+        values = [(found[name]["rate"] if name in found else None) or 0 for found in of.values()]
         bars = axes.barh(y, values, height=0.18, label=name, color=COLOURS[name])
         axes.bar_label(bars, [f"{value:,}" if value else "" for value in values], padding=3, fontsize=8)
     axes.set_yticks(range(len(of)), of.keys())

@@ -1,5 +1,6 @@
 """What is around the contestants: a directory, certificates, a broker, a DDS domain."""
 
+import fcntl
 import getpass
 import json
 import os
@@ -21,18 +22,21 @@ class Stage:
     def __init__(self, programs, disk, logs):
         self.programs = programs  # by name: parts, robot, rust_node, bridge, python_node, faulty_node
         self.logs = logs  # directory: what the processes print
+        self.started, self.parts, self.mosquitto = 0, [], None
         self.directory = Path(tempfile.mkdtemp(prefix="iot-bridge-bench."))
         # For queues: the other one may be in memory.
         self.disk = Path(tempfile.mkdtemp(prefix="queues.", dir=disk))
-        self.port, self.plain_port = free_port(), free_port()
-        self.environment = {**os.environ, "ROS_DOMAIN_ID": str(free_domain()), "ROS_LOG_DIR": str(self.directory / "ros")}
-        for name in ("RUST_LOG", "NOTIFY_SOCKET", "RUNTIME_DIRECTORY"):
-            self.environment.pop(name, None)
-        self.started = 0
-        self.parts = []
-        self.certify()
-        self.start_broker()
-        self.cloud = self.start_part("cloud", {"topics": [], "broker": self.broker("cloud", tls=False)})
+        # They stay this stage's own until it ends.
+        self.reserved = []
+        try:
+            self.port, self.plain_port = self.reserve(reserve_port), self.reserve(reserve_port)
+            self.environment = environment(self.reserve(reserve_domain), self.directory / "ros")
+            self.certify()
+            self.start_broker()
+            self.cloud = self.start_part("cloud", {"topics": [], "broker": self.broker("cloud", tls=False)})
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self):
         return self
@@ -40,10 +44,18 @@ class Stage:
     def __exit__(self, *_):
         for part in reversed(self.parts):
             part.end()
-        self.mosquitto.terminate()
-        self.mosquitto.wait()
+        if self.mosquitto:
+            self.mosquitto.terminate()
+            self.mosquitto.wait()
+        for reserved in self.reserved:
+            reserved.close()
         for directory in self.directory, self.disk:
             shutil.rmtree(directory, ignore_errors=True)
+
+    def reserve(self, what):
+        number, reserved = what()
+        self.reserved.append(reserved)
+        return number
 
     def certify(self):
         """An authority, the broker's certificate and one for whoever publishes; RSA, as AWS IoT Core makes them."""
@@ -122,14 +134,25 @@ class Stage:
         return robot
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def environment(domain, ros_logs):
+    """What the processes get: nothing that would change what they do, such as the user's own `IOT_BRIDGE_AWS_ENDPOINT`."""
+    others = ("RUST_LOG", "NOTIFY_SOCKET", "RUNTIME_DIRECTORY")
+    kept = {name: value for name, value in os.environ.items() if name not in others and not name.startswith("IOT_BRIDGE_")}
+    return kept | {"ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(ros_logs)}
 
 
-def free_domain():
-    """A domain whose DDS ports (7400 + 250 × domain onwards) nobody has."""
+def reserve_port():
+    """A port, and a socket that is bound to it and never listens: nobody else gets the port, and Mosquitto, which binds it with
+    SO_REUSEADDR too, can listen on it."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", 0))
+    return bound.getsockname()[1], bound
+
+
+def reserve_domain():
+    """A domain whose DDS ports (7400 + 250 × domain onwards) nobody has, and the locked file that stands for it: the one that
+    tests/support/domain.rs locks, so that a test does not get the domain either."""
     taken = set()
     for table in "/proc/net/udp", "/proc/net/udp6":
         try:
@@ -137,4 +160,17 @@ def free_domain():
         except OSError:
             continue
         taken |= {int(line.split()[1].rsplit(":", 1)[1], 16) for line in lines}
-    return random.choice([d for d in range(1, 102) if taken.isdisjoint(range(7400 + 250 * d, 7650 + 250 * d))])
+    free = [d for d in range(1, 102) if taken.isdisjoint(range(7400 + 250 * d, 7650 + 250 * d))]
+    for domain in random.sample(free, len(free)):
+        path = Path(tempfile.gettempdir()) / f"iot-bridge-test-domain-{domain}"
+        try:
+            # Another user's can be locked, but not written.
+            file = open(path) if path.exists() else open(path, "w")
+        except OSError:
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return domain, file
+        except BlockingIOError:
+            file.close()
+    raise SystemExit("There is no DDS domain from 1 to 101 that nobody uses.")

@@ -32,10 +32,29 @@ def lost(figures, rate):
     return sum(step["lost"] for step in of) / published if published else 0.0
 
 
+# Messages that p50, p99, p99.9 and the longest are of at least: of fewer a p99 is the slowest message.
+ENOUGH = (1, 100, 1000, 1)
+
+
 def latency(figures, rate, at):
-    """Milliseconds; `at` is 0 for p50, 1 for p99, 2 for p99.9, 3 for the longest. Of several topics: the median of theirs."""
-    each = [step["latency_us"].values() for step in steps(figures, rate)]
-    return [median(topic[at] for topic in topics) / 1000 for topics in each if topics]
+    """Milliseconds in each round; `at` is 0 for p50, 1 for p99, 2 for p99.9, 3 for the longest. Of several topics: the median of
+    theirs. A topic on which too few messages arrived in a round has none."""
+    enough = lambda step, topic: step["arrived"].get(topic, 0) >= ENOUGH[at]
+    each = [[of[at] for topic, of in step["latency_us"].items() if enough(step, topic)] for step in steps(figures, rate)]
+    return [median(topics) / 1000 for topics in each if topics]
+
+
+def memory(figures):
+    """MiB of PSS while messages come, the highest sample of each round."""
+    sampled = [[value for step in turn["steps"] for value in step["pss_mib"]] for turn in rounds(figures)]
+    return [max(samples) for samples in sampled if samples]
+
+
+def share_of_a_core(step):
+    """What it takes of one core while messages come. It is measured until the last has arrived, or none has for a while: of that
+    time only what the messages take counts, so that who loses messages, and is waited for, does not seem cheaper or dearer."""
+    waited = max(0.0, step["elapsed_s"] - step["seconds"])
+    return max(0.0, step["cpu_s"] - step["idle_cpu_s_per_s"] * waited) / step["seconds"]
 
 
 def floors(of, rate):

@@ -11,10 +11,16 @@ from works import STRING
 BEGIN, END = "<!-- scripts/bench writes what is between these two lines -->", "<!-- end of what scripts/bench writes -->"
 
 
+# What did not come in the time that was measured.
+NEVER = "never"
+
+
 def number(value, digits=2):
     """Three significant digits, and no exponent."""
     if value is None:
         return "–"
+    if value == NEVER:
+        return value
     if abs(value) >= 100:
         return f"{value:,.0f}"
     if abs(value) >= 10:
@@ -68,7 +74,8 @@ def in_short(figures):
                 values[name] = None
         if values[BRIDGE] is not None:
             shown = [number(values[name]) for name in names]
-            other = values[PYTHON] / values[BRIDGE] if values[PYTHON] and values[BRIDGE] else None
+            both = [value for value in (values[PYTHON], values[BRIDGE]) if value and value != NEVER]
+            other = both[0] / both[1] if len(both) == 2 else None
             rows.append([label, *shown, number(other)])
 
     middle = lambda values: spread(values)[0]
@@ -77,20 +84,25 @@ def in_short(figures):
             row(f"processor time a message at {rate:,}/s, µs", lambda name: middle(summary.cost(string[name], rate)))
         for rate, at, label in (10, 0, "p50"), (100, 0, "p50"), (1000, 1, "p99"):
             row(f"{label} at {rate:,}/s, ms", lambda name: middle(summary.latency(string[name], rate, at)))
-        loaded = lambda name: [v for turn in summary.rounds(string[name]) for step in turn["steps"] for v in step["pss_mib"]]
-        row("memory at 1,000/s, MiB", lambda name: middle(loaded(name)))
+        row("memory at 1,000/s, MiB", lambda name: middle(summary.memory(string[name])))
     if rates := figures.get("ladder", {}).get(STRING):
         row("highest rate without loss, a second", lambda name: rates[name]["rate"])
     if robot := figures.get("robot"):
-        row("the ordinary robot, % of a core", lambda name: 100 * share_of_a_core(robot[name]["steps"][0]))
+        row("the ordinary robot, % of a core", lambda name: 100 * summary.share_of_a_core(robot[name]["steps"][0]))
     if outage := figures.get("outage"):
-        row("silence after an outage, s", lambda name: outage[name]["silence_s"])
+        # How long a node is silent depends on how long the outage lasts.
+        seconds = outage[BRIDGE]["outage_s"] if BRIDGE in outage else None
+        row(
+            f"silence after an outage of {seconds} s, s",
+            lambda name: silence(outage[name]) if outage[name]["outage_s"] == seconds else None,
+        )
     head = ["String, 200 B", *names, "Python node ÷ iot-bridge"]
     return "### In short\n\n" + table(head, rows) if rows else ""
 
 
-def share_of_a_core(step):
-    return step["cpu_s"] / step["seconds"]
+def silence(found):
+    """Seconds after an outage; `NEVER` ended, if nothing came any more."""
+    return NEVER if found["silence_s"] is None else found["silence_s"]
 
 
 def costs(of, rates):
@@ -125,33 +137,42 @@ def string(of, figures):
     text += "\n\n### Latency\n\nFrom the publication on ROS to the arrival at a subscriber of the broker, in milliseconds:\n\n"
     columns = [(rate, at, label) for rate in slow for at, label in enumerate(("p50", "p99", "p99.9"))]
     rows = [
-        [name, *(with_spread(summary.latency(of[name], rate, at)) for rate, at, _ in columns)]
+        [name, *(latencies(of[name], rate, at) for rate, at, _ in columns)]
         for name in ALL
         if name in of and summary.latency(of[name], slow[0], 0)
     ]
     text += table(["", *(f"{label} at {rate:,}/s" for rate, _, label in columns)], rows)
-    samples = ", ".join(f"{sum(s['published'] for s in summary.steps(of[BRIDGE], rate)):,} at {rate:,}/s" for rate in slow) if BRIDGE in of else ""
-    text += f"\n\nMessages of each contestant behind these: {samples}. A p99.9 of fewer than a thousand is the slowest message."
+    first = summary.rounds(next(iter(of.values())))[0]["steps"]
+    samples = ", ".join(f"{step['published']:,} at {step['rate']:,}/s" for step in first if step["rate"] in slow)
+    text += f"\n\nMessages of each contestant in each round: {samples}. There is no p99 of fewer than {summary.ENOUGH[1]} messages that "
+    text += f"arrived in a round, and no p99.9 of fewer than {summary.ENOUGH[2]:,}."
     text += "\n\n![Latency](performance/latency.svg)"
-    text += "\n\n### Memory, start and idleness\n\nPSS in MiB; seconds from the start of the process; per second of silence:\n\n"
+    text += "\n\n### Memory, start and idleness\n\nPSS in MiB, the highest sample of each round; seconds from the start of the process; per second of silence:\n\n"
     rows = []
     for name in (name for name in ALL if name in of):
         turns = summary.rounds(of[name])
-        loaded = [max(step["pss_mib"]) for turn in turns for step in turn["steps"] if step["pss_mib"]]
         idle = lambda key: [turn["idle"][key] for turn in turns]
         rows.append([
             name,
-            with_spread([value for turn in turns for value in turn["idle"]["pss_mib"]], 1),
-            with_spread(loaded, 1),
-            with_spread([turn["start"]["ready_s"] for turn in turns]),
+            with_spread([max(turn["idle"]["pss_mib"]) for turn in turns], 1),
+            with_spread(summary.memory(of[name]), 1),
             with_spread([turn["start"]["first_message_s"] for turn in turns]),
             with_spread(idle("wakeups_per_s"), 0),
             with_spread([seconds * 1000 for seconds in idle("cpu_s_per_s")], 2),
             round(spread(idle("threads"))[0]),
         ])  # fmt: skip
-    head = ["", "idle", "at 1,000/s", "ready", "first message", "wake-ups", "processor time, ms", "threads"]
+    head = ["", "idle", "at 1,000/s", "first message", "wake-ups", "processor time, ms", "threads"]
     text += table(head, rows)
+    if BRIDGE in of:
+        ready = number(spread([turn["start"]["ready_s"] for turn in summary.rounds(of[BRIDGE])])[0])
+        text += f"\n\niot-bridge tells systemd that it is ready after {ready} s; it does not wait for a broker to say so, and the nodes do."
     return text + "\n\n" + on_the_wire(of, rates)
+
+
+def latencies(figures, rate, at):
+    """The latency of what arrived, and what did not."""
+    share, text = summary.lost(figures, rate), with_spread(summary.latency(figures, rate, at))
+    return f"{text}, {share:.1%} lost" if share and text != "–" else text
 
 
 def on_the_wire(of, rates):
@@ -178,28 +199,31 @@ def ladder(of, figures):
         over = lambda name: rate(BRIDGE) / rate(name) if rate(BRIDGE) and rate(name) else None
         rows.append([work, *(f"{rate(name):,}" if rate(name) else "–" for name in names), number(over(PYTHON)), number(over(RECEIVE))])
     seconds = "; ".join(f"{work}: {next(iter(found.values()))['seconds']} s" for work, found in of.items() if found)
-    text = "### Highest rate without loss\n\nThe highest rate of a ladder at which not one message was missing by its number, and all had "
-    text += f"arrived within a second of the last. Each was held for so long: {seconds}.\n\n"
+    text = "### Highest rate without loss\n\nThe highest rate of a ladder at which not one message was missing, and all had "
+    text += f"arrived within a second of the last. It is the rate that the robot published, and was held for so long: {seconds}. "
+    text += "Receive-only counts messages and does not look at their numbers.\n\n"
     return text + table(head, rows) + "\n\n![Highest rate without loss](performance/ladder.svg)"
 
 
 def sensors(of, figures):
-    text = "### Other messages\n\nMicroseconds of processor time a message, and p50 and p99 of the latency in milliseconds:\n\n"
+    names = [name for name in (BRIDGE, PYTHON, RUST, RECEIVE, PUBLISH) if any(name in found for found in of.values())]
+    text = "### Other messages\n\nMicroseconds of processor time a message, and p50 and p99 of the latency in milliseconds (no p99 of fewer "
+    text += f"than {summary.ENOUGH[1]} messages):\n\n"
     rows = []
     for work, found in of.items():
         for rate in [step["rate"] for step in summary.rounds(next(iter(found.values())))[0]["steps"]]:
             row = [f"{work}, {rate:,}/s"]
-            for name in (BRIDGE, PYTHON, RUST, RECEIVE, PUBLISH):
+            for name in names:
                 if name not in found:
                     row.append("–")
                     continue
                 share = summary.lost(found[name], rate)
                 text_of = number((spread(summary.cost(found[name], rate)) or [None])[0], 1)
                 p50, p99 = (spread(summary.latency(found[name], rate, at)) for at in (0, 1))
-                text_of += f"; {number(p50[0])}, {number(p99[0])}" if p50 and name not in (RECEIVE, PUBLISH) else ""
+                text_of += f"; {number(p50[0])}, {number(p99[0] if p99 else None)}" if p50 and name not in (RECEIVE, PUBLISH) else ""
                 row.append(text_of + (f"; {share:.0%} lost" if share else ""))
             rows.append([*row, number(over_floors(found, rate)), number(summary.ratio(found, rate, PYTHON))])
-    head = ["", BRIDGE, PYTHON, RUST, RECEIVE, PUBLISH, "iot-bridge ÷ floors", "Python node ÷ iot-bridge"]
+    head = ["", *names, "iot-bridge ÷ (receive-only + publish-only)", "Python node ÷ iot-bridge"]
     return text + table(head, rows)
 
 
@@ -212,13 +236,14 @@ def robot(of, figures):
         counted = "–" if "recipes" in case else f"{fitting:,}"
         up = step["wire"]["bytes_up"] / step["seconds"] / 1024
         rows.append([
-            case, f"{share_of_a_core(step):.1%}", number(p99[0] if p99 else None), counted, number(up, 1),
+            case, f"{summary.share_of_a_core(step):.1%}", number(p99[0] if p99 else None), counted, number(up, 1),
             number(max(found["idle"]["pss_mib"]), 1),
         ])  # fmt: skip
     text = "### An ordinary robot\n\nIMU at 100 Hz, odometry and joints 50 Hz, commands 20 Hz, camera info 15 Hz, scan 10 Hz, fix 5 Hz, battery "
     text += "and diagnostics 1 Hz; *cameras too*: with clouds of 64 KiB and images of 640×480 at 5 Hz, which are larger than "
     text += "AWS IoT Core takes: iot-bridge refuses images, the other nodes publish them to Mosquitto, and they do not count as lost. *As in the recipes*: [the whole robot](recipes.md#the-whole-robot), with AWS's "
-    text += "quotas, where what is held back is no loss.\n\n"
+    text += "quotas, where what is held back is no loss. The p99 is the median of the topics' of which "
+    text += f"{summary.ENOUGH[1]} messages or more arrived.\n\n"
     return text + table(["", "of one core", "p99, ms", "lost", "KiB/s to the broker", "PSS, MiB"], rows)
 
 
@@ -226,7 +251,7 @@ def outage(of, figures):
     rows = [
         [
             f"{name}, {found['outage_s']} s", number(found["pss_before_mib"], 1), with_spread(found["pss_mib"], 1),
-            number(found["silence_s"]), number(found["backlog_s"]), f"{found['lost']:,} of {found['published']:,}",
+            number(silence(found)), number(found["backlog_s"]), f"{found['lost']:,} of {found['published']:,}",
             f"{found['duplicates']:,}", number(found["disk_written_bytes"] / 2**20, 1), f"{found['cpu_s'] / found['outage_s']:.1%}",
         ]
         for name, found in of.items()
@@ -241,13 +266,14 @@ def quotas(of, figures):
     price = float(re.search(r"^price = ([\d.]+)", Path("crates/core/src/price/us-east-1.toml").read_text(), re.M)[1])
     rows = []
     for case, found in of.items():
-        step = next((step for step in reversed(found["steps"]) if step["passed"]), None)
-        if not step:
+        # The last step is the one that was held, if one was.
+        step = found["steps"][-1]
+        if found["rate"] is None:
             rows.append([case, "–", "–", "–", "–"])
             continue
         each = step["received"] / step["publishes"]
         rows.append([
-            case, f"{step['rate']:,}", number(each, 1), number(step["payload_bytes"] / step["seconds"] / 1024, 1),
+            case, f"{found['rate']:,}", number(each, 1), number(step["payload_bytes"] / step["seconds"] / 1024, 1),
             f"${step['metered'] / step['received'] * price:.4f}",
         ])  # fmt: skip
     text = "### Through AWS IoT Core's quotas\n\n100 publishes and 512 KiB a second. The highest rate of Strings that iot-bridge gets through without "
@@ -258,15 +284,15 @@ def quotas(of, figures):
 def topics(of, figures):
     rows = [
         [
-            f"{int(count):,}, {name}", number(found["ready_s"]), number(found["all_subscribed_s"]), number(found["idle"]["wakeups_per_s"], 0),
+            f"{int(count):,}, {name}", number(found["all_subscribed_s"]), number(found["idle"]["wakeups_per_s"], 0),
             number(found["idle"]["cpu_s_per_s"] * 1000), number(found["step"]["cpu_us_per_message"], 1), number(max(found["step"]["pss_mib"]), 1),
         ]
         for count, contestants in of.items()
         for name, found in contestants.items()
     ]  # fmt: skip
-    text = "### Many topics\n\nOf so many topics one gets 200 Strings a second. Seconds until the process is ready and until the last topic is "
+    text = "### Many topics\n\nOf so many topics one gets 200 Strings a second. Seconds from the start of the process until the last topic is "
     text += "subscribed; per second of silence wake-ups and milliseconds of processor time; microseconds a message; PSS in MiB:\n\n"
-    return text + table(["topics", "ready", "all subscribed", "wake-ups", "processor time", "a message", "PSS"], rows)
+    return text + table(["topics", "all subscribed", "wake-ups", "processor time", "a message", "PSS"], rows)
 
 
 SECTIONS = {"ladder": ladder, "string": string, "sensors": sensors, "robot": robot, "outage": outage}
