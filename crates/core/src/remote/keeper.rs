@@ -227,9 +227,9 @@ impl Keeper {
         }
         if self.back_at.is_some_and(|at| at <= now) {
             self.is_unusable = false;
-            return self.settle();
+            self.settle();
         }
-        if !self.is_running() {
+        if self.awaited.is_some() || !self.is_running() {
             return;
         }
         if let Some((asked, _)) = self.again.take_if(|(_, at)| *at <= now) {
@@ -250,8 +250,10 @@ impl Keeper {
     /// When [`Keeper::next`] has something to do, or [`Keeper::evidence`] is due.
     pub fn wake_at(&self) -> Option<Instant> {
         let look = self.trial.as_ref().map(|trial| trial.looked() + LOOK_EVERY);
-        let again = self.again.as_ref().map(|(_, at)| *at);
-        [look, again, self.write_at, self.back_at].into_iter().flatten().min()
+        // Without a configuration that comes first.
+        let again = self.again.as_ref().map(|(_, at)| *at).filter(|_| self.is_running());
+        let write = self.write_at.filter(|_| self.is_running());
+        [look, again, write, self.back_at].into_iter().flatten().min()
     }
 
     /// Whether anything is in force.

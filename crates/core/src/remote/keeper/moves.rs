@@ -197,6 +197,8 @@ impl Keeper {
 
     /// Sees to it that what is to be in force is.
     pub(super) fn settle(&mut self) {
+        // Either it is, or what is asked for now says when to try again.
+        self.back_at = None;
         if self.trial.is_some() {
             return;
         }

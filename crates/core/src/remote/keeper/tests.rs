@@ -447,6 +447,44 @@ fn without_a_way_back_it_stays() {
     assert_eq!((told(&world), world.version()), (("rolled_back", Some("2"), problems), Some("1")));
 }
 
+/// Local files that are mended and take the section out of `remote.allow`, while what was rolled back stays for want of a way
+/// back: the local configuration is in force with that, nothing is to be done again and again, and wishes are taken up.
+#[test]
+fn files_that_are_mended_are_the_way_back() {
+    let mut world = World::new();
+    world.network = Network::IsMute;
+    world.desire(wish("1", "/a"));
+    world.is_local_good = false;
+    world.wait(CONFIRM);
+    assert_eq!((told(&world).0, world.version()), ("rolled_back", Some("1")));
+    (world.is_local_good, world.remote.allow) = (true, vec![Section::Commands]);
+    world.reload();
+    assert_eq!(world.version(), None);
+    world.wait(2 * GO_BACK_AGAIN);
+    world.remote.allow = vec![Section::Topics];
+    world.reload();
+    world.desire(wish("2", "/b"));
+    assert_eq!(world.version(), Some("2"));
+}
+
+/// A start without a configuration that could not be kept either waits for its time, and keeps it afterwards.
+#[test]
+fn a_start_without_anything_waits() {
+    let mut world = confirmed();
+    world.network = Network::IsMute;
+    world.desire(wish("2", "/b"));
+    world.kill();
+    world.is_local_good = false;
+    world.files.fault_at(world.files.operations(), Fault::FailFrom(Errno::ROFS));
+    world.keeper = Some(Keeper::start(world.on_disk(), &world.remote, world.now));
+    world.turn();
+    world.wait(2 * WRITE_AGAIN);
+    world.files.heal();
+    world.is_local_good = true;
+    world.wait(2 * GO_BACK_AGAIN);
+    assert_eq!((told(&world).0, world.version(), world.on_disk().trial), ("rolled_back", Some("1"), None));
+}
+
 /// A start at which nothing can be loaded is not the end: it is tried again.
 #[test]
 fn a_start_without_a_configuration_is_tried_again() {

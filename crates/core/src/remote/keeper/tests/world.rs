@@ -131,7 +131,11 @@ impl World {
     /// Carries out what is to be done.
     pub fn turn(&mut self) {
         while let Some(keeper) = &mut self.keeper {
-            let Some(step) = keeper.next(self.now) else { return };
+            let Some(step) = keeper.next(self.now) else {
+                // Otherwise whoever runs it never rests.
+                assert!(keeper.wake_at().is_none_or(|at| at > self.now), "{keeper:#?}, {:#?}", self.steps);
+                return;
+            };
             assert!(self.steps.len() < 10_000, "it does not come to an end");
             if self.carry_out(step).is_err() {
                 return;
