@@ -221,7 +221,7 @@ impl Keeper {
     /// Begins what is due, when nothing else is under way.
     fn begin(&mut self) {
         let now = self.now;
-        if self.trial.as_ref().is_some_and(Trial::is_proven) {
+        if self.trial.as_ref().is_some_and(|trial| trial.has_passed(self.now)) {
             self.confirm();
             return self.write(Awaited::Confirmed);
         }
@@ -474,7 +474,7 @@ impl Keeper {
         if self.is_stopping {
             return;
         }
-        if self.trial.as_ref().is_some_and(Trial::is_proven) {
+        if self.trial.as_ref().is_some_and(|trial| trial.has_passed(self.now)) {
             self.confirm();
         }
         if let Some(trying) = &mut self.kept.trial {

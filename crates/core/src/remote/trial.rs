@@ -7,6 +7,10 @@ use crate::config::units::format_duration;
 /// How long all topics have to be forbidden, without a break, before the trial ends for that: others may appear meanwhile.
 const SETTLED: Duration = Duration::from_secs(10);
 
+/// What was acknowledged is on trial for this long at least, or for a quarter of `confirm` if that is shorter: what ends the
+/// process at one of its first messages counts against it.
+const SHORTEST: Duration = Duration::from_secs(10);
+
 /// Most topics that a reason names.
 const MOST_NAMES: usize = 5;
 
@@ -96,6 +100,11 @@ impl Trial {
 
     pub(super) fn is_proven(&self) -> bool {
         self.is_proven
+    }
+
+    /// Whether it ends well at `now`: something was acknowledged, and the process has lived with it for long enough.
+    pub(super) fn has_passed(&self, now: Instant) -> bool {
+        self.is_proven && now >= self.began + SHORTEST.min(self.confirm / 4)
     }
 
     /// The report was acknowledged.

@@ -86,7 +86,7 @@ impl Keeper {
     /// Takes what was checked: it is to be kept, and then put in force.
     pub(super) fn take(&mut self, asked: Asked, wish: Option<Wish>) {
         self.kept.checking = None;
-        if self.trial.as_ref().is_some_and(Trial::is_proven) {
+        if self.trial.as_ref().is_some_and(|trial| trial.has_passed(self.now)) {
             self.trial = None;
             self.confirm();
         }

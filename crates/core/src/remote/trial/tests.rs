@@ -11,8 +11,12 @@ struct Watched {
 
 impl Watched {
     fn new() -> Watched {
+        Watched::within(CONFIRM)
+    }
+
+    fn within(confirm: Duration) -> Watched {
         let now = Instant::now();
-        Watched { trial: Trial::new(CONFIRM, now), now }
+        Watched { trial: Trial::new(confirm, now), now }
     }
 
     /// So many seconds pass, each with this evidence. Returns the last judgement, or the first that ends it, and when that was.
@@ -115,5 +119,19 @@ fn the_report_decides_where_topics_are_silent() {
         watched.pass(300, &topics, true);
         let acknowledged = TopicEvidence { is_acknowledged: true, ..mute("/a") };
         assert_eq!(watched.pass(1, &[acknowledged], true), (Judgement::Proven, 121));
+    }
+}
+
+/// However early something is acknowledged, it lasts for a quarter of `confirm`, for 10 s at most.
+#[test]
+fn no_trial_is_too_short() {
+    let acknowledged = [TopicEvidence { is_acknowledged: true, ..mute("/a") }];
+    for (confirm, shortest) in [(120, 10), (40, 10), (20, 5), (4, 1)] {
+        let mut watched = Watched::within(Duration::from_secs(confirm));
+        assert!(!watched.trial.has_passed(watched.now + 100 * SECOND), "nothing was acknowledged");
+        assert_eq!(watched.pass(1, &acknowledged, true), (Judgement::Proven, 1));
+        let at = watched.trial.began() + Duration::from_secs(shortest);
+        let passed = [at - Duration::from_millis(1), at].map(|at| watched.trial.has_passed(at));
+        assert_eq!(passed, [false, true], "{confirm}");
     }
 }
