@@ -11,6 +11,9 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// process at one of its first messages counts against it.
 const SHORTEST: Duration = Duration::from_secs(10);
 
+/// The report may take this long at least: it is sent within seconds, and again after a time-out and a back-off.
+const SHORTEST_REPORT: Duration = Duration::from_secs(30);
+
 /// Most topics that a reason names.
 const MOST_NAMES: usize = 5;
 
@@ -90,7 +93,12 @@ impl Trial {
 
     /// Until when something has to be acknowledged.
     pub fn until(&self) -> Instant {
-        self.reporting.unwrap_or(self.began) + self.confirm
+        self.reporting.map_or(self.began + self.confirm, |since| since + self.report_within())
+    }
+
+    /// How long the report may take.
+    fn report_within(&self) -> Duration {
+        self.confirm.max(SHORTEST_REPORT)
     }
 
     /// When the last evidence came.
@@ -132,10 +140,11 @@ impl Trial {
             return Judgement::Open;
         }
         if self.reporting.is_some() {
-            let within = format_duration(self.confirm);
+            let (within, report) = (format_duration(self.confirm), format_duration(self.report_within()));
+            let without_connection = self.without_connection();
             return Judgement::Failed(format!(
-                "None of its topics had a record within {within}, and the report was not acknowledged in as much again{}.",
-                self.without_connection()
+                "None of its topics had a record within {within}, and the report was not acknowledged within {report} \
+                 after that{without_connection}."
             ));
         }
         let mut spoke = topics.iter().filter(|topic| topic.had_record || topic.is_forbidden).peekable();

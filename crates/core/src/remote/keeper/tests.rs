@@ -134,7 +134,7 @@ fn silence_is_confirmed_by_the_report() {
             assert_eq!((steps(&mut world), world.version()), (vec![], Some("2")));
         } else {
             assert_eq!(steps(&mut world), ["keep", "apply 1", "report rolled_back"]);
-            let reason = "None of its topics had a record within 2 min, and the report was not acknowledged in as much again.";
+            let reason = "None of its topics had a record within 2 min, and the report was not acknowledged within 2 min after that.";
             assert_eq!(told(&world), ("rolled_back", Some("2"), vec![reason]));
         }
     }

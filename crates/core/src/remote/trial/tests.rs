@@ -106,8 +106,8 @@ fn the_report_decides_where_topics_are_silent() {
         assert_eq!(watched.pass(300, &topics, true), (Judgement::NeedsReport, 120));
         assert_eq!(watched.trial.until() - watched.trial.began(), 2 * CONFIRM);
         assert_eq!(watched.pass(119, &[mute("/a")], true), (Judgement::Open, 239));
-        let reason = "None of its topics had a record within 2 min, and the report was not acknowledged in as much again; there \
-                      was no connection for 1 s of it.";
+        let reason = "None of its topics had a record within 2 min, and the report was not acknowledged within 2 min after \
+                      that; there was no connection for 1 s of it.";
         assert_eq!(watched.pass(300, &topics, false), (failed(reason), 240));
 
         let mut watched = Watched::new();
@@ -134,4 +134,15 @@ fn no_trial_is_too_short() {
         let passed = [at - Duration::from_millis(1), at].map(|at| watched.trial.has_passed(at));
         assert_eq!(passed, [false, true], "{confirm}");
     }
+}
+
+/// However short `confirm` is, the report has 30 s: it takes seconds where all is well.
+#[test]
+fn a_short_trial_gives_the_report_time() {
+    let mut watched = Watched::within(SECOND);
+    assert_eq!(watched.pass(9, &[topic("/a")], true), (Judgement::NeedsReport, 1));
+    assert_eq!(watched.pass(29, &[topic("/a")], true), (Judgement::Open, 30));
+    let reason =
+        "None of its topics had a record within 1 s, and the report was not acknowledged within 30 s after that.";
+    assert_eq!(watched.pass(9, &[topic("/a")], true), (failed(reason), 31));
 }
