@@ -402,7 +402,7 @@ impl Keeper {
                     (Some(refused), false) => self.tell(refused.clone()),
                     (None, false) => self.tell_applied(None),
                     // That was told when it was found.
-                    (_, true) => {}
+                    (_, true) => self.complain_of_local(Vec::new()),
                 }
             }
             (Some(Awaited::Back(wish)), Err(problems)) => self.can_not_go_back(wish, problems),

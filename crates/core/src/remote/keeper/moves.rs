@@ -5,6 +5,9 @@ use super::{Awaited, Before, GO_BACK_AGAIN, Keeper, MOST_ATTEMPTS, NOT_ALLOWED, 
 use crate::remote::store::{Checking, KeptJob, Trying};
 use crate::remote::{By, Outcome, Trial, Verdict, Wish};
 
+/// Before the problems of the local configuration.
+const NO_LOCAL: &str = "The local configuration can't be put in force:";
+
 impl Keeper {
     /// Takes up what was desired: reads it, and has it checked if it is new and says something else than what is in force.
     pub(super) fn take_up(&mut self, asked: Asked) {
@@ -213,12 +216,15 @@ impl Keeper {
         }
         if self.running != Running::Over(wish.clone()) {
             self.ask(Step::Apply(wish.clone()), Awaited::Back(wish));
+        } else {
+            self.complain_of_local(Vec::new());
         }
     }
 
     /// The way back can't be loaded: then the local configuration, and if that can't either what is in force stays.
     pub(super) fn can_not_go_back(&mut self, wish: Option<Wish>, problems: Vec<String>) {
         let Some(wish) = wish else {
+            self.complain_of_local(problems);
             self.back_at = Some(self.now + GO_BACK_AGAIN);
             return;
         };
@@ -238,6 +244,21 @@ impl Keeper {
             }
         };
         self.tell(told);
+    }
+
+    /// Tells why the local configuration can't be in force though it is to be, beside what is told anyway. Without `problems`
+    /// that is over.
+    pub(super) fn complain_of_local(&mut self, problems: Vec<String>) {
+        let told = self.outcome.clone().filter(|told| told.state != Verdict::Applied);
+        let place = told.as_ref().and_then(|told| told.problems.iter().position(|problem| problem == NO_LOCAL));
+        if problems.is_empty() && place.is_none() {
+            return;
+        }
+        let local = Outcome::new(By::Shadow, None, Verdict::Rejected, problems);
+        let mut told = told.unwrap_or_else(|| Outcome { problems: Vec::new(), ..local.clone() });
+        told.problems.truncate(place.unwrap_or(told.problems.len()));
+        let head = (!local.problems.is_empty()).then(|| NO_LOCAL.to_owned());
+        self.tell(head.into_iter().chain(local.problems).fold(told, Outcome::and));
     }
 
     /// The job that has brought something has ended, if it was one: that is to be kept.
