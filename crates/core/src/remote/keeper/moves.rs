@@ -1,7 +1,7 @@
 //! How it gets from one state to the next.
 
 use super::asked::Asked;
-use super::{Awaited, Before, GO_BACK_AGAIN, Keeper, MOST_ATTEMPTS, NOT_ALLOWED, Running, Step};
+use super::{Awaited, Before, GO_BACK_AGAIN, Keeper, MOST_ATTEMPTS, NOT_ALLOWED, Pause, Running, Step};
 use crate::remote::store::{Checking, KeptJob, Trying};
 use crate::remote::{By, Outcome, Trial, Verdict, Wish};
 
@@ -12,7 +12,7 @@ impl Keeper {
     /// Takes up what was desired: reads it, and has it checked if it is new and says something else than what is in force.
     pub(super) fn take_up(&mut self, asked: Asked) {
         let by = asked.by();
-        let before = Before { kept: Box::new(self.kept.clone()), trial: None };
+        let before = Before { kept: Box::new(self.kept.clone()), trial: None, pause: self.pause };
         let checking = self.kept.checking.as_ref();
         let was_checked = checking.filter(|checking| checking.by == by).map(|checking| checking.attempts);
         let is_interrupted = |checking: &Checking| checking.by == By::Shadow && checking.attempts < MOST_ATTEMPTS;
@@ -97,6 +97,7 @@ impl Keeper {
         let trying = self.kept.trial.take();
         let is_same = |other: &Wish| wish.as_ref().is_some_and(|wish| wish.sections == other.sections);
         let is_same_trial = trying.as_ref().is_some_and(|trying| is_same(&trying.wish));
+        let is_replaced = trying.is_some() && !is_same_trial;
         let is_proven = self.way_back().is_some_and(is_same);
         match (&wish, &trying) {
             (Some(wish), Some(trying)) if is_same_trial => {
@@ -119,8 +120,11 @@ impl Keeper {
             let version = Some(trying.wish.version.clone());
             self.end_job(&trying.wish.by, |by| Outcome::new(by, version, Verdict::Replaced, vec![later]));
         }
-        let trial = if is_same_trial { None } else { self.trial.take() };
-        self.write(Awaited::Taken { asked, wish, before: Before { kept: before, trial } });
+        let (trial, pause) = (if is_same_trial { None } else { self.trial.take() }, self.pause);
+        if is_replaced && asked.by() == By::Shadow {
+            self.pause = self.pause.longer(self.now);
+        }
+        self.write(Awaited::Taken { asked, wish, before: Before { kept: before, trial, pause } });
     }
 
     /// What was taken is kept.
@@ -156,7 +160,7 @@ impl Keeper {
 
     /// Forgets what was taken and is not put in force.
     pub(super) fn restore(&mut self, before: Before) {
-        self.kept = *before.kept;
+        (self.kept, self.pause) = (*before.kept, before.pause);
         if before.trial.is_some() {
             self.trial = before.trial;
         }
@@ -168,6 +172,7 @@ impl Keeper {
         self.end_and_tell_job(&wish.by.clone(), Outcome::applied(wish.by.clone(), Some(&wish)));
         self.kept.confirmed = Some(wish);
         self.is_unusable = false;
+        self.pause = Pause::default();
     }
 
     /// What is on trial is given up: what is to be kept is that the one before is in force.

@@ -1,6 +1,7 @@
 //! The way of a wish, through every ending of the process.
 
 mod random;
+mod restless;
 mod way_back;
 mod world;
 

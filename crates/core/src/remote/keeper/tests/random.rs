@@ -10,6 +10,7 @@ use super::world::{CONFIRM, Network, TRIAL, World, document, key, sections, wish
 use crate::config::Section;
 use crate::files::simulated::Fault;
 use crate::remote::Verdict;
+use crate::remote::keeper::LONGEST_PAUSE;
 
 /// What may happen next.
 #[derive(Debug, Clone)]
@@ -165,6 +166,10 @@ impl Robot {
             // The report that it waits for was lost before.
             return;
         }
+        if !keeper.waiting.is_empty() {
+            // What waits comes when it is confirmed.
+            return;
+        }
         let (lives, reports) = (world.steps.iter().filter(|step| *step == "start").count(), world.reports.len());
         let acknowledges = world.network == Network::Acknowledges;
         let is_silent = world.network == Network::HasNothingToSend;
@@ -213,7 +218,7 @@ proptest! {
         world.start();
         world.reload();
         world.start();
-        world.wait(2 * CONFIRM);
+        world.wait(LONGEST_PAUSE);
         world.start();
         robot.check();
         let version = robot.version(true);
