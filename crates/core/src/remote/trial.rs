@@ -106,6 +106,7 @@ impl Trial {
         self.looked
     }
 
+    #[cfg(test)]
     pub(super) fn is_proven(&self) -> bool {
         self.is_proven
     }
