@@ -48,8 +48,8 @@ impl Witness {
     /// What has become of the topics since the trial that `began` then; of none, if the configuration on trial does not set
     /// topics.
     ///
-    /// A record that waits behind others of its topic that were there before has not had its turn, and says nothing: after an
-    /// outage there may be hours of them.
+    /// A record that waits behind others that were there before, of its topic or of a higher priority, has not had its turn, and
+    /// says nothing: after an outage there may be hours of them.
     pub fn evidence(&self, began: Instant, sets_topics: bool) -> Evidence {
         let uplink = self.uplink.borrow();
         let is_connected = uplink.is_connected();

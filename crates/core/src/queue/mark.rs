@@ -15,6 +15,7 @@ pub struct Since {
     /// The broker has acknowledged one of them by a PUBACK that says success, so QoS 1. Of what memory had no room for, and
     /// came back from the disk, it is not known.
     pub confirmed: bool,
-    /// Records that were admitted before are still to be acknowledged, and go first.
+    /// Records that were admitted before are still to be acknowledged, and go first: of the topic, or of a higher lane while
+    /// nothing of the topic is in flight.
     pub has_older: bool,
 }

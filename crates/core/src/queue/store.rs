@@ -278,10 +278,20 @@ impl Store {
 
     /// What has become, since `mark`, of the records of the topics with these counters.
     pub fn since<'a>(&self, mark: Mark, topics: impl Iterator<Item = &'a TopicCounters>) -> Vec<Since> {
-        let queues = self.lanes.iter().flat_map(|lane| lane.queues.values());
-        let has_older = |queue: &&TopicQueue| queue.oldest_admission().is_some_and(|oldest| oldest < mark.0);
-        let older: HashSet<*const TopicCounters> =
-            queues.filter(has_older).map(|queue| Arc::as_ptr(&queue.route.counters)).collect();
+        let is_older = |queue: &TopicQueue| queue.oldest_admission().is_some_and(|oldest| oldest < mark.0);
+        let (mut older, mut is_behind) = (HashSet::new(), false);
+        for lane in &self.lanes {
+            let mut has_older = false;
+            for queue in lane.queues.values() {
+                let own = is_older(queue);
+                has_older |= own;
+                // Of what is leased it was the turn.
+                if own || is_behind && queue.leased == 0 {
+                    older.insert(Arc::as_ptr(&queue.route.counters));
+                }
+            }
+            is_behind |= has_older;
+        }
         let since = |counters: &TopicCounters| Since {
             admitted: counters.newest_admitted() >= mark.0,
             confirmed: counters.newest_confirmed() >= mark.0,

@@ -156,6 +156,39 @@ fn a_mark_divides_what_was_admitted() {
     assert_eq!(since(), [is(true, true, false), is(true, true, false)]);
 }
 
+/// What waits behind older records of a higher lane has not had its turn, unless it is in flight: those may be of a topic that
+/// nobody takes. Those of a lower lane, and of another topic of its own, go with it.
+#[test]
+fn a_backlog_of_a_higher_lane_goes_first() {
+    let (queue, now) = (queue(10, Overflow::DropOldest), Instant::now());
+    let [high, normal, low] = [Priority::High, Priority::Normal, Priority::Low].map(route);
+    let topic = Registry::default().topic("/other", "test/other");
+    let other = Arc::new(Route { topic, ..Arc::into_inner(route(Priority::Normal)).unwrap() });
+    for route in [&normal, &low] {
+        assert!(admit(&queue, route, 1, now));
+    }
+    let mark = queue.mark();
+    let has_older = || {
+        let counters = [&high, &other, &normal, &low].map(|route| &*route.counters);
+        queue.since(mark, counters.into_iter()).iter().map(|since| since.has_older).collect::<Vec<_>>()
+    };
+    for route in [&high, &other, &low] {
+        assert!(admit(&queue, route, 2, now));
+    }
+    assert_eq!(has_older(), [false, false, true, true]);
+    let old_of_low = queue.lease_where(now, &|route| route.priority == Priority::Low).unwrap();
+    assert!(queue.confirm(old_of_low.id));
+    assert_eq!(has_older(), [false, false, true, true], "the one of the normal lane goes first");
+    let low_in_flight = queue.lease_where(now, &|route| route.priority == Priority::Low).unwrap();
+    assert_eq!(has_older(), [false, false, true, false], "it was its turn");
+    assert_eq!(queue.requeue(), 1);
+    assert_eq!(has_older(), [false, false, true, true]);
+    drop(low_in_flight);
+    let normal_in_flight = queue.lease_where(now, &|route| route.priority == Priority::Normal).unwrap();
+    assert!(queue.confirm(normal_in_flight.id));
+    assert_eq!(has_older(), [false; 4]);
+}
+
 /// drop-oldest takes from the lowest lane first, never from a higher one than the newcomer's, never what is leased.
 #[test]
 fn drop_oldest_spares_higher_lanes_and_leases() {

@@ -22,6 +22,13 @@ const WRITE_AGAIN: Duration = Duration::from_secs(60);
 /// What could not be put in force, though it is the way back, is tried again after this time.
 const GO_BACK_AGAIN: Duration = Duration::from_secs(60);
 
+/// After a wish of the shadow that has taken the place of what was on trial, the next is taken up after this time; each time
+/// after twice as long, until something is confirmed.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The longest of these times.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
 /// What was rejected because it could not be kept is tried again after this time.
 const TRY_AGAIN: Duration = Duration::from_secs(600);
 
@@ -72,6 +79,7 @@ pub struct Keeper {
     waiting: VecDeque<Asked>,
     /// What is to be taken up again then.
     again: Option<(Asked, Instant)>,
+    pause: Pause,
     /// The step to be handed out, after which `awaited` is answered.
     step: Option<Step>,
     awaited: Option<Awaited>,
@@ -133,6 +141,24 @@ enum Awaited {
 struct Before {
     kept: Box<Kept>,
     trial: Option<Trial>,
+    pause: Pause,
+}
+
+/// How long the shadow has to wait.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pause {
+    /// The last time.
+    length: Duration,
+    /// Until then no wish of it is taken up, nor what came after that.
+    until: Option<Instant>,
+}
+
+impl Pause {
+    /// The one after it, which begins.
+    fn longer(self, now: Instant) -> Pause {
+        let length = (2 * self.length).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        Pause { length, until: Some(now + length) }
+    }
 }
 
 impl Keeper {
@@ -160,6 +186,7 @@ impl Keeper {
             back_at: None,
             waiting: VecDeque::new(),
             again: None,
+            pause: Pause::default(),
             step: None,
             awaited: None,
             outcome: None,
@@ -221,22 +248,24 @@ impl Keeper {
     /// Begins what is due, when nothing else is under way.
     fn begin(&mut self) {
         let now = self.now;
-        if self.trial.as_ref().is_some_and(Trial::is_proven) {
+        if self.trial.as_ref().is_some_and(|trial| trial.has_passed(self.now)) {
             self.confirm();
             return self.write(Awaited::Confirmed);
         }
         if self.back_at.is_some_and(|at| at <= now) {
             self.is_unusable = false;
-            return self.settle();
+            self.settle();
         }
-        if !self.is_running() {
+        if self.awaited.is_some() || !self.is_running() {
             return;
         }
         if let Some((asked, _)) = self.again.take_if(|(_, at)| *at <= now) {
             self.kept.desired = None;
             self.waiting.push_back(asked);
         }
-        while let Some(asked) = self.waiting.pop_front() {
+        while !self.pauses()
+            && let Some(asked) = self.waiting.pop_front()
+        {
             self.take_up(asked);
             if self.awaited.is_some() {
                 return;
@@ -250,8 +279,17 @@ impl Keeper {
     /// When [`Keeper::next`] has something to do, or [`Keeper::evidence`] is due.
     pub fn wake_at(&self) -> Option<Instant> {
         let look = self.trial.as_ref().map(|trial| trial.looked() + LOOK_EVERY);
-        let again = self.again.as_ref().map(|(_, at)| *at);
-        [look, again, self.write_at, self.back_at].into_iter().flatten().min()
+        // Without a configuration that comes first.
+        let again = self.again.as_ref().map(|(_, at)| *at).filter(|_| self.is_running());
+        let write = self.write_at.filter(|_| self.is_running());
+        let pause = self.pause.until.filter(|_| self.is_running() && !self.waiting.is_empty());
+        [look, again, write, pause, self.back_at].into_iter().flatten().min()
+    }
+
+    /// Whether what comes next has to wait because the shadow changes too often.
+    fn pauses(&self) -> bool {
+        self.waiting.front().is_some_and(|asked| asked.by() == By::Shadow)
+            && self.pause.until.is_some_and(|until| until > self.now)
     }
 
     /// Whether anything is in force.
@@ -291,7 +329,10 @@ impl Keeper {
             Some((again, _)) if *again == asked => self.waiting.retain(|asked| asked.by() != By::Shadow),
             _ => {
                 self.again = None;
-                self.ask_for(asked);
+                // What waits already keeps its place before what came after it.
+                if !self.waiting.contains(&asked) {
+                    self.ask_for(asked);
+                }
             }
         }
     }
@@ -335,7 +376,8 @@ impl Keeper {
         self.written = result.is_ok().then(|| self.kept.clone());
         match (self.awaited.take(), result) {
             (Some(Awaited::Counted), Ok(())) => {
-                let before = Before { kept: Box::new(Kept { trial: None, ..self.kept.clone() }), trial: None };
+                let kept = Box::new(Kept { trial: None, ..self.kept.clone() });
+                let before = Before { kept, trial: None, pause: self.pause };
                 let wish = self.kept.trial.as_ref().map(|trying| trying.wish.clone());
                 self.ask(Step::Apply(wish.clone()), Awaited::InForce { wish, before });
             }
@@ -400,7 +442,7 @@ impl Keeper {
                     (Some(refused), false) => self.tell(refused.clone()),
                     (None, false) => self.tell_applied(None),
                     // That was told when it was found.
-                    (_, true) => {}
+                    (_, true) => self.complain_of_local(Vec::new()),
                 }
             }
             (Some(Awaited::Back(wish)), Err(problems)) => self.can_not_go_back(wish, problems),
@@ -472,7 +514,7 @@ impl Keeper {
         if self.is_stopping {
             return;
         }
-        if self.trial.as_ref().is_some_and(Trial::is_proven) {
+        if self.trial.as_ref().is_some_and(|trial| trial.has_passed(self.now)) {
             self.confirm();
         }
         if let Some(trying) = &mut self.kept.trial {

@@ -7,6 +7,13 @@ use crate::config::units::format_duration;
 /// How long all topics have to be forbidden, without a break, before the trial ends for that: others may appear meanwhile.
 const SETTLED: Duration = Duration::from_secs(10);
 
+/// What was acknowledged is on trial for this long at least, or for a quarter of `confirm` if that is shorter: what ends the
+/// process at one of its first messages counts against it.
+const SHORTEST: Duration = Duration::from_secs(10);
+
+/// The report may take this long at least: it is sent within seconds, and again after a time-out and a back-off.
+const SHORTEST_REPORT: Duration = Duration::from_secs(30);
+
 /// Most topics that a reason names.
 const MOST_NAMES: usize = 5;
 
@@ -86,7 +93,12 @@ impl Trial {
 
     /// Until when something has to be acknowledged.
     pub fn until(&self) -> Instant {
-        self.reporting.unwrap_or(self.began) + self.confirm
+        self.reporting.map_or(self.began + self.confirm, |since| since + self.report_within())
+    }
+
+    /// How long the report may take.
+    fn report_within(&self) -> Duration {
+        self.confirm.max(SHORTEST_REPORT)
     }
 
     /// When the last evidence came.
@@ -94,8 +106,14 @@ impl Trial {
         self.looked
     }
 
+    #[cfg(test)]
     pub(super) fn is_proven(&self) -> bool {
         self.is_proven
+    }
+
+    /// Whether it ends well at `now`: something was acknowledged, and the process has lived with it for long enough.
+    pub(super) fn has_passed(&self, now: Instant) -> bool {
+        self.is_proven && now >= self.began + SHORTEST.min(self.confirm / 4)
     }
 
     /// The report was acknowledged.
@@ -123,10 +141,11 @@ impl Trial {
             return Judgement::Open;
         }
         if self.reporting.is_some() {
-            let within = format_duration(self.confirm);
+            let (within, report) = (format_duration(self.confirm), format_duration(self.report_within()));
+            let without_connection = self.without_connection();
             return Judgement::Failed(format!(
-                "None of its topics had a record within {within}, and the report was not acknowledged in as much again{}.",
-                self.without_connection()
+                "None of its topics had a record within {within}, and the report was not acknowledged within {report} \
+                 after that{without_connection}."
             ));
         }
         let mut spoke = topics.iter().filter(|topic| topic.had_record || topic.is_forbidden).peekable();

@@ -1,15 +1,18 @@
 //! How it gets from one state to the next.
 
 use super::asked::Asked;
-use super::{Awaited, Before, GO_BACK_AGAIN, Keeper, MOST_ATTEMPTS, NOT_ALLOWED, Running, Step};
+use super::{Awaited, Before, GO_BACK_AGAIN, Keeper, MOST_ATTEMPTS, NOT_ALLOWED, Pause, Running, Step};
 use crate::remote::store::{Checking, KeptJob, Trying};
 use crate::remote::{By, Outcome, Trial, Verdict, Wish};
+
+/// Before the problems of the local configuration.
+const NO_LOCAL: &str = "The local configuration can't be put in force:";
 
 impl Keeper {
     /// Takes up what was desired: reads it, and has it checked if it is new and says something else than what is in force.
     pub(super) fn take_up(&mut self, asked: Asked) {
         let by = asked.by();
-        let before = Before { kept: Box::new(self.kept.clone()), trial: None };
+        let before = Before { kept: Box::new(self.kept.clone()), trial: None, pause: self.pause };
         let checking = self.kept.checking.as_ref();
         let was_checked = checking.filter(|checking| checking.by == by).map(|checking| checking.attempts);
         let is_interrupted = |checking: &Checking| checking.by == By::Shadow && checking.attempts < MOST_ATTEMPTS;
@@ -86,7 +89,7 @@ impl Keeper {
     /// Takes what was checked: it is to be kept, and then put in force.
     pub(super) fn take(&mut self, asked: Asked, wish: Option<Wish>) {
         self.kept.checking = None;
-        if self.trial.as_ref().is_some_and(Trial::is_proven) {
+        if self.trial.as_ref().is_some_and(|trial| trial.has_passed(self.now)) {
             self.trial = None;
             self.confirm();
         }
@@ -94,6 +97,7 @@ impl Keeper {
         let trying = self.kept.trial.take();
         let is_same = |other: &Wish| wish.as_ref().is_some_and(|wish| wish.sections == other.sections);
         let is_same_trial = trying.as_ref().is_some_and(|trying| is_same(&trying.wish));
+        let is_replaced = trying.is_some() && !is_same_trial;
         let is_proven = self.way_back().is_some_and(is_same);
         match (&wish, &trying) {
             (Some(wish), Some(trying)) if is_same_trial => {
@@ -116,8 +120,11 @@ impl Keeper {
             let version = Some(trying.wish.version.clone());
             self.end_job(&trying.wish.by, |by| Outcome::new(by, version, Verdict::Replaced, vec![later]));
         }
-        let trial = if is_same_trial { None } else { self.trial.take() };
-        self.write(Awaited::Taken { asked, wish, before: Before { kept: before, trial } });
+        let (trial, pause) = (if is_same_trial { None } else { self.trial.take() }, self.pause);
+        if is_replaced && asked.by() == By::Shadow {
+            self.pause = self.pause.longer(self.now);
+        }
+        self.write(Awaited::Taken { asked, wish, before: Before { kept: before, trial, pause } });
     }
 
     /// What was taken is kept.
@@ -153,7 +160,7 @@ impl Keeper {
 
     /// Forgets what was taken and is not put in force.
     pub(super) fn restore(&mut self, before: Before) {
-        self.kept = *before.kept;
+        (self.kept, self.pause) = (*before.kept, before.pause);
         if before.trial.is_some() {
             self.trial = before.trial;
         }
@@ -165,6 +172,7 @@ impl Keeper {
         self.end_and_tell_job(&wish.by.clone(), Outcome::applied(wish.by.clone(), Some(&wish)));
         self.kept.confirmed = Some(wish);
         self.is_unusable = false;
+        self.pause = Pause::default();
     }
 
     /// What is on trial is given up: what is to be kept is that the one before is in force.
@@ -197,6 +205,8 @@ impl Keeper {
 
     /// Sees to it that what is to be in force is.
     pub(super) fn settle(&mut self) {
+        // Either it is, or what is asked for now says when to try again.
+        self.back_at = None;
         if self.trial.is_some() {
             return;
         }
@@ -211,12 +221,15 @@ impl Keeper {
         }
         if self.running != Running::Over(wish.clone()) {
             self.ask(Step::Apply(wish.clone()), Awaited::Back(wish));
+        } else {
+            self.complain_of_local(Vec::new());
         }
     }
 
     /// The way back can't be loaded: then the local configuration, and if that can't either what is in force stays.
     pub(super) fn can_not_go_back(&mut self, wish: Option<Wish>, problems: Vec<String>) {
         let Some(wish) = wish else {
+            self.complain_of_local(problems);
             self.back_at = Some(self.now + GO_BACK_AGAIN);
             return;
         };
@@ -236,6 +249,21 @@ impl Keeper {
             }
         };
         self.tell(told);
+    }
+
+    /// Tells why the local configuration can't be in force though it is to be, beside what is told anyway. Without `problems`
+    /// that is over.
+    pub(super) fn complain_of_local(&mut self, problems: Vec<String>) {
+        let told = self.outcome.clone().filter(|told| told.state != Verdict::Applied);
+        let place = told.as_ref().and_then(|told| told.problems.iter().position(|problem| problem == NO_LOCAL));
+        if problems.is_empty() && place.is_none() {
+            return;
+        }
+        let local = Outcome::new(By::Shadow, None, Verdict::Rejected, problems);
+        let mut told = told.unwrap_or_else(|| Outcome { problems: Vec::new(), ..local.clone() });
+        told.problems.truncate(place.unwrap_or(told.problems.len()));
+        let head = (!local.problems.is_empty()).then(|| NO_LOCAL.to_owned());
+        self.tell(head.into_iter().chain(local.problems).fold(told, Outcome::and));
     }
 
     /// The job that has brought something has ended, if it was one: that is to be kept.

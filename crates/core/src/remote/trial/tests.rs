@@ -11,8 +11,12 @@ struct Watched {
 
 impl Watched {
     fn new() -> Watched {
+        Watched::within(CONFIRM)
+    }
+
+    fn within(confirm: Duration) -> Watched {
         let now = Instant::now();
-        Watched { trial: Trial::new(CONFIRM, now), now }
+        Watched { trial: Trial::new(confirm, now), now }
     }
 
     /// So many seconds pass, each with this evidence. Returns the last judgement, or the first that ends it, and when that was.
@@ -102,8 +106,8 @@ fn the_report_decides_where_topics_are_silent() {
         assert_eq!(watched.pass(300, &topics, true), (Judgement::NeedsReport, 120));
         assert_eq!(watched.trial.until() - watched.trial.began(), 2 * CONFIRM);
         assert_eq!(watched.pass(119, &[mute("/a")], true), (Judgement::Open, 239));
-        let reason = "None of its topics had a record within 2 min, and the report was not acknowledged in as much again; there \
-                      was no connection for 1 s of it.";
+        let reason = "None of its topics had a record within 2 min, and the report was not acknowledged within 2 min after \
+                      that; there was no connection for 1 s of it.";
         assert_eq!(watched.pass(300, &topics, false), (failed(reason), 240));
 
         let mut watched = Watched::new();
@@ -116,4 +120,29 @@ fn the_report_decides_where_topics_are_silent() {
         let acknowledged = TopicEvidence { is_acknowledged: true, ..mute("/a") };
         assert_eq!(watched.pass(1, &[acknowledged], true), (Judgement::Proven, 121));
     }
+}
+
+/// However early something is acknowledged, it lasts for a quarter of `confirm`, for 10 s at most.
+#[test]
+fn no_trial_is_too_short() {
+    let acknowledged = [TopicEvidence { is_acknowledged: true, ..mute("/a") }];
+    for (confirm, shortest) in [(120, 10), (40, 10), (20, 5), (4, 1)] {
+        let mut watched = Watched::within(Duration::from_secs(confirm));
+        assert!(!watched.trial.has_passed(watched.now + 100 * SECOND), "nothing was acknowledged");
+        assert_eq!(watched.pass(1, &acknowledged, true), (Judgement::Proven, 1));
+        let at = watched.trial.began() + Duration::from_secs(shortest);
+        let passed = [at - Duration::from_millis(1), at].map(|at| watched.trial.has_passed(at));
+        assert_eq!(passed, [false, true], "{confirm}");
+    }
+}
+
+/// However short `confirm` is, the report has 30 s: it takes seconds where all is well.
+#[test]
+fn a_short_trial_gives_the_report_time() {
+    let mut watched = Watched::within(SECOND);
+    assert_eq!(watched.pass(9, &[topic("/a")], true), (Judgement::NeedsReport, 1));
+    assert_eq!(watched.pass(29, &[topic("/a")], true), (Judgement::Open, 30));
+    let reason =
+        "None of its topics had a record within 1 s, and the report was not acknowledged within 30 s after that.";
+    assert_eq!(watched.pass(9, &[topic("/a")], true), (failed(reason), 31));
 }

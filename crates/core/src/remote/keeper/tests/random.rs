@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
-use super::world::{CONFIRM, Network, World, document, key, sections, wish};
+use super::world::{CONFIRM, Network, TRIAL, World, document, key, sections, wish};
 use crate::config::Section;
 use crate::files::simulated::Fault;
 use crate::remote::Verdict;
+use crate::remote::keeper::LONGEST_PAUSE;
 
 /// What may happen next.
 #[derive(Debug, Clone)]
@@ -41,7 +42,7 @@ enum Action {
     Heal,
 }
 
-const TOPICS: [&str; 8] = ["/a", "/a", "/b", "/c", "/invalid", "/unfit", "/deadly", "/poisonous"];
+const TOPICS: [&str; 9] = ["/a", "/a", "/b", "/c", "/invalid", "/unfit", "/deadly", "/fragile", "/poisonous"];
 
 fn action() -> impl Strategy<Value = Action> {
     let topic = || prop::sample::select(&TOPICS[..]);
@@ -165,10 +166,15 @@ impl Robot {
             // The report that it waits for was lost before.
             return;
         }
+        if !keeper.waiting.is_empty() {
+            // What waits comes when it is confirmed.
+            return;
+        }
         let (lives, reports) = (world.steps.iter().filter(|step| *step == "start").count(), world.reports.len());
         let acknowledges = world.network == Network::Acknowledges;
         let is_silent = world.network == Network::HasNothingToSend;
-        let is_acknowledged = acknowledges || is_silent && world.acknowledges_reports;
+        let was_acknowledged = keeper.trial().is_some_and(|trial| trial.is_proven());
+        let is_acknowledged = was_acknowledged || acknowledges || is_silent && world.acknowledges_reports;
         world.wait(2 * CONFIRM + Duration::from_secs(1));
         let is_same_life = world.steps.iter().filter(|step| *step == "start").count() == lives;
         let Some(keeper) = world.keeper.as_ref().filter(|_| is_same_life && world.is_local_good) else { return };
@@ -212,12 +218,12 @@ proptest! {
         world.start();
         world.reload();
         world.start();
-        world.wait(2 * CONFIRM);
+        world.wait(LONGEST_PAUSE);
         world.start();
         robot.check();
         let version = robot.version(true);
         robot.world.desire(wish(&version, "/good"));
-        robot.world.wait(Duration::from_secs(2));
+        robot.world.wait(TRIAL);
         robot.check();
         let world = &mut robot.world;
         assert_eq!(world.version(), Some(version.as_str()), "{:#?}", world.steps);

@@ -1,7 +1,7 @@
 //! A robot around a [`Keeper`]: its disk, its bridge, its network and its clock.
 //!
 //! What a wish does is in the name of its topic: `/invalid…` is refused by the check, `/unfit…` only when it is to be put in
-//! force, `/deadly…` ends the process when it is, `/poisonous…` when it is checked.
+//! force, `/deadly…` ends the process when it is, `/fragile…` 5 s later, `/poisonous…` when it is checked.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,6 +17,9 @@ use crate::remote::{Evidence, Job, Keeper, Outcome, Step, Store, TopicEvidence, 
 use crate::shadows::State;
 
 pub const CONFIRM: Duration = Duration::from_secs(120);
+
+/// How long what is acknowledged at once is on trial.
+pub const TRIAL: Duration = Duration::from_secs(10);
 
 /// What becomes of records of the topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub struct World {
     pub ended: Vec<(String, Outcome)>,
     /// Sections that a check has found right.
     pub checked: BTreeSet<String>,
-    /// Sections of which something was acknowledged.
+    /// Sections of which something was acknowledged, and with which the process has lived.
     pub proven: BTreeSet<String>,
     /// What was put in force on trial, each time, without processes that were stopped in an orderly way.
     pub tries: Vec<String>,
@@ -131,7 +134,11 @@ impl World {
     /// Carries out what is to be done.
     pub fn turn(&mut self) {
         while let Some(keeper) = &mut self.keeper {
-            let Some(step) = keeper.next(self.now) else { return };
+            let Some(step) = keeper.next(self.now) else {
+                // Otherwise whoever runs it never rests.
+                assert!(keeper.wake_at().is_none_or(|at| at > self.now), "{keeper:#?}, {:#?}", self.steps);
+                return;
+            };
             assert!(self.steps.len() < 10_000, "it does not come to an end");
             if self.carry_out(step).is_err() {
                 return;
@@ -186,8 +193,8 @@ impl World {
                 if self.acknowledges_reports && self.network != Network::IsDown {
                     let keeper = self.keeper();
                     keeper.report_acked(&outcome, now);
-                    let on_trial =
-                        keeper.trial().is_some_and(|trial| trial.is_proven()).then(|| sections(keeper.in_force()));
+                    let has_passed = keeper.trial().is_some_and(|trial| trial.has_passed(now));
+                    let on_trial = has_passed.then(|| sections(keeper.in_force()));
                     self.proven.extend(on_trial);
                 }
             }
@@ -308,6 +315,12 @@ impl World {
             self.now += Duration::from_secs(1);
             self.look();
             self.turn();
+            let began = self.keeper.as_ref().and_then(|keeper| Some(keeper.trial()?.began()));
+            if began.is_some_and(|began| self.now >= began + Duration::from_secs(5))
+                && does(self.keeper().in_force(), "/fragile")
+            {
+                self.kill();
+            }
         }
     }
 
@@ -331,11 +344,11 @@ impl World {
                 Network::Forbids => topic(true, false, true),
             }],
         };
-        let on_trial = sections(keeper.in_force());
+        let (on_trial, was_proven) = (sections(keeper.in_force()), trial.is_proven());
         keeper.evidence(&evidence, now);
         let is_proven = keeper.trial().is_some_and(|trial| trial.is_proven());
-        assert_eq!(is_proven, network == Network::Acknowledges, "{:#?}", self.steps);
-        if network == Network::Acknowledges {
+        assert_eq!(is_proven, was_proven || network == Network::Acknowledges, "{:#?}", self.steps);
+        if keeper.trial().is_some_and(|trial| trial.has_passed(now)) {
             self.proven.insert(on_trial);
         }
     }
