@@ -31,7 +31,7 @@ pub use reception::{Opened, Reception, open, wanted};
 use recovery::Recovery;
 use reload::Configured;
 pub use reload::{Begun, Reload};
-use remote::{Keeping, Reloading, Wires, Witness};
+use remote::{Keeping, Reloading, Stop, Wires, Witness};
 use requests::{Entry, Requests, Wiring};
 
 /// How often it is seen whether the threads are there.
@@ -127,7 +127,7 @@ pub async fn run_with(
     };
     let mut requests = Requests::start(&settings, &mut uplink, wiring)?;
 
-    let (stop_keeping, stops) = watch::channel(false);
+    let (stop_keeping, stops) = watch::channel(Stop::NotYet);
     let keeping = keeping.map(|(mut keeping, reloading, counter)| {
         keeping.begin(&configuration);
         let (queue, topics, behind) = (Arc::clone(&queue), Arc::clone(&registry), Arc::clone(&behind));
@@ -226,11 +226,12 @@ pub async fn run_with(
         tracing::info!("Stopping, because of {reason}.");
     }
     // It has no receiver without [remote].
-    let _ = stop_keeping.send(true);
+    let _ = stop_keeping.send(if asked.is_ok() { Stop::Asked } else { Stop::Died });
     let stopping = tokio::task::spawn_blocking(move || requests.stop());
     let requests_ended = timeout(REQUESTS_STOP_TIMEOUT, stopping).await;
     if let Some(keeping) = keeping
         && !matches!(timeout(KEEPING_STOP_TIMEOUT, keeping).await, Ok(Ok(())))
+        && asked.is_ok()
     {
         tracing::warn!(
             "What is kept of the configuration from the cloud may not say that this process has stopped as asked."

@@ -108,13 +108,23 @@ pub struct Keeping {
     is_starting: bool,
 }
 
+/// Whether the keeping goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    NotYet,
+    /// Somebody has asked the process to stop: that says nothing of what is on trial.
+    Asked,
+    /// A part of the bridge has died. What is on trial may be the reason: that counts as a crash does.
+    Died,
+}
+
 /// What the keeping is wired to.
 pub(super) struct Wires {
     pub counter: Counter,
     pub witness: Witness,
     pub configuration: Arc<ConfigurationState>,
     /// Ends it.
-    pub stop: watch::Receiver<bool>,
+    pub stop: watch::Receiver<Stop>,
 }
 
 /// What tells of reloads, and is told of them.
@@ -190,9 +200,17 @@ impl Keeping {
         self.telling.show(&self.keeper, configuration);
     }
 
-    /// Carries out what the keeper says, until `wires.stop` says that the process stops.
+    /// Carries out what the keeper says, until `wires.stop` says that the process ends. The attempt with what is on trial is
+    /// taken back if the process was asked to, and only then.
     pub(super) async fn run(mut self, mut reloading: Reloading, mut wires: Wires) {
         while self.turn(&mut reloading, &mut wires).await.is_ok() {}
+        if *wires.stop.borrow() == Stop::Asked {
+            self.leave().await;
+        }
+    }
+
+    /// Takes back the attempt that is counted against what is on trial.
+    async fn leave(&mut self) {
         self.keeper.stopping();
         while let Some(step) = self.keeper.next(Instant::now()) {
             if let Step::Keep(kept) = step {
@@ -338,9 +356,9 @@ impl Keeping {
 }
 
 /// Ends when the process is to stop.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+async fn stopped(stop: &mut watch::Receiver<Stop>) {
     // Without a sender it is to stop as well.
-    let _ = stop.wait_for(|stops| *stops).await;
+    let _ = stop.wait_for(|stop| *stop != Stop::NotYet).await;
 }
 
 /// What was loaded to be reloaded; of what can't be, all problems go to the log.
@@ -435,39 +453,4 @@ fn told(problem: &Problem, of: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use iot_bridge_core::remote::By;
-    use serde_json::json;
-
-    use super::*;
-
-    /// A wish is held against the types too, and is not rejected for what was wrong with the files before.
-    #[test]
-    fn a_wish_is_held_against_the_types() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config.toml");
-        let text = "[aws]\nendpoint = \"e\"\nthing = \"t\"\ncertificate = \"c\"\nprivate_key = \"k\"\n\
-                    [remote]\nshadow = \"s\"\n[[commands]]\nmqtt = \"c\"\nros = \"/c\"\ntype = \"a/msg/B\"\n";
-        std::fs::write(&path, text).unwrap();
-        let how: Load = Arc::new(move |overlay| Ok(config::load_over(Some(&path), [], overlay)?));
-        // No type has a field `poze`, and none is called a/msg/B.
-        let compare: Compare = |loaded| {
-            let wrong = |place: &&config::TypePlace| place.path == "poze" || place.list == "commands";
-            let places = loaded.places.iter().filter(wrong);
-            places.map(|place| place.problem("it".to_owned(), "there is none".to_owned())).collect()
-        };
-        let wish = |fields: &str| {
-            let sections = json!({ "topics": [{ "ros": "/a", "fields": [fields] }] });
-            // A version that looks like a key is not told.
-            let version = "ReleaseCandidate2026November".to_owned();
-            Wish { version, sections: sections.as_object().unwrap().clone(), by: By::Shadow }
-        };
-        assert_eq!(compare(&how(None).unwrap()).len(), 1);
-        assert_eq!(check(&how, compare, "s", None), Ok(()));
-        assert_eq!(check(&how, compare, "s", Some(&wish("pose"))), Ok(()));
-        let problems = vec!["topics[0].fields[0]: found it; there is none.".to_owned()];
-        assert_eq!(check(&how, compare, "s", Some(&wish("poze"))), Err(problems));
-        let problems = check(&how, compare, "s", Some(&wish("a b"))).unwrap_err();
-        assert!(problems.len() == 1 && problems[0].starts_with("topics[0].fields[0]: found \"a b\"; "), "{problems:?}");
-    }
-}
+mod tests;

@@ -1,0 +1,155 @@
+use std::fs;
+use std::path::Path;
+
+use iot_bridge_core::config::Overflow;
+use iot_bridge_core::queue::Queue;
+use iot_bridge_core::remote::By;
+use iot_bridge_core::uplink::UplinkState;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// The local configuration, which is read anew whenever it is loaded.
+const LOCAL: &str = "[aws]\nendpoint = \"e\"\nthing = \"t\"\ncertificate = \"c\"\nprivate_key = \"k\"\n\
+                     [remote]\nshadow = \"s\"\n[[topics]]\nros = \"/local\"\n";
+
+/// A process that keeps its configuration in `directory`.
+struct World {
+    /// What the bridge is to put in force.
+    reloads: mpsc::Receiver<Reload>,
+    desk: Desk,
+    stop: watch::Sender<Stop>,
+}
+
+fn config_in(directory: &Path) -> std::path::PathBuf {
+    directory.join("config.toml")
+}
+
+/// A robot with [`LOCAL`] and nothing from the cloud.
+fn robot() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(config_in(directory.path()), LOCAL).unwrap();
+    directory
+}
+
+/// What starts with what is kept in `directory`.
+fn start(directory: &Path) -> (Keeping, Settings) {
+    let path = config_in(directory);
+    let how: Load = Arc::new(move |overlay| Ok(config::load_over(Some(&path), [], overlay)?));
+    let local = how(None).unwrap();
+    let remote = local.settings.remote.clone().unwrap();
+    Keeping::start(local, &remote, Store::new(directory.to_owned()), how, |_| Vec::new())
+}
+
+/// What the keeping is wired to, in a bridge that is played by the test.
+fn wire() -> (World, Reloading, Wires) {
+    let (desk, counter) = desk();
+    let queue = Arc::new(Queue::in_memory(&config::Queue::in_memory(1 << 20, Overflow::DropOldest)));
+    let (uplink, behind) = (watch::Sender::new(UplinkState::default()).subscribe(), Arc::default());
+    let witness = Witness::new("t".to_owned(), queue, Arc::default(), uplink, behind);
+    let (stop, stops) = watch::channel(Stop::NotYet);
+    let configuration = Arc::new(ConfigurationState::loaded_now());
+    let (sender, reloads) = mpsc::channel(1);
+    let reloading = Reloading { hang_up: signal(SignalKind::hangup()).unwrap(), reloads: sender };
+    (World { reloads, desk, stop }, reloading, Wires { counter, witness, configuration, stop: stops })
+}
+
+impl World {
+    /// One whose keeping runs, as `directory` has it.
+    fn run(directory: &Path) -> (World, JoinHandle<()>) {
+        let (mut keeping, _) = start(directory);
+        let (world, reloading, wires) = wire();
+        keeping.begin(&wires.configuration);
+        (world, tokio::spawn(keeping.run(reloading, wires)))
+    }
+
+    fn desire(&self, version: &str, topic: &str) {
+        self.desk.from_cloud.send(FromCloud::Desired(desired(version, topic))).unwrap();
+    }
+
+    /// The topics of the next configuration that is to be put in force, which is done.
+    async fn puts_in_force(&mut self) -> Vec<String> {
+        self.answers(Ok(())).await
+    }
+
+    async fn answers(&mut self, answer: Result<(), &str>) -> Vec<String> {
+        let Reload { settings, answer: to, .. } = self.reloads.recv().await.unwrap();
+        let (_, since) = oneshot::channel();
+        let refusal = |first: &str| Refusal { problems: 1, first: first.to_owned() };
+        to.send(answer.map(|()| Begun { since }).map_err(refusal)).unwrap();
+        settings.unwrap().topics.into_iter().map(|topic| topic.ros).collect()
+    }
+
+    /// The next report, with the digest.
+    async fn reports(&mut self) -> (Outcome, String) {
+        loop {
+            if let ToCloud::Report(outcome, digest) = self.desk.to_cloud.recv().await.unwrap() {
+                return (outcome, digest);
+            }
+        }
+    }
+}
+
+fn desired(version: &str, topic: &str) -> State {
+    let desired = json!({ "version": version, "config": { "topics": [{ "ros": topic }] } });
+    let Value::Object(desired) = desired else { unreachable!() };
+    desired
+}
+
+/// In how many processes what is on trial was begun, as the disk says.
+fn attempts(directory: &Path) -> Option<u32> {
+    Store::new(directory.to_owned()).look().unwrap().trial.map(|trial| trial.attempts)
+}
+
+/// What is on trial while a part of the bridge dies is tried in two processes; an orderly stop does not count.
+#[tokio::test]
+async fn the_death_of_a_part_counts_against_what_is_on_trial() {
+    let directory = robot();
+    let directory = directory.path();
+    let (mut world, keeping) = World::run(directory);
+    world.desire("1", "/deadly");
+    assert_eq!(world.puts_in_force().await, ["/deadly"]);
+    world.stop.send_replace(Stop::Died);
+    keeping.await.unwrap();
+    for (stop, counted) in [(Stop::Asked, 1), (Stop::Asked, 1), (Stop::Died, 2)] {
+        let (world, keeping) = World::run(directory);
+        world.stop.send_replace(stop);
+        keeping.await.unwrap();
+        assert_eq!(attempts(directory), Some(counted), "{stop:?}");
+    }
+    let (keeping, settings) = start(directory);
+    assert_eq!((settings.topics[0].ros.as_str(), keeping.keeper.trial().is_some()), ("/local", false));
+}
+
+/// A wish is held against the types too, and is not rejected for what was wrong with the files before.
+#[test]
+fn a_wish_is_held_against_the_types() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = config_in(directory.path());
+    let text = "[aws]\nendpoint = \"e\"\nthing = \"t\"\ncertificate = \"c\"\nprivate_key = \"k\"\n\
+                [remote]\nshadow = \"s\"\n[[commands]]\nmqtt = \"c\"\nros = \"/c\"\ntype = \"a/msg/B\"\n";
+    fs::write(&path, text).unwrap();
+    let how: Load = Arc::new(move |overlay| Ok(config::load_over(Some(&path), [], overlay)?));
+    // No type has a field `poze`, and none is called a/msg/B.
+    let compare: Compare = |loaded| {
+        let wrong = |place: &&config::TypePlace| place.path == "poze" || place.list == "commands";
+        let places = loaded.places.iter().filter(wrong);
+        places.map(|place| place.problem("it".to_owned(), "there is none".to_owned())).collect()
+    };
+    let wish = |fields: &str| {
+        let sections = json!({ "topics": [{ "ros": "/a", "fields": [fields] }] });
+        // A version that looks like a key is not told.
+        let version = "ReleaseCandidate2026November".to_owned();
+        Wish { version, sections: sections.as_object().unwrap().clone(), by: By::Shadow }
+    };
+    assert_eq!(compare(&how(None).unwrap()).len(), 1);
+    assert_eq!(check(&how, compare, "s", None), Ok(()));
+    assert_eq!(check(&how, compare, "s", Some(&wish("pose"))), Ok(()));
+    let problems = vec!["topics[0].fields[0]: found it; there is none.".to_owned()];
+    assert_eq!(check(&how, compare, "s", Some(&wish("poze"))), Err(problems));
+    let problems = check(&how, compare, "s", Some(&wish("a b"))).unwrap_err();
+    assert!(problems.len() == 1 && problems[0].starts_with("topics[0].fields[0]: found \"a b\"; "), "{problems:?}");
+}
