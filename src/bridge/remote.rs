@@ -209,6 +209,12 @@ impl Keeping {
         }
     }
 
+    /// The process ends before the bridge runs, for a reason that has nothing to do with what is on trial: nothing of that
+    /// was looked at. What crashes the process before it runs counts.
+    pub(super) async fn abandon(mut self) {
+        self.leave().await;
+    }
+
     /// Takes back the attempt that is counted against what is on trial.
     async fn leave(&mut self) {
         self.keeper.stopping();

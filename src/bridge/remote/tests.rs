@@ -124,6 +124,24 @@ async fn the_death_of_a_part_counts_against_what_is_on_trial() {
     assert_eq!((settings.topics[0].ros.as_str(), keeping.keeper.trial().is_some()), ("/local", false));
 }
 
+/// A start that ends before the bridge looks at what is on trial does not count, however often; one that crashes does.
+#[tokio::test]
+async fn a_start_that_fails_for_another_reason_does_not_count() {
+    let directory = robot();
+    let directory = directory.path();
+    let (mut world, keeping) = World::run(directory);
+    world.desire("1", "/cloud");
+    world.puts_in_force().await;
+    world.stop.send_replace(Stop::Died);
+    keeping.await.unwrap();
+    for _ in 0..3 {
+        start(directory).0.abandon().await;
+        assert_eq!(attempts(directory), Some(1));
+    }
+    drop(start(directory));
+    assert_eq!(start(directory).1.topics[0].ros, "/local");
+}
+
 /// A wish is held against the types too, and is not rejected for what was wrong with the files before.
 #[test]
 fn a_wish_is_held_against_the_types() {
