@@ -106,6 +106,8 @@ pub struct Keeping {
     to_cloud: Vec<ToCloud>,
     /// The first configuration of the process is loaded, and the keeper not told yet that it is in force.
     is_starting: bool,
+    /// When it is looked next at what is on trial, and at the figures.
+    look_at: Instant,
 }
 
 /// Whether the keeping goes on.
@@ -154,7 +156,8 @@ impl Keeping {
         let (telling, digest) = (Telling::new(remote), local.digest.clone());
         let store = Arc::new(store);
         let (to_cloud, is_starting) = (Vec::new(), false);
-        let mut keeping = Keeping { keeper, store, load, compare, telling, digest, to_cloud, is_starting };
+        let look_at = Instant::now();
+        let mut keeping = Keeping { keeper, store, load, compare, telling, digest, to_cloud, is_starting, look_at };
         while let Some(step) = keeping.keeper.next(Instant::now()) {
             match step {
                 Step::Check(wish) => {
@@ -240,14 +243,23 @@ impl Keeping {
             let _ = wires.counter.to_cloud.send(order);
             wires.counter.waker.notify_one();
         }
-        let (now, looked) = (Instant::now(), self.keeper.trial().map(|_| Instant::now() + LOOK));
-        let wake_at = [self.keeper.wake_at(), looked, Some(now + FIGURES)].into_iter().flatten().min().unwrap_or(now);
+        let now = Instant::now();
+        if now >= self.look_at {
+            // However many events there are.
+            self.look(wires);
+            self.look_at = now + if self.keeper.trial().is_some() { LOOK } else { FIGURES };
+            return Ok(());
+        }
+        if self.keeper.trial().is_some() {
+            self.look_at = self.look_at.min(now + LOOK);
+        }
+        let wake_at = self.keeper.wake_at().map_or(self.look_at, |at| at.min(self.look_at));
         let event = tokio::select! {
             biased;
             () = stopped(&mut wires.stop) => return Err(Stopped),
             Some(()) = reloading.hang_up.recv() => None,
             Some(event) = wires.counter.from_cloud.recv() => Some(event),
-            () = sleep_until(wake_at.into()) => return self.look(wires),
+            () = sleep_until(wake_at.into()) => return Ok(()),
         };
         match event {
             Some(event) => self.heard(event),
@@ -257,14 +269,13 @@ impl Keeping {
     }
 
     /// Looks at what has become of what is on trial.
-    fn look(&mut self, wires: &mut Wires) -> Result<(), Stopped> {
+    fn look(&mut self, wires: &mut Wires) {
         if let Some(trial) = self.keeper.trial() {
             let sets_topics = self.keeper.in_force().is_some_and(|wish| wish.sections.contains_key("topics"));
             let evidence = wires.witness.evidence(trial.began(), sets_topics);
             self.keeper.evidence(&evidence, Instant::now());
         }
         self.to_cloud.extend(wires.witness.figures(Instant::now()).map(ToCloud::Figures));
-        Ok(())
     }
 
     fn heard(&mut self, event: FromCloud) {

@@ -142,6 +142,20 @@ async fn a_start_that_fails_for_another_reason_does_not_count() {
     assert_eq!(start(directory).1.topics[0].ros, "/local");
 }
 
+/// Whoever has something to say all the time does not keep it from being looked at what is on trial.
+#[tokio::test]
+async fn events_do_not_put_off_the_look() {
+    let directory = robot();
+    let (mut keeping, _) = start(directory.path());
+    let (world, mut reloading, mut wires) = wire();
+    keeping.begin(&wires.configuration);
+    world.desk.from_cloud.send(FromCloud::Desired(State::new())).unwrap();
+    let due = Instant::now();
+    keeping.look_at = due;
+    let turned = keeping.turn(&mut reloading, &mut wires).await;
+    assert!(turned.is_ok() && keeping.look_at > due, "the event went first");
+}
+
 /// A wish is held against the types too, and is not rejected for what was wrong with the files before.
 #[test]
 fn a_wish_is_held_against_the_types() {
