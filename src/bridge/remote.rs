@@ -106,6 +106,8 @@ pub struct Keeping {
     to_cloud: Vec<ToCloud>,
     /// The first configuration of the process is loaded, and the keeper not told yet that it is in force.
     is_starting: bool,
+    /// The last report since the trial has begun, if there is one.
+    of_trial: Option<Outcome>,
     /// When it is looked next at what is on trial, and at the figures.
     look_at: Instant,
 }
@@ -156,8 +158,9 @@ impl Keeping {
         let (telling, digest) = (Telling::new(remote), local.digest.clone());
         let store = Arc::new(store);
         let (to_cloud, is_starting) = (Vec::new(), false);
-        let look_at = Instant::now();
-        let mut keeping = Keeping { keeper, store, load, compare, telling, digest, to_cloud, is_starting, look_at };
+        let (of_trial, look_at) = (None, Instant::now());
+        let mut keeping =
+            Keeping { keeper, store, load, compare, telling, digest, to_cloud, is_starting, of_trial, look_at };
         while let Some(step) = keeping.keeper.next(Instant::now()) {
             match step {
                 Step::Check(wish) => {
@@ -191,6 +194,7 @@ impl Keeping {
     /// This is to be reported.
     fn report(&mut self, outcome: Outcome) {
         self.telling.log(&outcome, &self.keeper);
+        self.of_trial = self.keeper.trial().map(|_| outcome.clone());
         self.to_cloud.push(ToCloud::Report(outcome, self.digest.clone()));
     }
 
@@ -323,6 +327,7 @@ impl Keeping {
                 let is_applied = result.is_ok();
                 self.keeper.applied(result, Instant::now());
                 if is_applied {
+                    self.of_trial = None;
                     self.telling.begun(self.keeper.in_force(), self.keeper.trial());
                 }
             }
@@ -360,8 +365,10 @@ impl Keeping {
                     let remote = remote.unwrap_or_else(nothing);
                     self.keeper.reloaded(&remote, Instant::now());
                     self.telling.remote = remote;
-                    // The configuration has another hash.
-                    let outcome = self.keeper.outcome().cloned();
+                    // The configuration has another hash. What is on trial is reported when the keeper says so: its report may
+                    // be what confirms it, and another would take its place.
+                    let is_trial = self.keeper.trial().is_some();
+                    let outcome = if is_trial { self.of_trial.clone() } else { self.keeper.outcome().cloned() };
                     self.to_cloud.extend(outcome.map(|outcome| ToCloud::Report(outcome, self.digest.clone())));
                 }
             }

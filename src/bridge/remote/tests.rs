@@ -3,7 +3,7 @@ use std::path::Path;
 
 use iot_bridge_core::config::Overflow;
 use iot_bridge_core::queue::Queue;
-use iot_bridge_core::remote::By;
+use iot_bridge_core::remote::{By, Evidence};
 use iot_bridge_core::uplink::UplinkState;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -154,6 +154,57 @@ async fn events_do_not_put_off_the_look() {
     keeping.look_at = due;
     let turned = keeping.turn(&mut reloading, &mut wires).await;
     assert!(turned.is_ok() && keeping.look_at > due, "the event went first");
+}
+
+/// A reload of the files during a trial reports nothing but what the keeper has said since that began, with the new digest: the
+/// report may be what confirms it.
+#[tokio::test]
+async fn a_reload_during_a_trial_keeps_the_report_that_confirms() {
+    let directory = robot();
+    let directory = directory.path();
+    let local = LOCAL.replace("[remote]\n", "[remote]\nconfirm = \"10s\"\n");
+    fs::write(config_in(directory), &local).unwrap();
+    let (mut keeping, _) = start(directory);
+    let (mut world, mut reloading, mut wires) = wire();
+    keeping.begin(&wires.configuration);
+    let reloads = reloading.reloads.clone();
+    world.desire("1", "/quiet");
+    let turns = async {
+        while keeping.keeper.trial().is_none() {
+            keeping.turn(&mut reloading, &mut wires).await.ok().unwrap();
+        }
+    };
+    tokio::join!(turns, world.puts_in_force());
+    while world.desk.to_cloud.try_recv().is_ok() {}
+    let mut reload = async |keeping: &mut Keeping, topic: &str| {
+        fs::write(
+            config_in(directory),
+            local.replace("[[topics]]", &format!("[ros]\nnamespace = \"{topic}\"\n[[topics]]")),
+        )
+        .unwrap();
+        tokio::join!(keeping.reload(&reloads, &mut wires), world.puts_in_force()).0.ok().unwrap();
+        std::mem::take(&mut keeping.to_cloud)
+    };
+    assert!(reload(&mut keeping, "/one").await.is_empty(), "it is not known what has become of it");
+    // Nothing of it has had a record.
+    let began = keeping.keeper.trial().unwrap().began();
+    let evidence = Evidence { began, is_connected: true, topics: Vec::new() };
+    keeping.keeper.evidence(&evidence, began + Duration::from_secs(11));
+    let Some(Step::Report(outcome)) = keeping.keeper.next(Instant::now()) else { panic!("no report is asked for") };
+    keeping.report(outcome.clone());
+    let before = std::mem::take(&mut keeping.to_cloud);
+    let again = reload(&mut keeping, "/two").await;
+    match (&before[..], &again[..]) {
+        ([ToCloud::Report(first, digest)], [ToCloud::Report(second, other)]) => {
+            assert!(*first == outcome && *second == outcome && digest != other, "{digest} {other}");
+        }
+        reports => panic!("{reports:?}"),
+    }
+    keeping.keeper.report_acked(&outcome, Instant::now());
+    assert!(
+        matches!(keeping.keeper.next(Instant::now()), Some(Step::Keep(kept)) if kept.trial.is_none()),
+        "it is confirmed"
+    );
 }
 
 /// A wish is held against the types too, and is not rejected for what was wrong with the files before.
