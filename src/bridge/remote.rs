@@ -10,6 +10,7 @@
 //! tokio's blocking threads. Whoever reloads comes this way, SIGHUP too: files that have changed come into force with what the
 //! cloud has set over them.
 
+mod loading;
 mod telling;
 mod witness;
 
@@ -18,17 +19,20 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::Signal;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep_until, timeout};
 
 use super::{Begun, Reload};
 use crate::health::{ConfigurationState, Refusal, logging, systemd};
-use iot_bridge_core::config::{self, Loaded, Overlay, Problem, Problems, Settings};
+use iot_bridge_core::config::{self, Loaded, Problems, Settings};
+use iot_bridge_core::provisioning;
 use iot_bridge_core::queue::Mark;
 use iot_bridge_core::remote::store::Kept;
 use iot_bridge_core::remote::{Figures, Job, Keeper, Outcome, Step, Store, Wish};
 use iot_bridge_core::shadows::State;
 
+pub use loading::{Compare, Load, reloaded};
+use loading::{Memory, Remembered, check, load, overlay};
 use telling::Telling;
 pub(super) use witness::Witness;
 
@@ -40,12 +44,6 @@ const FIGURES: Duration = Duration::from_secs(30);
 
 /// How long the ROS thread may take to go by another configuration. It does so between two messages.
 const BEGINS: Duration = Duration::from_secs(5);
-
-/// Loads the local configuration, with something over it.
-pub type Load = Arc<dyn Fn(Option<&Overlay>) -> Result<Loaded, Problems> + Send + Sync>;
-
-/// What is wrong with what was loaded beside the types of ROS that are sourced.
-pub type Compare = fn(&Loaded) -> Vec<Problem>;
 
 /// What has come from the cloud.
 #[derive(Debug)]
@@ -102,6 +100,7 @@ pub struct Keeping {
     telling: Telling,
     /// Of the configuration in force.
     digest: String,
+    memory: Memory,
     /// What is still to be told to the cloud.
     to_cloud: Vec<ToCloud>,
     /// The first configuration of the process is loaded, and the keeper not told yet that it is in force.
@@ -158,9 +157,9 @@ impl Keeping {
         let (telling, digest) = (Telling::new(remote), local.digest.clone());
         let store = Arc::new(store);
         let (to_cloud, is_starting) = (Vec::new(), false);
-        let (of_trial, look_at) = (None, Instant::now());
+        let (memory, of_trial, look_at) = (Memory::of(&local), None, Instant::now());
         let mut keeping =
-            Keeping { keeper, store, load, compare, telling, digest, to_cloud, is_starting, of_trial, look_at };
+            Keeping { keeper, store, load, compare, telling, digest, memory, to_cloud, is_starting, of_trial, look_at };
         while let Some(step) = keeping.keeper.next(Instant::now()) {
             match step {
                 Step::Check(wish) => {
@@ -173,6 +172,7 @@ impl Keeping {
                 }
                 Step::Apply(wish) => match keeping.loaded(wish.as_ref()) {
                     Ok(loaded) => {
+                        keeping.memory.remember(wish.as_ref(), (&loaded).into());
                         keeping.digest = loaded.digest;
                         // It is in force once the bridge runs: until then nothing can be acknowledged.
                         keeping.is_starting = true;
@@ -307,24 +307,22 @@ impl Keeping {
                 self.keeper.checked(result, Instant::now());
             }
             Step::Keep(kept) => {
+                self.memory.forget_others(&kept);
                 let result = self.keep(kept).await;
                 self.keeper.kept(result, Instant::now());
             }
             Step::Apply(wish) => {
-                let (how, shadow) = (Arc::clone(&self.load), self.telling.shadow.clone());
-                let result = match beside(move || load(&how, &shadow, wish.as_ref()), wires).await? {
-                    Ok(loaded) => {
-                        logging::warnings(&loaded.settings);
-                        let digest = loaded.digest;
-                        let applied = apply(Ok(loaded.settings), true, reloads, wires).await?;
-                        applied.map(|mark| {
-                            self.digest = digest;
-                            wires.witness.since(mark);
-                        })
-                    }
+                let (how, shadow, wished) = (Arc::clone(&self.load), self.telling.shadow.clone(), wish.clone());
+                let result = match beside(move || load(&how, &shadow, wished.as_ref()), wires).await? {
+                    Ok(loaded) => self.put_in_force(wish.as_ref(), (&loaded).into(), reloads, wires).await?,
                     Err(problems) => Err(problems),
                 };
+                let result = match result {
+                    Ok(()) => Ok(()),
+                    Err(problems) => self.bring_back(wish.as_ref(), problems, reloads, wires).await?,
+                };
                 let is_applied = result.is_ok();
+                self.telling.is_stuck = !is_applied && wish.is_none();
                 self.keeper.applied(result, Instant::now());
                 if is_applied {
                     self.of_trial = None;
@@ -335,6 +333,54 @@ impl Keeping {
             Step::Job { id, outcome } => self.to_cloud.push(ToCloud::Job(id, outcome)),
         }
         Ok(())
+    }
+
+    /// Has the bridge go by `loaded`, which is the local configuration with `wish` over it.
+    async fn put_in_force(
+        &mut self,
+        wish: Option<&Wish>,
+        loaded: Remembered,
+        reloads: &mpsc::Sender<Reload>,
+        wires: &mut Wires,
+    ) -> Result<Result<(), Vec<String>>, Stopped> {
+        logging::warnings(&loaded.settings);
+        let applied = apply(Ok(loaded.settings.clone()), true, reloads, wires).await?;
+        Ok(applied.map(|mark| {
+            self.digest.clone_from(&loaded.digest);
+            self.memory.remember(wish, loaded);
+            wires.witness.since(mark);
+        }))
+    }
+
+    /// What the files of today do not do for, because of `problems`, comes back as it was in force, if it was.
+    async fn bring_back(
+        &mut self,
+        wish: Option<&Wish>,
+        problems: Vec<String>,
+        reloads: &mpsc::Sender<Reload>,
+        wires: &mut Wires,
+    ) -> Result<Result<(), Vec<String>>, Stopped> {
+        let Some(mut before) = self.memory.recall(wish) else { return Ok(Err(problems)) };
+        let named = beside(
+            move || {
+                // It may have got its name since.
+                provisioning::identify(&mut before.settings.aws);
+                Ok(before)
+            },
+            wires,
+        );
+        let result = match named.await? {
+            Ok(before) => self.put_in_force(wish, before, reloads, wires).await?,
+            Err(problems) => Err(problems),
+        };
+        if result.is_ok() {
+            let why = problems.join(" ");
+            tracing::warn!(
+                "The configuration that comes back can't be put in force as the files are now: {why} It is as it was."
+            );
+        }
+        // What is wrong with the files is what can be mended.
+        Ok(result.map_err(|_| problems))
     }
 
     /// Writes `kept` to the disk. It is waited for, also if the process stops meanwhile.
@@ -353,14 +399,18 @@ impl Keeping {
             let remote = local.settings.remote.clone();
             let is_allowed = |wish: &Wish| remote.as_ref().is_some_and(|remote| wish.is_allowed(&remote.allow));
             let wish = wish.filter(is_allowed);
-            let loaded = wish.map_or(Ok(local), |wish| how(Some(&overlay(&wish, &shadow))))?;
-            Ok::<_, Problems>((loaded, remote))
+            let before = Remembered::from(&local);
+            let loaded = wish.as_ref().map_or(Ok(local), |wish| how(Some(&overlay(wish, &shadow))))?;
+            Ok::<_, Problems>((before, wish, loaded, remote))
         });
         match reloaded(loading.await) {
-            Ok((loaded, remote)) => {
+            Ok((local, wish, loaded, remote)) => {
                 logging::warnings(&loaded.settings);
-                if apply(Ok(loaded.settings), false, reloads, wires).await?.is_ok() {
-                    self.digest = loaded.digest;
+                let loaded = Remembered::from(&loaded);
+                if apply(Ok(loaded.settings.clone()), false, reloads, wires).await?.is_ok() {
+                    self.digest.clone_from(&loaded.digest);
+                    self.memory.remember(None, local);
+                    self.memory.remember(wish.as_ref(), loaded);
                     let nothing = || config::Remote { allow: Vec::new(), ..self.telling.remote.clone() };
                     let remote = remote.unwrap_or_else(nothing);
                     self.keeper.reloaded(&remote, Instant::now());
@@ -383,26 +433,6 @@ impl Keeping {
 async fn stopped(stop: &mut watch::Receiver<Stop>) {
     // Without a sender it is to stop as well.
     let _ = stop.wait_for(|stop| *stop != Stop::NotYet).await;
-}
-
-/// What was loaded to be reloaded; of what can't be, all problems go to the log.
-///
-/// # Errors
-/// As the bridge shows it.
-pub fn reloaded<T>(loaded: Result<Result<T, Problems>, JoinError>) -> Result<T, Refusal> {
-    let refusal = match loaded {
-        Ok(Ok(loaded)) => return Ok(loaded),
-        Ok(Err(problems)) => {
-            logging::problems(&problems);
-            Refusal::of(&problems)
-        }
-        Err(error) => {
-            tracing::error!("The configuration could not be read: {error}.");
-            Refusal { problems: 1, first: "it could not be read".to_owned() }
-        }
-    };
-    tracing::warn!("The configuration is not reloaded; the one before stays in force.");
-    Err(refusal)
 }
 
 /// Has the bridge put `settings` in force. Returns the moment from which on records go by them.
@@ -434,10 +464,6 @@ fn keep(store: &Store, kept: &Kept) -> Result<(), String> {
     store.keep(kept).map_err(|error| error.to_string())
 }
 
-fn overlay(wish: &Wish, shadow: &str) -> Overlay {
-    Overlay { name: wish.source(shadow), sections: wish.sections.clone() }
-}
-
 /// What `work` returns, which tokio's blocking threads do.
 async fn beside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
@@ -449,31 +475,6 @@ async fn beside<T: Send + 'static>(
         () = stopped(&mut wires.stop) => Err(Stopped),
         done = working => Ok(done.unwrap_or_else(|error| Err(vec![format!("it could not be read: {error}")]))),
     }
-}
-
-/// Whether `wish` is right, as `iot-bridge check` finds it: by itself, and beside the types that are sourced. What is
-/// in force already stays so if a package is missing later: that concerns one topic.
-fn check(how: &Load, compare: Compare, shadow: &str, wish: Option<&Wish>) -> Result<(), Vec<String>> {
-    let loaded = load(how, shadow, wish)?;
-    let Some(source) = wish.map(|wish| overlay(wish, shadow).source().into_owned()) else { return Ok(()) };
-    // What is wrong with the files was so before.
-    let problems = compare(&loaded).into_iter().filter(|problem| problem.source == source);
-    let problems: Vec<String> = problems.map(|problem| told(&problem, &source)).collect();
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
-}
-
-/// What `load` makes of `wish`, or its problems, each a sentence.
-fn load(load: &Load, shadow: &str, wish: Option<&Wish>) -> Result<Loaded, Vec<String>> {
-    let overlay = wish.map(|wish| overlay(wish, shadow));
-    let source = overlay.as_ref().map(Overlay::source).unwrap_or_default();
-    load(overlay.as_ref()).map_err(|problems| problems.iter().map(|problem| told(problem, &source)).collect())
-}
-
-/// A problem, without its source if that is what is told of anyway.
-fn told(problem: &Problem, of: &str) -> String {
-    let sentence = problem.sentence();
-    let short = sentence.strip_prefix(of).and_then(|rest| rest.strip_prefix(": ")).filter(|_| problem.source == of);
-    short.map(str::to_owned).unwrap_or(sentence)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use iot_bridge_core::config::Overflow;
 use iot_bridge_core::queue::Queue;
-use iot_bridge_core::remote::{By, Evidence};
+use iot_bridge_core::remote::{By, Evidence, TopicEvidence, Verdict};
 use iot_bridge_core::uplink::UplinkState;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -82,21 +82,32 @@ impl World {
         to.send(answer.map(|()| Begun { since }).map_err(refusal)).unwrap();
         settings.unwrap().topics.into_iter().map(|topic| topic.ros).collect()
     }
-
-    /// The next report, with the digest.
-    async fn reports(&mut self) -> (Outcome, String) {
-        loop {
-            if let ToCloud::Report(outcome, digest) = self.desk.to_cloud.recv().await.unwrap() {
-                return (outcome, digest);
-            }
-        }
-    }
 }
 
 fn desired(version: &str, topic: &str) -> State {
     let desired = json!({ "version": version, "config": { "topics": [{ "ros": topic }] } });
     let Value::Object(desired) = desired else { unreachable!() };
     desired
+}
+
+/// A bridge with a configuration of the cloud on trial.
+async fn on_trial(directory: &Path) -> (Keeping, World, mpsc::Sender<Reload>, Wires) {
+    let (mut keeping, _) = start(directory);
+    let (mut world, reloading, mut wires) = wire();
+    keeping.begin(&wires.configuration);
+    keeping.keeper.desired(&desired("1", "/cloud"), Instant::now());
+    let carried = carry_out(&mut keeping, &reloading.reloads, &mut wires);
+    assert_eq!(tokio::join!(carried, world.puts_in_force()).1, ["/cloud"]);
+    assert!(keeping.keeper.trial().is_some());
+    keeping.to_cloud.clear();
+    (keeping, world, reloading.reloads, wires)
+}
+
+/// Carries out all steps of the moment.
+async fn carry_out(keeping: &mut Keeping, reloads: &mpsc::Sender<Reload>, wires: &mut Wires) {
+    while let Some(step) = keeping.keeper.next(Instant::now()) {
+        keeping.carry_out(step, reloads, wires).await.ok().unwrap();
+    }
 }
 
 /// In how many processes what is on trial was begun, as the disk says.
@@ -162,24 +173,11 @@ async fn events_do_not_put_off_the_look() {
 async fn a_reload_during_a_trial_keeps_the_report_that_confirms() {
     let directory = robot();
     let directory = directory.path();
-    let local = LOCAL.replace("[remote]\n", "[remote]\nconfirm = \"10s\"\n");
-    fs::write(config_in(directory), &local).unwrap();
-    let (mut keeping, _) = start(directory);
-    let (mut world, mut reloading, mut wires) = wire();
-    keeping.begin(&wires.configuration);
-    let reloads = reloading.reloads.clone();
-    world.desire("1", "/quiet");
-    let turns = async {
-        while keeping.keeper.trial().is_none() {
-            keeping.turn(&mut reloading, &mut wires).await.ok().unwrap();
-        }
-    };
-    tokio::join!(turns, world.puts_in_force());
-    while world.desk.to_cloud.try_recv().is_ok() {}
+    let (mut keeping, mut world, reloads, mut wires) = on_trial(directory).await;
     let mut reload = async |keeping: &mut Keeping, topic: &str| {
         fs::write(
             config_in(directory),
-            local.replace("[[topics]]", &format!("[ros]\nnamespace = \"{topic}\"\n[[topics]]")),
+            LOCAL.replace("[[topics]]", &format!("[ros]\nnamespace = \"{topic}\"\n[[topics]]")),
         )
         .unwrap();
         tokio::join!(keeping.reload(&reloads, &mut wires), world.puts_in_force()).0.ok().unwrap();
@@ -189,7 +187,7 @@ async fn a_reload_during_a_trial_keeps_the_report_that_confirms() {
     // Nothing of it has had a record.
     let began = keeping.keeper.trial().unwrap().began();
     let evidence = Evidence { began, is_connected: true, topics: Vec::new() };
-    keeping.keeper.evidence(&evidence, began + Duration::from_secs(11));
+    keeping.keeper.evidence(&evidence, began + Duration::from_secs(601));
     let Some(Step::Report(outcome)) = keeping.keeper.next(Instant::now()) else { panic!("no report is asked for") };
     keeping.report(outcome.clone());
     let before = std::mem::take(&mut keeping.to_cloud);
@@ -205,6 +203,42 @@ async fn a_reload_during_a_trial_keeps_the_report_that_confirms() {
         matches!(keeping.keeper.next(Instant::now()), Some(Step::Keep(kept)) if kept.trial.is_none()),
         "it is confirmed"
     );
+}
+
+/// What was in force before a trial comes back as it was if the files of the moment don't do: they are half edited, or of a robot
+/// that is to be started again. Where it can't, nothing says that it has. What is reported goes by what is in force.
+#[tokio::test]
+async fn what_was_in_force_comes_back_whatever_the_files_are_now() {
+    let half_edited = LOCAL.replace("[[topics]]", "[[topics");
+    let other = LOCAL.replace("/local", "/other");
+    // The files, what the bridge says to each attempt, and whether the local configuration is in force then.
+    let attempts: [(&str, &[(&str, Result<(), &str>)], bool); 3] = [
+        (&half_edited, &[("/local", Ok(()))], true),
+        (&other, &[("/other", Err("[ros] has changed")), ("/local", Ok(()))], true),
+        (&other, &[("/other", Err("[ros] has changed")), ("/local", Err("there is no ROS"))], false),
+    ];
+    for (files, attempts, is_back) in attempts {
+        let directory = robot();
+        let directory = directory.path();
+        let local = start(directory).0.digest;
+        let (mut keeping, mut world, reloads, mut wires) = on_trial(directory).await;
+        fs::write(config_in(directory), files).unwrap();
+        let began = keeping.keeper.trial().unwrap().began();
+        let name = "/cloud".to_owned();
+        let topic = TopicEvidence { name, had_record: true, is_acknowledged: false, is_forbidden: false };
+        let evidence = Evidence { began, is_connected: true, topics: vec![topic] };
+        keeping.keeper.evidence(&evidence, began + Duration::from_secs(601));
+        let answered = async {
+            for (topic, answer) in attempts {
+                assert_eq!(world.answers(*answer).await, [*topic]);
+            }
+        };
+        tokio::join!(carry_out(&mut keeping, &reloads, &mut wires), answered);
+        let [ToCloud::Report(outcome, digest)] = &keeping.to_cloud[..] else { panic!("{:?}", keeping.to_cloud) };
+        assert_eq!(outcome.state, Verdict::RolledBack);
+        let seen = (*digest == local, keeping.keeper.in_force().is_none(), !keeping.telling.is_stuck);
+        assert_eq!(seen, (is_back, is_back, is_back), "{attempts:?}");
+    }
 }
 
 /// A wish is held against the types too, and is not rejected for what was wrong with the files before.
