@@ -194,12 +194,14 @@ pub async fn run_with(
                 let taken = match loaded {
                     Ok(loaded) => {
                         let entries = Entry::all(&loaded, settings.remote.as_ref());
-                        let taken = configured.reload(loaded, &ros).and_then(|begun| {
-                            requests.reload(entries).map(|()| begun).map_err(|error| {
-                                tracing::error!("What the cloud may ask is not reloaded: {error}.");
-                                Refusal { problems: 1, first: "there can be no thread for requests".to_owned() }
-                            })
-                        });
+                        // What may fail comes first: all of it is in force, or nothing is.
+                        let taken = match requests.prepare(&entries) {
+                            Ok(()) => configured.reload(loaded, &ros).inspect(|_| requests.reload(entries)),
+                            Err(error) => {
+                                tracing::error!("The configuration is not reloaded, for want of a thread: {error}.");
+                                Err(Refusal { problems: 1, first: "there can be no thread for requests".to_owned() })
+                            }
+                        };
                         // A robot that is to be stopped does not wait for files.
                         tokio::select! {
                             reason = &mut stop => break Ok(reason),
