@@ -8,6 +8,7 @@ use crate::health::{Refusal, logging};
 use iot_bridge_core::config::{Loaded, Overlay, Problem, Problems, Settings};
 use iot_bridge_core::remote::Wish;
 use iot_bridge_core::remote::store::Kept;
+use iot_bridge_core::tally::counted;
 
 /// Loads the local configuration, with something over it.
 pub type Load = Arc<dyn Fn(Option<&Overlay>) -> Result<Loaded, Problems> + Send + Sync>;
@@ -94,11 +95,21 @@ pub(super) fn check(how: &Load, compare: Compare, shadow: &str, wish: Option<&Wi
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-/// What `load` makes of `wish`, or its problems, each a sentence.
+/// What `load` makes of `wish`, or its problems, each a sentence. They go to the cloud: of what is wrong with the robot's own
+/// files, which is no business of those who read there, only how much; the log has it.
 pub(super) fn load(load: &Load, shadow: &str, wish: Option<&Wish>) -> Result<Loaded, Vec<String>> {
     let overlay = wish.map(|wish| overlay(wish, shadow));
     let source = overlay.as_ref().map(Overlay::source).unwrap_or_default();
-    load(overlay.as_ref()).map_err(|problems| problems.iter().map(|problem| told(problem, &source)).collect())
+    load(overlay.as_ref()).map_err(|problems| {
+        let (of_wish, of_files) = problems.iter().partition::<Vec<&Problem>, _>(|problem| problem.source == source);
+        let mut told: Vec<String> = of_wish.into_iter().map(|problem| told(problem, &source)).collect();
+        if !of_files.is_empty() {
+            let problems = counted(of_files.len() as u64, "problem", "problems");
+            told.push(format!("The robot's own files have {problems}, which its log tells."));
+            logging::problems(of_files);
+        }
+        told
+    })
 }
 
 /// A problem, without its source if that is what is told of anyway.

@@ -241,6 +241,22 @@ async fn what_was_in_force_comes_back_whatever_the_files_are_now() {
     }
 }
 
+/// What is wrong with the robot's own files is not told to the cloud: neither what they say, nor where they are.
+#[test]
+fn the_cloud_is_not_told_what_the_files_say() {
+    let directory = robot();
+    let path = config_in(directory.path());
+    let how: Load = Arc::new(move |overlay| Ok(config::load_over(Some(&path), [], overlay)?));
+    let files = LOCAL.replace("\"e\"", "\"e\"\nport = \"private\"");
+    fs::write(config_in(directory.path()), files).unwrap();
+    let sections = json!({ "topics": [{ "ros": "no name" }] });
+    let wish = Wish { version: "1".to_owned(), sections: sections.as_object().unwrap().clone(), by: By::Shadow };
+    let of_files = "The robot's own files have 1 problem, which its log tells.";
+    assert_eq!(load(&how, "s", None).unwrap_err(), [of_files]);
+    let problems = load(&how, "s", Some(&wish)).unwrap_err();
+    assert!(problems.len() == 2 && problems[0].contains("no name") && problems[1] == of_files, "{problems:?}");
+}
+
 /// A wish is held against the types too, and is not rejected for what was wrong with the files before.
 #[test]
 fn a_wish_is_held_against_the_types() {
