@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::health::{
@@ -25,13 +25,13 @@ use crate::ros::{self, Node, RosThread};
 use iot_bridge_core::config::Settings;
 use iot_bridge_core::queue::{DiskThread, Queue};
 use iot_bridge_core::tally::{Heartbeat, counted};
-use iot_bridge_core::uplink::{Uplink, UplinkState};
+use iot_bridge_core::uplink::{Renewal, Uplink, UplinkState};
 
 pub use reception::{Opened, Reception, open, wanted};
 use recovery::Recovery;
 use reload::Configured;
 pub use reload::{Begun, Reload};
-use remote::{Keeping, Reloading, Wires, Witness};
+use remote::{Keeping, Reloading, Stop, Wires, Witness};
 use requests::{Entry, Requests, Wiring};
 
 /// How often it is seen whether the threads are there.
@@ -85,21 +85,31 @@ pub async fn run_with(
     let mut configured = Configured::new(settings.clone());
     let registry = configured.registry();
     let mut recovery = Recovery::start(&settings, Arc::clone(&registry));
-    let (queue, disk_thread) = tokio::select! {
-        opened = recovery.end() => opened?,
+    let [ros_pulse, uplink_pulse, requests_pulse] = [(); 3].map(|()| Arc::new(Heartbeat::new()));
+    let opened = tokio::select! {
+        opened = recovery.end() => opened.map(Some),
         reason = &mut stop => {
             systemd::stopping();
             tracing::info!("Stopping, because of {reason}.");
             recovery.stop().await;
-            return Ok(());
+            Ok(None)
         }
     };
-    let [ros_pulse, uplink_pulse, requests_pulse] = [(); 3].map(|()| Arc::new(Heartbeat::new()));
-
-    let (mut uplink, mut uplink_state) =
-        Uplink::new(settings.aws.clone(), settings.mqtt.clone(), Arc::clone(&queue), Arc::clone(&uplink_pulse))?;
-    let mut renewal = uplink.renewal().await;
-    let node = Node::create(&settings.ros.node_name, &settings.ros.namespace)?;
+    let ground = match opened {
+        Ok(Some(opened)) => Ground::lay(&settings, opened, &uplink_pulse).await.map(Some),
+        ended => ended.map(|_| None),
+    };
+    let ground = match ground {
+        Ok(Some(ground)) => ground,
+        ended => {
+            // Nothing that the cloud may set has been looked at so far.
+            if let Some((keeping, _)) = keeping {
+                let _ = timeout(KEEPING_STOP_TIMEOUT, keeping.abandon()).await;
+            }
+            return ended.map(|_| ());
+        }
+    };
+    let Ground { queue, disk_thread, mut uplink, mut uplink_state, mut renewal, node } = ground;
     let mut reception =
         Reception::new(&settings.aws.thing, configured.topics(), Arc::clone(&queue), Arc::clone(&ros_pulse));
     reception.replace_reports(&[], configured.reports_by_index());
@@ -127,8 +137,8 @@ pub async fn run_with(
     };
     let mut requests = Requests::start(&settings, &mut uplink, wiring)?;
 
-    let (stop_keeping, stops) = watch::channel(false);
-    let keeping = keeping.map(|(mut keeping, reloading, counter)| {
+    let (stop_keeping, stops) = watch::channel(Stop::NotYet);
+    let mut keeping = keeping.map(|(mut keeping, reloading, counter)| {
         keeping.begin(&configuration);
         let (queue, topics, behind) = (Arc::clone(&queue), Arc::clone(&registry), Arc::clone(&behind));
         let witness = Witness::new(settings.aws.thing.clone(), queue, topics, uplink_state.clone(), behind);
@@ -184,12 +194,14 @@ pub async fn run_with(
                 let taken = match loaded {
                     Ok(loaded) => {
                         let entries = Entry::all(&loaded, settings.remote.as_ref());
-                        let taken = configured.reload(loaded, &ros).and_then(|begun| {
-                            requests.reload(entries).map(|()| begun).map_err(|error| {
-                                tracing::error!("What the cloud may ask is not reloaded: {error}.");
-                                Refusal { problems: 1, first: "there can be no thread for requests".to_owned() }
-                            })
-                        });
+                        // What may fail comes first: all of it is in force, or nothing is.
+                        let taken = match requests.prepare(&entries) {
+                            Ok(()) => configured.reload(loaded, &ros).inspect(|_| requests.reload(entries)),
+                            Err(error) => {
+                                tracing::error!("The configuration is not reloaded, for want of a thread: {error}.");
+                                Err(Refusal { problems: 1, first: "there can be no thread for requests".to_owned() })
+                            }
+                        };
                         // A robot that is to be stopped does not wait for files.
                         tokio::select! {
                             reason = &mut stop => break Ok(reason),
@@ -218,6 +230,9 @@ pub async fn run_with(
                 uplink_ended = Some(ended);
                 break Err(anyhow!("the uplink ended by itself"));
             }
+            ended = death_of_keeping(&mut keeping) => {
+                break Err(anyhow!("the keeping of the configuration from the cloud died: {ended:?}"));
+            }
             ended = &mut watching => break Err(anyhow!("the watch over the bridge died: {ended:?}")),
         }
     };
@@ -226,11 +241,12 @@ pub async fn run_with(
         tracing::info!("Stopping, because of {reason}.");
     }
     // It has no receiver without [remote].
-    let _ = stop_keeping.send(true);
+    let _ = stop_keeping.send(if asked.is_ok() { Stop::Asked } else { Stop::Died });
     let stopping = tokio::task::spawn_blocking(move || requests.stop());
     let requests_ended = timeout(REQUESTS_STOP_TIMEOUT, stopping).await;
     if let Some(keeping) = keeping
         && !matches!(timeout(KEEPING_STOP_TIMEOUT, keeping).await, Ok(Ok(())))
+        && asked.is_ok()
     {
         tracing::warn!(
             "What is kept of the configuration from the cloud may not say that this process has stopped as asked."
@@ -258,6 +274,34 @@ pub async fn run_with(
     let ros_ended = ros_ended.map_err(|_| anyhow!("the ROS thread does not stop"))?;
     ros_ended?.map_err(|_| anyhow!("the ROS thread died"))?;
     asked.map(|_| ())
+}
+
+/// What the bridge stands on, whatever its topics and what the cloud may ask.
+struct Ground {
+    queue: Arc<Queue>,
+    disk_thread: Option<DiskThread>,
+    uplink: Uplink,
+    uplink_state: watch::Receiver<UplinkState>,
+    renewal: Renewal,
+    node: Node,
+}
+
+impl Ground {
+    /// With the queue as it was opened.
+    ///
+    /// # Errors
+    /// When there can be no connection with the files that `[aws]` names, or no node.
+    async fn lay(
+        settings: &Settings,
+        (queue, disk_thread): (Arc<Queue>, Option<DiskThread>),
+        pulse: &Arc<Heartbeat>,
+    ) -> anyhow::Result<Ground> {
+        let (aws, mqtt) = (settings.aws.clone(), settings.mqtt.clone());
+        let (uplink, uplink_state) = Uplink::new(aws, mqtt, Arc::clone(&queue), Arc::clone(pulse))?;
+        let renewal = uplink.renewal().await;
+        let node = Node::create(&settings.ros.node_name, &settings.ros.namespace)?;
+        Ok(Ground { queue, disk_thread, uplink, uplink_state, renewal, node })
+    }
 }
 
 /// Waits for the end of the uplink, which sends what it can, and has what is left in the queue written to the disk, also
@@ -313,6 +357,14 @@ async fn death_of(ros: &RosThread<Reception>) {
     }
 }
 
+/// Ends when the keeping of the configuration from the cloud, if there is one, has ended by itself. It is gone then.
+async fn death_of_keeping(keeping: &mut Option<JoinHandle<()>>) -> Result<(), JoinError> {
+    let Some(task) = keeping else { return std::future::pending().await };
+    let ended = task.await;
+    *keeping = None;
+    ended
+}
+
 /// Ends when the thread of the queue's disk, if there is one, has ended by itself.
 async fn death_of_disk_thread(disk_thread: Option<&DiskThread>) {
     let mut look = tokio::time::interval(THREAD_LOOK);
@@ -325,13 +377,20 @@ async fn death_of_disk_thread(disk_thread: Option<&DiskThread>) {
 mod tests {
     use std::time::Instant;
 
-    use tokio::task::JoinHandle;
-
     use super::*;
     use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
     use iot_bridge_core::queue::disk::survey::go_on;
     use iot_bridge_core::queue::{Record, Route};
     use iot_bridge_core::topics::Registry;
+
+    /// Who keeps the configuration from the cloud does not die unseen.
+    #[tokio::test]
+    async fn the_end_of_the_keeping_is_seen() {
+        let mut keeping = Some(tokio::spawn(async { panic!("as a test") }));
+        assert!(death_of_keeping(&mut keeping).await.unwrap_err().is_panic());
+        let again = timeout(Duration::from_millis(1), death_of_keeping(&mut keeping)).await;
+        assert!(keeping.is_none() && again.is_err(), "{again:?}");
+    }
 
     /// An uplink that dies while it sends the rest leaves that rest on the disk.
     #[tokio::test]

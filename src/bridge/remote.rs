@@ -10,6 +10,7 @@
 //! tokio's blocking threads. Whoever reloads comes this way, SIGHUP too: files that have changed come into force with what the
 //! cloud has set over them.
 
+mod loading;
 mod telling;
 mod witness;
 
@@ -18,17 +19,20 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::Signal;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep_until, timeout};
 
 use super::{Begun, Reload};
 use crate::health::{ConfigurationState, Refusal, logging, systemd};
-use iot_bridge_core::config::{self, Loaded, Overlay, Problem, Problems, Settings};
+use iot_bridge_core::config::{self, Loaded, Problems, Settings};
+use iot_bridge_core::provisioning;
 use iot_bridge_core::queue::Mark;
 use iot_bridge_core::remote::store::Kept;
 use iot_bridge_core::remote::{Figures, Job, Keeper, Outcome, Step, Store, Wish};
 use iot_bridge_core::shadows::State;
 
+pub use loading::{Compare, Load, reloaded};
+use loading::{Memory, Remembered, check, load, overlay};
 use telling::Telling;
 pub(super) use witness::Witness;
 
@@ -40,12 +44,6 @@ const FIGURES: Duration = Duration::from_secs(30);
 
 /// How long the ROS thread may take to go by another configuration. It does so between two messages.
 const BEGINS: Duration = Duration::from_secs(5);
-
-/// Loads the local configuration, with something over it.
-pub type Load = Arc<dyn Fn(Option<&Overlay>) -> Result<Loaded, Problems> + Send + Sync>;
-
-/// What is wrong with what was loaded beside the types of ROS that are sourced.
-pub type Compare = fn(&Loaded) -> Vec<Problem>;
 
 /// What has come from the cloud.
 #[derive(Debug)]
@@ -102,10 +100,25 @@ pub struct Keeping {
     telling: Telling,
     /// Of the configuration in force.
     digest: String,
+    memory: Memory,
     /// What is still to be told to the cloud.
     to_cloud: Vec<ToCloud>,
     /// The first configuration of the process is loaded, and the keeper not told yet that it is in force.
     is_starting: bool,
+    /// The last report since the trial has begun, if there is one.
+    of_trial: Option<Outcome>,
+    /// When it is looked next at what is on trial, and at the figures.
+    look_at: Instant,
+}
+
+/// Whether the keeping goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    NotYet,
+    /// Somebody has asked the process to stop: that says nothing of what is on trial.
+    Asked,
+    /// A part of the bridge has died. What is on trial may be the reason: that counts as a crash does.
+    Died,
 }
 
 /// What the keeping is wired to.
@@ -114,7 +127,7 @@ pub(super) struct Wires {
     pub witness: Witness,
     pub configuration: Arc<ConfigurationState>,
     /// Ends it.
-    pub stop: watch::Receiver<bool>,
+    pub stop: watch::Receiver<Stop>,
 }
 
 /// What tells of reloads, and is told of them.
@@ -144,7 +157,9 @@ impl Keeping {
         let (telling, digest) = (Telling::new(remote), local.digest.clone());
         let store = Arc::new(store);
         let (to_cloud, is_starting) = (Vec::new(), false);
-        let mut keeping = Keeping { keeper, store, load, compare, telling, digest, to_cloud, is_starting };
+        let (memory, of_trial, look_at) = (Memory::of(&local), None, Instant::now());
+        let mut keeping =
+            Keeping { keeper, store, load, compare, telling, digest, memory, to_cloud, is_starting, of_trial, look_at };
         while let Some(step) = keeping.keeper.next(Instant::now()) {
             match step {
                 Step::Check(wish) => {
@@ -157,6 +172,7 @@ impl Keeping {
                 }
                 Step::Apply(wish) => match keeping.loaded(wish.as_ref()) {
                     Ok(loaded) => {
+                        keeping.memory.remember(wish.as_ref(), (&loaded).into());
                         keeping.digest = loaded.digest;
                         // It is in force once the bridge runs: until then nothing can be acknowledged.
                         keeping.is_starting = true;
@@ -178,6 +194,7 @@ impl Keeping {
     /// This is to be reported.
     fn report(&mut self, outcome: Outcome) {
         self.telling.log(&outcome, &self.keeper);
+        self.of_trial = self.keeper.trial().map(|_| outcome.clone());
         self.to_cloud.push(ToCloud::Report(outcome, self.digest.clone()));
     }
 
@@ -190,9 +207,23 @@ impl Keeping {
         self.telling.show(&self.keeper, configuration);
     }
 
-    /// Carries out what the keeper says, until `wires.stop` says that the process stops.
+    /// Carries out what the keeper says, until `wires.stop` says that the process ends. The attempt with what is on trial is
+    /// taken back if the process was asked to, and only then.
     pub(super) async fn run(mut self, mut reloading: Reloading, mut wires: Wires) {
         while self.turn(&mut reloading, &mut wires).await.is_ok() {}
+        if *wires.stop.borrow() == Stop::Asked {
+            self.leave().await;
+        }
+    }
+
+    /// The process ends before the bridge runs, for a reason that has nothing to do with what is on trial: nothing of that
+    /// was looked at. What crashes the process before it runs counts.
+    pub(super) async fn abandon(mut self) {
+        self.leave().await;
+    }
+
+    /// Takes back the attempt that is counted against what is on trial.
+    async fn leave(&mut self) {
         self.keeper.stopping();
         while let Some(step) = self.keeper.next(Instant::now()) {
             if let Step::Keep(kept) = step {
@@ -216,14 +247,23 @@ impl Keeping {
             let _ = wires.counter.to_cloud.send(order);
             wires.counter.waker.notify_one();
         }
-        let (now, looked) = (Instant::now(), self.keeper.trial().map(|_| Instant::now() + LOOK));
-        let wake_at = [self.keeper.wake_at(), looked, Some(now + FIGURES)].into_iter().flatten().min().unwrap_or(now);
+        let now = Instant::now();
+        if now >= self.look_at {
+            // However many events there are.
+            self.look(wires);
+            self.look_at = now + if self.keeper.trial().is_some() { LOOK } else { FIGURES };
+            return Ok(());
+        }
+        if self.keeper.trial().is_some() {
+            self.look_at = self.look_at.min(now + LOOK);
+        }
+        let wake_at = self.keeper.wake_at().map_or(self.look_at, |at| at.min(self.look_at));
         let event = tokio::select! {
             biased;
             () = stopped(&mut wires.stop) => return Err(Stopped),
             Some(()) = reloading.hang_up.recv() => None,
             Some(event) = wires.counter.from_cloud.recv() => Some(event),
-            () = sleep_until(wake_at.into()) => return self.look(wires),
+            () = sleep_until(wake_at.into()) => return Ok(()),
         };
         match event {
             Some(event) => self.heard(event),
@@ -233,14 +273,13 @@ impl Keeping {
     }
 
     /// Looks at what has become of what is on trial.
-    fn look(&mut self, wires: &mut Wires) -> Result<(), Stopped> {
+    fn look(&mut self, wires: &mut Wires) {
         if let Some(trial) = self.keeper.trial() {
             let sets_topics = self.keeper.in_force().is_some_and(|wish| wish.sections.contains_key("topics"));
             let evidence = wires.witness.evidence(trial.began(), sets_topics);
             self.keeper.evidence(&evidence, Instant::now());
         }
         self.to_cloud.extend(wires.witness.figures(Instant::now()).map(ToCloud::Figures));
-        Ok(())
     }
 
     fn heard(&mut self, event: FromCloud) {
@@ -268,26 +307,25 @@ impl Keeping {
                 self.keeper.checked(result, Instant::now());
             }
             Step::Keep(kept) => {
+                self.memory.forget_others(&kept);
                 let result = self.keep(kept).await;
                 self.keeper.kept(result, Instant::now());
             }
             Step::Apply(wish) => {
-                let (how, shadow) = (Arc::clone(&self.load), self.telling.shadow.clone());
-                let result = match beside(move || load(&how, &shadow, wish.as_ref()), wires).await? {
-                    Ok(loaded) => {
-                        logging::warnings(&loaded.settings);
-                        let digest = loaded.digest;
-                        let applied = apply(Ok(loaded.settings), true, reloads, wires).await?;
-                        applied.map(|mark| {
-                            self.digest = digest;
-                            wires.witness.since(mark);
-                        })
-                    }
+                let (how, shadow, wished) = (Arc::clone(&self.load), self.telling.shadow.clone(), wish.clone());
+                let result = match beside(move || load(&how, &shadow, wished.as_ref()), wires).await? {
+                    Ok(loaded) => self.put_in_force(wish.as_ref(), (&loaded).into(), reloads, wires).await?,
                     Err(problems) => Err(problems),
                 };
+                let result = match result {
+                    Ok(()) => Ok(()),
+                    Err(problems) => self.bring_back(wish.as_ref(), problems, reloads, wires).await?,
+                };
                 let is_applied = result.is_ok();
+                self.telling.is_stuck = !is_applied && wish.is_none();
                 self.keeper.applied(result, Instant::now());
                 if is_applied {
+                    self.of_trial = None;
                     self.telling.begun(self.keeper.in_force(), self.keeper.trial());
                 }
             }
@@ -295,6 +333,54 @@ impl Keeping {
             Step::Job { id, outcome } => self.to_cloud.push(ToCloud::Job(id, outcome)),
         }
         Ok(())
+    }
+
+    /// Has the bridge go by `loaded`, which is the local configuration with `wish` over it.
+    async fn put_in_force(
+        &mut self,
+        wish: Option<&Wish>,
+        loaded: Remembered,
+        reloads: &mpsc::Sender<Reload>,
+        wires: &mut Wires,
+    ) -> Result<Result<(), Vec<String>>, Stopped> {
+        logging::warnings(&loaded.settings);
+        let applied = apply(Ok(loaded.settings.clone()), true, reloads, wires).await?;
+        Ok(applied.map(|mark| {
+            self.digest.clone_from(&loaded.digest);
+            self.memory.remember(wish, loaded);
+            wires.witness.since(mark);
+        }))
+    }
+
+    /// What the files of today do not do for, because of `problems`, comes back as it was in force, if it was.
+    async fn bring_back(
+        &mut self,
+        wish: Option<&Wish>,
+        problems: Vec<String>,
+        reloads: &mpsc::Sender<Reload>,
+        wires: &mut Wires,
+    ) -> Result<Result<(), Vec<String>>, Stopped> {
+        let Some(mut before) = self.memory.recall(wish) else { return Ok(Err(problems)) };
+        let named = beside(
+            move || {
+                // It may have got its name since.
+                provisioning::identify(&mut before.settings.aws);
+                Ok(before)
+            },
+            wires,
+        );
+        let result = match named.await? {
+            Ok(before) => self.put_in_force(wish, before, reloads, wires).await?,
+            Err(problems) => Err(problems),
+        };
+        if result.is_ok() {
+            let why = problems.join(" ");
+            tracing::warn!(
+                "The configuration that comes back can't be put in force as the files are now: {why} It is as it was."
+            );
+        }
+        // What is wrong with the files is what can be mended.
+        Ok(result.map_err(|_| problems))
     }
 
     /// Writes `kept` to the disk. It is waited for, also if the process stops meanwhile.
@@ -313,20 +399,26 @@ impl Keeping {
             let remote = local.settings.remote.clone();
             let is_allowed = |wish: &Wish| remote.as_ref().is_some_and(|remote| wish.is_allowed(&remote.allow));
             let wish = wish.filter(is_allowed);
-            let loaded = wish.map_or(Ok(local), |wish| how(Some(&overlay(&wish, &shadow))))?;
-            Ok::<_, Problems>((loaded, remote))
+            let before = Remembered::from(&local);
+            let loaded = wish.as_ref().map_or(Ok(local), |wish| how(Some(&overlay(wish, &shadow))))?;
+            Ok::<_, Problems>((before, wish, loaded, remote))
         });
         match reloaded(loading.await) {
-            Ok((loaded, remote)) => {
+            Ok((local, wish, loaded, remote)) => {
                 logging::warnings(&loaded.settings);
-                if apply(Ok(loaded.settings), false, reloads, wires).await?.is_ok() {
-                    self.digest = loaded.digest;
+                let loaded = Remembered::from(&loaded);
+                if apply(Ok(loaded.settings.clone()), false, reloads, wires).await?.is_ok() {
+                    self.digest.clone_from(&loaded.digest);
+                    self.memory.remember(None, local);
+                    self.memory.remember(wish.as_ref(), loaded);
                     let nothing = || config::Remote { allow: Vec::new(), ..self.telling.remote.clone() };
                     let remote = remote.unwrap_or_else(nothing);
                     self.keeper.reloaded(&remote, Instant::now());
                     self.telling.remote = remote;
-                    // The configuration has another hash.
-                    let outcome = self.keeper.outcome().cloned();
+                    // The configuration has another hash. What is on trial is reported when the keeper says so: its report may
+                    // be what confirms it, and another would take its place.
+                    let is_trial = self.keeper.trial().is_some();
+                    let outcome = if is_trial { self.of_trial.clone() } else { self.keeper.outcome().cloned() };
                     self.to_cloud.extend(outcome.map(|outcome| ToCloud::Report(outcome, self.digest.clone())));
                 }
             }
@@ -338,29 +430,9 @@ impl Keeping {
 }
 
 /// Ends when the process is to stop.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+async fn stopped(stop: &mut watch::Receiver<Stop>) {
     // Without a sender it is to stop as well.
-    let _ = stop.wait_for(|stops| *stops).await;
-}
-
-/// What was loaded to be reloaded; of what can't be, all problems go to the log.
-///
-/// # Errors
-/// As the bridge shows it.
-pub fn reloaded<T>(loaded: Result<Result<T, Problems>, JoinError>) -> Result<T, Refusal> {
-    let refusal = match loaded {
-        Ok(Ok(loaded)) => return Ok(loaded),
-        Ok(Err(problems)) => {
-            logging::problems(&problems);
-            Refusal::of(&problems)
-        }
-        Err(error) => {
-            tracing::error!("The configuration could not be read: {error}.");
-            Refusal { problems: 1, first: "it could not be read".to_owned() }
-        }
-    };
-    tracing::warn!("The configuration is not reloaded; the one before stays in force.");
-    Err(refusal)
+    let _ = stop.wait_for(|stop| *stop != Stop::NotYet).await;
 }
 
 /// Has the bridge put `settings` in force. Returns the moment from which on records go by them.
@@ -392,10 +464,6 @@ fn keep(store: &Store, kept: &Kept) -> Result<(), String> {
     store.keep(kept).map_err(|error| error.to_string())
 }
 
-fn overlay(wish: &Wish, shadow: &str) -> Overlay {
-    Overlay { name: wish.source(shadow), sections: wish.sections.clone() }
-}
-
 /// What `work` returns, which tokio's blocking threads do.
 async fn beside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
@@ -409,65 +477,5 @@ async fn beside<T: Send + 'static>(
     }
 }
 
-/// Whether `wish` is right, as `iot-bridge check` finds it: by itself, and beside the types that are sourced. What is
-/// in force already stays so if a package is missing later: that concerns one topic.
-fn check(how: &Load, compare: Compare, shadow: &str, wish: Option<&Wish>) -> Result<(), Vec<String>> {
-    let loaded = load(how, shadow, wish)?;
-    let Some(source) = wish.map(|wish| overlay(wish, shadow).source().into_owned()) else { return Ok(()) };
-    // What is wrong with the files was so before.
-    let problems = compare(&loaded).into_iter().filter(|problem| problem.source == source);
-    let problems: Vec<String> = problems.map(|problem| told(&problem, &source)).collect();
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
-}
-
-/// What `load` makes of `wish`, or its problems, each a sentence.
-fn load(load: &Load, shadow: &str, wish: Option<&Wish>) -> Result<Loaded, Vec<String>> {
-    let overlay = wish.map(|wish| overlay(wish, shadow));
-    let source = overlay.as_ref().map(Overlay::source).unwrap_or_default();
-    load(overlay.as_ref()).map_err(|problems| problems.iter().map(|problem| told(problem, &source)).collect())
-}
-
-/// A problem, without its source if that is what is told of anyway.
-fn told(problem: &Problem, of: &str) -> String {
-    let sentence = problem.sentence();
-    let short = sentence.strip_prefix(of).and_then(|rest| rest.strip_prefix(": ")).filter(|_| problem.source == of);
-    short.map(str::to_owned).unwrap_or(sentence)
-}
-
 #[cfg(test)]
-mod tests {
-    use iot_bridge_core::remote::By;
-    use serde_json::json;
-
-    use super::*;
-
-    /// A wish is held against the types too, and is not rejected for what was wrong with the files before.
-    #[test]
-    fn a_wish_is_held_against_the_types() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config.toml");
-        let text = "[aws]\nendpoint = \"e\"\nthing = \"t\"\ncertificate = \"c\"\nprivate_key = \"k\"\n\
-                    [remote]\nshadow = \"s\"\n[[commands]]\nmqtt = \"c\"\nros = \"/c\"\ntype = \"a/msg/B\"\n";
-        std::fs::write(&path, text).unwrap();
-        let how: Load = Arc::new(move |overlay| Ok(config::load_over(Some(&path), [], overlay)?));
-        // No type has a field `poze`, and none is called a/msg/B.
-        let compare: Compare = |loaded| {
-            let wrong = |place: &&config::TypePlace| place.path == "poze" || place.list == "commands";
-            let places = loaded.places.iter().filter(wrong);
-            places.map(|place| place.problem("it".to_owned(), "there is none".to_owned())).collect()
-        };
-        let wish = |fields: &str| {
-            let sections = json!({ "topics": [{ "ros": "/a", "fields": [fields] }] });
-            // A version that looks like a key is not told.
-            let version = "ReleaseCandidate2026November".to_owned();
-            Wish { version, sections: sections.as_object().unwrap().clone(), by: By::Shadow }
-        };
-        assert_eq!(compare(&how(None).unwrap()).len(), 1);
-        assert_eq!(check(&how, compare, "s", None), Ok(()));
-        assert_eq!(check(&how, compare, "s", Some(&wish("pose"))), Ok(()));
-        let problems = vec!["topics[0].fields[0]: found it; there is none.".to_owned()];
-        assert_eq!(check(&how, compare, "s", Some(&wish("poze"))), Err(problems));
-        let problems = check(&how, compare, "s", Some(&wish("a b"))).unwrap_err();
-        assert!(problems.len() == 1 && problems[0].starts_with("topics[0].fields[0]: found \"a b\"; "), "{problems:?}");
-    }
-}
+mod tests;

@@ -210,23 +210,26 @@ impl Requests {
         let idle = Some(Idle { subscribe, arrivals, outside, uplink: state, account });
         heartbeat.rest();
         let mut requests = Requests { idle, running: None, heartbeat };
-        requests.reload(Entry::all(settings, settings.remote.as_ref()))?;
+        let entries = Entry::all(settings, settings.remote.as_ref());
+        requests.prepare(&entries)?;
+        requests.reload(entries);
         Ok(requests)
     }
 
-    /// Brings `entries` into force. Those that stay as they are are not touched.
+    /// Sees to it that there is a thread if `entries` need one, and changes nothing else.
     ///
     /// # Errors
     /// When the thread can't be started.
-    pub fn reload(&mut self, entries: Vec<Entry>) -> std::io::Result<()> {
-        if self.running.is_none() && !entries.is_empty() {
-            self.begin(thread::Builder::new())?;
-        }
+    pub fn prepare(&mut self, entries: &[Entry]) -> std::io::Result<()> {
+        if self.running.is_none() && !entries.is_empty() { self.begin(thread::Builder::new()) } else { Ok(()) }
+    }
+
+    /// Brings `entries` into force, which were [prepared](Self::prepare). Those that stay as they are are not touched.
+    pub fn reload(&mut self, entries: Vec<Entry>) {
         if let Some(running) = &self.running {
             // An error means that the thread is gone, which is found out elsewhere.
             let _ = running.changes.send(entries);
         }
-        Ok(())
     }
 
     /// Starts the thread, unless it has been started once. If it can't be started, that is tried again by the next reload.

@@ -64,32 +64,29 @@ fn load(config: Option<&Path>, overlay: Option<&Overlay>) -> Result<Loaded, Prob
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
 fn serve(config: Option<&Path>, local: Loaded) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Who is asked to stop while the disk is read stops in an orderly way as well.
+    let (stop, hang_up) = {
+        let _entered = runtime.enter();
+        (asked_to_stop()?, signal(SignalKind::hangup())?)
+    };
+    // One at a time: the next is read when the one before is in force.
+    let (reloaded, reloads) = mpsc::channel(1);
     let (settings, keeping) = match local.settings.remote.clone() {
-        None => (local.settings, None),
+        None => {
+            runtime.spawn(reload(hang_up, config.map(Path::to_owned), reloaded));
+            (local.settings, None)
+        }
         Some(remote) => {
             let path = config.map(Path::to_owned);
             let load: Load = Arc::new(move |overlay| load(path.as_deref(), overlay));
             let store = Store::new(state_directory(&local.settings.queue));
             let (keeping, settings) = Keeping::start(local, &remote, store, load, check::compare);
-            (settings, Some(keeping))
+            (settings, Some((keeping, Reloading { hang_up, reloads: reloaded })))
         }
     };
     logging::warnings(&settings);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(async {
-        let stop = asked_to_stop()?;
-        let hang_up = signal(SignalKind::hangup())?;
-        // One at a time: the next is read when the one before is in force.
-        let (reloaded, reloads) = mpsc::channel(1);
-        let keeping = match keeping {
-            Some(keeping) => Some((keeping, Reloading { hang_up, reloads: reloaded })),
-            None => {
-                tokio::spawn(reload(hang_up, config.map(Path::to_owned), reloaded));
-                None
-            }
-        };
-        bridge::run(settings, reloads, keeping, stop).await
-    });
+    let served = runtime.block_on(bridge::run(settings, reloads, keeping, stop));
     runtime.shutdown_timeout(LAST_PATIENCE);
     served
 }

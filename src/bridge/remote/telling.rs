@@ -14,7 +14,10 @@ pub(super) struct Telling {
     /// As the process has started with it.
     pub remote: config::Remote,
     pub shadow: String,
-    said: Option<Outcome>,
+    /// What comes back could not be put in force: what was in force stays.
+    pub is_stuck: bool,
+    /// And whether it was stuck.
+    said: Option<(Outcome, bool)>,
     shown: Option<Remote>,
     /// Whether anything is desired; `None` until the cloud was heard.
     is_desired: Option<bool>,
@@ -22,7 +25,14 @@ pub(super) struct Telling {
 
 impl Telling {
     pub fn new(remote: &config::Remote) -> Telling {
-        Telling { remote: remote.clone(), shadow: remote.shadow.clone(), said: None, shown: None, is_desired: None }
+        Telling {
+            remote: remote.clone(),
+            shadow: remote.shadow.clone(),
+            is_stuck: false,
+            said: None,
+            shown: None,
+            is_desired: None,
+        }
     }
 
     /// The cloud desires this.
@@ -50,10 +60,12 @@ impl Telling {
             return;
         }
         let is_nothing = outcome.state == Verdict::Applied && outcome.version.is_none();
-        if self.said.as_ref() == Some(outcome) || is_nothing && self.is_desired != Some(false) {
+        let is_said =
+            self.said.as_ref().is_some_and(|(said, was_stuck)| said == outcome && *was_stuck == self.is_stuck);
+        if is_said || is_nothing && self.is_desired != Some(false) {
             return;
         }
-        self.said = Some(outcome.clone());
+        self.said = Some((outcome.clone(), self.is_stuck));
         let source = self.source(outcome);
         let version = outcome.version.as_deref().unwrap_or_default();
         match outcome.state {
@@ -74,6 +86,14 @@ impl Telling {
                 tracing::warn!(
                     version,
                     "The configuration of {source}, is rejected, for {problems}; {stays} stays in force."
+                );
+            }
+            Verdict::RolledBack if self.is_stuck => {
+                let why = outcome.problems.join(" ");
+                tracing::error!(
+                    version,
+                    "The configuration of {source}, is to be rolled back and stays in force, as the one before can't come back; \
+                     that is tried again each minute. {why}"
                 );
             }
             Verdict::RolledBack => {

@@ -127,10 +127,15 @@ impl Bench {
         Bench { requests, arrivals, state, subscribed, told: Arc::default(), topics, queue }
     }
 
-    fn reload<const N: usize>(&mut self, probes: [(&'static str, u8); N]) {
+    fn entries<const N: usize>(&self, probes: [(&'static str, u8); N]) -> [Entry; N] {
         let told = &self.told;
-        let probe = |(mqtt, version)| Entry::Probe(Probe { mqtt, version, told: Arc::clone(told), turns: None });
-        self.requests.reload(probes.map(probe).to_vec()).unwrap();
+        probes.map(|(mqtt, version)| Entry::Probe(Probe { mqtt, version, told: Arc::clone(told), turns: None }))
+    }
+
+    fn reload<const N: usize>(&mut self, probes: [(&'static str, u8); N]) {
+        let entries = self.entries(probes);
+        self.requests.prepare(&entries).unwrap();
+        self.requests.reload(entries.to_vec());
     }
 
     /// Waits until handlers were told all of `expected`, and nothing else, since the last call.
@@ -296,4 +301,15 @@ fn a_thread_that_can_not_be_started_is_tried_again() {
     assert!(bench.requests.running.is_none());
     bench.reload([("a", 0)]);
     bench.await_told(["a0 begins"]);
+}
+
+/// A thread that is there for entries has none of them before they come into force: something else may be refused first.
+#[test]
+fn what_is_prepared_is_not_in_force() {
+    let mut bench = Bench::set();
+    let entries = bench.entries([("a", 0)]);
+    bench.requests.prepare(&entries).unwrap();
+    assert!(bench.requests.running.is_some());
+    bench.reload([("b", 0)]);
+    bench.await_told(["b0 begins"]);
 }
