@@ -1,6 +1,7 @@
 //! A configuration as an IoT job: AWS rolls it out, slowly if it is told to, and stops where too many robots fail.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,13 +10,12 @@ use aws_sdk_iot::types::{
     AbortAction, AbortConfig, AbortCriteria, ExponentialRolloutRate, JobExecutionFailureType, JobExecutionStatus,
     JobExecutionsRolloutConfig, RateIncreaseCriteria, TimeoutConfig,
 };
-use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::configuration::Configuration;
 use super::outcome::{Outcome, Outcomes};
 use super::targets;
-use super::wait::wait;
+use super::wait::{bar, interrupt, wait};
 use crate::aws::{Aws, Job};
 use crate::cli::{JobArgs, TargetArgs, WaitArgs};
 use crate::each::each;
@@ -24,6 +24,10 @@ use iot_bridge_core::remote::jobs::{DOCUMENT_LIMIT, OPERATION};
 
 /// Most targets of a job, things and groups together (AWS IoT Device Management quotas).
 const MOST_TARGETS: usize = 100;
+
+/// Minutes that a robot has which has begun, where failures are to stop the job: AWS counts executions that have ended, and one
+/// that has cut its robot off would never end.
+const TIME_OUT: u16 = 60;
 
 /// Longest id of a job (CreateJob, AWS IoT API Reference: `[a-zA-Z0-9_-]+`).
 const LONGEST_ID: usize = 64;
@@ -94,15 +98,27 @@ impl Order {
             outcomes.set(thing, Outcome::Sent);
         }
         if !arguments.no_wait {
-            let ask = async |things: Vec<String>| ask(aws, &id, things).await;
+            let failed = RefCell::new(BTreeSet::new());
+            let ask = async |things: Vec<String>| ask(aws, &id, things, &failed).await;
             wait(&mut outcomes, arguments.timeout, usize::MAX, ask).await;
         }
         outcomes.print(arguments.json)
+            tokio::select! {
+                biased;
+                () = interrupt() => outcomes.interrupted = true,
+                () = tell_why(aws, &id, failed.into_inner(), &mut outcomes) => {}
+            }
     }
 }
 
-/// How far the job is with each of `things`.
-async fn ask(aws: &Arc<Aws>, job: &str, things: Vec<String>) -> Vec<(String, Outcome)> {
+/// How far the job is with each of `things`. Why it has failed is asked later, for all that stand in `failed` then: what is
+/// known of the others does not wait for that.
+async fn ask(
+    aws: &Arc<Aws>,
+    job: &str,
+    things: Vec<String>,
+    failed: &RefCell<BTreeSet<String>>,
+) -> Vec<(String, Outcome)> {
     let asked = async { Ok((aws.job_is_over(job).await?, aws.job_executions(job).await?)) };
     let (is_over, executions) = match asked.await {
         Ok(answers) => answers,
@@ -111,26 +127,18 @@ async fn ask(aws: &Arc<Aws>, job: &str, things: Vec<String>) -> Vec<(String, Out
             return things.into_iter().map(|thing| (thing, Outcome::Silent(stop.sentence()))).collect();
         }
     };
-    let failed =
-        |status: &JobExecutionStatus| matches!(status, JobExecutionStatus::Failed | JobExecutionStatus::Rejected);
-    let to_be_asked: Vec<String> =
-        things.iter().filter(|thing| executions.get(*thing).is_some_and(failed)).cloned().collect();
-    let details = each(&to_be_asked, &ProgressBar::hidden(), |thing| {
-        let (aws, job) = (Arc::clone(aws), job.to_owned());
-        async move {
-            let details = aws.job_details(&job, &thing).await;
-            Ok((thing, details.map_err(|failure| failure.sentence)))
-        }
-    })
-    .await;
-    let mut details: HashMap<_, _> = details.done.into_iter().collect();
     let outcome = |thing: String| {
-        let outcome = match (executions.get(&thing), details.remove(&thing)) {
-            (Some(status), Some(Ok(details))) if failed(status) => outcome_of(&details),
-            (Some(status), Some(Err(why))) if failed(status) => Outcome::Rejected(vec![why]),
-            (Some(status), _) => outcome_by(status),
-            (None, _) if is_over => Outcome::Ended("the job was over before it came to this robot".into()),
-            (None, _) => Outcome::Silent("the job has not come to this robot yet".into()),
+        let outcome = match executions.get(&thing) {
+            Some(JobExecutionStatus::Failed | JobExecutionStatus::Rejected) => {
+                let why = format!(
+                    "it has failed; `aws iot describe-job-execution --job-id {job} --thing-name {thing}` says why"
+                );
+                failed.borrow_mut().insert(thing.clone());
+                Outcome::Ended(why)
+            }
+            Some(status) => outcome_by(status),
+            None if is_over => Outcome::Ended("the job was over before it came to this robot".into()),
+            None => Outcome::Silent("the job has not come to this robot yet".into()),
         };
         (thing, outcome)
     };
@@ -139,6 +147,27 @@ async fn ask(aws: &Arc<Aws>, job: &str, things: Vec<String>) -> Vec<(String, Out
 
 /// What a robot says that has failed: `state`, `problem1`, `problem2` and so on, of `problems` in all.
 fn outcome_of(details: &HashMap<String, String>) -> Outcome {
+/// Sets what the robots say for which the job has failed.
+async fn tell_why(aws: &Arc<Aws>, job: &str, failed: BTreeSet<String>, outcomes: &mut Outcomes) {
+    let failed: Vec<String> = failed.into_iter().collect();
+    let bar = bar("Asking why it failed for", failed.len());
+    for some in failed.chunks(AT_A_TIME) {
+        let details = each(some, &bar, |thing| {
+            let (aws, job) = (Arc::clone(aws), job.to_owned());
+            async move {
+                let details = aws.job_details(&job, &thing).await;
+                Ok((thing, details.map_err(|failure| failure.sentence)))
+            }
+        })
+        .await;
+        for (thing, details) in details.done {
+            outcomes
+                .set(&thing, details.map_or_else(|why| Outcome::Rejected(vec![why]), |details| outcome_of(&details)));
+        }
+    }
+    bar.finish_and_clear();
+}
+
     let listed = (1..).map_while(|number| details.get(&format!("problem{number}")));
     let mut problems: Vec<String> = listed.cloned().collect();
     let count = details.get("problems").and_then(|count| count.parse().ok()).unwrap_or(problems.len());

@@ -89,6 +89,13 @@ impl Outcomes {
     }
 
     /// The things whose outcome may still change.
+    /// From now on somebody waits for those to which it was sent, so that it has to be known what became of it there.
+    pub fn wait_for_all(&mut self) {
+        for row in self.of.values_mut().filter(|row| row.outcome == Outcome::Sent) {
+            row.outcome = Outcome::Silent("it was not asked yet".into());
+        }
+    }
+
     pub fn open(&self) -> Vec<String> {
         self.of.iter().filter(|(_, row)| !row.outcome.is_final()).map(|(thing, _)| thing.clone()).collect()
     }
