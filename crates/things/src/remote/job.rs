@@ -176,7 +176,10 @@ async fn tell_why(aws: &Arc<Aws>, job: &str, failed: BTreeSet<String>, outcomes:
     }
     match details.get("state").map(String::as_str) {
         Some("rolled_back") => Outcome::RolledBack(problems),
-        _ => Outcome::Rejected(problems),
+        // Of a document that the robot could not read it says problems only.
+        Some("rejected") | None => Outcome::Rejected(problems),
+        Some("replaced") => ended("something else was desired of the robot before this was confirmed".into()),
+        Some(other) => ended(format!("the robot says {other}")),
     }
 }
 
@@ -264,3 +267,9 @@ mod tests {
         assert_eq!(details(&[]), Outcome::Rejected(Vec::new()));
     }
 }
+        for (state, words) in [("replaced", "something else was desired"), ("shelved", "the robot says shelved")] {
+            let Outcome::Ended(why) = details(&[("state", state), ("problems", "1"), ("problem1", "by job 8")]) else {
+                panic!("{state}")
+            };
+            assert!(why.starts_with(words) && why.ends_with("\nby job 8"), "{why}");
+        }
