@@ -32,6 +32,9 @@ const TIME_OUT: u16 = 60;
 /// Longest id of a job (CreateJob, AWS IoT API Reference: `[a-zA-Z0-9_-]+`).
 const LONGEST_ID: usize = 64;
 
+/// Failed robots that are asked before what they say is told.
+const AT_A_TIME: usize = 64;
+
 /// A job that is not made yet.
 #[derive(Debug)]
 pub struct Order {
@@ -63,9 +66,8 @@ impl Order {
             document,
             roll_out: roll_out(arguments).map_err(unusable)?,
             abort: abort(arguments).map_err(unusable)?,
-            timeout: arguments
-                .in_progress_timeout
-                .map(|timeout| TimeoutConfig::builder().in_progress_timeout_in_minutes(i64::from(timeout)).build()),
+            timeout: time_out(arguments)
+                .map(|minutes| TimeoutConfig::builder().in_progress_timeout_in_minutes(i64::from(minutes)).build()),
         })
     }
 
@@ -101,13 +103,13 @@ impl Order {
             let failed = RefCell::new(BTreeSet::new());
             let ask = async |things: Vec<String>| ask(aws, &id, things, &failed).await;
             wait(&mut outcomes, arguments.timeout, usize::MAX, ask).await;
-        }
-        outcomes.print(arguments.json)
             tokio::select! {
                 biased;
                 () = interrupt() => outcomes.interrupted = true,
                 () = tell_why(aws, &id, failed.into_inner(), &mut outcomes) => {}
             }
+        }
+        outcomes.print(arguments.json)
     }
 }
 
@@ -145,8 +147,6 @@ async fn ask(
     things.into_iter().map(outcome).collect()
 }
 
-/// What a robot says that has failed: `state`, `problem1`, `problem2` and so on, of `problems` in all.
-fn outcome_of(details: &HashMap<String, String>) -> Outcome {
 /// Sets what the robots say for which the job has failed.
 async fn tell_why(aws: &Arc<Aws>, job: &str, failed: BTreeSet<String>, outcomes: &mut Outcomes) {
     let failed: Vec<String> = failed.into_iter().collect();
@@ -168,12 +168,15 @@ async fn tell_why(aws: &Arc<Aws>, job: &str, failed: BTreeSet<String>, outcomes:
     bar.finish_and_clear();
 }
 
+/// What a robot says that has failed: `state`, `problem1`, `problem2` and so on, of `problems` in all.
+fn outcome_of(details: &HashMap<String, String>) -> Outcome {
     let listed = (1..).map_while(|number| details.get(&format!("problem{number}")));
     let mut problems: Vec<String> = listed.cloned().collect();
     let count = details.get("problems").and_then(|count| count.parse().ok()).unwrap_or(problems.len());
     if let Some(more @ 1..) = count.checked_sub(problems.len()) {
         problems.push(format!("{more} more; `iot-bridge status` on the robot shows all"));
     }
+    let ended = |what: String| Outcome::Ended([vec![what], problems.clone()].concat().join("\n"));
     match details.get("state").map(String::as_str) {
         Some("rolled_back") => Outcome::RolledBack(problems),
         // Of a document that the robot could not read it says problems only.
@@ -221,6 +224,10 @@ fn roll_out(arguments: &JobArgs) -> Result<Option<JobExecutionsRolloutConfig>, B
     Ok(Some(config.build()))
 }
 
+fn time_out(arguments: &JobArgs) -> Option<u16> {
+    arguments.in_progress_timeout.or(arguments.abort_after.map(|_| TIME_OUT))
+}
+
 fn abort(arguments: &JobArgs) -> Result<Option<AbortConfig>, BuildError> {
     let Some(percent) = arguments.abort_after else { return Ok(None) };
     let criteria = AbortCriteria::builder()
@@ -248,6 +255,22 @@ mod tests {
         }
     }
 
+    /// Where failures stop the job, a robot that says nothing any more is one in the end.
+    #[test]
+    fn a_robot_that_goes_dark_has_failed() {
+        let arguments = |abort_after, in_progress_timeout| JobArgs {
+            job: true,
+            per_minute: None,
+            increase: None,
+            abort_after,
+            min_executed: 10,
+            in_progress_timeout,
+        };
+        assert_eq!(time_out(&arguments(Some(5.0), None)), Some(60));
+        assert_eq!(time_out(&arguments(Some(5.0), Some(15))), Some(15));
+        assert_eq!(time_out(&arguments(None, None)), None);
+    }
+
     /// What a robot says of a failure is told, and how much it has not said.
     #[test]
     fn a_failure_is_told() {
@@ -265,11 +288,11 @@ mod tests {
         };
         assert_eq!((&problems[..2], problems[2].starts_with("1 more")), (&["a".to_owned(), "b".to_owned()][..], true));
         assert_eq!(details(&[]), Outcome::Rejected(Vec::new()));
-    }
-}
         for (state, words) in [("replaced", "something else was desired"), ("shelved", "the robot says shelved")] {
             let Outcome::Ended(why) = details(&[("state", state), ("problems", "1"), ("problem1", "by job 8")]) else {
                 panic!("{state}")
             };
             assert!(why.starts_with(words) && why.ends_with("\nby job 8"), "{why}");
         }
+    }
+}
