@@ -30,6 +30,7 @@ impl Aws {
         if_there(list!(self, "iot:ListThingsInThingGroup", group, request))
     }
 
+    /// Makes a job, and looks whether it is there if AWS does not answer. Its id has to be one that nobody else makes.
     pub async fn create_job(&self, job: Job) -> Result<(), Failure> {
         let request = self
             .client
@@ -42,7 +43,24 @@ impl Aws {
             .set_job_executions_rollout_config(job.roll_out)
             .set_abort_config(job.abort)
             .set_timeout_config(job.timeout);
-        call!(self, "iot:CreateJob", &job.id, request).map(drop)
+        let Err(failure) = call!(self, "iot:CreateJob", &job.id, request) else { return Ok(()) };
+        match failure.kind {
+            // By this call: it was sent again when the answer got lost.
+            Kind::Exists => Ok(()),
+            Kind::Unanswered => {
+                let id = &job.id;
+                let found = call!(self, "iot:DescribeJob", id, self.client.describe_job().job_id(id));
+                found.map(drop).map_err(|_| Failure {
+                    sentence: format!(
+                        "{}\nThe job {id} may be made all the same: `aws iot describe-job --job-id {id}` says so, and \
+                         `aws iot cancel-job --job-id {id}` stops it. The same command again makes another job",
+                        failure.sentence
+                    ),
+                    ..failure
+                })
+            }
+            _ => Err(failure),
+        }
     }
 
     /// Whether a job was completed or canceled, so that it comes to no other thing.

@@ -92,7 +92,7 @@ pub struct WaitArgs {
 /// Whether AWS rolls it out by a job, and how.
 #[derive(Debug, Args)]
 pub struct JobArgs {
-    /// Send it by an IoT job, to robots that set remote.jobs; up to 32 KiB
+    /// Send it by an IoT job, to robots that set remote.jobs; up to 32 KiB. Each call makes another job
     #[arg(long)]
     pub job: bool,
     /// With --job: to at most so many robots a minute
