@@ -27,7 +27,7 @@ impl Aws {
     /// The names of the things of a group and of the groups in it; `None` if there is no such group.
     pub async fn things_in(&self, group: &str) -> Result<Option<Vec<String>>, Failure> {
         let request = self.client.list_things_in_thing_group().thing_group_name(group).recursive(true);
-        if_there(list!(self, "iot:ListThingsInThingGroup", group, request))
+        if_there(list!(self, "iot:ListThingsInThingGroup", group, request, things, next_token))
     }
 
     /// Makes a job, and looks whether it is there if AWS does not answer. Its id has to be one that nobody else makes.
@@ -73,7 +73,7 @@ impl Aws {
     /// How far a job is with each thing that it has reached, by the things' names.
     pub async fn job_executions(&self, job: &str) -> Result<BTreeMap<String, JobExecutionStatus>, Failure> {
         let request = self.client.list_job_executions_for_job().job_id(job);
-        let all = list!(self, "iot:ListJobExecutionsForJob", job, request)?;
+        let all = list!(self, "iot:ListJobExecutionsForJob", job, request, execution_summaries, next_token)?;
         let execution = |execution: aws_sdk_iot::types::JobExecutionSummaryForJob| {
             let thing = execution.thing_arn?.rsplit_once(":thing/")?.1.to_owned();
             Some((thing, execution.job_execution_summary?.status?))
