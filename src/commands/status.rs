@@ -1,6 +1,5 @@
 //! `iot-bridge status`: how the running bridge is.
 
-mod printable;
 mod requests;
 mod view;
 
@@ -18,6 +17,7 @@ use super::{fail, print};
 use crate::health::Report;
 use crate::health::status_socket::{self, PATIENCE, Unasked};
 use iot_bridge_core::accounts::{self, STATUS_GROUP};
+use iot_bridge_core::terminal::printable;
 use view::View;
 
 /// How often `--watch` looks.

@@ -48,6 +48,8 @@ struct State {
     until: Option<usize>,
     /// Calls whose line contains this are denied.
     denied: Option<String>,
+    /// The next call whose line contains this is carried out and not answered.
+    lost: Option<String>,
     /// IAM permissions that there are; without it, all.
     allowed: Option<BTreeSet<String>>,
     /// So many calls are answered as AWS does what comes too fast.
@@ -120,6 +122,11 @@ impl AwsApi {
     /// Calls whose line (`POST /policies/NAME`) contains `part` are denied; nothing if it is empty.
     pub fn deny(&self, part: &str) {
         self.front.state.lock().unwrap().denied = Some(part.to_owned()).filter(|part| !part.is_empty());
+    }
+
+    /// The answer to the next call whose line (`PUT /jobs/NAME`) contains `part` gets lost.
+    pub fn lose(&self, part: &str) {
+        self.front.state.lock().unwrap().lost = Some(part.to_owned());
     }
 
     /// From now on there are only these IAM permissions; without any set, all.
@@ -277,7 +284,8 @@ impl Front {
                 || state.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&action(&line)));
             let throttled = state.throttled > 0;
             state.throttled = state.throttled.saturating_sub(1);
-            (state.until == Some(state.calls.len()), denied, throttled)
+            let is_lost = state.lost.take_if(|part| line.contains(part.as_str())).is_some();
+            (is_lost || state.until == Some(state.calls.len()), denied, throttled)
         };
         let answer = match (denied, throttled) {
             (true, _) => {
@@ -319,6 +327,13 @@ impl Front {
                 Ok(Message::answer(&page(&serde_json::from_slice(&answer.body)?, from.unwrap_or(0))))
             }
             ("PUT", bare) if bare.starts_with("/jobs/") => {
+                if ask(self.moto, &Message::request("GET", bare, Vec::new()))?.is_good() {
+                    return Ok(Message::refused(
+                        "409 Conflict",
+                        "ResourceAlreadyExistsException",
+                        "Job already exists",
+                    ));
+                }
                 let mut job: Value = serde_json::from_slice(&request.body)?;
                 self.state.lock().unwrap().jobs.push(job.clone());
                 let targets = job["targets"].as_array().cloned().unwrap_or_default();

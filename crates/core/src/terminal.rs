@@ -1,5 +1,7 @@
 //! What the command lines of both programs share.
 
+pub mod printable;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;

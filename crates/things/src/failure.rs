@@ -96,12 +96,21 @@ fn answered(action: &str, what: &str, code: &str, message: &str, status: u16) ->
             "AWS does not know these credentials, or the clock is wrong; look at them with `aws configure list`{}",
             said(message)
         ),
+        // A job that was made goes on by itself, and the command would make another one.
+        "ThrottlingException" | "LimitExceededException" if is_of_a_job(action) => {
+            format!("{action} ({what}) is over a limit of the account{}", said(message))
+        }
         "ThrottlingException" | "LimitExceededException" => {
             format!("{action} ({what}) is over a limit of the account{}; run the command again to go on", said(message))
         }
         "" => format!("{action} ({what}): the address answers with status {status}, not as the AWS API does"),
         code => format!("{action} ({what}) failed: {code}{}", said(message)),
     }
+}
+
+/// Whether `action` asks for a job that was made.
+fn is_of_a_job(action: &str) -> bool {
+    action.contains("Job") && action != "iot:CreateJob"
 }
 
 /// There are no credentials, because of `why`.
@@ -129,3 +138,22 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who runs a command again goes on, but not where it would make another job.
+    #[test]
+    fn again_is_advised_where_it_goes_on() {
+        for (action, is_advised) in [
+            ("iot:CreateThing", true),
+            ("iot:CreateJob", true),
+            ("iot:DescribeJob", false),
+            ("iot:ListJobExecutionsForJob", false),
+        ] {
+            let sentence = answered(action, "x", "ThrottlingException", "Rate exceeded", 429);
+            assert_eq!(sentence.contains("run the command again"), is_advised, "{sentence}");
+        }
+    }
+}

@@ -365,6 +365,31 @@ fn a_job_rolls_it_out() {
     assert!(bench.succeed(&["config", "push", "scan.toml", "a", "--job", "--no-wait"]).contains("a  2  sent"));
 }
 
+/// A job whose making was not answered is not made twice: it is looked for, and if that is not answered either, its name is told.
+/// A robot that fails is told with its reasons.
+#[test]
+fn a_job_is_not_made_twice() {
+    let bench = bench(&["a"]);
+    bench.api.execute("a", "SUCCEEDED", json!({}));
+    let push = ["config", "push", "scan.toml", "a", "--job"];
+    for (made, attempts) in [(1, "1"), (2, "2")] {
+        bench.api.lose("PUT /jobs/");
+        let (status, text) = said(bench.program(&push).env("AWS_MAX_ATTEMPTS", attempts).output().unwrap());
+        assert!(status == 0 && text.contains("a  2  applied"), "{attempts} attempts: {text}");
+        assert_eq!(bench.api.jobs().len(), made, "{attempts} attempts");
+    }
+    bench.api.heal();
+    // The thing is looked at, and the job is made.
+    bench.api.fail_after(2);
+    let (status, text) = bench.run(&push);
+    assert!(bench.api.calls()[1].starts_with("PUT /jobs/"), "{:?}", bench.api.calls());
+    bench.api.heal();
+    assert_eq!((status, bench.api.jobs().len()), (1, 3), "{text}");
+    for word in ["may be made all the same", "aws iot cancel-job --job-id iot-bridge-2-", "makes another job"] {
+        assert!(text.contains(word), "{word} is missing in: {text}");
+    }
+}
+
 /// What docs/fleet.md shows of a push and of what is shown afterwards is what happens, and its job is the one that is made.
 #[test]
 fn the_page_shows_what_happens() {

@@ -269,7 +269,12 @@ fn rule_needs_what_the_guide_says() {
 #[test]
 fn config_needs_what_the_guide_says() {
     let bench = bench();
-    std::fs::write(bench.path("odom.toml"), "version = \"1\"\n[[topics]]\nros = \"/odom\"\n").unwrap();
+    for (file, text) in [
+        ("odom.toml", "version = \"1\"\n[[topics]]\nros = \"/odom\"\n"),
+        ("scan.toml", "version = \"2\"\n[[topics]]\nros = \"/scan\"\n"),
+    ] {
+        std::fs::write(bench.path(file), text).unwrap();
+    }
     let thing = |bench: &Bench, name: String| {
         bench.api.send("POST", &format!("/things/{name}"), &json!({}));
         name
@@ -313,9 +318,17 @@ fn config_needs_what_the_guide_says() {
     needs(&bench, &row.with(cases[1]), &["config", "show", "{}"], |bench, number| thing(bench, format!("f{number}")));
 
     let row = Row::of("config rollback");
-    row.tells(&cases[..1]);
+    row.tells(&cases);
     let back = ["config", "rollback", "{}", "--no-wait"];
     needs(&bench, &row.always, &back, |bench, number| pushed(bench, format!("g{number}")));
+    // Of a thing whose shadow was deleted it has to be known whether there is such a thing.
+    let deleted = |bench: &Bench, number: usize| {
+        let name = pushed(bench, format!("j{number}"));
+        bench.succeed(&["config", "push", "scan.toml", &name, "--no-wait"]);
+        bench.api.send("DELETE", &format!("/things/{name}/shadow?name=iot-bridge"), &json!({}));
+        name
+    };
+    needs(&bench, &row.with(cases[1]), &back, deleted);
 
     let row = Row::of("config push --job");
     row.tells(&["things by name", "`--group`", "a robot that fails"]);

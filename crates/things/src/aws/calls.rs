@@ -14,16 +14,22 @@ macro_rules! call {
         $request.send().await.map_err(|error| $crate::failure::Failure::of($action, $what, &error))
     }};
 }
-/// As `call`, for a list in pages: all its items.
+/// As `call`, for a list in pages: all its `$items`. Each page has its turn; the last one has no `$token`.
 macro_rules! list {
-    ($aws:expr, $action:literal, $what:expr, $request:expr) => {{
-        $aws.pace.turn($action).await;
-        let mut items = $request.into_paginator().items().send();
+    ($aws:expr, $action:literal, $what:expr, $request:expr, $items:ident, $token:ident) => {{
+        let mut pages = $request.into_paginator().send();
         let mut all = Vec::new();
         loop {
-            match items.next().await {
+            $aws.pace.turn($action).await;
+            match pages.next().await {
                 None => break Ok(all),
-                Some(Ok(item)) => all.push(item),
+                Some(Ok(page)) => {
+                    let is_last = page.$token().is_none_or(str::is_empty);
+                    all.extend(page.$items.unwrap_or_default());
+                    if is_last {
+                        break Ok(all);
+                    }
+                }
                 Some(Err(error)) => break Err($crate::failure::Failure::of($action, $what, &error)),
             }
         }
@@ -127,13 +133,15 @@ impl Aws {
     /// The ARNs of the certificates that are attached to the thing; none if there is no such thing.
     pub async fn principals_of(&self, thing: &str) -> Result<Vec<String>, Failure> {
         let request = self.client.list_thing_principals().thing_name(thing);
-        Ok(if_there(list!(self, "iot:ListThingPrincipals", thing, request))?.unwrap_or_default())
+        Ok(if_there(list!(self, "iot:ListThingPrincipals", thing, request, principals, next_token))?
+            .unwrap_or_default())
     }
 
     /// The names of the things that a certificate is attached to.
     pub async fn things_of(&self, certificate_arn: &str) -> Result<Vec<String>, Failure> {
         let request = self.client.list_principal_things().principal(certificate_arn);
-        Ok(if_there(list!(self, "iot:ListPrincipalThings", certificate_arn, request))?.unwrap_or_default())
+        Ok(if_there(list!(self, "iot:ListPrincipalThings", certificate_arn, request, things, next_token))?
+            .unwrap_or_default())
     }
 
     pub async fn attach_thing(&self, thing: &str, certificate_arn: &str) -> Result<(), Failure> {
@@ -205,7 +213,8 @@ impl Aws {
     /// The names of the policies that are attached to a certificate.
     pub async fn policies_of(&self, certificate_arn: &str) -> Result<Vec<String>, Failure> {
         let request = self.client.list_attached_policies().target(certificate_arn);
-        let policies = if_there(list!(self, "iot:ListAttachedPolicies", certificate_arn, request.clone()))?;
+        let policies =
+            if_there(list!(self, "iot:ListAttachedPolicies", certificate_arn, request, policies, next_marker))?;
         Ok(policies.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_name).collect())
     }
 

@@ -68,7 +68,8 @@ impl Aws {
 
     /// The certificate that was issued for `request`, asked for at `asked`, whose answer never arrived.
     pub async fn find_certificate(&self, request: &Request, asked: SystemTime) -> Result<Option<Issued>, Failure> {
-        let certificates = list!(self, "iot:ListCertificates", "all", self.client.list_certificates())?;
+        let certificates =
+            list!(self, "iot:ListCertificates", "all", self.client.list_certificates(), certificates, next_marker)?;
         let from = asked.checked_sub(CLOCKS_APART).unwrap_or(SystemTime::UNIX_EPOCH);
         for certificate in certificates {
             let made = certificate.creation_date.and_then(|at| SystemTime::try_from(at).ok());

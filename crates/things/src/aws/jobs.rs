@@ -27,9 +27,10 @@ impl Aws {
     /// The names of the things of a group and of the groups in it; `None` if there is no such group.
     pub async fn things_in(&self, group: &str) -> Result<Option<Vec<String>>, Failure> {
         let request = self.client.list_things_in_thing_group().thing_group_name(group).recursive(true);
-        if_there(list!(self, "iot:ListThingsInThingGroup", group, request))
+        if_there(list!(self, "iot:ListThingsInThingGroup", group, request, things, next_token))
     }
 
+    /// Makes a job, and looks whether it is there if AWS does not answer. Its id has to be one that nobody else makes.
     pub async fn create_job(&self, job: Job) -> Result<(), Failure> {
         let request = self
             .client
@@ -42,7 +43,24 @@ impl Aws {
             .set_job_executions_rollout_config(job.roll_out)
             .set_abort_config(job.abort)
             .set_timeout_config(job.timeout);
-        call!(self, "iot:CreateJob", &job.id, request).map(drop)
+        let Err(failure) = call!(self, "iot:CreateJob", &job.id, request) else { return Ok(()) };
+        match failure.kind {
+            // By this call: it was sent again when the answer got lost.
+            Kind::Exists => Ok(()),
+            Kind::Unanswered => {
+                let id = &job.id;
+                let found = call!(self, "iot:DescribeJob", id, self.client.describe_job().job_id(id));
+                found.map(drop).map_err(|_| Failure {
+                    sentence: format!(
+                        "{}\nThe job {id} may be made all the same: `aws iot describe-job --job-id {id}` says so, and \
+                         `aws iot cancel-job --job-id {id}` stops it. The same command again makes another job",
+                        failure.sentence
+                    ),
+                    ..failure
+                })
+            }
+            _ => Err(failure),
+        }
     }
 
     /// Whether a job was completed or canceled, so that it comes to no other thing.
@@ -55,7 +73,7 @@ impl Aws {
     /// How far a job is with each thing that it has reached, by the things' names.
     pub async fn job_executions(&self, job: &str) -> Result<BTreeMap<String, JobExecutionStatus>, Failure> {
         let request = self.client.list_job_executions_for_job().job_id(job);
-        let all = list!(self, "iot:ListJobExecutionsForJob", job, request)?;
+        let all = list!(self, "iot:ListJobExecutionsForJob", job, request, execution_summaries, next_token)?;
         let execution = |execution: aws_sdk_iot::types::JobExecutionSummaryForJob| {
             let thing = execution.thing_arn?.rsplit_once(":thing/")?.1.to_owned();
             Some((thing, execution.job_execution_summary?.status?))

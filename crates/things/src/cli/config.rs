@@ -92,7 +92,7 @@ pub struct WaitArgs {
 /// Whether AWS rolls it out by a job, and how.
 #[derive(Debug, Args)]
 pub struct JobArgs {
-    /// Send it by an IoT job, to robots that set remote.jobs; up to 32 KiB
+    /// Send it by an IoT job, to robots that set remote.jobs; up to 32 KiB. Each call makes another job
     #[arg(long)]
     pub job: bool,
     /// With --job: to at most so many robots a minute
@@ -108,7 +108,7 @@ pub struct JobArgs {
     #[arg(long, value_name = "N", requires = "abort_after", default_value_t = 10,
           value_parser = clap::value_parser!(i32).range(1..))]
     pub min_executed: i32,
-    /// With --job: a robot that has begun has so many minutes, 1 to 10080 [default: no end]
+    /// With --job: a robot that has begun has so many minutes, 1 to 10080 [default: 60 with --abort-after, else no end]
     #[arg(long, value_name = "MINUTES", requires = "job", value_parser = clap::value_parser!(u16).range(1..=10080))]
     pub in_progress_timeout: Option<u16>,
 }

@@ -410,3 +410,15 @@ fn jobs_are_allowed_by_what_their_client_says() {
     assert!(!allows(Action::Publish, "$aws/things/r2/jobs/get"));
     assert_eq!(more.len(), 3 + 6 + 2, "{more:#?}");
 }
+
+/// The policy that the package brings as an example is enough for robots that take their topics from the cloud: the topics, and
+/// the shadow that docs/fleet.md and `config push` name.
+#[test]
+fn the_example_of_the_package_takes_a_configuration() {
+    let text = include_str!("../../../../packaging/policy.json");
+    let remote = "[[topics]]\nros = \"/odom\"\n[remote]\nshadow = \"iot-bridge\"\nallow = [\"topics\"]\n";
+    let needed = grants(&settings(remote, "r1", "r1"), false).expect("no patterns");
+    assert!(needed.iter().any(|grant| grant.action == Action::Subscribe), "{needed:?}");
+    let findings = check(text, &needed, Some("r1")).expect("a policy");
+    assert_eq!(findings.too_little, Vec::<String>::new());
+}

@@ -1,6 +1,7 @@
 //! A configuration as an IoT job: AWS rolls it out, slowly if it is told to, and stops where too many robots fail.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,13 +10,12 @@ use aws_sdk_iot::types::{
     AbortAction, AbortConfig, AbortCriteria, ExponentialRolloutRate, JobExecutionFailureType, JobExecutionStatus,
     JobExecutionsRolloutConfig, RateIncreaseCriteria, TimeoutConfig,
 };
-use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::configuration::Configuration;
 use super::outcome::{Outcome, Outcomes};
 use super::targets;
-use super::wait::wait;
+use super::wait::{bar, interrupt, wait};
 use crate::aws::{Aws, Job};
 use crate::cli::{JobArgs, TargetArgs, WaitArgs};
 use crate::each::each;
@@ -25,8 +25,15 @@ use iot_bridge_core::remote::jobs::{DOCUMENT_LIMIT, OPERATION};
 /// Most targets of a job, things and groups together (AWS IoT Device Management quotas).
 const MOST_TARGETS: usize = 100;
 
+/// Minutes that a robot has which has begun, where failures are to stop the job: AWS counts executions that have ended, and one
+/// that has cut its robot off would never end.
+const TIME_OUT: u16 = 60;
+
 /// Longest id of a job (CreateJob, AWS IoT API Reference: `[a-zA-Z0-9_-]+`).
 const LONGEST_ID: usize = 64;
+
+/// Failed robots that are asked before what they say is told.
+const AT_A_TIME: usize = 64;
 
 /// A job that is not made yet.
 #[derive(Debug)]
@@ -59,9 +66,8 @@ impl Order {
             document,
             roll_out: roll_out(arguments).map_err(unusable)?,
             abort: abort(arguments).map_err(unusable)?,
-            timeout: arguments
-                .in_progress_timeout
-                .map(|timeout| TimeoutConfig::builder().in_progress_timeout_in_minutes(i64::from(timeout)).build()),
+            timeout: time_out(arguments)
+                .map(|minutes| TimeoutConfig::builder().in_progress_timeout_in_minutes(i64::from(minutes)).build()),
         })
     }
 
@@ -94,15 +100,27 @@ impl Order {
             outcomes.set(thing, Outcome::Sent);
         }
         if !arguments.no_wait {
-            let ask = async |things: Vec<String>| ask(aws, &id, things).await;
+            let failed = RefCell::new(BTreeSet::new());
+            let ask = async |things: Vec<String>| ask(aws, &id, things, &failed).await;
             wait(&mut outcomes, arguments.timeout, usize::MAX, ask).await;
+            tokio::select! {
+                biased;
+                () = interrupt() => outcomes.interrupted = true,
+                () = tell_why(aws, &id, failed.into_inner(), &mut outcomes) => {}
+            }
         }
         outcomes.print(arguments.json)
     }
 }
 
-/// How far the job is with each of `things`.
-async fn ask(aws: &Arc<Aws>, job: &str, things: Vec<String>) -> Vec<(String, Outcome)> {
+/// How far the job is with each of `things`. Why it has failed is asked later, for all that stand in `failed` then: what is
+/// known of the others does not wait for that.
+async fn ask(
+    aws: &Arc<Aws>,
+    job: &str,
+    things: Vec<String>,
+    failed: &RefCell<BTreeSet<String>>,
+) -> Vec<(String, Outcome)> {
     let asked = async { Ok((aws.job_is_over(job).await?, aws.job_executions(job).await?)) };
     let (is_over, executions) = match asked.await {
         Ok(answers) => answers,
@@ -111,30 +129,43 @@ async fn ask(aws: &Arc<Aws>, job: &str, things: Vec<String>) -> Vec<(String, Out
             return things.into_iter().map(|thing| (thing, Outcome::Silent(stop.sentence()))).collect();
         }
     };
-    let failed =
-        |status: &JobExecutionStatus| matches!(status, JobExecutionStatus::Failed | JobExecutionStatus::Rejected);
-    let to_be_asked: Vec<String> =
-        things.iter().filter(|thing| executions.get(*thing).is_some_and(failed)).cloned().collect();
-    let details = each(&to_be_asked, &ProgressBar::hidden(), |thing| {
-        let (aws, job) = (Arc::clone(aws), job.to_owned());
-        async move {
-            let details = aws.job_details(&job, &thing).await;
-            Ok((thing, details.map_err(|failure| failure.sentence)))
-        }
-    })
-    .await;
-    let mut details: HashMap<_, _> = details.done.into_iter().collect();
     let outcome = |thing: String| {
-        let outcome = match (executions.get(&thing), details.remove(&thing)) {
-            (Some(status), Some(Ok(details))) if failed(status) => outcome_of(&details),
-            (Some(status), Some(Err(why))) if failed(status) => Outcome::Rejected(vec![why]),
-            (Some(status), _) => outcome_by(status),
-            (None, _) if is_over => Outcome::Ended("the job was over before it came to this robot".into()),
-            (None, _) => Outcome::Silent("the job has not come to this robot yet".into()),
+        let outcome = match executions.get(&thing) {
+            Some(JobExecutionStatus::Failed | JobExecutionStatus::Rejected) => {
+                let why = format!(
+                    "it has failed; `aws iot describe-job-execution --job-id {job} --thing-name {thing}` says why"
+                );
+                failed.borrow_mut().insert(thing.clone());
+                Outcome::Ended(why)
+            }
+            Some(status) => outcome_by(status),
+            None if is_over => Outcome::Ended("the job was over before it came to this robot".into()),
+            None => Outcome::Silent("the job has not come to this robot yet".into()),
         };
         (thing, outcome)
     };
     things.into_iter().map(outcome).collect()
+}
+
+/// Sets what the robots say for which the job has failed.
+async fn tell_why(aws: &Arc<Aws>, job: &str, failed: BTreeSet<String>, outcomes: &mut Outcomes) {
+    let failed: Vec<String> = failed.into_iter().collect();
+    let bar = bar("Asking why it failed for", failed.len());
+    for some in failed.chunks(AT_A_TIME) {
+        let details = each(some, &bar, |thing| {
+            let (aws, job) = (Arc::clone(aws), job.to_owned());
+            async move {
+                let details = aws.job_details(&job, &thing).await;
+                Ok((thing, details.map_err(|failure| failure.sentence)))
+            }
+        })
+        .await;
+        for (thing, details) in details.done {
+            outcomes
+                .set(&thing, details.map_or_else(|why| Outcome::Rejected(vec![why]), |details| outcome_of(&details)));
+        }
+    }
+    bar.finish_and_clear();
 }
 
 /// What a robot says that has failed: `state`, `problem1`, `problem2` and so on, of `problems` in all.
@@ -145,9 +176,13 @@ fn outcome_of(details: &HashMap<String, String>) -> Outcome {
     if let Some(more @ 1..) = count.checked_sub(problems.len()) {
         problems.push(format!("{more} more; `iot-bridge status` on the robot shows all"));
     }
+    let ended = |what: String| Outcome::Ended([vec![what], problems.clone()].concat().join("\n"));
     match details.get("state").map(String::as_str) {
         Some("rolled_back") => Outcome::RolledBack(problems),
-        _ => Outcome::Rejected(problems),
+        // Of a document that the robot could not read it says problems only.
+        Some("rejected") | None => Outcome::Rejected(problems),
+        Some("replaced") => ended("something else was desired of the robot before this was confirmed".into()),
+        Some(other) => ended(format!("the robot says {other}")),
     }
 }
 
@@ -189,6 +224,10 @@ fn roll_out(arguments: &JobArgs) -> Result<Option<JobExecutionsRolloutConfig>, B
     Ok(Some(config.build()))
 }
 
+fn time_out(arguments: &JobArgs) -> Option<u16> {
+    arguments.in_progress_timeout.or(arguments.abort_after.map(|_| TIME_OUT))
+}
+
 fn abort(arguments: &JobArgs) -> Result<Option<AbortConfig>, BuildError> {
     let Some(percent) = arguments.abort_after else { return Ok(None) };
     let criteria = AbortCriteria::builder()
@@ -216,6 +255,22 @@ mod tests {
         }
     }
 
+    /// Where failures stop the job, a robot that says nothing any more is one in the end.
+    #[test]
+    fn a_robot_that_goes_dark_has_failed() {
+        let arguments = |abort_after, in_progress_timeout| JobArgs {
+            job: true,
+            per_minute: None,
+            increase: None,
+            abort_after,
+            min_executed: 10,
+            in_progress_timeout,
+        };
+        assert_eq!(time_out(&arguments(Some(5.0), None)), Some(60));
+        assert_eq!(time_out(&arguments(Some(5.0), Some(15))), Some(15));
+        assert_eq!(time_out(&arguments(None, None)), None);
+    }
+
     /// What a robot says of a failure is told, and how much it has not said.
     #[test]
     fn a_failure_is_told() {
@@ -233,5 +288,11 @@ mod tests {
         };
         assert_eq!((&problems[..2], problems[2].starts_with("1 more")), (&["a".to_owned(), "b".to_owned()][..], true));
         assert_eq!(details(&[]), Outcome::Rejected(Vec::new()));
+        for (state, words) in [("replaced", "something else was desired"), ("shelved", "the robot says shelved")] {
+            let Outcome::Ended(why) = details(&[("state", state), ("problems", "1"), ("problem1", "by job 8")]) else {
+                panic!("{state}")
+            };
+            assert!(why.starts_with(words) && why.ends_with("\nby job 8"), "{why}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::plural;
 use crate::stop::Stop;
+use iot_bridge_core::terminal::printable;
 
 /// What has become of it on one robot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +89,13 @@ impl Outcomes {
         }
     }
 
+    /// From now on somebody waits for those to which it was sent, so that it has to be known what became of it there.
+    pub fn wait_for_all(&mut self) {
+        for row in self.of.values_mut().filter(|row| row.outcome == Outcome::Sent) {
+            row.outcome = Outcome::Silent("it was not asked yet".into());
+        }
+    }
+
     /// The things whose outcome may still change.
     pub fn open(&self) -> Vec<String> {
         self.of.iter().filter(|(_, row)| !row.outcome.is_final()).map(|(thing, _)| thing.clone()).collect()
@@ -105,10 +113,7 @@ impl Outcomes {
     /// Prints them. The exit status is 0 if all have applied it, or if it is desired of all and nobody waits.
     pub fn print(&self, as_json: bool) -> Result<ExitCode, Stop> {
         match as_json {
-            true => {
-                let text = serde_json::to_string_pretty(&self.json());
-                println!("{}", text.map_err(|error| Stop::Failed(error.to_string()))?);
-            }
+            true => println!("{}", pretty(&self.json())?),
             false => print!("{}", self.text()),
         }
         let all_good = !self.interrupted && self.of.values().all(|row| row.outcome.is_good());
@@ -127,15 +132,13 @@ impl Outcomes {
     /// A line for each robot, and its problems below it. What went well comes first, so that the rest is seen.
     fn text(&self) -> String {
         let width = self.of.keys().map(String::len).max().unwrap_or(0);
-        let versions = self.of.values().map(|row| row.version.chars().count()).max().unwrap_or(0);
+        let versions = self.of.values().map(|row| plain(&row.version).chars().count()).max().unwrap_or(0);
         let mut rows: Vec<_> = self.of.iter().collect();
         rows.sort_by_key(|(_, row)| !row.outcome.is_good());
         let mut text = String::new();
         for (thing, Row { version, outcome }) in rows {
-            text += &format!("{thing:width$}  {version:versions$}  {}\n", outcome.word());
-            for line in outcome.problems().iter().flat_map(|problem| problem.lines()) {
-                text += &format!("    {line}\n");
-            }
+            text += &format!("{thing:width$}  {:versions$}  {}\n", plain(version), outcome.word());
+            text += &below(outcome.problems());
         }
         let interrupted =
             if self.interrupted { " Interrupted; what is sent already, the robots go on with." } else { "" };
@@ -143,9 +146,44 @@ impl Outcomes {
     }
 }
 
+/// `text` of a robot, without what a terminal obeys.
+pub fn plain(text: &str) -> String {
+    let mut text = text.to_owned();
+    printable::clean_text(&mut text);
+    text
+}
+
+/// The lines of `problems`, as they stand below a robot.
+pub fn below(problems: &[String]) -> String {
+    problems.iter().flat_map(|problem| problem.lines()).map(|line| format!("    {}\n", plain(line))).collect()
+}
+
+/// `value` as JSON for people and programs: the same value, and a terminal obeys nothing of it.
+///
+/// # Errors
+/// Never of what is here; as serde says.
+pub fn pretty(value: &Value) -> Result<String, Stop> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Stop::Failed(error.to_string()))?;
+    Ok(text.lines().map(printable::json).collect::<Vec<_>>().join("\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A robot that was taken over says nothing to the operator's terminal, in text or JSON.
+    #[test]
+    fn terminals_obey_no_robot() {
+        let hostile = "a\u{1b}]0;b\u{7}\u{9b}2J\u{202e}\nc\td";
+        let mut outcomes = Outcomes::new([("a".to_owned(), hostile.replace('\n', ""))]);
+        outcomes.set("a", Outcome::Rejected(vec![hostile.into()]));
+        let text = outcomes.text();
+        assert!(text.contains("\n    a\\u{1b}]0;b\\u{7}\\u{9b}2J\\u{202e}\n    c\\u{9}d\n"), "{text}");
+        let json = pretty(&outcomes.json()).unwrap();
+        let is_plain = |text: &str| text.lines().all(|line| plain(line) == line);
+        assert!(is_plain(&text) && is_plain(&json), "{text}{json}");
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), outcomes.json());
+    }
 
     /// The table has a line for each robot, what went wrong last, and its problems below it.
     #[test]

@@ -89,7 +89,9 @@ impl Robot {
             Some("rejected") if is_of_it => Outcome::Rejected(self.problems()),
             Some("rolled_back") if is_of_it => Outcome::RolledBack(self.problems()),
             _ => Outcome::Silent(match &self.reported {
-                None => "it has never reported; does its [remote] name this shadow, and does it run?".to_owned(),
+                None => "it has never reported; does it run, does its [remote] name this shadow, and does its policy \
+                         allow the shadow's topics?"
+                    .to_owned(),
                 Some(_) => format!(
                     "no report of it; the last one{} is of {}",
                     self.age().map_or_else(String::new, |age| format!(", {age} ago,")),

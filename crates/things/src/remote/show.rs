@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::outcome::{below, plain, pretty};
 use super::robot::Robot;
 use super::targets;
 use crate::aws::Aws;
@@ -18,10 +19,7 @@ pub async fn execute(arguments: ShowArgs, aws: &AwsArgs) -> Result<ExitCode, Sto
     let things = targets::find(&aws, &arguments.target).await?;
     let robots = targets::look(&aws, &things, &arguments.target.shadow).await?;
     match arguments.json {
-        true => {
-            let text = serde_json::to_string_pretty(&json!({ "shadow": arguments.target.shadow, "things": robots }));
-            println!("{}", text.map_err(|error| Stop::Failed(error.to_string()))?);
-        }
+        true => println!("{}", pretty(&json!({ "shadow": arguments.target.shadow, "things": robots }))?),
         false => print!("{}", text(&robots)),
     }
     Ok(ExitCode::SUCCESS)
@@ -29,7 +27,7 @@ pub async fn execute(arguments: ShowArgs, aws: &AwsArgs) -> Result<ExitCode, Sto
 
 /// A table with a line for each robot, and its problems below it.
 fn text(robots: &[Robot]) -> String {
-    let rows: Vec<[String; 9]> = robots.iter().map(row).collect();
+    let rows: Vec<[String; 9]> = robots.iter().map(|robot| row(robot).map(|cell| plain(&cell))).collect();
     let heads = HEADS.map(str::to_owned);
     let width = |column: usize| rows.iter().chain([&heads]).map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..HEADS.len()).map(width).collect();
@@ -40,9 +38,7 @@ fn text(robots: &[Robot]) -> String {
     let mut text = line(&heads);
     for (robot, row) in robots.iter().zip(&rows) {
         text += &line(row);
-        for part in robot.problems().iter().flat_map(|problem| problem.lines()) {
-            text += &format!("    {part}\n");
-        }
+        text += &below(&robot.problems());
     }
     text
 }
@@ -78,6 +74,19 @@ fn row(robot: &Robot) -> [String; 9] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a robot reports, and what somebody desires of it, moves no cursor.
+    #[test]
+    fn terminals_obey_no_report() {
+        let hostile = "a\u{1b}[2J\n\u{202e}b";
+        let document = json!({ "state": {
+            "desired": { "version": hostile, "config": {} },
+            "reported": { "version": hostile, "state": hostile, "problems": [hostile, 7], "bridge": [hostile] },
+        } });
+        let text = text(&[Robot::read("a", Some(&document))]);
+        assert!(text.lines().all(|line| plain(line) == line), "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
+    }
 
     /// What is desired and what is reported stand beside each other, problems below.
     #[test]

@@ -39,6 +39,8 @@ pub struct Client {
     list_at: Option<Instant>,
     /// The request that has no answer yet. There is but one at a time.
     waiting: Option<Waiting>,
+    /// The latest `timestamp` of a notification on this connection.
+    notified_at: Option<u64>,
     /// What is to be looked at, the next one first.
     pending: VecDeque<Pending>,
     /// Jobs that are none of ours.
@@ -160,6 +162,7 @@ impl Client {
             is_connected: false,
             list_at: None,
             waiting: None,
+            notified_at: None,
             pending: VecDeque::new(),
             left_alone: BTreeSet::new(),
             current: None,
@@ -181,6 +184,7 @@ impl Client {
     /// `spread`.
     pub fn connected_within(&mut self, spread: Duration, now: Instant) {
         self.is_connected = true;
+        self.notified_at = None;
         self.list_at = Some(now + spread.mul_f64(self.random.r#gen()));
     }
 
@@ -296,7 +300,7 @@ impl Client {
     /// If it can't be read. A job of which that is so is left alone; else it has changed nothing.
     pub fn arrived(&mut self, kind: &Kind, payload: &[u8], now: Instant) -> Result<Event, Malformed> {
         let event = match kind {
-            Kind::Notify => read::<Notified>(payload).map(|notified| self.notified(notified.pending(), now)),
+            Kind::Notify => read::<Notified>(payload).map(|notified| self.notified(notified, now)),
             Kind::Accepted(Request::List) => read(payload).map(|listed| self.listed(listed)),
             Kind::Accepted(request @ Request::Describe(_)) => self.described(request, payload, now),
             Kind::Accepted(request @ Request::Update(_)) => read(payload).map(|updated| self.updated(request, updated)),
@@ -311,10 +315,21 @@ impl Client {
         self.waiting.take_if(is_it).map(|waiting| waiting.asked)
     }
 
-    fn notified(&mut self, all: Vec<Pending>, now: Instant) -> Event {
-        if all.len() >= NOTIFIED {
+    /// The list has changed. Notifications overtake each other and the answers to requests, and those of one second have the
+    /// same `timestamp`: where it is not known which is the last, the list is asked for.
+    fn notified(&mut self, notified: Notified, now: Instant) -> Event {
+        let (timestamp, latest) = (notified.timestamp, self.notified_at);
+        if timestamp.is_some() && timestamp < latest {
+            return Event::Other;
+        }
+        let is_awaited = self.waiting.as_ref().is_some_and(|waiting| waiting.asked == Asked::List);
+        let is_unordered = is_awaited || (timestamp.is_some() && timestamp == latest);
+        self.notified_at = timestamp.or(latest);
+        let all = notified.pending();
+        if is_unordered || all.len() >= NOTIFIED {
             self.list_at = Some(now);
-        } else {
+        }
+        if all.len() < NOTIFIED {
             self.left_alone.retain(|execution| all.iter().any(|pending| pending.execution == *execution));
         }
         self.look_at(all);

@@ -64,6 +64,8 @@ pub(super) struct Listed {
 /// The list has changed.
 #[derive(Debug, Deserialize)]
 pub(super) struct Notified {
+    /// When, in seconds since 1970.
+    pub timestamp: Option<u64>,
     jobs: Lists,
 }
 

@@ -322,6 +322,38 @@ fn a_lost_notification_is_made_up_for() {
     assert_eq!((world.begun.len(), world.count(0, |request| *request == Request::List)), (1, 2));
 }
 
+/// A list that is older than a notification, and a notification that is older than another, do not make a job forgotten.
+#[test]
+fn what_is_older_changes_nothing() {
+    let mut world = World::connected();
+    // The answer was made before the job was, and comes after the notification of it.
+    world.disconnect();
+    world.connect();
+    world.settle_until(|world| !world.requests.is_empty());
+    world.serve_request(0);
+    world.create("job-1", configuration("1"));
+    assert_eq!(world.answers.len(), 2);
+    world.answers.swap(0, 1);
+    world.settle(20);
+    assert_eq!(world.begun, ["job-1"]);
+    world.finish(Status::Succeeded);
+    world.settle(20);
+    // The notification that there is none any more overtakes one that there is another; both are of one second or not.
+    let notify = |seconds: u64, jobs: Value| json!({"timestamp": seconds, "jobs": jobs}).to_string();
+    for (job, seconds) in [("job-2", 0), ("job-3", 1)] {
+        let job_news = world.service.create(THING, job, configuration("2"));
+        let mut seen = job_news.iter().filter_map(|(_, payload)| serde_json::from_slice::<Value>(payload).ok());
+        let at = seen.find_map(|news| news["timestamp"].as_u64()).expect("a notification");
+        world.tell(job_news);
+        world.exchange();
+        world.arrive(&Kind::Notify, notify(at - seconds, json!({})).as_bytes());
+        world.settle(20);
+        assert_eq!(world.begun.last().map(String::as_str), Some(job));
+        world.finish(Status::Succeeded);
+        world.settle(20);
+    }
+}
+
 /// A session takes jobs beside its shadow: their answers come without being subscribed to, and how a job has ended is said with
 /// the problems. One that takes none hears nothing of them.
 #[test]

@@ -199,7 +199,7 @@ impl World {
         panic!("it does not happen");
     }
 
-    fn exchange(&mut self) {
+    pub fn exchange(&mut self) {
         while self.is_connected && !self.requests.is_empty() {
             self.serve_request(0);
         }

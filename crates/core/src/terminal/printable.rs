@@ -1,4 +1,4 @@
-//! What a terminal obeys, taken out of what comes over a socket.
+//! What a terminal obeys, taken out of what somebody else has written.
 
 use std::fmt::Write;
 
@@ -12,8 +12,8 @@ fn is_shown(character: char) -> bool {
     !character.is_control() && !turns
 }
 
-/// Writes all such characters of each text and each key in `value` as `\u{1b}`.
-pub(super) fn clean(value: &mut Value) {
+/// Writes all characters that a terminal would obey of each text and each key in `value` as `\u{1b}`.
+pub fn clean(value: &mut Value) {
     match value {
         Value::String(text) => clean_text(text),
         Value::Array(values) => values.iter_mut().for_each(clean),
@@ -29,7 +29,8 @@ pub(super) fn clean(value: &mut Value) {
     }
 }
 
-fn clean_text(text: &mut String) {
+/// As [`clean`], of one text. A line feed is such a character too.
+pub fn clean_text(text: &mut String) {
     if !text.chars().all(is_shown) {
         let mut cleaned = String::with_capacity(text.len());
         for character in text.chars() {
@@ -42,8 +43,8 @@ fn clean_text(text: &mut String) {
     }
 }
 
-/// The JSON text `json` on one line, with all such characters as `\u001b`: the same value.
-pub(super) fn json(json: &str) -> String {
+/// The JSON text `json` on one line, with all characters that a terminal would obey as `\u001b`: the same value.
+pub fn json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.trim_end().chars() {
         match character {
