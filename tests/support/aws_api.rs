@@ -56,6 +56,8 @@ struct State {
     throttled: usize,
     /// What was asked to be made as jobs.
     jobs: Vec<Value>,
+    /// What is merged into shadows once they were asked for, by the path: `/things/thing_0/shadow?name=NAME`.
+    meanwhile: BTreeMap<String, Value>,
     /// How things stand with their jobs, by their names: the status and its details.
     executions: BTreeMap<String, (String, Value)>,
 }
@@ -187,6 +189,12 @@ impl AwsApi {
         );
     }
 
+    /// Merges `state` into the shadow `name` of `thing` right after it is asked for the next time.
+    pub fn meanwhile(&self, thing: &str, name: &str, state: Value) {
+        let path = format!("/things/{thing}/shadow?name={name}");
+        self.front.state.lock().unwrap().meanwhile.insert(path, state);
+    }
+
     /// The names of everything in the account.
     pub fn everything(&self) -> BTreeSet<String> {
         let mut all = BTreeSet::new();
@@ -294,6 +302,12 @@ impl Front {
             (_, true) => Ok(Message::refused("429 Too Many Requests", "ThrottlingException", "Rate exceeded")),
             (false, false) => self.answer(method, path, &request),
         };
+        let asked = Some(path).filter(|_| method == "GET");
+        let meanwhile = asked.and_then(|path| self.state.lock().unwrap().meanwhile.remove(path));
+        if let Some(state) = meanwhile {
+            let body = json!({ "state": state }).to_string().into_bytes();
+            let _ = ask(self.moto, &Message::request("POST", path, body));
+        }
         if let Ok(answer) = answer
             && !last
         {

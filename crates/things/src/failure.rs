@@ -22,6 +22,8 @@ pub enum Kind {
     Exists,
     /// It is still in use.
     InUse,
+    /// The credentials are not known or have expired, or they lack the permission.
+    Denied,
     /// The API did not answer, or not for itself: whether the call was carried out is not known.
     Unanswered,
     /// Everything else.
@@ -68,6 +70,20 @@ fn kind_of(code: &str, status: u16) -> Kind {
         "ResourceNotFoundException" => Kind::NotFound,
         "ResourceAlreadyExistsException" => Kind::Exists,
         "DeleteConflictException" | "ConflictException" | "CertificateStateException" => Kind::InUse,
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "ForbiddenException"
+        | "UnauthorizedException"
+        | "NotAuthorizedException"
+        | "ExpiredTokenException"
+        | "ExpiredToken"
+        | "RequestExpired"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "MissingAuthenticationTokenException" => Kind::Denied,
         _ if status >= 500 => Kind::Unanswered,
         _ => Kind::Other,
     }

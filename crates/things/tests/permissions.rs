@@ -294,20 +294,18 @@ fn config_needs_what_the_guide_says() {
     };
     let pushed = |bench: &Bench, name: String| {
         let name = reports(bench, name);
-        bench.succeed(&["config", "push", "odom.toml", &name]);
+        bench.succeed(&["config", "push", "odom.toml", &name, "--no-wait"]);
         name
     };
     let cases = ["`--group`", "a thing without the shadow"];
 
     let row = Row::of("config push");
     row.tells(&cases);
-    let push = ["config", "push", "odom.toml", "{}"];
+    let push = ["config", "push", "odom.toml", "{}", "--no-wait"];
     needs(&bench, &row.always, &push, |bench, number| reports(bench, format!("a{number}")));
-    let to_group = ["config", "push", "odom.toml", "--group", "{}"];
+    let to_group = ["config", "push", "odom.toml", "--no-wait", "--group", "{}"];
     needs(&bench, &row.with(cases[0]), &to_group, |bench, number| group(bench, format!("b{number}")));
-    needs(&bench, &row.with(cases[1]), &[&push[..], &["--no-wait"]].concat(), |bench, number| {
-        thing(bench, format!("c{number}"))
-    });
+    needs(&bench, &row.with(cases[1]), &push, |bench, number| thing(bench, format!("c{number}")));
 
     let row = Row::of("config show");
     row.tells(&cases);

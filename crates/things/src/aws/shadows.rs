@@ -19,7 +19,8 @@ impl Aws {
         }
     }
 
-    /// Merges `document`, `{"state":{…}}`, into a named shadow. One that is not there is made.
+    /// Merges `document`, `{"state":{…},"version":7}`, into a named shadow. One that is not there is made. With a version, that
+    /// has to be the shadow's: else it is a failure of the kind `InUse`, and nothing is changed.
     pub async fn update_shadow(&self, thing: &str, shadow: &str, document: &Value) -> Result<(), Failure> {
         let payload = Blob::new(document.to_string());
         let request = self.data.update_thing_shadow().thing_name(thing).shadow_name(shadow).payload(payload);

@@ -22,8 +22,8 @@ pub enum ConfigCommand {
     /// Send robots what was desired before, and tell what has become of it
     ///
     /// What was desired before a push is in the shadow NAME-before of each thing. Where nothing was, the robot's own
-    /// configuration comes back. Twice makes the last push desired again. What was sent by a job is not known there: push the
-    /// file of before.
+    /// configuration comes back. Twice makes the last push desired again; with --from it may be repeated. What was sent by a job
+    /// is not known there: push the file of before with --job, or under another version.
     Rollback(RollbackArgs),
 }
 
@@ -57,6 +57,9 @@ pub struct ShowArgs {
 pub struct RollbackArgs {
     #[command(flatten)]
     pub target: TargetArgs,
+    /// Only the things of which this version is desired, `local` where none is; so the same command again undoes nothing
+    #[arg(long, value_name = "VERSION")]
+    pub from: Option<String>,
     #[command(flatten)]
     pub wait: WaitArgs,
 }
@@ -158,6 +161,7 @@ mod tests {
             "things config push f.toml --group all --no-wait",
             "things config push f.toml a --job --per-minute 10 --increase 1.5 --abort-after 12.5 --min-executed 3",
             "things config rollback a --timeout 30",
+            "things config rollback --group all --from 12",
             "things config show --group all --json",
         ] {
             assert!(parse(line).is_ok(), "{line}");

@@ -8,9 +8,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::configuration::Configuration;
+use super::configuration::{Configuration, name_of};
 use crate::aws::Aws;
-use crate::stop::Stop;
+use crate::failure::Failure;
 
 /// What follows the name of the shadow that robots look at.
 const SUFFIX: &str = "-before";
@@ -18,21 +18,18 @@ const SUFFIX: &str = "-before";
 /// Longest name of a shadow that there is another one beside: AWS IoT Core takes 64 bytes.
 pub const LONGEST_NAME: usize = 64 - SUFFIX.len();
 
-/// Stands where nothing was desired, so that the robot's own configuration was in force.
-const LOCAL: &str = "local";
-
 /// Keeps what is desired of `thing` now.
-pub async fn keep(aws: &Aws, thing: &str, shadow: &str, wish: Option<&Configuration>) -> Result<(), Stop> {
-    let mut before = vec![json!(wish.map_or(LOCAL, |wish| &wish.version))];
+pub async fn keep(aws: &Aws, thing: &str, shadow: &str, wish: Option<&Configuration>) -> Result<(), Failure> {
+    let mut before = vec![json!(name_of(wish))];
     for (name, section) in wish.iter().flat_map(|wish| &wish.sections) {
         before.extend([json!(name), section.clone()]);
     }
     let document = json!({ "state": { "reported": { "before": before } } });
-    Ok(aws.update_shadow(thing, &format!("{shadow}{SUFFIX}"), &document).await?)
+    aws.update_shadow(thing, &format!("{shadow}{SUFFIX}"), &document).await
 }
 
 /// What was desired of `thing` before; `None` if that is not known, and `Some(None)` if nothing was.
-pub async fn find(aws: &Aws, thing: &str, shadow: &str) -> Result<Option<Option<Configuration>>, Stop> {
+pub async fn find(aws: &Aws, thing: &str, shadow: &str) -> Result<Option<Option<Configuration>>, Failure> {
     let document = aws.shadow(thing, &format!("{shadow}{SUFFIX}")).await?;
     let list = document.as_ref().and_then(|document| document["state"]["reported"]["before"].as_array());
     let Some([Value::String(version), named @ ..]) = list.map(Vec::as_slice) else { return Ok(None) };

@@ -11,6 +11,15 @@ use crate::stop::Stop;
 use iot_bridge_core::config::{self, Overlay, Problem, Problems, Section, Settings};
 use iot_bridge_core::remote::{By, LONGEST_VERSION, Wish};
 
+/// What stands for a version where nothing is desired, so that the robot's own configuration is in force. It is desired then:
+/// without any version AWS IoT Core would send no delta, and the robot would notice within the hour only.
+pub const LOCAL: &str = "local";
+
+/// The version of what is desired, or what stands for it.
+pub fn name_of(wish: Option<&Configuration>) -> &str {
+    wish.map_or(LOCAL, |wish| &wish.version)
+}
+
 /// Sections with their version.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Configuration {
@@ -53,6 +62,13 @@ impl Configuration {
             }
             false => Err(Problems::new(problems).into()),
         }
+    }
+
+    /// Whether its version is one that was made, on whatever day.
+    pub fn has_made_version(&self) -> bool {
+        let made = version_of(&self.sections, SystemTime::now());
+        let parts = |version: &str| version.rsplit_once('-').map(|(day, hash)| (day.len(), hash.to_owned()));
+        parts(&self.version) == parts(&made)
     }
 
     /// Judges it as a robot does, for each of `things` and as far as it can be told without ROS and the robots' own files:

@@ -23,6 +23,12 @@ pub enum Outcome {
     Silent(String),
     /// It is desired, and nobody waits for the robot.
     Sent,
+    /// Whether it is desired is not known, and why.
+    Unknown(String),
+    /// It is not desired, because of this.
+    Failed(String),
+    /// It is not for this robot, and why.
+    Left(String),
     /// The command was over before it came to this robot.
     NotSent,
 }
@@ -52,7 +58,7 @@ impl Outcome {
     }
 
     fn is_good(&self) -> bool {
-        matches!(self, Outcome::Applied | Outcome::Sent)
+        matches!(self, Outcome::Applied | Outcome::Sent | Outcome::Left(_))
     }
 
     fn word(&self) -> &'static str {
@@ -63,6 +69,9 @@ impl Outcome {
             Outcome::Ended(_) => "ended",
             Outcome::Silent(_) => "silent",
             Outcome::Sent => "sent",
+            Outcome::Unknown(_) => "unknown",
+            Outcome::Failed(_) => "failed",
+            Outcome::Left(_) => "left alone",
             Outcome::NotSent => "not sent",
         }
     }
@@ -70,7 +79,11 @@ impl Outcome {
     fn problems(&self) -> &[String] {
         match self {
             Outcome::Rejected(problems) | Outcome::RolledBack(problems) => problems,
-            Outcome::Ended(why) | Outcome::Silent(why) => std::slice::from_ref(why),
+            Outcome::Ended(why)
+            | Outcome::Silent(why)
+            | Outcome::Unknown(why)
+            | Outcome::Failed(why)
+            | Outcome::Left(why) => std::slice::from_ref(why),
             Outcome::Applied | Outcome::Sent | Outcome::NotSent => &[],
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::configuration::{Configuration, without_others};
 use super::outcome::Outcome;
 use crate::aws::Aws;
-use crate::stop::Stop;
+use crate::failure::Failure;
 
 /// What a shadow holds of a robot's configuration.
 #[derive(Debug, Clone, Serialize)]
@@ -20,11 +20,14 @@ pub struct Robot {
     pub reported: Option<Map<String, Value>>,
     /// When it last did, in seconds since 1970.
     pub reported_at: Option<u64>,
+    /// AWS's number of the document, which each update raises; `None` where there is no shadow.
+    #[serde(skip)]
+    pub document: Option<u64>,
 }
 
 impl Robot {
     /// Asks for the shadow of `thing`.
-    pub async fn ask(aws: &Aws, thing: &str, shadow: &str) -> Result<Robot, Stop> {
+    pub async fn ask(aws: &Aws, thing: &str, shadow: &str) -> Result<Robot, Failure> {
         let document = aws.shadow(thing, shadow).await?;
         Ok(Robot::read(thing, document.as_ref()))
     }
@@ -37,6 +40,7 @@ impl Robot {
             desired: document.map(|_| section("desired").unwrap_or_default()),
             reported: section("reported"),
             reported_at: document.and_then(|document| latest(&document["metadata"]["reported"])),
+            document: document.and_then(|document| document["version"].as_u64()),
         }
     }
 
@@ -48,6 +52,11 @@ impl Robot {
         let sections = sections.map(|(key, section)| (key.clone(), section.clone())).collect();
         let version = desired.get("version").and_then(Value::as_str).unwrap_or_default().to_owned();
         Some(Configuration { version, sections })
+    }
+
+    /// The version that is desired, also where it stands alone.
+    pub fn desired_version(&self) -> &str {
+        self.desired.as_ref().and_then(|desired| desired.get("version")?.as_str()).unwrap_or_default()
     }
 
     /// Whether something is desired beside it, which makes robots reject all of it.
@@ -98,6 +107,26 @@ impl Robot {
                     self.version().map_or("the local configuration".to_owned(), |version| format!("version {version}")),
                 ),
             }),
+        }
+    }
+
+    /// As [`Robot::outcome`] for what was sent to the robot as it was at `sent`, or for what was desired already, where
+    /// `is_written` is false.
+    pub fn outcome_since(&self, sent: &Robot, is_written: bool, version: Option<&str>) -> Outcome {
+        let outcome = self.outcome(version);
+        let is_old = (&self.reported, self.reported_at) == (&sent.reported, sent.reported_at);
+        match (outcome, self.version(), self.state()) {
+            (Outcome::Silent(_), Some(reported), Some("applied")) if !is_written => Outcome::Silent(format!(
+                "nothing was written, as this version is desired already; the robot reports version {reported} as applied, \
+                 maybe of a job. Push it with --job, or under another version"
+            )),
+            (outcome @ Outcome::Silent(_), ..) => outcome,
+            (_, _, state) if is_written && is_old => Outcome::Silent(format!(
+                "its last report{} of this version ({}) is older than this; no report since",
+                self.age().map_or_else(String::new, |age| format!(", {age} ago,")),
+                state.unwrap_or("its own configuration").replace('_', " "),
+            )),
+            (outcome, ..) => outcome,
         }
     }
 
@@ -160,6 +189,29 @@ mod tests {
         assert_eq!(robot(json!({ "bridge": "0.2.0" })).outcome(None), Outcome::Applied);
         assert!(matches!(report("applied").outcome(None), Outcome::Silent(_)));
         assert_eq!(report("applied").reported_at, Some(7));
+    }
+
+    /// A report that was there before it was sent says nothing of it; and where nothing is sent, as it is desired, a report of
+    /// another version says that something else has overtaken it.
+    #[test]
+    fn an_old_report_is_none() {
+        let robot = |version: &str, at: u64| {
+            let state = json!({ "reported": { "version": version, "state": "applied" } });
+            let metadata = json!({ "reported": { "state": { "timestamp": at } } });
+            Robot::read("a", Some(&json!({ "state": state, "metadata": metadata })))
+        };
+        let words = |outcome| match outcome {
+            Outcome::Silent(why) => why,
+            other => panic!("{other:?}"),
+        };
+        let sent = robot("2", 7);
+        let why = words(robot("2", 7).outcome_since(&sent, true, Some("2")));
+        assert!(why.contains("(applied) is older than this"), "{why}");
+        assert_eq!(robot("2", 8).outcome_since(&sent, true, Some("2")), Outcome::Applied);
+        assert_eq!(robot("2", 7).outcome_since(&sent, false, Some("2")), Outcome::Applied);
+        let why = words(robot("3", 8).outcome_since(&sent, false, Some("2")));
+        assert!(why.contains("reports version 3 as applied") && why.contains("--job"), "{why}");
+        assert!(words(robot("3", 8).outcome_since(&sent, true, Some("2"))).contains("is of version 3"));
     }
 
     #[test]

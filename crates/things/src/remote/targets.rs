@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use super::robot::Robot;
 use crate::aws::Aws;
 use crate::cli::TargetArgs;
-use crate::each::each;
+use crate::each::{Failed, each, each_apart};
 use crate::stop::Stop;
 
 /// So many names stand in a sentence.
@@ -38,22 +38,34 @@ pub async fn find(aws: &Aws, arguments: &TargetArgs) -> Result<Vec<String>, Stop
 /// What the shadows of `things` hold, in the order of the names.
 ///
 /// # Errors
-/// If one of the things does not exist.
+/// If one of the things does not exist, or AWS does not tell of one.
 pub async fn look(aws: &Arc<Aws>, things: &[String], shadow: &str) -> Result<Vec<Robot>, Stop> {
+    let (robots, failed) = look_apart(aws, things, shadow).await?;
+    match failed.into_iter().next() {
+        Some((_, failure)) => Err(failure.into()),
+        None => Ok(robots),
+    }
+}
+
+/// As [`look`], with the failures of the things that AWS does not tell of.
+///
+/// # Errors
+/// If one of the things does not exist, or AWS tells of none.
+pub async fn look_apart(aws: &Arc<Aws>, things: &[String], shadow: &str) -> Result<(Vec<Robot>, Failed), Stop> {
     let bar = super::wait::bar("Looking at", things.len());
-    let asked = each(things, &bar, |thing| {
+    let asked = each_apart(things, &bar, |thing| {
         let (aws, shadow) = (Arc::clone(aws), shadow.to_owned());
         async move { Robot::ask(&aws, &thing, &shadow).await }
     })
     .await;
     bar.finish_and_clear();
-    let mut robots = asked.all()?;
+    let (mut robots, failed) = asked.some()?;
     robots.sort_by(|one, other| one.thing.cmp(&other.thing));
     // AWS IoT Core keeps a shadow for any name; so a mistake in one would never show.
     let bare: Vec<String> =
         robots.iter().filter(|robot| robot.desired.is_none()).map(|robot| robot.thing.clone()).collect();
     exist(aws, &bare).await?;
-    Ok(robots)
+    Ok((robots, failed))
 }
 
 /// Whether all of `things` do.
