@@ -214,7 +214,7 @@ impl<R> RosThread<R> {
     }
 
     fn wake(&self) {
-        if let Err(error) = self.wake.wake() {
+        if let Err(error) = self.wake.wake_myself() {
             // The thread comes round by itself within a turn.
             tracing::debug!("{error}.");
         }
