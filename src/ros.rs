@@ -19,7 +19,7 @@ mod discovery;
 mod distribution;
 #[cfg(test)]
 #[path = "../tests/support/domain.rs"]
-mod domain;
+pub(crate) mod domain;
 mod earlier;
 mod error;
 mod fast_dds;
@@ -60,6 +60,8 @@ use iot_bridge_core::config::{Durability, GraphTopic, Reliability};
 
 pub use action_client::ActionClient;
 pub use arrivals::OnArrival;
+#[cfg(test)]
+pub(crate) use client::tests::UNREADABLE;
 pub use client::{Client, MOST_CALLS};
 pub use context::Node;
 pub use discovery::{Role, SETTLED, meet_the_graph};

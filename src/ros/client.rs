@@ -120,6 +120,11 @@ impl Client {
         Ok(number)
     }
 
+    /// Whether DDS has told of responses that were not taken yet.
+    pub fn has_untaken(&self) -> bool {
+        self.untaken > 0 || self.told.responses.load(Ordering::Acquire) > 0
+    }
+
     /// Takes the next response, if there is one: the number of its call, and its bytes with an encapsulation header.
     ///
     /// # Errors
@@ -144,6 +149,8 @@ impl Client {
                 }
                 return Ok(None);
             }
+            #[cfg(test)]
+            tests::fail()?;
             check("Taking a response", code)?;
             message.write_cdr(&mut self.buffer)?;
             return Ok(Some((id.sequence_number, self.buffer.bytes())));
@@ -168,7 +175,7 @@ impl Drop for Client {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::process::{Child, Command, Stdio};
     use std::sync::mpsc;
     use std::time::{Duration, Instant};
@@ -178,6 +185,22 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// So many responses that are taken from now on can't be read.
+    pub(crate) static UNREADABLE: AtomicUsize = AtomicUsize::new(0);
+
+    pub(super) fn fail() -> Result<(), RosError> {
+        let left = UNREADABLE.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+        let error = || RosError { doing: "Taking a response", message: "it is a test".to_owned(), code: 1 };
+        left.map_or(Ok(()), |_| Err(error()))
+    }
+
+    impl Client {
+        /// Of how many responses DDS has told that were not taken yet.
+        pub(crate) fn untaken(&self) -> usize {
+            self.untaken + self.told.responses.load(Ordering::Acquire)
+        }
+    }
 
     /// rclpy's servers of a test, in a process of their own, and what wakes a client.
     struct Bench {

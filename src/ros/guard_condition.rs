@@ -77,10 +77,18 @@ impl Wake {
 
     /// Wakes the thread, now or at its next wait. A thread of DDS may call this: it never has the last hold of a context,
     /// whose end would wait for that thread.
+    ///
+    /// Does nothing where another thread has begun to wake it: the wake comes when that thread runs on.
     pub(super) fn wake(&self) -> Result<(), RosError> {
         if self.is_woken.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        self.wake_myself()
+    }
+
+    /// As [`wake`](Self::wake), but waits for no other thread that has begun to.
+    pub(super) fn wake_myself(&self) -> Result<(), RosError> {
+        self.is_woken.store(true, Ordering::SeqCst);
         match self.thread.get() {
             Some(thread) if !self.is_in_rcl.load(Ordering::SeqCst) => {
                 thread.unpark();
@@ -183,6 +191,25 @@ mod tests {
             }
             assert!(start.elapsed() < long / 2, "a wake was lost after {seen}");
         }
+        waking.join().unwrap();
+    }
+
+    /// One that has to end the thread does not wait for another waker, which was interrupted before it has woken anybody.
+    #[test]
+    fn who_wakes_the_thread_itself_waits_for_no_other() {
+        domain::enter();
+        let node = Node::create("iot_bridge", "").unwrap();
+        let wake = Arc::new(Wake::create(node.context()).unwrap());
+        let waker = Arc::clone(&wake);
+        let (start, long) = (std::time::Instant::now(), Duration::from_secs(60));
+        wake.is_for_this_thread();
+        wake.is_in_rcl.store(false, Ordering::SeqCst);
+        let waking = thread::spawn(move || {
+            waker.is_woken.store(true, Ordering::SeqCst);
+            waker.wake_myself().unwrap();
+        });
+        thread::park_timeout(long);
+        assert!(start.elapsed() < long / 2, "it is left to somebody else");
         waking.join().unwrap();
     }
 }

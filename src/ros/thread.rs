@@ -153,6 +153,7 @@ pub fn spawn_patient<R: Receiver + 'static>(
         stop: Arc::clone(&stop),
         changes,
         receiver,
+        is_deaf: false,
         turns: Turns::default(),
         addresses: Addresses::watch(Instant::now()),
         published_nodes,
@@ -213,7 +214,7 @@ impl<R> RosThread<R> {
     }
 
     fn wake(&self) {
-        if let Err(error) = self.wake.wake() {
+        if let Err(error) = self.wake.wake_myself() {
             // The thread comes round by itself within a turn.
             tracing::debug!("{error}.");
         }
@@ -250,6 +251,8 @@ struct Reception<R> {
     stop: Arc<AtomicBool>,
     changes: mpsc::Receiver<(Change<R>, Vec<CString>)>,
     receiver: R,
+    /// The last wait in rcl has failed.
+    is_deaf: bool,
     turns: Turns,
     /// `None` where they do not matter.
     addresses: Option<Addresses>,
@@ -312,7 +315,9 @@ impl<R: Receiver> Reception<R> {
                 || !self.finder.is_done()
                 || !self.arrivals.are_none();
             let time = until.saturating_duration_since(now);
-            let waited = match pace.parks_until(now).filter(|_| !self.arrivals.have_to_be_waited_for()) {
+            let parks = pace.parks_until(now).filter(|_| !self.arrivals.have_to_be_waited_for());
+            let is_asked = parks.is_none();
+            let waited = match parks {
                 Some(end) => {
                     if !has_more {
                         self.wake.park(time.min(end - now));
@@ -340,14 +345,27 @@ impl<R: Receiver> Reception<R> {
                 }
             };
             if let Err(error) = waited {
+                let has_to_wait = self.arrivals.have_to_be_waited_for();
                 if trouble.due(now, ONCE_A_MINUTE).is_some() {
-                    tracing::error!("No message can be received: {error}.");
+                    let what =
+                        if has_to_wait { "No message can be received" } else { "Changes on ROS are noticed late" };
+                    tracing::error!("{what}: {error}.");
                 }
-                // Not a busy loop, whatever rcl is unhappy about; and no sign of life.
-                thread::sleep(TURN);
-                continue;
+                // Not a busy loop, whatever rcl is unhappy about; and no sign of life, unless messages are handed on.
+                self.is_deaf = true;
+                if has_to_wait {
+                    thread::sleep(TURN);
+                    continue;
+                }
+                // Messages that DDS tells of do not need rcl.
+                if self.left.is_empty() && self.arrivals.are_none() {
+                    self.wake.park(TURN);
+                }
+                ready.parked();
+            } else if is_asked {
+                self.is_deaf = false;
             }
-            self.receiver.turned();
+            self.turned();
             if ready.graph || self.arrivals.take_match() {
                 look_at = look_at.min(Instant::now() + settles);
             }
@@ -381,6 +399,13 @@ impl<R: Receiver> Reception<R> {
         self.serve_last(&all, LAST_ROUND);
         self.topics.iter_mut().for_each(|topic| topic.tell_missing(&mut self.receiver));
         self.receiver.ended();
+    }
+
+    /// A sign of life, unless rcl can't wait.
+    fn turned(&mut self) {
+        if !self.is_deaf {
+            self.receiver.turned();
+        }
     }
 
     /// Looks at the graph: which topics have publishers to be asked for is known then.
@@ -418,7 +443,7 @@ impl<R: Receiver> Reception<R> {
             if topic.is_retiring() {
                 self.retiring.insert(index);
             }
-            self.receiver.turned();
+            self.turned();
             let now = Instant::now();
             if self.looking.is_empty() {
                 self.listener.listen(self.joined.node(), &mut self.topics, &mut self.receiver, now);
@@ -444,12 +469,12 @@ impl<R: Receiver> Reception<R> {
         self.topics.iter_mut().for_each(|topic| topic.tell_losses(now, &mut self.receiver));
         // What is lost DDS never tells by itself; where messages have numbers, these tell.
         if self.arrivals.have_to_be_waited_for() || !are_messages_numbered() {
-            for topic in &mut self.topics {
-                topic.ask_events(&mut self.receiver);
-                self.receiver.turned();
+            for index in 0..self.topics.len() {
+                self.topics[index].ask_events(&mut self.receiver);
+                self.turned();
             }
         }
-        self.receiver.turned();
+        self.turned();
     }
 
     /// Joins ROS with the addresses of today. Nothing is given up for it.

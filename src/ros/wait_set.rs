@@ -44,6 +44,10 @@ impl Ready {
 #[cfg(test)]
 pub(super) static WAITED_FOR: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
+/// Whether each wait fails: for tests.
+#[cfg(test)]
+pub(super) static FAILS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
 /// rcl's wait set.
 pub(super) struct WaitSet {
     handle: rcl_wait_set_t,
@@ -92,6 +96,10 @@ impl WaitSet {
         let doing = "Filling the wait set";
         #[cfg(test)]
         WAITED_FOR.fetch_add(subscriptions.clone().count(), std::sync::atomic::Ordering::Relaxed);
+        #[cfg(test)]
+        if FAILS.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(RosError { doing, message: "it is a test".to_owned(), code: 1 });
+        }
         // SAFETY: everything that is added is borrowed for the whole call, and the set is cleared before the next
         // one; rcl writes NULL over what is not ready, in the order in which it was added.
         unsafe {

@@ -20,10 +20,16 @@ mod support {
 
 use codec::encode;
 
+#[allow(dead_code, reason = "only what it holds against the source is tested here")]
+#[path = "../benches/instructions/baseline.rs"]
+mod baseline;
 #[path = "../benches/instructions/kinds.rs"]
 mod kinds;
 #[path = "../../../benches/codec/messages.rs"]
 mod messages;
+#[allow(dead_code, reason = "as above")]
+#[path = "../benches/instructions/page.rs"]
+mod page;
 #[path = "../../../benches/codec/schemas.rs"]
 mod schemas;
 
@@ -36,6 +42,7 @@ mod codec;
 mod day_offline;
 mod fleet;
 mod fuzz_seeds;
+mod instructions;
 mod kills;
 mod listening;
 mod mqtt5;

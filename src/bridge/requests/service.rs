@@ -148,7 +148,10 @@ impl Service {
                     }
                     Err(error) => {
                         self.answers.lost(&error, now);
-                        break;
+                        // DDS tells of those behind it only once.
+                        if !self.clients.get(id).is_some_and(Client::has_untaken) {
+                            break;
+                        }
                     }
                 }
             }
@@ -223,12 +226,15 @@ impl Handler for Service {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use tokio::sync::watch;
 
     use super::*;
     use crate::health::{Requests, Topics};
+    use crate::ros::UNREADABLE;
     use iot_bridge_core::config::{Overflow, Queue as QueueSettings};
     use iot_bridge_core::packing::Correlated;
     use iot_bridge_core::queue::Queue;
@@ -287,5 +293,41 @@ mod tests {
         let json = r#"{"error":"unavailable","detail":"there is no server of /absent on ROS"}"#;
         assert_eq!(ask(&mut service, Some("theirs")), ("theirs".to_owned(), reply(Some(b"its"), json)));
         assert_eq!(health.outcomes().read()["unavailable"], 2);
+    }
+
+    /// A response that can't be taken is lost alone: those behind it are taken in the same turn.
+    #[tokio::test]
+    async fn a_response_that_can_not_be_taken_holds_up_none() {
+        crate::ros::domain::enter();
+        let program = concat!(
+            "import rclpy\nfrom std_srvs.srv import Trigger\nrclpy.init()\nnode = rclpy.create_node('servers')\n",
+            "kept = node.create_service(Trigger, '/three', lambda request, response: response)\nrclpy.spin(node)\n",
+        );
+        let mut server = Command::new("python3").args(["-c", program]).stdin(Stdio::null()).spawn().unwrap();
+        let (_queue, outside) = outside();
+        let health = Requests::default().enter("service", "a", "/three");
+        let mut service = Service::new(settings("/three"), Arc::clone(&health));
+        let begun = Instant::now();
+        let a_while = || tokio::time::sleep(Duration::from_millis(10));
+        while service.clients.available().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "there is no server");
+            service.turn(&outside, Instant::now());
+            a_while().await;
+        }
+        for id in 1..=3 {
+            let payload = format!(r#"{{"id":"{id}","request":{{}}}}"#);
+            service.arrived(Arrival::for_test("a", &payload).0, &outside, Instant::now());
+        }
+        let untaken = |service: &Service| service.clients.available().map_or(0, |client| client.of.untaken());
+        while untaken(&service) < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "there are no responses");
+            a_while().await;
+        }
+        UNREADABLE.store(1, Ordering::Release);
+        service.turn(&outside, Instant::now());
+        let counts = health.outcomes().read();
+        assert_eq!((service.calls.len(), counts[LOST], counts[RESPONSE]), (1, 1, 2));
+        server.kill().unwrap();
+        server.wait().unwrap();
     }
 }

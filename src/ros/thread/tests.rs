@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver as Events, Sender};
 use super::super::domain;
 use super::super::graph::{ASKED, ASKED_FOR_ALL};
 use super::super::publisher::Publisher;
-use super::super::wait_set::WAITED_FOR;
+use super::super::wait_set::{FAILS, WAITED_FOR};
 use super::super::{Sample, Silence, TopicState};
 use super::*;
 use iot_bridge_core::codec::Schema;
@@ -22,6 +22,9 @@ enum Event {
     Publishers(usize, usize),
 }
 
+/// Signs of life.
+static TURNED: AtomicUsize = AtomicUsize::new(0);
+
 struct Teller(Sender<Event>);
 
 impl Receiver for Teller {
@@ -38,7 +41,9 @@ impl Receiver for Teller {
         }
     }
     fn silent(&mut self, _: usize, _: Option<Silence>) {}
-    fn turned(&mut self) {}
+    fn turned(&mut self) {
+        TURNED.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn wanted(number: usize) -> Wanted {
@@ -100,5 +105,31 @@ fn quiet_topics_are_left_alone() {
         let asked = read(&ASKED) - before;
         assert!(asked < 10 + in_turn, "asked {asked} times for a change of one topic");
     }
+    ros.stop().unwrap();
+}
+
+/// Messages that DDS tells of are handed on although rcl can't wait any more; without messages there is no sign of life then.
+#[test]
+fn messages_are_received_while_rcl_can_not_wait() {
+    domain::enter();
+    let (sender, events) = mpsc::channel();
+    let node = Node::create("iot_bridge", "").unwrap();
+    let ros = spawn(node, vec![wanted(0)], Teller(sender)).unwrap();
+    let robot = Arc::new(Node::create("robot", "").unwrap());
+    let publisher = Publisher::create(&robot, "/quiet0", TYPE).unwrap();
+    await_event(&events, "published", |event| matches!(event, Event::Publishers(0, 1)));
+    while publisher.subscriptions().unwrap() == 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    FAILS.store(true, Ordering::Relaxed);
+    // The first one ends a wait that rcl had begun before; later ones come further apart than those for which the thread parks.
+    for _ in 0..5 {
+        publisher.publish(&MESSAGE).unwrap();
+        await_event(&events, "received", |event| *event == Event::Received(0));
+        thread::sleep(Duration::from_millis(100));
+    }
+    let before = read(&TURNED);
+    thread::sleep(5 * TURN);
+    assert_eq!(read(&TURNED), before, "a sign of life without a wait");
     ros.stop().unwrap();
 }

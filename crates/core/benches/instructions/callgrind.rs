@@ -26,6 +26,8 @@ pub fn run() -> Result<Vec<(String, f64)>, String> {
         .arg(format!("--callgrind-out-file={}", directory.path().join("counts").display()))
         .arg(program)
         .env(INSIDE, "")
+        // Whatever somebody has set for their own runs.
+        .env("VALGRIND_OPTS", "")
         // Another malloc arena for each thread would make counts depend on which thread runs first.
         .env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
         .stderr(Stdio::inherit())

@@ -156,8 +156,9 @@ fn start() -> Case {
 fn from_the_disk() -> Case {
     let directory = filled();
     let (queue, disk_thread) = on_disk(&directory);
-    queue.set_link(true);
     once("read, sent and done", move || {
+        // From now on the disk's thread reads ahead.
+        queue.set_link(true);
         let mut sent = 0;
         while sent < RECORDS {
             let window: Vec<_> = (0..WINDOW).map_while(|_| queue.lease(Instant::now())).collect();
