@@ -91,7 +91,7 @@ fn names(program: &Program) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_sets_topics_and_says_what_became_of_it() {
     let scene = Scene::set().await;
-    let mut program = scene.start(&scene.configure("30 s"));
+    let mut program = scene.start(&scene.configure("10 s"));
     scene.broker.create_job("robot1", "reboot-1", json!({"operation": "reboot"}));
     scene.broker.create_job("robot1", "new-1", document("7", "/new"));
     let standing = scene.await_job("new-1", &["IN_PROGRESS"]);
