@@ -8,11 +8,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::support::aws_broker::{AckFaults, AwsBroker, Limits, Message};
+use crate::support::aws_broker::{AckFaults, Arrival, AwsBroker, Limits, Message};
 use crate::support::certificates::Valid;
 use crate::support::link::Link;
 use crate::support::program::{PATIENCE, Program};
-use crate::support::robot::{Robot, Stream, number_in};
+use crate::support::robot::{Robot, Stream, number_in, numbered, publish};
 use crate::support::stage::Stage;
 use iot_bridge::health::Report;
 use iot_bridge::health::report::{Remote, RemoteState};
@@ -111,11 +111,12 @@ fn shown(program: &Program) -> String {
 }
 
 /// A wish comes into force without a lost message of the topics that stay; it is in force after a restart without a network, and
-/// stays so when files are reloaded; when it is taken away the local configuration comes back.
+/// stays so when files are reloaded. When files do not allow it, or do not go with it, the local configuration is in force until
+/// they do; when it is taken away, for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_comes_into_force_and_stays() {
     let scene = Scene::set().await;
-    let path = scene.configure("20 s");
+    let path = scene.configure("10 s");
     let mut program = scene.start(&path);
     let mut robot = Robot::start();
     let publisher = robot.publisher("/steady", 10_000);
@@ -177,6 +178,31 @@ async fn a_wish_comes_into_force_and_stays() {
     scene.stage.link.reopen().await;
     program.await_note("STATUS=Connected.");
 
+    // The files do not allow it any more.
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("[remote]", "[remote]\nallow = []")).unwrap();
+    program.reload();
+    let is_rejected = |reported: &Value, why: &str| {
+        let problem = reported["problems"][0].as_str().unwrap_or_default();
+        reported["version"] == "7" && reported["state"] == "rejected" && problem.contains(why)
+    };
+    scene.await_reported(|reported| is_rejected(reported, "remote.allow"));
+    let report = program.report();
+    assert_eq!((names(&report), remote(&report).in_force.as_deref()), (vec!["/steady", "/old"], None));
+    assert_eq!(program.terminate().code(), Some(0));
+    // It does not go with the files: there the bridge tells whether it is connected.
+    std::fs::write(&path, format!("{text}[mqtt.presence]\ntopic = \"robots/{{thing}}/new\"\n")).unwrap();
+    let mut program = scene.start(&path);
+    let report = program.report();
+    assert_eq!((names(&report), remote(&report).in_force.as_deref()), (vec!["/steady", "/old"], None));
+    scene.await_reported(|reported| is_rejected(reported, "topics[0].mqtt"));
+    assert!(program.await_log("version 7, is rejected, for 1 problem; the local one stays in force.").contains("WARN"));
+    assert_eq!(program.terminate().code(), Some(0));
+    std::fs::write(&path, text).unwrap();
+    let mut program = scene.start(&path);
+    assert_eq!(names(&program.report()), ["/new", "/steady"]);
+    scene.await_state("7", "applied");
+
     scene.desire(&json!({}));
     let reported = scene.await_reported(|reported| reported["version"].is_null() && reported["state"] == "applied");
     assert_eq!(reported["config"], local["config"]);
@@ -190,7 +216,7 @@ async fn a_wish_comes_into_force_and_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_that_is_wrong_changes_nothing() {
     let scene = Scene::set().await;
-    let mut program = scene.start(&scene.configure("20 s"));
+    let mut program = scene.start(&scene.configure("10 s"));
     scene.await_reported(|reported| reported["state"] == "applied");
     let elsewhere = scene.stage.directory.path().join("elsewhere");
     let before = files(scene.stage.directory.path());
@@ -208,6 +234,16 @@ async fn a_wish_that_is_wrong_changes_nothing() {
         ),
         (json!({"topics": [{"ros": "/x", "private_key": secret}]}), vec!["topics[0].private_key"]),
         (json!({"topics": [{"ros": "/x", "mqtt": "a/#"}]}), vec!["topics[0].mqtt"]),
+        (
+            json!({"topics": [{"ros": "/x", "mqtt": "$aws/things/robot1/shadow/name/iot-bridge/update"}]}),
+            vec!["topics[0].mqtt"],
+        ),
+        (json!({"topics": [{"ros": "/x", "mqtt": "$aws/things/{thing}/jobs/get"}]}), vec!["topics[0].mqtt"]),
+        // The type is there, and has no such field.
+        (
+            json!({"topics": [{"ros": "/x", "type": "nav_msgs/msg/Odometry", "fields": ["pose", "poze"]}]}),
+            vec!["topics[0].fields[1]"],
+        ),
         (json!({"topics": {"ros": "/x"}}), vec!["topics"]),
         (json!({"topics": [[[[]]]]}), vec!["topics[0]"]),
         (json!({"topics": 7}), vec!["topics"]),
@@ -216,18 +252,18 @@ async fn a_wish_that_is_wrong_changes_nothing() {
         (json!([1, 2]), vec!["config"]),
     ];
     for (number, (config, keys)) in cases.iter().enumerate() {
-        let version = format!("case {number}");
+        let version = format!("case {number:02}");
         scene.desire(&json!({"version": version, "config": config}));
         let reported = scene.await_state(&version, "rejected");
         let problems: Vec<&str> = reported["problems"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        program.await_log(&format!("version {version}, is rejected, for "));
+        let logged = program.log_lines(&version);
         for key in keys {
             assert!(problems.iter().any(|problem| problem.contains(key)), "{key} is not in {problems:?}");
-            assert!(
-                !program.log_lines("ERROR").iter().filter(|line| line.contains(key)).collect::<Vec<_>>().is_empty()
-            );
+            let is_logged = logged.iter().any(|line| line.contains("ERROR") && line.contains(key));
+            assert!(is_logged, "{key} is not in {logged:?}");
         }
         assert!(problems.len() >= keys.len().max(1) && !format!("{problems:?}").contains("MIIEvQ"), "{problems:?}");
-        program.await_log(&format!("version {version}, is rejected, for "));
     }
     let report = program.report();
     assert_eq!((remote(&report).state, &remote(&report).in_force), (RemoteState::Rejected, &None));
@@ -256,9 +292,21 @@ async fn a_wish_that_is_wrong_changes_nothing() {
     scene.desire(&json!({"version": "large", "config": {"topics": wrong}}));
     let reported = scene.await_state("large", "rejected");
     assert!(reported.to_string().len() <= 2048, "{reported}");
+    // A report that is refused once is made again.
     scene.broker.refuse_shadow_updates([409]);
     scene.desire(&topics("fine", &["/fine"]));
-    program.await_report(|report| names(report) == ["/fine"]);
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/fine", 1);
+    Robot::await_subscriber(&publisher);
+    publish(&publisher, numbered(0));
+    scene.await_state("fine", "applied");
+    assert_eq!(names(&program.report()), ["/fine"]);
+    let arrivals = scene.broker.record().arrivals;
+    let is_report = |arrival: &&Arrival| {
+        let said: Value = serde_json::from_slice(&arrival.payload).unwrap_or_default();
+        arrival.topic.ends_with("/shadow/name/iot-bridge/update") && said["state"]["reported"]["version"] == "fine"
+    };
+    assert!(arrivals.iter().filter(is_report).count() >= 2, "none was refused");
 
     let report = program.report();
     assert_eq!(report.connection.connections, 1);
@@ -360,7 +408,7 @@ fn killed_again_and_again(scene: &Scene, number: usize) {
     let directory = scene.stage.directory.path().join(&thing);
     std::fs::create_dir(&directory).unwrap();
     let files = scene.stage.authority.issue(&[&thing], Valid::Now).write(&directory, &thing);
-    let local = std::fs::read_to_string(scene.configure("1 s")).unwrap();
+    let local = std::fs::read_to_string(scene.configure("10 s")).unwrap();
     let own = local
         .replace("thing = \"robot1\"", &format!("thing = \"{thing}\""))
         .replace(scene.stage.files.certificate.to_str().unwrap(), files.certificate.to_str().unwrap())
@@ -385,8 +433,9 @@ fn killed_again_and_again(scene: &Scene, number: usize) {
         program.await_report(|report| {
             is_whole(report, |in_force| *in_force == expected || *in_force == Some(round.to_string()))
         });
-        // Half of them as soon as something of the update is on the disk, the others at any time.
-        let until = Instant::now() + Duration::from_millis(random.gen_range(0..2000));
+        // Half of them as soon as something of the update is on the disk, the others at any time before or after it is confirmed,
+        // which takes a quarter of `confirm` at least.
+        let until = Instant::now() + Duration::from_millis(random.gen_range(0..4000));
         let at_once = random.r#gen::<bool>();
         while Instant::now() < until && !(at_once && std::fs::read(&kept).ok() != started) {
             std::thread::sleep(Duration::from_millis(1));

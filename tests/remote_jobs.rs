@@ -91,7 +91,7 @@ fn names(program: &Program) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_sets_topics_and_says_what_became_of_it() {
     let scene = Scene::set().await;
-    let mut program = scene.start(&scene.configure("30 s"));
+    let mut program = scene.start(&scene.configure("10 s"));
     scene.broker.create_job("robot1", "reboot-1", json!({"operation": "reboot"}));
     scene.broker.create_job("robot1", "new-1", document("7", "/new"));
     let standing = scene.await_job("new-1", &["IN_PROGRESS"]);
@@ -145,7 +145,7 @@ async fn a_job_that_is_not_confirmed_has_failed() {
     let scene = Scene::set().await;
     // The policy allows nothing of what the job's topics make.
     scene.broker.forbid("robots/robot1/new");
-    let program = scene.start(&scene.configure("2 s"));
+    let program = scene.start(&scene.configure("10 s"));
     let mut robot = Robot::start();
     let publisher = robot.publisher("/new", 10);
     scene.broker.create_job("robot1", "job-1", document("7", "/new"));
@@ -161,10 +161,18 @@ async fn a_job_that_is_not_confirmed_has_failed() {
     assert!(standing["details"]["problem1"].is_string(), "{standing}");
     assert_eq!(in_force(&program), None);
 
-    scene.broker.create_job("robot1", "job-2", document("8", "/silent"));
+    let mut speak = |topic: &str| {
+        let publisher = robot.publisher(topic, 10);
+        Robot::await_subscriber(&publisher);
+        publish(&publisher, "a".to_owned());
+        publisher
+    };
+    scene.broker.create_job("robot1", "job-2", document("8", "/cancelled"));
     scene.await_job("job-2", &["IN_PROGRESS"]);
     scene.broker.cancel_job("robot1", "job-2");
+    let _cancelled = speak("/cancelled");
     scene.broker.create_job("robot1", "job-3", document("9", "/other"));
+    let _other = speak("/other");
     let standing = scene.await_job("job-3", &["FAILED", "SUCCEEDED"]);
     assert_eq!(standing["status"], "SUCCEEDED", "{standing}");
     assert_eq!(
@@ -211,6 +219,10 @@ async fn a_job_is_not_done_twice_over_a_restart() {
     scene.broker.create_job("robot1", "job-2", document("8", "/next"));
     scene.await_job("job-2", &["IN_PROGRESS"]);
     scene.stage.link.shut().await;
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/next", 10);
+    Robot::await_subscriber(&publisher);
+    publish(&publisher, "a".to_owned());
     program.await_log("version 8, is rolled back");
     program.signal("KILL");
     program.wait();

@@ -1,7 +1,7 @@
 //! A bridge without ROS: the real uplink, session, keeper and store, with a record in the place of what a topic says.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -32,6 +32,22 @@ pub struct Fleet {
     pub directory: PathBuf,
     pub port: u16,
     pub spread: Spread,
+    pub planned: Arc<Planned>,
+}
+
+/// When robots have planned each of their requests to be published, and to which topic. A busy machine publishes them later.
+#[derive(Default)]
+pub struct Planned(Mutex<Vec<(String, Instant)>>);
+
+impl Planned {
+    /// The times for topics that end like this, from `since` on, in their order.
+    pub fn times(&self, ending: &str, since: Instant) -> Vec<Instant> {
+        let planned = self.0.lock().unwrap();
+        let these = planned.iter().filter(|(topic, at)| topic.ends_with(ending) && *at >= since);
+        let mut times: Vec<_> = these.map(|(_, at)| *at).collect();
+        times.sort();
+        times
+    }
 }
 
 /// A robot that runs.
@@ -46,6 +62,7 @@ pub struct Running {
 struct Robot {
     thing: String,
     configuration: PathBuf,
+    planned: Arc<Planned>,
     session: Session,
     keeper: Keeper,
     store: Arc<Store>,
@@ -80,6 +97,7 @@ impl Fleet {
         let robot = Robot {
             thing: thing.clone(),
             configuration,
+            planned: Arc::clone(&self.planned),
             session,
             keeper,
             store: Arc::clone(&store),
@@ -119,6 +137,7 @@ impl Fleet {
             [remote]
             shadow = "{SHADOW}"
             allow = ["topics"]
+            confirm = "20 s"
 
             [[topics]]
             ros = "/local"
@@ -142,18 +161,21 @@ impl Running {
 
 impl Robot {
     async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>, mut state: watch::Receiver<UplinkState>) {
-        let mut connection = None;
+        let (mut connection, mut planned) = (None, None);
         loop {
             while let Some(step) = self.keeper.next(Instant::now()) {
                 self.carry_out(step).await;
             }
             let now = Instant::now();
             while let Some(outgoing) = self.session.next(now) {
+                let at = planned.take().filter(|at| *at <= now).unwrap_or(now);
+                self.planned.0.lock().unwrap().push((outgoing.topic.clone(), at));
                 let route = self.route(&outgoing.topic, Priority::High);
                 self.admit(route, outgoing.payload, TIMEOUT);
             }
             let look = self.keeper.trial().map(|_| now + LOOK);
-            let wake_at = [self.session.wake_at(now), self.keeper.wake_at(), look].into_iter().flatten().min();
+            planned = self.session.wake_at(now);
+            let wake_at = [planned, self.keeper.wake_at(), look].into_iter().flatten().min();
             tokio::select! {
                 Some(arrival) = arrivals.recv() => self.arrived(arrival),
                 Ok(()) = state.changed() => {
