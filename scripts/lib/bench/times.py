@@ -1,6 +1,6 @@
 """What is measured and for how long: the whole of it, and the quick part."""
 
-from contestants import ALL, BRIDGE, PUBLISH, PYTHON, PYTHON_LOG, RECEIVE, RUST
+from contestants import ALL, BRIDGE, PUBLISH, PYTHON, RECEIVE, RUST
 
 SECTIONS = ["string", "ladder", "sensors", "robot", "outage", "quotas", "topics"]
 
