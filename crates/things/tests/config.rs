@@ -486,21 +486,21 @@ fn the_page_shows_what_happens() {
     };
     let bench = bench(&["robot_0"]);
     fs::write(bench.path("warehouse.toml"), block("toml\nversion").replacen(" =", "version =", 1)).unwrap();
-    bench.api.report("robot_0", SHADOW, &report("12", "applied", &[]));
     let push = "iot-bridge-things config push warehouse.toml robot_0";
-    assert_eq!(
-        bench.succeed(&push.split(' ').skip(1).collect::<Vec<_>>()),
-        block(&format!("\n$ {push}\n")).to_owned() + "\n"
-    );
+    let child = start(&bench, &push.split(' ').skip(1).collect::<Vec<_>>());
+    await_desired(&bench, "robot_0", "12");
+    bench.api.report("robot_0", SHADOW, &report("12", "applied", &[]));
+    let (status, text) = said(child.wait_with_output().unwrap());
+    assert_eq!((status, text), (0, block(&format!("\n$ {push}\n")).to_owned() + "\n"));
     let show = "iot-bridge-things config show robot_0";
     let shown = block(&format!("\n$ {show}\n"));
-    let said = bench.succeed(&show.split(' ').skip(1).collect::<Vec<_>>());
+    let table = bench.succeed(&show.split(' ').skip(1).collect::<Vec<_>>());
     let words = |text: &str| -> Vec<String> {
         let words = text.split_whitespace().map(str::to_owned);
         // The age and the version of the program are others each time.
         words.filter(|word| word.parse::<u64>().is_err() && !word.starts_with("0.")).collect()
     };
-    assert_eq!(words(&said), words(shown), "{said}");
+    assert_eq!(words(&table), words(shown), "{table}");
 
     let command = block("\niot-bridge-things config push warehouse.toml --group all --job").replace('\\', " ");
     bench.api.send("POST", "/thing-groups/all", &json!({}));
