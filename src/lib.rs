@@ -55,6 +55,7 @@
 //! | [`provisioning`] | core | what a robot with a claim has got so far |
 //! | [`requests`] | core | what the cloud asks for: whether a command is published, what services and actions are asked, what is replied |
 //! | [`shadows`] | core | one device shadow: what is reported, wished and cleared, whatever the network does |
+//! | [`remote`] | core | configuration from the cloud: what is desired, checked, tried, confirmed or rolled back, and reported |
 //! | [`mqtt`] | core | one connection to a broker: packets, TLS, proxy, and what each failure means |
 //! | [`terminal`] | core | what the command lines of both programs share |
 //! | [`uplink`] | core | what the bridge does with such connections: window, quotas, back-off, topics that are refused |
@@ -88,6 +89,7 @@
 //! [`requests`]: iot_bridge_core::requests
 //! [`provisioning`]: iot_bridge_core::provisioning
 //! [`shadows`]: iot_bridge_core::shadows
+//! [`remote`]: iot_bridge_core::remote
 //! [`mqtt`]: iot_bridge_core::mqtt
 //! [`uplink`]: iot_bridge_core::uplink
 //! [`price`]: iot_bridge_core::price

@@ -54,7 +54,10 @@ fn queries(dashboard: &Value) -> Vec<String> {
 async fn metrics() -> (BTreeSet<String>, BTreeSet<String>) {
     let stage = Stage::set().await;
     let port = Port::reserve();
-    let health = format!("[health]\nmetrics = \"127.0.0.1:{}\"\n[[topics]]\nros = \"/numbers\"\n", port.number());
+    let health = format!(
+        "[health]\nmetrics = \"127.0.0.1:{}\"\n[remote]\nshadow = \"iot-bridge\"\n[[topics]]\nros = \"/numbers\"\n",
+        port.number()
+    );
     let mut program = Program::start(&stage.configure(&health));
     program.await_log("Metrics are at");
     let mut stream = TcpStream::connect(("127.0.0.1", port.number())).unwrap();
