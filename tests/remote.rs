@@ -394,21 +394,22 @@ async fn no_kill_leaves_a_bridge_without_a_configuration() {
     let mut robot = Robot::start();
     let publisher = robot.publisher("/steady", 100);
     let stream = Stream::start(robot, vec![publisher], 20, usize::MAX);
+    let local = std::fs::read_to_string(scene.configure("10 s")).unwrap();
     std::thread::scope(|threads| {
         for number in 0..ROBOTS {
-            let scene = &scene;
-            threads.spawn(move || killed_again_and_again(scene, number));
+            let (scene, local) = (&scene, local.as_str());
+            threads.spawn(move || killed_again_and_again(scene, local, number));
         }
     });
     drop(stream.stop());
 }
 
-fn killed_again_and_again(scene: &Scene, number: usize) {
+/// `local` is the configuration of `robot1`, of which each has its own.
+fn killed_again_and_again(scene: &Scene, local: &str, number: usize) {
     let thing = format!("robot{}", 10 + number);
     let directory = scene.stage.directory.path().join(&thing);
     std::fs::create_dir(&directory).unwrap();
     let files = scene.stage.authority.issue(&[&thing], Valid::Now).write(&directory, &thing);
-    let local = std::fs::read_to_string(scene.configure("10 s")).unwrap();
     let own = local
         .replace("thing = \"robot1\"", &format!("thing = \"{thing}\""))
         .replace(scene.stage.files.certificate.to_str().unwrap(), files.certificate.to_str().unwrap())
