@@ -15,8 +15,9 @@ const TOLERANCE: f64 = 0.02;
 /// Where a thread of its own works beside, its turns depend on time.
 const TOLERANCE_OF_THREADS: f64 = 0.04;
 
-/// With other tools than the baseline's everything may differ by about this, and yet be the same program.
-const TOLERANCE_OF_TOOLS: f64 = 0.15;
+/// With other tools than the baseline's everything may differ by so much, and yet be the same program: another memcpy alone has
+/// changed counts by 17 %.
+const TOLERANCE_OF_TOOLS: f64 = 0.25;
 
 /// A difference that is not worth a word.
 const SAME: f64 = 0.005;

@@ -6,7 +6,7 @@
 //! cargo instructions --renew      counts, and writes baseline.toml and the tables of docs/performance.md
 //! ```
 //!
-//! With another compiler, C library, processor or valgrind than the baseline's it fails by more than 15 % alone, and says so.
+//! With another compiler, C library, processor or valgrind than the baseline's it fails by more than 25 % alone, and says so.
 //!
 //! This program runs itself under valgrind's callgrind, which writes a file for each call of [`counted`]. What is counted is
 //! everything between the call and its return in all threads, the C library included, and nothing of the kernel. A message
