@@ -60,6 +60,7 @@ mod requests_commands;
 mod requests_outages;
 mod requests_services;
 mod requests_shadows;
+mod rmw;
 mod ros;
 mod ros_turns;
 mod secrets;
