@@ -69,7 +69,8 @@
 //!
 //! # Where to begin
 //!
-//! - **To read it as a program**: `main` calls [`commands::execute`]; the command `run` calls [`bridge::run`].
+//! - **To read it as a program**: `main` calls [`commands::execute`]; the command `run` calls [`bridge::run`], and
+//!   [`bridge`] says what is started, what goes on then, and what is stopped, in which order.
 //! - **To understand one stage**: the documentation of its module is its design, with its rules. [`queue`] and
 //!   [`uplink`] hold what is promised.
 //! - **From something that you have seen**, a key, a metric, a sentence of the log: the table in `CONTRIBUTING.md`.

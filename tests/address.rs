@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::itself;
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::own_network::{self, Machine};
 use crate::support::program::Program;
 use crate::support::stage::Stage;
@@ -23,36 +24,25 @@ const ANYWHERE: (&str, &str) = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET");
 const NO_SHARED_MEMORY: (&str, &str) = ("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4");
 
 /// A node in a process of its own, which publishes its name and a number twenty times a second.
-struct Node(Child);
-
-impl Node {
-    fn start(name: &str, mut command: Command) -> Node {
-        let command = command.args(itself::arguments(TEST)).env(NAME, name).envs([ANYWHERE]);
-        Node(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
-    }
-
-    /// Publishes until the test is gone, if this process is a node.
-    fn obey() -> bool {
-        let Ok(name) = std::env::var(NAME) else { return false };
-        let mut node = r2r::Node::create(r2r::Context::create().unwrap(), "a_node", "").unwrap();
-        let qos = QosProfile::default().keep_last(50).transient_local();
-        let publisher = node.create_publisher::<RosString>("/numbers", qos).unwrap();
-        std::thread::spawn(move || {
-            for number in 0.. {
-                publisher.publish(&RosString { data: format!("{name} {number}") }).unwrap();
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        });
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        true
-    }
+fn start_node(name: &str, mut command: Command) -> KilledOnDrop {
+    let command = command.args(itself::arguments(TEST)).env(NAME, name).envs([ANYWHERE]);
+    KilledOnDrop(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Publishes until the test is gone, if this process is a node.
+fn was_a_node() -> bool {
+    let Ok(name) = std::env::var(NAME) else { return false };
+    let mut node = r2r::Node::create(r2r::Context::create().unwrap(), "a_node", "").unwrap();
+    let qos = QosProfile::default().keep_last(50).transient_local();
+    let publisher = node.create_publisher::<RosString>("/numbers", qos).unwrap();
+    std::thread::spawn(move || {
+        for number in 0.. {
+            publisher.publish(&RosString { data: format!("{name} {number}") }).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    true
 }
 
 /// What has come from each node.
@@ -83,7 +73,7 @@ impl Received {
 /// robot's own. The connection to the broker stands.
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_of_before_and_after_a_change_of_address_are_received() {
-    if Node::obey() || !own_network::enter(TEST) {
+    if was_a_node() || !own_network::enter(TEST) {
         return;
     }
     let mut stage = Stage::set().await;
@@ -96,8 +86,8 @@ async fn nodes_of_before_and_after_a_change_of_address_are_received() {
     let program_itself = itself::program();
     let mut received = Received::default();
 
-    let here = Node::start("here before", Command::new(&program_itself));
-    let there = Node::start("there before", machine.command(&program_itself));
+    let here = start_node("here before", Command::new(&program_itself));
+    let there = start_node("there before", machine.command(&program_itself));
     received.await_more(&mut stage, &["here before", "there before"]).await;
 
     own_network::remove_address("10.77.0.1/24");
@@ -105,8 +95,8 @@ async fn nodes_of_before_and_after_a_change_of_address_are_received() {
     let line = program.await_log("ROS is joined anew");
     assert!(line.contains("(10.78.0.1 has come, 10.77.0.1 has gone)"), "{line}");
     let others = [
-        Node::start("here after", Command::new(&program_itself)),
-        Node::start("there after", machine.command(&program_itself)),
+        start_node("here after", Command::new(&program_itself)),
+        start_node("there after", machine.command(&program_itself)),
     ];
     received.await_more(&mut stage, &["here before", "there before", "here after", "there after"]).await;
 

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use iot_bridge::ros::BUILT_FOR;
 use serde_json::Value;
 
 use crate::every_type::{FEWEST_TYPES, KEYED, PACKAGES};
 use crate::support::cache;
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::program::Program;
+use crate::support::rclpy::publish_all;
 use crate::support::stage::Stage;
 
 /// Messages of each type: defaults, extremes, and random ones.
@@ -46,33 +48,12 @@ fn prefix(distribution: &str) -> PathBuf {
     cache::directory().join(format!("ros-{distribution}"))
 }
 
-fn publish_all(arguments: &[&str], environment: &Environment) -> Command {
-    let mut command = Command::new("python3");
-    command
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/publish_all.py"))
-        .args(arguments)
-        .envs(environment.iter().cloned())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    command
-}
-
 /// The types of [`PACKAGES`], without those with keys, each with the topic that it is published on.
 fn types(environment: &Environment) -> BTreeMap<String, String> {
     let output = publish_all(&[&["--list"], PACKAGES].concat(), environment).output().unwrap();
     let lines = output.stdout.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     let types = lines.map(|line| ["type", "topic"].map(|name| line[name].as_str().unwrap().to_owned()));
     types.filter(|[_, topic]| !KEYED.contains(&topic.as_str())).map(|[name, topic]| (name, topic)).collect()
-}
-
-/// A node that has published; killed when dropped.
-struct Publisher(Child);
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// What the broker gets of each topic while the node of `environment` publishes all of `types`, and what rclpy held.
@@ -85,7 +66,7 @@ async fn published(
     let count = MESSAGES.to_string();
     let mut arguments = vec!["--seed", SEED, "--count", &count];
     arguments.extend(names);
-    let mut publisher = Publisher(publish_all(&arguments, environment).spawn().unwrap());
+    let mut publisher = KilledOnDrop(publish_all(&arguments, environment).spawn().unwrap());
     let lines = BufReader::new(publisher.0.stdout.take().unwrap()).lines();
     let mut expected: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in lines.take(types.len() * MESSAGES) {

@@ -1,7 +1,7 @@
 //! Another DDS on the wire: Cyclone DDS, without any ROS.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use iot_bridge::health::report::State;
@@ -9,30 +9,20 @@ use iot_bridge::ros::{BUILT_FOR, Mismatch, Unmatched};
 
 use crate::diagnostics::Listener;
 use crate::support::cache;
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::program::Program;
 use crate::support::stage::Stage;
 
 /// How soon it is named what keeps a publisher from delivering.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
-/// `cyclone.py`; killed when dropped.
-struct Publisher(Child);
-
-impl Publisher {
-    fn start(python: &Path, what: &str) -> Publisher {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/cyclone.py");
-        let mut command = Command::new(python);
-        // What ROS adds to them is none of its business.
-        command.arg(script).arg(what).env_remove("PYTHONPATH").env_remove("LD_LIBRARY_PATH");
-        Publisher(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// `cyclone.py`.
+fn publisher(python: &Path, what: &str) -> KilledOnDrop {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/cyclone.py");
+    let mut command = Command::new(python);
+    // What ROS adds to them is none of its business.
+    command.arg(script).arg(what).env_remove("PYTHONPATH").env_remove("LD_LIBRARY_PATH");
+    KilledOnDrop(command.spawn().unwrap())
 }
 
 /// Where `scripts/lib/setup` puts it; `None`, and a word, where it is not.
@@ -61,7 +51,7 @@ async fn a_publisher_of_xcdr2_alone_is_named() {
     let mut stage = Stage::set().await;
     let config = stage.configure("[[topics]]\nros = \"/text\"\n");
     let mut program = Program::start(&config);
-    let stranger = Publisher::start(&python, "xcdr2");
+    let stranger = publisher(&python, "xcdr2");
     program.await_log("Subscribed to /text (std_msgs/msg/String)");
     let met = Instant::now();
     let line = program.await_log("Topic /text: nothing arrives from 1 publisher: ");
@@ -75,7 +65,7 @@ async fn a_publisher_of_xcdr2_alone_is_named() {
     let diagnosed = Listener::start().status("iot_bridge: topic /text", 2);
     assert_eq!(diagnosed["message"], unmatched.sentence());
 
-    let _friend = Publisher::start(&python, "xcdr1");
+    let _friend = publisher(&python, "xcdr1");
     assert_eq!(stage.observer.next().await.1, r#"{"data":"grüß dich"}"#);
     await_publishers(&program, 1, Some(unmatched));
     drop(stranger);
@@ -93,7 +83,7 @@ async fn a_publisher_without_the_keys_is_named() {
     }
     let stage = Stage::set().await;
     let mut program = Program::start(&stage.configure("[[topics]]\nros = \"/keyed\"\n"));
-    let _stranger = Publisher::start(&python, "unkeyed");
+    let _stranger = publisher(&python, "unkeyed");
     program.await_log("Subscribed to /keyed (test_msgs/msg/KeyedLong)");
     let met = Instant::now();
     let line =

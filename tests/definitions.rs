@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::program::Program;
+use crate::support::rclpy::publish_all;
 use crate::support::stage::Stage;
 use iot_bridge::health::Report;
 use iot_bridge::health::report::State;
@@ -43,30 +45,15 @@ impl Build {
 
     /// An rclpy node that has published `MESSAGES` of both types, latched, and lives until it is dropped; and what is
     /// expected of those of [`SAMPLE`].
-    fn publish(&self) -> (Publisher, Vec<Value>) {
-        let mut child = Command::new("python3")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/publish_all.py"))
-            .args(["--count", &MESSAGES.to_string(), "probe_msgs/msg/Sample", "probe_msgs/msg/Plain"])
-            .envs(self.0.iter().cloned())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+    fn publish(&self) -> (KilledOnDrop, Vec<Value>) {
+        let arguments = ["--count", &MESSAGES.to_string(), "probe_msgs/msg/Sample", "probe_msgs/msg/Plain"];
+        let mut child = publish_all(&arguments, &self.0).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let said: Vec<Value> =
             lines.take(2 * MESSAGES).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
         assert_eq!(said.len(), 2 * MESSAGES);
         let samples = said.into_iter().filter(|line| line["topic"] == SAMPLE);
-        (Publisher(child), samples.map(|line| line["expected"].clone()).collect())
-    }
-}
-
-struct Publisher(Child);
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        (KilledOnDrop(child), samples.map(|line| line["expected"].clone()).collect())
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::program::Program;
 use crate::support::robot::{Robot, numbered, publish};
 use crate::support::stage::Stage;
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 /// An rclpy node that listens to /diagnostics.
 pub struct Listener {
-    child: Child,
+    _child: KilledOnDrop,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -24,7 +25,7 @@ impl Listener {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Listener { child, lines }
+        Listener { _child: KilledOnDrop(child), lines }
     }
 
     /// The next array.
@@ -43,13 +44,6 @@ impl Listener {
             }
         }
         panic!("{name} never came to level {level}");
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

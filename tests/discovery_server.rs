@@ -1,29 +1,19 @@
 //! The bridge where nodes find each other by Fast DDS's discovery server.
 
 use std::net::UdpSocket;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::program::Program;
 use crate::support::robot::{Robot, numbered, publish};
 use crate::support::stage::Stage;
 
 /// The discovery server that comes with Fast DDS.
-struct Server(Child);
-
-impl Server {
-    fn start(port: u16) -> Server {
-        let port = port.to_string();
-        let mut command = Command::new("fast-discovery-server");
-        command.args(["-i", "0", "-l", "127.0.0.1", "-p", &port]).stdin(Stdio::null()).stdout(Stdio::null());
-        Server(command.spawn().expect("fast-discovery-server is on the path where ROS is sourced"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn server(port: u16) -> KilledOnDrop {
+    let port = port.to_string();
+    let mut command = Command::new("fast-discovery-server");
+    command.args(["-i", "0", "-l", "127.0.0.1", "-p", &port]).stdin(Stdio::null()).stdout(Stdio::null());
+    KilledOnDrop(command.spawn().expect("fast-discovery-server is on the path where ROS is sourced"))
 }
 
 /// A topic without `type` is received also where a discovery server tells each node only what concerns it: the bridge
@@ -34,7 +24,7 @@ async fn topics_without_a_type_are_found_through_a_discovery_server() {
     let mut stage = Stage::set().await;
     // UDP, and free a moment ago.
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let _server = Server::start(port);
+    let _server = server(port);
     let server = format!("127.0.0.1:{port}");
     let variables = [("ROS_DISCOVERY_SERVER", server.as_str())];
     let config = stage.configure("[[topics]]\nros = \"/numbers\"\npayload = \"data\"\n");

@@ -308,6 +308,26 @@ async fn a_stop_during_the_recovery_is_obeyed() {
     assert_eq!(program.terminate().code(), Some(0));
 }
 
+/// After a recovery that has taken longer than a stage may be silent, no stage is told to make no progress: they begin then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_recovery_is_no_stage_s_silence() {
+    // Half of it is what a stage has.
+    const WATCHDOG: Duration = Duration::from_secs(6);
+    let stage = Stage::set().await;
+    stage.link.shut().await;
+    fill(&stage.queue(), 400, 64 << 20);
+    let watchdog = WATCHDOG.as_micros().to_string();
+    let mut program = Program::begin(&stage.configure(CONFIGURATION), &[("WATCHDOG_USEC", &watchdog)]);
+    program.await_note("STATUS=Looking through the queue on the disk: ");
+    program.signal("STOP");
+    tokio::time::sleep(WATCHDOG / 2 + Duration::from_millis(500)).await;
+    program.signal("CONT");
+    // The first look of the watch is over.
+    program.await_note("STATUS=Not connected");
+    assert_eq!(program.log_lines("makes no progress"), Vec::<String>::new());
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
 /// All files of a queue.
 fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let lanes = ["", "high", "normal", "low"].map(|lane| directory.join(lane));

@@ -6,7 +6,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 
@@ -15,7 +15,9 @@ use iot_bridge_core::codec::{Decoder, Encoder, JsonBuffer};
 use iot_bridge_core::config::MAX_FILTERS;
 
 use crate::support::itself;
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::program::{PATIENCE, Program};
+use crate::support::rclpy::publish_all;
 use crate::support::stage::Stage;
 use serde::Deserialize;
 use serde_json::Value;
@@ -66,39 +68,16 @@ impl Published {
     }
 }
 
-/// `publish_all.py`; killed when dropped.
-struct Publisher(Child);
-
-impl Publisher {
-    fn command(arguments: &[&str], environment: &[(String, String)]) -> Command {
-        let mut command = Command::new("python3");
-        command
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/publish_all.py"))
-            .args(arguments)
-            .envs(environment.iter().cloned())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        command
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What rclpy holds of the messages that come on the topics of commands, in a process that subscribes to all of them.
 struct Subscriber {
-    _process: Publisher,
+    _process: KilledOnDrop,
     lines: Receiver<Published>,
 }
 
 impl Subscriber {
     fn start(packages: &[&str], environment: &[(String, String)]) -> Subscriber {
         let arguments = [&["--subscribe"], packages].concat();
-        let mut process = Publisher(Publisher::command(&arguments, environment).spawn().unwrap());
+        let mut process = KilledOnDrop(publish_all(&arguments, environment).spawn().unwrap());
         let stdout = BufReader::new(process.0.stdout.take().unwrap());
         let (said, lines) = mpsc::channel();
         std::thread::spawn(move || self::lines(stdout).try_for_each(|line| said.send(line)));
@@ -128,7 +107,7 @@ fn after_json(expected: &Value) -> Value {
 /// and compares what rclpy gets. Returns the types.
 async fn compare(packages: &[&str], environment: &[(String, String)]) -> Vec<String> {
     let mut stage = Stage::set().await;
-    let listed = Publisher::command(&[&["--list"], packages].concat(), environment).output().unwrap();
+    let listed = publish_all(&[&["--list"], packages].concat(), environment).output().unwrap();
     let types: Vec<Published> = lines(listed.stdout.as_slice()).collect();
     let mut topics = MEMORY.to_owned();
     for published in &types {
@@ -140,7 +119,7 @@ async fn compare(packages: &[&str], environment: &[(String, String)]) -> Vec<Str
 
     let count = MESSAGES.to_string();
     let arguments = [&["--count", count.as_str()], packages].concat();
-    let mut publisher = Publisher(Publisher::command(&arguments, environment).spawn().unwrap());
+    let mut publisher = KilledOnDrop(publish_all(&arguments, environment).spawn().unwrap());
     let mut expected: HashMap<String, Vec<Value>> = HashMap::new();
     let mut open = types.len() * MESSAGES;
     // The publisher says each message before it waits; a type whose messages are too large is none of these packages.
@@ -250,7 +229,7 @@ fn hold<'a>(
         .unwrap();
     assert!(encoder.status.success(), "{}", String::from_utf8_lossy(&encoder.stderr));
     let messages = File::open(&messages_file).unwrap();
-    let held = Publisher::command(&["--hold"], environment).stdin(messages).output().unwrap();
+    let held = publish_all(&["--hold"], environment).stdin(messages).output().unwrap();
     assert!(held.status.success());
     self::lines(held.stdout.as_slice()).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use iot_bridge_core::codec::Schema;
 use iot_bridge_core::config::{Durability, Reliability};
 
 use crate::support::domain;
+use crate::support::killed_on_drop::KilledOnDrop;
 
 const TYPE: &str = "test_msgs/msg/KeyedLong";
 
@@ -57,9 +58,9 @@ impl Receiver for Counter {
     fn turned(&mut self) {}
 }
 
-/// `keyed.py`; killed when dropped.
+/// `keyed.py`.
 struct Publisher {
-    child: Child,
+    _child: KilledOnDrop,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
@@ -73,7 +74,7 @@ impl Publisher {
             .spawn()
             .unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Publisher { child, input, output }
+        Publisher { _child: KilledOnDrop(child), input, output }
     }
 
     fn have(&mut self, what: &str) {
@@ -81,13 +82,6 @@ impl Publisher {
         let mut answer = String::new();
         self.output.read_line(&mut answer).unwrap();
         assert_eq!(answer, "done\n", "{what}");
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::aws_broker::{AwsBroker, Limits};
+use crate::support::aws_broker::Limits;
 use crate::support::cpu_share::CpuShare;
-use crate::support::link::Link;
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::program::Program;
+use crate::support::rclpy::Rclpy;
 use crate::support::robot::{Publisher, Robot, Stream, number_in, numbered, publish};
 use crate::support::stage::Stage;
 use iot_bridge::health::Report;
@@ -46,13 +47,10 @@ async fn five_thousand_messages_a_second_arrive() {
 }
 
 /// A publisher of `sensor_msgs/msg/Imu` on /imu, a thousand a second, with values that change and numbers in their
-/// frame ids; killed when dropped.
-struct Imu(Child);
-
-impl Imu {
-    fn start(count: usize) -> Imu {
-        let program = format!(
-            "
+/// frame ids.
+fn imu(count: usize) -> KilledOnDrop {
+    let program = format!(
+        "
 import random, time, rclpy
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Imu
@@ -74,17 +72,9 @@ for number in range({count}):
 print('done', flush=True)
 time.sleep(60)
 "
-        );
-        let mut python = Command::new("python3");
-        Imu(python.args(["-c", &program]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap())
-    }
-}
-
-impl Drop for Imu {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    );
+    let mut python = Command::new("python3");
+    KilledOnDrop(python.args(["-c", &program]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap())
 }
 
 /// For 25 s a thousand `sensor_msgs/msg/Imu` a second pass through the 100 publishes and 512 KiB a second that AWS
@@ -92,9 +82,7 @@ impl Drop for Imu {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_imu_messages_a_second_pass_the_quotas() {
     const COUNT: usize = 25_000;
-    let mut stage = Stage::set().await;
-    let mut broker = AwsBroker::start(&stage.authority, Limits::documented()).await;
-    stage.link = Link::open(broker.port).await;
+    let (stage, mut broker) = Stage::set_with_aws(Limits::documented()).await;
     let topic = "[[topics]]\nros = \"/imu\"\nbatch = { max = 100 }\ncompression = \"zstd\"\ndepth = 20000\n";
     let config = stage.configure(topic);
     let drop_ins = stage.directory.path().join("conf.d");
@@ -102,7 +90,7 @@ async fn a_thousand_imu_messages_a_second_pass_the_quotas() {
     let quotas = "[mqtt.quotas]\npublishes_per_second = 100\nbytes_per_second = \"512 KiB\"\n";
     std::fs::write(drop_ins.join("quotas.toml"), quotas).unwrap();
     let mut program = Program::start(&config);
-    let mut imu = Imu::start(COUNT);
+    let mut imu = imu(COUNT);
     let stdout = imu.0.stdout.take().unwrap();
     let published = std::thread::spawn(move || {
         assert_eq!(BufReader::new(stdout).lines().next().unwrap().unwrap(), "done");
@@ -158,12 +146,9 @@ async fn two_hundred_topics_at_once() {
     assert_eq!(program.terminate().code(), Some(0));
 }
 
-/// Publishes images of 4 MB on /image, ten a second; killed when dropped.
-struct Camera(Child);
-
-impl Camera {
-    fn start() -> Camera {
-        let program = "
+/// Publishes images of 4 MB on /image, ten a second.
+fn camera() -> Rclpy {
+    let program = "
 import array, time, rclpy
 from sensor_msgs.msg import Image
 rclpy.init()
@@ -174,16 +159,7 @@ while True:
     publisher.publish(image)
     time.sleep(0.1)
 ";
-        let child = Command::new("python3").args(["-c", program]).stdin(Stdio::null()).spawn().unwrap();
-        Camera(child)
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    Rclpy::run(program)
 }
 
 /// Publishes the messages `numbers` at 100 Hz, each only when the one before it has arrived: what is late slows the rest
@@ -211,7 +187,7 @@ async fn a_huge_topic_leaves_a_small_one_alone() {
     let publisher = robot.publisher("/small", 100);
     Robot::await_subscriber(&publisher);
     let alone = at_100_hz(&mut stage, &publisher, 0..COUNT).await;
-    let _camera = Camera::start();
+    let _camera = camera();
     program.await_log("A message of /image was dropped: the payload is over 131072 bytes");
     // That none of them will ever fit is said once, with what to do about it.
     let said = "no message of it is small enough for AWS IoT Core, which takes 131072 bytes (the last has 40000";
@@ -233,12 +209,9 @@ async fn a_huge_topic_leaves_a_small_one_alone() {
     assert!(image.contains(" 0 acknowledged") && !image.contains(" 0 dropped"), "{image}");
 }
 
-/// Publishes texts of 900 kB on /big, 30 a second, that compress to half of that; killed when dropped.
-struct Texts(Child);
-
-impl Texts {
-    fn start() -> Texts {
-        let program = "
+/// Publishes texts of 900 kB on /big, 30 a second, that compress to half of that.
+fn texts() -> Rclpy {
+    let program = "
 import secrets, time, rclpy
 from std_msgs.msg import String
 rclpy.init()
@@ -249,15 +222,7 @@ while True:
     publisher.publish(text)
     time.sleep(1 / 30)
 ";
-        Texts(Command::new("python3").args(["-c", program]).stdin(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Texts {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    Rclpy::run(program)
 }
 
 /// A topic of large messages that are compressed in vain costs a small one beside it nothing, on a seventh of a core: what
@@ -274,7 +239,7 @@ async fn a_topic_that_is_compressed_in_vain_starves_no_other() {
     let mut robot = Robot::start();
     let publisher = robot.publisher("/small", 1000);
     Robot::await_subscriber(&publisher);
-    let _texts = Texts::start();
+    let _texts = texts();
     program.await_log("A message of /big was dropped: the payload is over 131072 bytes, compressed too");
     let Some(share) = CpuShare::hold(program.pid(), 15) else { return };
     let published = Stream::start(robot, vec![publisher], RATE, COUNT).join();

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "shared by tests that need different parts of it")]
 mod support {
     pub mod aws_broker;
+    pub mod aws_stage;
     pub mod cache;
     pub mod certificates;
     pub mod cloud;
@@ -10,6 +11,7 @@ mod support {
     pub mod cpu_share;
     pub mod domain;
     pub mod itself;
+    pub mod killed_on_drop;
     pub mod leaks;
     pub mod link;
     pub mod mosquitto;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use iot_bridge::health::Report;
@@ -10,6 +10,7 @@ use iot_bridge::health::report::{State, Topic};
 use serde_json::Value;
 
 use crate::behind::judged_soon;
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::program::command;
 use crate::support::stage::Stage;
 use iot_bridge_core::price::steps;
@@ -34,16 +35,6 @@ const ROBOT: [(&str, f64); 11] = [
     ("/temperature", 1.0),
 ];
 
-/// A child that is killed when dropped.
-struct Part(Child);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Writes a configuration with AWS IoT Core's quotas as `name`, for a client of this name.
 fn configure(stage: &Stage, name: &str, topics: &str) -> PathBuf {
     let path = stage.configure(topics);
@@ -59,14 +50,14 @@ fn configure(stage: &Stage, name: &str, topics: &str) -> PathBuf {
 }
 
 /// `iot-bridge topics` for `config`, listening for 4 s.
-fn topics(config: &Path) -> Part {
+fn topics(config: &Path) -> KilledOnDrop {
     let mut topics = command();
     topics.args(["topics", "--json", "--seconds", "4", "--config"]).arg(config).stdout(Stdio::piped());
-    Part(topics.spawn().unwrap())
+    KilledOnDrop(topics.spawn().unwrap())
 }
 
 /// What it has printed.
-fn told(mut topics: Part) -> Value {
+fn told(mut topics: KilledOnDrop) -> Value {
     let mut text = String::new();
     topics.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert!(topics.0.wait().unwrap().success());
@@ -111,7 +102,7 @@ fn records(payload: &[u8]) -> u64 {
 async fn the_whole_robot_keeps_within_the_quotas() {
     let mut stage = Stage::set().await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/ordinary_robot.py");
-    let mut robot = Part(Command::new("python3").arg(script).stderr(Stdio::null()).spawn().unwrap());
+    let mut robot = KilledOnDrop(Command::new("python3").arg(script).stderr(Stdio::null()).spawn().unwrap());
     let page = PAGE.rsplit("```toml\n").next().unwrap().split_once("```").unwrap().0;
     let plain: String =
         ROBOT.iter().map(|(ros, _)| format!("[[topics]]\nros = \"{ros}\"\nmqtt = \"plain{{ros}}\"\n")).collect();

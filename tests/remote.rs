@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use crate::support::aws_broker::{AckFaults, Arrival, AwsBroker, Limits, Message};
 use crate::support::certificates::Valid;
-use crate::support::link::Link;
 use crate::support::program::{PATIENCE, Program};
 use crate::support::robot::{Robot, Stream, number_in, numbered, publish};
 use crate::support::stage::Stage;
@@ -39,10 +38,8 @@ fn topics(version: &str, topics: &[&str]) -> Value {
 
 impl Scene {
     async fn set() -> Scene {
-        let mut stage = Stage::set().await;
         let limits = Limits { between_connects: Duration::ZERO, ..Limits::without_rates() };
-        let broker = AwsBroker::start(&stage.authority, limits).await;
-        stage.link = Link::open(broker.port).await;
+        let (stage, broker) = Stage::set_with_aws(limits).await;
         std::fs::create_dir(stage.directory.path().join("state")).unwrap();
         Scene { stage, broker }
     }

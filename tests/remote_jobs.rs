@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::aws_broker::{AwsBroker, Limits};
-use crate::support::link::Link;
 use crate::support::program::{PATIENCE, Program};
 use crate::support::robot::{Robot, publish};
 use crate::support::stage::Stage;
@@ -28,10 +27,8 @@ fn document(version: &str, topic: &str) -> Value {
 
 impl Scene {
     async fn set() -> Scene {
-        let mut stage = Stage::set().await;
         let limits = Limits { between_connects: Duration::ZERO, ..Limits::documented() };
-        let broker = AwsBroker::start(&stage.authority, limits).await;
-        stage.link = Link::open(broker.port).await;
+        let (stage, broker) = Stage::set_with_aws(limits).await;
         std::fs::create_dir(stage.directory.path().join("state")).unwrap();
         Scene { stage, broker }
     }

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use crate::support::aws_broker::{AwsBroker, Limits, Message};
 use crate::support::controller::{Controller, Heard};
-use crate::support::link::Link;
 use crate::support::program::Program;
 use crate::support::robot::{Robot, Stream};
 use crate::support::stage::Stage;
@@ -31,9 +30,7 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Scene {
-        let mut stage = Stage::set().await;
-        let mut broker = AwsBroker::start(&stage.authority, Limits::documented()).await;
-        stage.link = Link::open(broker.port).await;
+        let (mut stage, mut broker) = Stage::set_with_aws(Limits::documented()).await;
         stage.observer.watch(&mut broker.messages);
         Scene { stage, broker }
     }

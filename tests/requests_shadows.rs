@@ -1,7 +1,6 @@
 //! Device shadows, through a broker that behaves as AWS IoT Core does, to real nodes of ROS.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::aws_broker::{AwsBroker, Limits, Message};
 use crate::support::controller::Controller;
-use crate::support::link::Link;
 use crate::support::program::{PATIENCE, Program};
+use crate::support::rclpy::Rclpy;
 use crate::support::robot::{Robot, publish};
 use crate::support::stage::Stage;
 use iot_bridge::health::Report;
@@ -27,9 +26,7 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Scene {
-        let mut stage = Stage::set().await;
-        let broker = AwsBroker::start(&stage.authority, Limits::documented()).await;
-        stage.link = Link::open(broker.port).await;
+        let (stage, broker) = Stage::set_with_aws(Limits::documented()).await;
         Scene { stage, broker }
     }
 
@@ -51,16 +48,6 @@ impl Scene {
     }
 }
 
-/// A process that is killed when dropped.
-struct Part(Child);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What stands on the page in the block of this language.
 fn block(language: &str) -> &'static str {
     PAGE.split_once(&format!("```{language}\n")).unwrap().1.split_once("```").unwrap().0
@@ -77,7 +64,7 @@ async fn the_page_has_an_example_that_works() {
     program.await_report(|report| report.requests[0].shadow.as_ref().is_some_and(|shadow| shadow.delta.is_some()));
     assert_eq!(scene.broker.shadow("robot1", "dial")["desired"], json!({"digit": 42}), "it was cleared unseen");
 
-    let _dial = Part(Command::new("python3").args(["-c", block("python")]).stdin(Stdio::null()).spawn().unwrap());
+    let _dial = Rclpy::run(block("python"));
     scene.await_shadow("dial", &json!({}), &json!({"digit": 42}));
     scene.broker.update_shadow("robot1", "dial", json!({"desired": {"digit": 41}}));
     scene.await_shadow("dial", &json!({}), &json!({"digit": 41}));

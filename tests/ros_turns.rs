@@ -2,9 +2,9 @@
 
 use crate::support::domain;
 use crate::support::own_mounts;
+use crate::support::rclpy::Rclpy;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
@@ -127,12 +127,9 @@ fn await_account(account: &Mutex<Account>, what: &str, wish: impl Fn(&Account) -
 }
 
 /// Publishes, best effort, three images of 640×480 pixels in a row, five times a second, on /image, and small messages a
-/// hundred times a second on /small; killed when dropped.
-struct Camera(Child);
-
-impl Camera {
-    fn start() -> Camera {
-        let program = "
+/// hundred times a second on /small.
+fn camera() -> Rclpy {
+    let program = "
 import array, time, rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -150,15 +147,7 @@ while True:
     number += 1
     time.sleep(0.01)
 ";
-        Camera(Command::new("python3").args(["-c", program]).stdin(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    Rclpy::run(program)
 }
 
 /// A topic of images, of which some are lost on their way over UDP, costs the ROS thread next to nothing beside a topic of
@@ -176,7 +165,7 @@ fn a_lossy_topic_of_images_is_no_busy_loop() {
     let counter = Counter { account: Arc::clone(&account), slow: Duration::ZERO };
     let topics = vec![wanted("/image", "sensor_msgs/msg/Image", 10), wanted("/small", "std_msgs/msg/String", 100)];
     let thread = ros::spawn(Node::create("iot_bridge", "").unwrap(), topics, counter).unwrap();
-    let _camera = Camera::start();
+    let _camera = camera();
     let before = await_account(&account, "a loss", |account| account.received[1] > 0 && account.lost[0] > 0);
     let start = Instant::now();
     let lost = before.lost[0] + 10;

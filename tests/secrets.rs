@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::support::certificates::{Authority, Valid};
 use crate::support::domain;
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::leaks::{Needles, body, damaged};
 use crate::support::program::{Program, command};
 use iot_bridge_core::pem;
@@ -115,7 +116,7 @@ fn the_bridge_says_nothing_of_what_is_in_a_file() {
             scope.spawn(move || watch_over(&Robot::new(has_claim), name, &heard));
         }
     });
-    listener.child.kill().unwrap();
+    listener.child.0.kill().unwrap();
 }
 
 /// A file after which nothing else is damaged.
@@ -166,7 +167,7 @@ fn watch_over(robot: &Robot, name: &str, diagnostics: &Mutex<String>) {
 
 /// An rclpy node that listens to /diagnostics.
 struct Listener {
-    child: Child,
+    child: KilledOnDrop,
     heard: Arc<Mutex<String>>,
 }
 
@@ -186,14 +187,7 @@ impl Listener {
                 *hearing.lock().unwrap() += &array.to_string();
             }
         });
-        Listener { child, heard }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Listener { child: KilledOnDrop(child), heard }
     }
 }
 

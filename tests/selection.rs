@@ -1,14 +1,13 @@
 //! What of a message travels: `fields`, `exclude`, `arrays` and `digits`, as the broker sees it.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::aws_broker::{AwsBroker, Limits};
-use crate::support::link::Link;
+use crate::support::aws_broker::Limits;
 use crate::support::program::{Program, command};
+use crate::support::rclpy::Rclpy;
 use crate::support::stage::Stage;
 use iot_bridge::health::report::State;
 
@@ -65,14 +64,10 @@ mqtt = "wrong"
 fields = ["header", "range"]
 "#;
 
-/// Publishes four scans on /scan, of 3, 5, 6 and 4 ranges, once all entries but the wrong one are matched; killed when
-/// dropped.
-struct Laser(Child);
-
-impl Laser {
-    fn start(entries: usize) -> Laser {
-        let program = format!(
-            "
+/// Publishes four scans on /scan, of 3, 5, 6 and 4 ranges, once all entries but the wrong one are matched.
+fn laser(entries: usize) -> Rclpy {
+    let program = format!(
+        "
 import time, rclpy
 from sensor_msgs.msg import LaserScan
 rclpy.init()
@@ -87,27 +82,17 @@ for number, count in enumerate([3, 5, 6, 4]):
     publisher.publish(scan)
 time.sleep(600)
 "
-        );
-        Laser(Command::new("python3").args(["-c", &program]).stdin(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Laser {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    );
+    Rclpy::run(&program)
 }
 
 /// Each key does what the documentation says, to the byte; a message that `arrays` drops is shaped and leaves no gap in `seq`;
 /// and a path that leads nowhere keeps its own entry from being forwarded, with near names in log and status.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_broker_sees_what_is_selected() {
-    let mut stage = Stage::set().await;
-    let mut broker = AwsBroker::start(&stage.authority, Limits::documented()).await;
-    stage.link = Link::open(broker.port).await;
+    let (stage, mut broker) = Stage::set_with_aws(Limits::documented()).await;
     let mut program = Program::start(&stage.configure(TOPICS));
-    let _laser = Laser::start(9);
+    let _laser = laser(9);
     let said = "it is not forwarded: `range` in `fields` matches nothing in sensor_msgs/msg/LaserScan: \
                 sensor_msgs/msg/LaserScan has no field `range`; did you mean `ranges`?";
     let mut arrived: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -9,8 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::support::aws_broker::{AwsBroker, Limits};
-use crate::support::link::Link;
+use crate::support::aws_broker::Limits;
 use crate::support::port::Port;
 use crate::support::program::{Program, command};
 use crate::support::robot::{Robot, Stream};
@@ -86,9 +85,7 @@ fn metric(port: u16, name: &str) -> f64 {
 /// while in the status, and in the metrics; nothing of it is an error or a loss.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_back_is_counted_and_no_loss() {
-    let mut stage = Stage::set().await;
-    let mut broker = AwsBroker::start(&stage.authority, Limits::documented()).await;
-    stage.link = Link::open(broker.port).await;
+    let (stage, mut broker) = Stage::set_with_aws(Limits::documented()).await;
     let port = Port::reserve();
     let metrics = format!("[health]\nmetrics = \"127.0.0.1:{}\"\n", port.number());
     let mut program = Program::start(&stage.configure(&format!("{metrics}{TOPICS}")));
@@ -180,9 +177,7 @@ const SENT: [f64; 6] = [1.0, 1.0, 1.005, 1.011, 1.0, 1.02];
 /// the end; while a window is open the account holds with its messages in reception.
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_and_windows_travel() {
-    let mut stage = Stage::set().await;
-    let mut broker = AwsBroker::start(&stage.authority, Limits::documented()).await;
-    stage.link = Link::open(broker.port).await;
+    let (stage, mut broker) = Stage::set_with_aws(Limits::documented()).await;
     let mut program = Program::start(&stage.configure(VALUES));
     let mut robot = Robot::start();
     let publisher = robot.raw_publisher_of("/value", "std_msgs/msg/Float64");

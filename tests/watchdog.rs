@@ -8,11 +8,12 @@ use std::env;
 use std::fmt::{Debug, Write};
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::itself;
+use crate::support::killed_on_drop::KilledOnDrop;
 use crate::support::robot::{Publisher, Robot};
 use crate::support::stage::Stage;
 use iot_bridge::bridge;
@@ -71,9 +72,9 @@ fn bridge_with_a_slow_log() {
     runtime.block_on(bridge::run(settings, reloads, None, std::future::pending())).unwrap();
 }
 
-/// That bridge, with a socket in systemd's place. It is killed when dropped.
+/// That bridge, with a socket in systemd's place.
 struct Running {
-    bridge: Child,
+    _bridge: KilledOnDrop,
     log: Lines<BufReader<ChildStderr>>,
     systemd: UnixDatagram,
     _stage: Stage,
@@ -104,7 +105,7 @@ impl Running {
         let log = BufReader::new(bridge.stderr.take().unwrap()).lines();
         let mut robot = Robot::start();
         let publisher = robot.publisher("/numbers", 10);
-        Running { bridge, log, systemd, _stage: stage, _robot: robot, _publisher: publisher }
+        Running { _bridge: KilledOnDrop(bridge), log, systemd, _stage: stage, _robot: robot, _publisher: publisher }
     }
 
     fn await_log(&mut self, start: &str) {
@@ -130,13 +131,6 @@ impl Running {
             }
         }
         true
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.bridge.kill();
-        let _ = self.bridge.wait();
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::Context;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::close_queue;
+use super::drain::close_queue;
 use crate::health::{Topics, systemd};
 use iot_bridge_core::config::Settings;
 use iot_bridge_core::queue::disk::survey::Progress;

@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use super::reception::{Reception, wanted};
 use super::reports::{self, Report, Reports, reported};
 use crate::health::{Leaves, Refusal, TopicHealth, Topics};
-use crate::ros::{Change, Interest, RosError, RosThread, Sighted, TopicState, Wanted};
+use crate::ros::{self, Change, Interest, Node, RosError, RosThread, Sighted, TopicState, Wanted};
 use iot_bridge_core::config::{self, Assigned, Found, GraphTopic, Patterns, Settings, assign};
-use iot_bridge_core::queue::Mark;
-use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat, counted};
+use iot_bridge_core::queue::{Mark, Queue};
+use iot_bridge_core::tally::{Heartbeat, ONCE_A_MINUTE, Repeat, counted};
 
 /// A configuration that is to come into force while the bridge runs.
 pub struct Reload {
@@ -129,10 +129,34 @@ impl Configured {
         Configured { settings, interest, published, entries, reported, reports, registry, beyond }
     }
 
+    /// Starts the ROS thread, which receives the topics in force into `queue`, and looks for what patterns mean.
+    ///
+    /// # Errors
+    /// When ROS can't be started.
+    pub fn receive(
+        &self,
+        node: Node,
+        queue: Arc<Queue>,
+        heartbeat: Arc<Heartbeat>,
+    ) -> Result<RosThread<Reception>, RosError> {
+        let ros = ros::spawn(node, self.wanted(), self.reception(queue, heartbeat))?;
+        self.look_for(&ros)?;
+        Ok(ros)
+    }
+
+    /// What the bridge does with what it receives, as it starts.
+    fn reception(&self, queue: Arc<Queue>, heartbeat: Arc<Heartbeat>) -> Reception {
+        let topics = self.entries.iter().map(|entry| (&entry.settings, &entry.health));
+        let mut reception = Reception::new(&self.settings.aws.thing, topics, queue, heartbeat);
+        let reports = self.reported.iter().map(|(index, topic)| (*index, self.reports.of(topic)));
+        reception.replace_reports(&[], reports.collect());
+        reception
+    }
+
     /// What the ROS thread is asked for as the bridge starts, in the order of the indices.
-    pub fn wanted(&self) -> Vec<Wanted> {
+    fn wanted(&self) -> Vec<Wanted> {
         let reported = self.reported.iter().map(|(_, topic)| reports::wanted(topic));
-        self.topics().map(|(topic, _)| wanted(topic)).chain(reported).collect()
+        self.entries.iter().map(|entry| wanted(&entry.settings)).chain(reported).collect()
     }
 
     /// What is kept of the topics that shadows report.
@@ -140,21 +164,11 @@ impl Configured {
         Arc::clone(&self.reports)
     }
 
-    /// The same, for the ROS thread as the bridge starts.
-    pub fn reports_by_index(&self) -> Vec<(usize, Arc<Report>)> {
-        self.reported.iter().map(|(index, topic)| (*index, self.reports.of(topic))).collect()
-    }
-
-    /// The topics in force.
-    pub fn topics(&self) -> impl Iterator<Item = (&config::Topic, &Arc<TopicHealth>)> {
-        self.entries.iter().map(|entry| (&entry.settings, &entry.health))
-    }
-
     /// Has the ROS thread look for what patterns mean, if there are any.
     ///
     /// # Errors
     /// When the thread refuses, which it has no reason to.
-    pub fn look_for(&self, ros: &RosThread<Reception>) -> Result<(), RosError> {
+    fn look_for(&self, ros: &RosThread<Reception>) -> Result<(), RosError> {
         let interest = self.interest.clone();
         if interest.is_some() { ros.change(Change { interest, ..Change::default() }) } else { Ok(()) }
     }

@@ -11,6 +11,7 @@
 //! cloud has set over them.
 
 mod loading;
+mod running;
 mod telling;
 mod witness;
 
@@ -33,8 +34,9 @@ use iot_bridge_core::shadows::State;
 
 pub use loading::{Compare, Load, reloaded};
 use loading::{Memory, Remembered, check, load, overlay};
+pub(super) use running::Running;
 use telling::Telling;
-pub(super) use witness::Witness;
+use witness::Witness;
 
 /// How often it is looked whether what is on trial works.
 const LOOK: Duration = Duration::from_millis(500);
@@ -44,6 +46,9 @@ const FIGURES: Duration = Duration::from_secs(30);
 
 /// How long the ROS thread may take to go by another configuration. It does so between two messages.
 const BEGINS: Duration = Duration::from_secs(5);
+
+/// Longest wait for what is kept, when the bridge stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What has come from the cloud.
 #[derive(Debug)]
@@ -113,7 +118,7 @@ pub struct Keeping {
 
 /// Whether the keeping goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+enum Stop {
     NotYet,
     /// Somebody has asked the process to stop: that says nothing of what is on trial.
     Asked,
@@ -122,12 +127,12 @@ pub(super) enum Stop {
 }
 
 /// What the keeping is wired to.
-pub(super) struct Wires {
-    pub counter: Counter,
-    pub witness: Witness,
-    pub configuration: Arc<ConfigurationState>,
+struct Wires {
+    counter: Counter,
+    witness: Witness,
+    configuration: Arc<ConfigurationState>,
     /// Ends it.
-    pub stop: watch::Receiver<Stop>,
+    stop: watch::Receiver<Stop>,
 }
 
 /// What tells of reloads, and is told of them.
@@ -199,7 +204,7 @@ impl Keeping {
     }
 
     /// The bridge runs with what it was started with: from now on it is on trial, if it is.
-    pub(super) fn begin(&mut self, configuration: &ConfigurationState) {
+    fn begin(&mut self, configuration: &ConfigurationState) {
         if std::mem::take(&mut self.is_starting) {
             self.keeper.applied(Ok(()), Instant::now());
             self.telling.begun(self.keeper.in_force(), self.keeper.trial());
@@ -209,7 +214,7 @@ impl Keeping {
 
     /// Carries out what the keeper says, until `wires.stop` says that the process ends. The attempt with what is on trial is
     /// taken back if the process was asked to, and only then.
-    pub(super) async fn run(mut self, mut reloading: Reloading, mut wires: Wires) {
+    async fn run(mut self, mut reloading: Reloading, mut wires: Wires) {
         while self.turn(&mut reloading, &mut wires).await.is_ok() {}
         if *wires.stop.borrow() == Stop::Asked {
             self.leave().await;
@@ -219,7 +224,7 @@ impl Keeping {
     /// The process ends before the bridge runs, for a reason that has nothing to do with what is on trial: nothing of that
     /// was looked at. What crashes the process before it runs counts.
     pub(super) async fn abandon(mut self) {
-        self.leave().await;
+        let _ = timeout(STOP_TIMEOUT, self.leave()).await;
     }
 
     /// Takes back the attempt that is counted against what is on trial.

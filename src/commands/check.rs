@@ -170,14 +170,9 @@ pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: boo
         Ok(trial) => trial,
         Err(error) => return fail(&format!("the connection could not be tried: {error:#}")),
     };
+    let known =
+        Known { found: found.as_ref(), remote: remote.as_ref(), doubt, graph: graph.as_ref(), trial: trial.as_ref() };
     let printed = if json {
-        let known = Known {
-            found: found.as_ref(),
-            remote: remote.as_ref(),
-            doubt,
-            graph: graph.as_ref(),
-            trial: trial.as_ref(),
-        };
         match json_report(loaded.as_ref(), &problems, warnings, known) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),
@@ -185,13 +180,6 @@ pub fn execute(config: Option<&Path>, wish: Option<Wish>, json: bool, quiet: boo
     } else if quiet && problems.is_empty() {
         ExitCode::SUCCESS
     } else if let (Some(loaded), true) = (&loaded, problems.is_empty()) {
-        let known = Known {
-            found: found.as_ref(),
-            remote: remote.as_ref(),
-            doubt,
-            graph: graph.as_ref(),
-            trial: trial.as_ref(),
-        };
         match text_report(loaded, warnings, known) {
             Ok(report) => print(report.as_bytes()),
             Err(error) => fail(&error),

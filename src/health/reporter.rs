@@ -4,16 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
-
 use super::report::{
     Accepted, Connection, DeviceShadow, Disk, Fault, Held, Lane, NotAccepted, Pattern, Phase, Place, Published, Queue,
     Report, Request, State, Topic,
 };
-use super::{
-    BehindState, ConfigurationState, Last, LastAccepted, LastRefused, RequestHealth, Requests, ShadowStanding,
-    Standing, TopicHealth, Topics,
-};
+use super::{Last, LastAccepted, LastRefused, RequestHealth, ShadowStanding, Sources, Standing, TopicHealth};
 use crate::ros::TopicState;
 use iot_bridge_core::config::{Aws, Found, Priority, UNNAMED, fill_thing};
 use iot_bridge_core::queue;
@@ -26,48 +21,25 @@ pub struct Reporter {
     thing: String,
     endpoint: String,
     started: SystemTime,
-    configuration: Arc<ConfigurationState>,
-    topics: Arc<Topics>,
-    requests: Arc<Requests>,
-    queue: Arc<queue::Queue>,
-    behind: Arc<BehindState>,
-    uplink: watch::Receiver<UplinkState>,
+    sources: Sources,
     meter: Arc<Meter>,
 }
 
 impl Reporter {
     /// A reporter for the bridge that starts now.
-    pub fn new(
-        aws: &Aws,
-        configuration: Arc<ConfigurationState>,
-        (topics, requests): (Arc<Topics>, Arc<Requests>),
-        queue: Arc<queue::Queue>,
-        behind: Arc<BehindState>,
-        uplink: watch::Receiver<UplinkState>,
-        meter: Arc<Meter>,
-    ) -> Self {
-        Reporter {
-            thing: aws.thing.clone(),
-            endpoint: format!("{}:{}", aws.endpoint, aws.port),
-            started: SystemTime::now(),
-            configuration,
-            topics,
-            requests,
-            queue,
-            behind,
-            uplink,
-            meter,
-        }
+    pub fn new(aws: &Aws, sources: Sources, meter: Arc<Meter>) -> Self {
+        let endpoint = format!("{}:{}", aws.endpoint, aws.port);
+        Reporter { thing: aws.thing.clone(), endpoint, started: SystemTime::now(), sources, meter }
     }
 
     /// How the bridge is now.
     pub fn report(&self) -> Report {
         let now = Now { instant: Instant::now(), system: SystemTime::now() };
-        let uplink = self.uplink.borrow().clone();
-        let (configured, leaving) = (self.topics.configured(), self.topics.leaving(now.instant));
+        let uplink = self.sources.uplink.borrow().clone();
+        let (configured, leaving) = (self.sources.topics.configured(), self.sources.topics.leaving(now.instant));
         let thing = uplink.provisioned.as_ref().filter(|_| self.thing == UNNAMED).unwrap_or(&self.thing).clone();
         let configured = configured.iter().map(|topic| (topic, state(topic.state())));
-        let replies = self.topics.all_replies();
+        let replies = self.sources.topics.all_replies();
         let listed: Vec<_> = configured
             .chain(replies.iter().map(|replies| (replies, State::Replies)))
             .chain(
@@ -79,7 +51,7 @@ impl Reporter {
         // Read before the accounts, so that they are never more than those count; what ends in between counts as in
         // reception for this once, and the sum holds.
         let ended: Vec<_> = listed.iter().map(|(topic, _)| Ended::read(&topic.counters)).collect();
-        let accounts = self.queue.accounts(listed.iter().map(|(topic, _)| &*topic.counters));
+        let accounts = self.sources.queue.accounts(listed.iter().map(|(topic, _)| &*topic.counters));
         let counted = ended.into_iter().zip(accounts);
         let topics = listed.into_iter().zip(counted);
         let mut told = HashSet::new();
@@ -95,16 +67,16 @@ impl Reporter {
             started: seconds(self.started),
             at: seconds(now.system),
             certificate_expires: uplink.certificate_expires.map(seconds),
-            configuration: self.configuration.read(),
+            configuration: self.sources.configuration.read(),
             connection: connection(uplink, self.meter.refused(), now),
-            queue: queue_report(&self.queue.figures()),
-            behind: self.behind.read(),
+            queue: queue_report(&self.sources.queue.figures()),
+            behind: self.sources.behind.read(),
             published: Published { publishes: self.meter.publishes(), bytes: self.meter.bytes() },
             latency: self.meter.latency(),
             latency_last_minute: self.meter.latency_of_last_minute(now.instant),
-            patterns: self.topics.patterns().into_iter().map(pattern).collect(),
+            patterns: self.sources.topics.patterns().into_iter().map(pattern).collect(),
             topics,
-            requests: self.requests.read().iter().map(|entry| request(entry)).collect(),
+            requests: self.sources.requests.read().iter().map(|entry| request(entry)).collect(),
         }
     }
 }

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Balance, ConfigurationState, Topics, status_line, systemd};
-use iot_bridge_core::queue::Queue;
+use super::{Balance, Sources, status_line, systemd};
 use iot_bridge_core::tally::Heartbeat;
-use iot_bridge_core::uplink::UplinkState;
 
 /// How often the watch looks, where the watchdog does not ask for more.
 const LOOK: Duration = Duration::from_secs(1);
@@ -22,11 +19,8 @@ const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is watched.
 pub struct Watched {
-    pub configuration: Arc<ConfigurationState>,
-    pub topics: Arc<Topics>,
-    pub queue: Arc<Queue>,
+    pub sources: Sources,
     pub balance: Balance,
-    pub uplink: watch::Receiver<UplinkState>,
     /// Each stage's name and pulse.
     pub stages: Vec<(&'static str, Arc<Heartbeat>)>,
 }
@@ -38,7 +32,7 @@ pub async fn watch(mut watched: Watched) {
     let mut ticks = interval(limit.map_or(LOOK, |limit| LOOK.min(limit / 3)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let patience = limit.map_or(PATIENCE, |limit| (limit / 2).max(SHORTEST_PATIENCE));
-    let mut uplink = watched.uplink.clone();
+    let mut uplink = watched.sources.uplink.clone();
     let mut said = String::new();
     let mut stuck = Vec::new();
     loop {
@@ -47,17 +41,17 @@ pub async fn watch(mut watched: Watched) {
             changed = uplink.changed() => if changed.is_err() { return },
         }
         // The queue's own progress shows here: were its lock never released, nothing below would run.
-        let figures = watched.queue.figures();
-        let (topics, now) = (watched.topics.configured(), Instant::now());
-        let leaving = watched.topics.leaving(now);
-        let replies = watched.topics.all_replies();
+        let figures = watched.sources.queue.figures();
+        let (topics, now) = (watched.sources.topics.configured(), Instant::now());
+        let leaving = watched.sources.topics.leaving(now);
+        let replies = watched.sources.topics.all_replies();
         let all = topics.iter().chain(&replies).chain(leaving.iter().map(|left| &left.health));
         all.for_each(|topic| topic.sample(now));
         let line = {
             let uplink = uplink.borrow_and_update();
             watched.balance.look(now, &uplink, &topics);
             let behind = watched.balance.behind();
-            status_line(&uplink, &watched.configuration.read(), (figures, behind), &topics, now)
+            status_line(&uplink, &watched.sources.configuration.read(), (figures, behind), &topics, now)
         };
         if line != said {
             systemd::status(&line);

@@ -46,15 +46,18 @@ mod document;
 mod reported;
 mod shadow;
 mod state;
+mod tokens;
 mod topics;
 
 pub(crate) use backoff::Backoff;
+pub(crate) use client::line;
 pub use client::{Client, Event, Figures, Method, Outgoing, Rejection, TIMEOUT};
 pub use document::{ARRIVAL_LIMIT, Malformed};
 pub use reported::TooLarge;
 pub use shadow::{Shadow, Wish};
 pub use state::State;
 pub(crate) use state::is_part_of;
+pub(crate) use tokens::Tokens;
 pub use topics::{Kind, Topics};
 
 /// Most bytes of `desired` and `reported` together that a shadow holds ("AWS IoT Device Shadow service quotas"); metadata is

@@ -9,8 +9,6 @@ use super::*;
 use crate::ros::{Receiver, Sample};
 use iot_bridge_core::codec::{Count, Field, Kind, Schema};
 use iot_bridge_core::config::{Overflow, load_file};
-use iot_bridge_core::queue::Queue;
-use iot_bridge_core::tally::Heartbeat;
 
 const PER_ROUND: usize = 200;
 
@@ -41,9 +39,7 @@ impl Bridge {
     fn start(settings: &Settings) -> Bridge {
         let configured = Configured::new(settings.clone());
         let queue = Arc::new(Queue::in_memory(&config::Queue::in_memory(64 << 20, Overflow::DropOldest)));
-        let pulse = Arc::new(Heartbeat::new());
-        let mut reception = Reception::new("robot1", configured.topics(), Arc::clone(&queue), pulse);
-        reception.replace_reports(&[], configured.reports_by_index());
+        let reception = configured.reception(Arc::clone(&queue), Arc::new(Heartbeat::new()));
         let wanted = configured.wanted().into_iter().map(|wanted| Some(wanted.topic)).collect();
         Bridge { configured, reception, queue, wanted, now: Instant::now() }
     }

@@ -72,7 +72,7 @@ pub struct Record {
     pub subscribes: Vec<(usize, Vec<String>)>,
     /// The filters of each UNSUBSCRIBE.
     pub unsubscribes: Vec<Vec<String>>,
-    /// Packet identifiers of the PUBACKs that clients have sent, each with its reason: in MQTT 3.1.1 there is but success.
+    /// Packet identifiers of the PUBACKs that clients have sent, each with its reason: in MQTT 3.1.1 there is only success.
     pub pubacks: Vec<(u16, PubAckReason)>,
     /// Wills that were published because a connection ended without DISCONNECT: topic and payload.
     pub wills: Vec<(String, Bytes)>,

@@ -131,6 +131,22 @@ pub struct Message<'a> {
     pub expires_in: Option<u32>,
 }
 
+impl<'a> Message<'a> {
+    /// With nothing but what every publish has.
+    pub fn new(topic: &'a str, qos: Qos, payload: &'a Bytes) -> Message<'a> {
+        Message {
+            topic,
+            qos,
+            retain: false,
+            payload,
+            content_type: None,
+            user_property: None,
+            correlation_data: None,
+            expires_in: None,
+        }
+    }
+}
+
 /// How far an attempt to connect has got.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reached {

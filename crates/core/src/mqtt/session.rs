@@ -70,17 +70,7 @@ impl Session {
     /// If the broker refuses it, the connection ends, or there is no acknowledgement within [`Options::ack_timeout`].
     pub async fn publish(&mut self, topic: &str, qos: Qos, payload: Bytes) -> Result<Duration, Fault> {
         let begun = Instant::now();
-        let message = Message {
-            topic,
-            qos,
-            retain: false,
-            payload: &payload,
-            content_type: None,
-            user_property: None,
-            correlation_data: None,
-            expires_in: None,
-        };
-        self.client.publish(&message);
+        self.client.publish(&Message::new(topic, qos, &payload));
         self.until("a publish", |event| match event {
             Event::Acknowledged { answer, .. } if answer.reason.is_failure() => Some(Err(Fault::new(
                 FaultKind::NotAuthorized,

@@ -1,4 +1,4 @@
-//! Decides what is in force.
+//! Decides what is in force. The documentation of [`remote`](super) has the way of a wish, and an example.
 
 mod asked;
 mod moves;

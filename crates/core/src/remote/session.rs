@@ -30,7 +30,7 @@ pub struct Spread {
     /// 20 s at the earliest; over 30 s they ask 333 times a second, however fast they came.
     pub reconnect: Duration,
     /// Asking for it when something has changed, and reporting what became of that. Of a fleet's shadows no more change in a
-    /// second than the account takes updates; so this but smooths them, and somebody may be waiting.
+    /// second than the account takes updates; so this only smooths them. It is short, as somebody may be waiting.
     pub change: Duration,
 }
 
@@ -77,7 +77,7 @@ pub enum Malformed {
 
 /// Asks for what is desired and reports what became of it. Nothing else is written: what is desired stays.
 ///
-/// - **What is desired** is what `get` says, and only that: a delta has but what differs from `reported`, and of what is taken
+/// - **What is desired** is what `get` says, and only that: a delta has only what differs from `reported`, and of what is taken
 ///   away there is none. It is asked for at each connect, once an hour at a time that the thing's name decides, and when a
 ///   delta or an update of somebody else says that it has changed; each time at a random time within a [`Spread`].
 /// - **A delta that is known** asks for nothing. One comes after each report, as `config` is desired as a configuration and

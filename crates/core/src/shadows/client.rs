@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::backoff::Backoff;
 use super::document::{Accepted, Delta, Got, Malformed, Rejected, Sections, read};
+use super::tokens::Tokens;
 use super::{Kind, State};
 
 /// How long a request waits for its answer. Whoever publishes it lets it go after this time: what is asked for next counts on
@@ -20,19 +21,14 @@ const SPREAD: Duration = Duration::from_secs(1);
 /// Somebody else has written `desired`: the delta comes within this time, if anything differs.
 const DELTA_COMES: Duration = Duration::from_secs(2);
 
-/// Two requests are at least so far apart.
-const SPACING: Duration = Duration::from_millis(100);
-
-/// Longest text of a rejection that is kept, in characters.
-const MESSAGE_LIMIT: usize = 200;
+/// Longest text of the service that is quoted, in characters.
+const LINE_LIMIT: usize = 200;
 
 /// Asks for one shadow and updates it.
 #[derive(Debug)]
 pub struct Client {
     random: StdRng,
-    /// Begins the tokens, so that those of another process are not taken for ours.
-    prefix: u64,
-    tokens: u64,
+    tokens: Tokens,
     is_connected: bool,
     /// Whether the service has said, on this connection, what the shadow holds.
     is_known: bool,
@@ -47,7 +43,6 @@ pub struct Client {
     had_conflict: bool,
     /// An update of somebody else has written `desired`: its version, and until when a delta of it may come.
     elsewhere: Option<(u64, Instant)>,
-    last_request: Option<Instant>,
     /// Of asking for the shadow, and of updates.
     backoff: (Backoff, Backoff),
     figures: Figures,
@@ -143,9 +138,8 @@ impl Client {
     /// A client without a connection. `random` makes its tokens and its jitter.
     pub fn new(mut random: StdRng) -> Self {
         Client {
-            prefix: random.r#gen(),
+            tokens: Tokens::new(&mut random),
             random,
-            tokens: 0,
             is_connected: false,
             is_known: false,
             version: None,
@@ -154,7 +148,6 @@ impl Client {
             asked_at: None,
             had_conflict: false,
             elsewhere: None,
-            last_request: None,
             backoff: Default::default(),
             figures: Figures::default(),
         }
@@ -223,7 +216,7 @@ impl Client {
     /// From when on an update may be made; `None` while something else has to happen before.
     pub fn may_update(&self, now: Instant) -> Option<Instant> {
         let is_idle = self.is_known && self.update.is_none() && self.get == Get::Idle;
-        is_idle.then(|| self.spaced(now).max(self.backoff.1.earliest(now)))
+        is_idle.then(|| self.tokens.earliest(now).max(self.backoff.1.earliest(now)))
     }
 
     /// Updates the shadow with `state` (`{"desired":…,"reported":…}`), if it is of `version`. Only when
@@ -387,9 +380,7 @@ impl Client {
     }
 
     fn rejected(&mut self, rejected: Rejected) -> Rejection {
-        let message =
-            rejected.message.chars().filter(|character| !character.is_control()).take(MESSAGE_LIMIT).collect();
-        let rejection = Rejection { code: rejected.code, message };
+        let rejection = Rejection { code: rejected.code, message: line(&rejected.message) };
         self.figures.rejected += 1;
         self.figures.last_rejection = Some(rejection.clone());
         rejection
@@ -400,17 +391,15 @@ impl Client {
     }
 
     fn request(&mut self, now: Instant) -> Waiting {
-        self.tokens += 1;
-        self.last_request = Some(now);
-        Waiting { token: format!("{:016x}-{}", self.prefix, self.tokens), until: now + TIMEOUT }
+        Waiting { token: self.tokens.take(now), until: now + TIMEOUT }
     }
 
     fn may_get(&self, now: Instant) -> Instant {
-        self.spaced(now).max(self.backoff.0.earliest(now))
+        self.tokens.earliest(now).max(self.backoff.0.earliest(now))
     }
+}
 
-    /// The earliest time that is far enough from the last request.
-    fn spaced(&self, now: Instant) -> Instant {
-        self.last_request.map_or(now, |last| now.max(last + SPACING))
-    }
+/// What is quoted of the service: one line, which ends if it is long.
+pub(crate) fn line(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(LINE_LIMIT).collect()
 }

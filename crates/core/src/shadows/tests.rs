@@ -1,5 +1,6 @@
 //! A shadow against the service that the tests' broker has, over a network that delays, reorders, repeats and loses.
 
+pub(crate) mod network;
 mod random;
 #[path = "../../../../tests/support/aws_broker/shadows/service.rs"]
 pub(crate) mod service;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use network::Ends;
 use world::{World, state};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -183,12 +185,12 @@ fn reports_do_not_keep_a_wish_from_being_cleared() {
         for n in 0..60 {
             world.report(json!({ "n": n }));
             world.turn();
-            world.now += SECOND + SECOND / 10;
-            while !world.requests.is_empty() {
+            world.network.now += SECOND + SECOND / 10;
+            while !world.network.requests.is_empty() {
                 world.serve_request(0);
             }
-            world.answers.retain(|(kind, _)| n == 0 || !are_deltas_lost || *kind != Kind::Delta);
-            while !world.answers.is_empty() {
+            world.network.answers.retain(|(kind, _)| n == 0 || !are_deltas_lost || *kind != Kind::Delta);
+            while !world.network.answers.is_empty() {
                 world.deliver(0);
             }
         }
@@ -207,21 +209,21 @@ fn a_look_at_nothing_takes_no_turn() {
     world.write(json!({"desired": {"digit": 42}}));
     // The first update is of both, and is refused: from then on they go by turns. The clearing meets somebody else's update.
     world.report(json!({"n": 0}));
-    while !world.answers.is_empty() {
+    while !world.network.answers.is_empty() {
         world.deliver(0);
     }
     world.service.refuse.extend([400, 409]);
     for n in 1..20 {
         world.turn();
-        while !world.requests.is_empty() {
+        while !world.network.requests.is_empty() {
             world.serve_request(0);
         }
-        while !world.answers.is_empty() {
+        while !world.network.answers.is_empty() {
             world.deliver(0);
-            world.now += SECOND / 5;
+            world.network.now += SECOND / 5;
             world.turn();
-            world.now += SECOND;
-            world.report(json!({ "n": n, "left": world.answers.len() }));
+            world.network.now += SECOND;
+            world.report(json!({ "n": n, "left": world.network.answers.len() }));
         }
     }
     assert!(world.updates[0]["state"].as_object().unwrap().len() == 2, "{}", world.updates[0]);
@@ -238,7 +240,7 @@ fn a_wish_that_has_waited_is_cleared() {
     world.report(json!({"n": 1}));
     world.settle_until(|world| world.updates.len() == 1);
     world.serve_request(0);
-    world.answers.retain(|(kind, _)| *kind != Kind::Delta);
+    world.network.answers.retain(|(kind, _)| *kind != Kind::Delta);
     world.settle(3 * SECOND);
     world.takes_wishes = true;
     world.settle(10 * SECOND);
@@ -253,12 +255,12 @@ fn a_newer_wish_is_cleared_after_an_older_one() {
     world.connect();
     world.settle_until(|world| world.updates.len() == 1);
     world.serve_request(0);
-    let cleared = std::mem::take(&mut world.answers);
+    let cleared = std::mem::take(&mut world.network.answers);
     world.write(json!({"desired": {"digit": 2}}));
-    world.answers.retain(|(kind, _)| *kind == Kind::Delta);
+    world.network.answers.retain(|(kind, _)| *kind == Kind::Delta);
     world.deliver(0);
     world.hand_over();
-    world.answers = cleared;
+    world.network.answers = cleared;
     world.settle(10 * SECOND);
     assert_eq!(world.handed_over, [json!({"digit": 1}), json!({"digit": 2})]);
     assert_eq!(world.desired(), json!({}));
@@ -404,7 +406,7 @@ fn a_shadow_that_begins_anew_is_followed() {
         world.settle(2 * SECOND);
     }
     world.service = service::Service::default();
-    world.shadow.arrived(Kind::Delta, br#"{"version":18446744073709551615,"state":{}}"#, world.now).unwrap();
+    world.shadow.arrived(Kind::Delta, br#"{"version":18446744073709551615,"state":{}}"#, world.network.now).unwrap();
     world.disconnect();
     world.connect();
     world.settle(5 * SECOND);
@@ -419,11 +421,11 @@ fn a_shadow_that_begins_anew_is_followed() {
 fn a_late_answer_that_there_is_no_shadow_is_asked_about_again() {
     let mut world = World::new(None);
     world.connect();
-    world.settle_until(|world| !world.requests.is_empty());
+    world.settle_until(|world| !world.network.requests.is_empty());
     world.serve_request(0);
     (1..=3).for_each(|digit| world.write(json!({"desired": {"digit": digit}})));
-    world.answers.retain(|(kind, _)| *kind != Kind::UpdateAccepted);
-    let kinds: Vec<_> = world.answers.iter().map(|(kind, _)| *kind).collect();
+    world.network.answers.retain(|(kind, _)| *kind != Kind::UpdateAccepted);
+    let kinds: Vec<_> = world.network.answers.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, [Kind::GetRejected, Kind::Delta, Kind::Delta, Kind::Delta]);
     // The deltas 1 and 3, the answer, the delta 2.
     for place in [1, 2, 0, 0] {
@@ -447,7 +449,7 @@ fn garbage_changes_nothing() {
         for payload in
             [&b""[..], b"\xff\xfe", brackets.as_bytes(), other_schema.as_bytes(), &vec![b'['; ARRIVAL_LIMIT + 1]]
         {
-            assert!(world.shadow.arrived(kind, payload, world.now).is_err(), "{kind:?}");
+            assert!(world.shadow.arrived(kind, payload, world.network.now).is_err(), "{kind:?}");
         }
     }
     assert_eq!(world.shadow.figures().malformed, 25);

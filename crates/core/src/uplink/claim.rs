@@ -319,16 +319,7 @@ impl<'a> Exchange<'a> {
         let asked = self.client.subscribe(&[(accepted, Qos::AtLeastOnce), (rejected, Qos::AtLeastOnce)]);
         asked.map_err(|failure| self.fault(&failure, accepted))?;
         while !self.is_subscribed(accepted).await? {}
-        self.client.publish(&Message {
-            topic: request,
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            payload: &payload,
-            content_type: None,
-            user_property: None,
-            correlation_data: None,
-            expires_in: None,
-        });
+        self.client.publish(&Message::new(request, Qos::AtLeastOnce, &payload));
         loop {
             match self.arrivals.try_recv() {
                 Ok(arrival) if arrival.topic == *accepted => return Ok(Answer::Accepted(arrival)),

@@ -98,16 +98,7 @@ fn publish(version: Version, packet_id: u8) -> Vec<u8> {
 
 /// What the client publishes, with QoS 1.
 fn message(payload: &Bytes) -> Message<'_> {
-    Message {
-        topic: "b",
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        payload,
-        content_type: None,
-        user_property: None,
-        correlation_data: None,
-        expires_in: None,
-    }
+    Message::new("b", Qos::AtLeastOnce, payload)
 }
 
 async fn next(client: &mut Client) -> Event {

@@ -9,19 +9,13 @@ use serde_json::{Map, Value, json};
 
 use super::document::{Body, Described, ExecutionState, Listed, Malformed, Notified, Pending, Rejected, Updated, read};
 use super::{Details, Execution, Job, Kind, Request, Status, TIMEOUT, Update};
-use crate::shadows::Backoff;
+use crate::shadows::{Backoff, Tokens, line};
 
 /// A notification that got lost shows after so long, on a connection that lasts.
 const REFRESH: Duration = Duration::from_hours(24);
 
-/// Two requests are at least so far apart.
-const SPACING: Duration = Duration::from_millis(100);
-
 /// A notification has at most so many jobs: of one that has as many nobody knows whether there are more.
 const NOTIFIED: usize = 10;
-
-/// Longest text of a rejection that is kept, in characters.
-const MESSAGE_LIMIT: usize = 200;
 
 /// States of a job that has not ended, as the service writes them.
 const QUEUED: &str = "QUEUED";
@@ -31,13 +25,11 @@ const IN_PROGRESS: &str = "IN_PROGRESS";
 #[derive(Debug)]
 pub struct Client {
     random: StdRng,
-    /// Begins the tokens, so that those of another process are not taken for ours.
-    prefix: u64,
-    tokens: u64,
+    tokens: Tokens,
     is_connected: bool,
     /// When the list is asked for.
     list_at: Option<Instant>,
-    /// The request that has no answer yet. There is but one at a time.
+    /// The request that has no answer yet. There is only one at a time.
     waiting: Option<Waiting>,
     /// The latest `timestamp` of a notification on this connection.
     notified_at: Option<u64>,
@@ -53,7 +45,6 @@ pub struct Client {
     updates: VecDeque<Update>,
     /// Of the jobs that something is said of, as far as they are known.
     versions: BTreeMap<Execution, i64>,
-    last_request: Option<Instant>,
     backoffs: Backoffs,
     figures: Figures,
 }
@@ -156,9 +147,8 @@ impl Client {
     /// A client without a connection. `random` makes its tokens and its jitter.
     pub fn new(mut random: StdRng) -> Self {
         Client {
-            prefix: random.r#gen(),
+            tokens: Tokens::new(&mut random),
             random,
-            tokens: 0,
             is_connected: false,
             list_at: None,
             waiting: None,
@@ -169,7 +159,6 @@ impl Client {
             beginning: None,
             updates: VecDeque::new(),
             versions: BTreeMap::new(),
-            last_request: None,
             backoffs: Backoffs::default(),
             figures: Figures::default(),
         }
@@ -211,8 +200,7 @@ impl Client {
     pub fn next(&mut self, now: Instant) -> Option<Outgoing> {
         self.expire(now);
         let (_, asked) = self.wanted(now).filter(|(from, _)| *from <= now)?;
-        self.tokens += 1;
-        let token = format!("{:016x}-{}", self.prefix, self.tokens);
+        let token = self.tokens.take(now);
         let mut payload = json!({ "clientToken": token });
         match &asked {
             Asked::List => self.figures.lists += 1,
@@ -237,7 +225,6 @@ impl Client {
             self.list_at = Some(now + REFRESH);
         }
         let request = asked.request();
-        self.last_request = Some(now);
         self.waiting = Some(Waiting { token, until: now + TIMEOUT, asked });
         Some(Outgoing { request, payload: payload.to_string() })
     }
@@ -269,7 +256,7 @@ impl Client {
             .front()
             .filter(|_| is_free)
             .map(|pending| (self.backoffs.describe.earliest(now), Asked::Document(pending.execution.clone())));
-        let spaced = self.last_request.map_or(now, |last| now.max(last + SPACING));
+        let spaced = self.tokens.earliest(now);
         let all = update.into_iter().chain(list).chain(document);
         all.map(|(from, asked)| (from.max(spaced), asked)).min_by_key(|(from, _)| *from)
     }
@@ -544,9 +531,4 @@ fn is_pending(status: &str) -> bool {
 
 fn is_for_document(waiting: &Waiting, request: &Request) -> bool {
     matches!(waiting.asked, Asked::Document(_)) && waiting.asked.request() == *request
-}
-
-/// What is quoted of the service.
-fn line(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(MESSAGE_LIMIT).collect()
 }

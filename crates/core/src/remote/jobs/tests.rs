@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::fill_thing;
 use crate::remote::{self, Outcome, Session, Spread, Verdict};
+use crate::shadows::tests::network::Ends;
 use world::{THING, World, configuration};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn is_describe(request: &Request) -> bool {
     matches!(request, Request::Describe(_))
@@ -28,12 +31,12 @@ fn a_job_is_begun_and_ended() {
     let asked = world.asked.len();
     assert_eq!(world.count(0, |request| *request == Request::List), 1);
     world.create("job-1", configuration("7"));
-    world.settle(60);
+    world.settle(60 * SECOND);
     assert_eq!((world.begun.clone(), world.standing("job-1")), (vec!["job-1".to_owned()], "IN_PROGRESS".to_owned()));
     let Some(Event::Job(job)) = world.events.last() else { panic!("{:?}", world.events) };
     assert_eq!(Value::Object(job.document.clone()), configuration("7"));
     world.finish(Status::Succeeded);
-    world.settle(60);
+    world.settle(60 * SECOND);
     assert_eq!((world.standing("job-1").as_str(), world.details("job-1")), ("SUCCEEDED", json!({"version": "7"})));
     let job = JobId::new("job-1").unwrap();
     let requests: Vec<_> = world.asked[asked..].iter().map(|(request, _)| request.clone()).collect();
@@ -48,14 +51,14 @@ fn what_came_before_is_listed() {
     let mut world = World::new();
     world.create("job-1", configuration("7"));
     world.connect();
-    world.settle(10);
+    world.settle(10 * SECOND);
     world.finish(Status::Failed);
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!(world.standing("job-1"), "FAILED");
     world.create("job-1", configuration("7"));
-    world.settle(10);
+    world.settle(10 * SECOND);
     world.finish(Status::Succeeded);
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!((world.begun.join(" ").as_str(), world.standing("job-1").as_str()), ("job-1 job-1#2", "SUCCEEDED"));
 }
 
@@ -71,15 +74,15 @@ fn other_operations_are_left_alone() {
     ];
     for (n, document) in other.iter().enumerate() {
         world.create(&format!("other-{n}"), document.clone());
-        world.settle(10);
+        world.settle(10 * SECOND);
     }
     world.create("job-1", configuration("7"));
-    world.settle(10);
+    world.settle(10 * SECOND);
     world.finish(Status::Succeeded);
-    world.settle(10);
+    world.settle(10 * SECOND);
     world.disconnect();
     world.connect();
-    world.settle(60);
+    world.settle(60 * SECOND);
     assert_eq!((world.begun.join(" ").as_str(), world.standing("job-1").as_str()), ("job-1", "SUCCEEDED"));
     for n in 0..other.len() {
         let standing = world.service.standing(THING, &format!("other-{n}"));
@@ -97,11 +100,11 @@ fn one_job_at_a_time() {
     }
     world.connect();
     for n in 0..15 {
-        world.settle(10);
+        world.settle(10 * SECOND);
         assert_eq!(world.begun.len(), n + 1);
         world.finish(Status::Succeeded);
     }
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!(world.begun, (0..15).map(|n| format!("job-{n}")).collect::<Vec<_>>());
     assert_eq!(world.standing("job-14"), "SUCCEEDED");
 }
@@ -115,14 +118,14 @@ fn a_cancelled_job_is_dropped() {
     world.settle_until(|world| world.asked.last().is_some_and(|(request, _)| matches!(request, Request::Update(_))));
     world.end("early", "CANCELED");
     world.create("late", configuration("2"));
-    world.settle(20);
+    world.settle(20 * SECOND);
     assert_eq!(world.begun, ["late"]);
     world.end("late", "TIMED_OUT");
     world.create("next", configuration("3"));
-    world.settle(20);
+    world.settle(20 * SECOND);
     assert_eq!(world.begun, ["late"]);
     world.finish(Status::Succeeded);
-    world.settle(20);
+    world.settle(20 * SECOND);
     let over = world.events.iter().filter_map(|event| match event {
         Event::Over { execution, why } => Some((execution.to_string(), why.clone())),
         _ => None,
@@ -133,7 +136,7 @@ fn a_cancelled_job_is_dropped() {
     let news = world.service.delete(THING, "next");
     world.tell(news);
     world.finish(Status::Succeeded);
-    world.settle(20);
+    world.settle(20 * SECOND);
     assert!(matches!(world.events.last(), Some(Event::Over { why: Over::NotFound, .. })), "{:?}", world.events.last());
 }
 
@@ -146,13 +149,13 @@ fn a_lost_answer_is_made_up_for() {
         |world: &World| world.asked.last().is_some_and(|(request, _)| matches!(request, Request::Update(_)));
     world.settle_until(is_update);
     world.lose_answers();
-    world.settle(30);
+    world.settle(30 * SECOND);
     assert_eq!((world.begun.len(), world.standing("job-1").as_str()), (1, "IN_PROGRESS"));
     let asked = world.asked.len();
     world.finish(Status::Failed);
     world.settle_until(|world| world.asked.len() > asked);
     world.lose_answers();
-    world.settle(30);
+    world.settle(30 * SECOND);
     let standing = world.service.standing(THING, "job-1");
     assert_eq!((&standing["status"], &standing["version"]), (&json!("FAILED"), &json!(3)));
     assert!(matches!(world.events.last(), Some(Event::Updated { status: Status::Failed, .. })), "{:?}", world.events);
@@ -163,18 +166,18 @@ fn a_lost_answer_is_made_up_for() {
 fn a_job_is_not_done_twice_over_a_restart() {
     let mut world = World::connected();
     world.create("job-1", configuration("7"));
-    world.settle(10);
+    world.settle(10 * SECOND);
     world.restart();
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!(world.begun, ["job-1"]);
     world.finish(Status::Succeeded);
-    world.requests.clear();
+    world.network.requests.clear();
     world.restart();
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!((world.begun.len(), world.standing("job-1").as_str()), (1, "SUCCEEDED"));
     // It was said, nobody heard of it, and nothing is made of it any more.
     world.restart();
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!(world.begun.len(), 1);
 }
 
@@ -187,7 +190,7 @@ fn what_was_decided_before_is_said() {
     let execution: Execution = "job-1".parse().unwrap();
     world.client.update(Update { execution, status: Status::Failed, details: Details::default() });
     world.connect();
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!((world.standing("job-1").as_str(), world.begun.join(" ").as_str()), ("FAILED", "job-2"));
 }
 
@@ -199,12 +202,12 @@ fn a_throttled_service_is_backed_off_from() {
         world.create("job-1", configuration("7"));
         world.service.refuse.extend([code; 10]);
         world.connect();
-        world.settle(20);
+        world.settle(20 * SECOND);
         assert!((3..=6).contains(&world.asked.len()), "{} requests in 20 s", world.asked.len());
-        world.settle(1800);
+        world.settle(1800 * SECOND);
         world.service.refuse.extend([code; 5]);
         world.finish(Status::Succeeded);
-        world.settle(600);
+        world.settle(600 * SECOND);
         assert_eq!((world.begun.len(), world.standing("job-1").as_str()), (1, "SUCCEEDED"), "{code}");
     }
 }
@@ -214,21 +217,21 @@ fn a_throttled_service_is_backed_off_from() {
 fn what_is_refused_is_not_said_again_unchanged() {
     let mut world = World::connected();
     world.create("job-1", configuration("7"));
-    world.settle(10);
+    world.settle(10 * SECOND);
     world.service.refuse.push_back("InvalidRequest");
     world.finish(Status::Succeeded);
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!((world.standing("job-1").as_str(), world.details("job-1")), ("SUCCEEDED", json!({"version": "7"})));
     let (_, last) = world.asked.last().unwrap();
     assert_eq!((&last["status"], last.get("statusDetails")), (&json!("SUCCEEDED"), None));
     world.create("job-2", configuration("8"));
-    world.settle(10);
+    world.settle(10 * SECOND);
     world.service.refuse.extend(["InvalidRequest"; 2]);
     world.finish(Status::Succeeded);
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert!(world.events.iter().any(|event| matches!(event, Event::Over { why: Over::Refused(_), .. })));
     world.create("job-3", configuration("9"));
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!(
         (world.begun.join(" ").as_str(), world.standing("job-2").as_str()),
         ("job-1 job-2 job-3", "IN_PROGRESS")
@@ -241,7 +244,7 @@ fn an_unreadable_document_has_failed() {
     let mut world = World::connected();
     let nested: Value = (0..200).fold(json!(1), |inner, _| json!([inner]));
     world.create("nested", json!({"operation": OPERATION, "config": nested}));
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!(world.standing("nested"), "FAILED");
     assert!(
         world.details("nested")["problem1"].as_str().unwrap().contains("nested too deeply"),
@@ -250,7 +253,7 @@ fn an_unreadable_document_has_failed() {
     );
     assert!(matches!(world.events[0], Event::Unreadable { .. }));
     world.create("job-1", configuration("7"));
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!(world.begun, ["job-1"]);
 }
 
@@ -260,7 +263,7 @@ fn a_document_may_have_32_kb() {
     let mut world = World::connected();
     let length = configuration("").to_string().len();
     world.create("job-1", configuration(&"7".repeat(DOCUMENT_LIMIT - length)));
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!(world.begun, ["job-1"]);
 }
 
@@ -292,24 +295,24 @@ fn lies_and_garbage_change_nothing() {
         }
     }
     let asked = world.asked.len();
-    world.settle(60);
+    world.settle(60 * SECOND);
     assert_eq!((world.asked.len(), world.events.len()), (asked, 0), "{:?}", world.events);
     assert!(world.client.figures().malformed > 20);
     // An answer of another job, and one that is no answer.
     for (name, answer) in [("liar", true), ("garbage", false)] {
         world.arrive(&Kind::Notify, json!({"jobs": {"QUEUED": [{"jobId": name}]}}).to_string().as_bytes());
-        world.settle_until(|world| world.requests.iter().any(|(_, outgoing)| is_describe(&outgoing.request)));
+        world.settle_until(|world| world.network.requests.iter().any(|(_, outgoing)| is_describe(&outgoing.request)));
         let (_, asked) = world.asked.last().unwrap();
         let body = json!({"jobId": "other", "status": "QUEUED", "versionNumber": 1, "jobDocument": configuration("7")});
         let lie = json!({"clientToken": asked["clientToken"], "execution": body}).to_string();
         let payload = if answer { lie.as_str() } else { "{" };
         world.arrive(&Kind::Accepted(Request::Describe(job(name))), payload.as_bytes());
-        world.requests.clear();
-        world.settle(60);
+        world.network.requests.clear();
+        world.settle(60 * SECOND);
     }
     assert_eq!((world.begun.len(), world.count(asked, is_describe)), (0, 2));
     world.create("job-1", configuration("7"));
-    world.settle(10);
+    world.settle(10 * SECOND);
     assert_eq!(world.begun, ["job-1"]);
 }
 
@@ -318,7 +321,7 @@ fn lies_and_garbage_change_nothing() {
 fn a_lost_notification_is_made_up_for() {
     let mut world = World::connected();
     world.service.create(THING, "job-1", configuration("7"));
-    world.settle(Duration::from_hours(25).as_secs());
+    world.settle(Duration::from_hours(25));
     assert_eq!((world.begun.len(), world.count(0, |request| *request == Request::List)), (1, 2));
 }
 
@@ -329,15 +332,15 @@ fn what_is_older_changes_nothing() {
     // The answer was made before the job was, and comes after the notification of it.
     world.disconnect();
     world.connect();
-    world.settle_until(|world| !world.requests.is_empty());
+    world.settle_until(|world| !world.network.requests.is_empty());
     world.serve_request(0);
     world.create("job-1", configuration("1"));
-    assert_eq!(world.answers.len(), 2);
-    world.answers.swap(0, 1);
-    world.settle(20);
+    assert_eq!(world.network.answers.len(), 2);
+    world.network.answers.swap(0, 1);
+    world.settle(20 * SECOND);
     assert_eq!(world.begun, ["job-1"]);
     world.finish(Status::Succeeded);
-    world.settle(20);
+    world.settle(20 * SECOND);
     // The notification that there is none any more overtakes one that there is another; both are of one second or not.
     let notify = |seconds: u64, jobs: Value| json!({"timestamp": seconds, "jobs": jobs}).to_string();
     for (job, seconds) in [("job-2", 0), ("job-3", 1)] {
@@ -347,10 +350,10 @@ fn what_is_older_changes_nothing() {
         world.tell(job_news);
         world.exchange();
         world.arrive(&Kind::Notify, notify(at - seconds, json!({})).as_bytes());
-        world.settle(20);
+        world.settle(20 * SECOND);
         assert_eq!(world.begun.last().map(String::as_str), Some(job));
         world.finish(Status::Succeeded);
-        world.settle(20);
+        world.settle(20 * SECOND);
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::remote::{REPORT_LIMIT, Verdict};
+use crate::shadows::tests::network::Ends;
 use crate::shadows::tests::service;
 use crate::shadows::{ARRIVAL_LIMIT, DOCUMENT_LIMIT};
 use world::{NAME, THING, World, report};
@@ -27,14 +28,14 @@ fn connects_are_followed_by_a_get_at_a_random_time() {
     for seed in 0..300 {
         let mut world = World::new(seed);
         world.connect();
-        let start = world.now;
+        let start = world.network.now;
         world.settle(2 * SECOND);
         assert_eq!(world.gets.len(), 1);
         assert!(world.gets[0] - start <= 2 * SECOND);
         world.disconnect();
         world.settle(60 * SECOND);
         world.connect();
-        let again = world.now;
+        let again = world.network.now;
         world.settle(30 * SECOND);
         assert_eq!(world.gets.len(), 2);
         thirds[((world.gets[1] - again).as_secs() / 10).min(2) as usize] += 1;
@@ -65,7 +66,7 @@ fn a_change_is_asked_for() {
     let mut world = World::connected();
     world.write(json!({"desired": {"version": "1", "config": {"topics": [], "commands": []}}}));
     world.settle(2 * SECOND);
-    let before = world.now;
+    let before = world.network.now;
     world.write(json!({"desired": {"version": "2", "config": {"commands": null}}}));
     world.settle(3 * SECOND);
     assert!(*world.gets.last().unwrap() - before <= 2 * SECOND);
@@ -86,7 +87,7 @@ fn several_messages_draw_no_earlier_time() {
         let mut world = World::new(seed);
         world.connect();
         world.settle(3 * SECOND);
-        let before = world.now;
+        let before = world.network.now;
         for version in 1..10 {
             world.write(config(&version.to_string(), "/a"));
         }
@@ -152,8 +153,8 @@ fn deltas_are_taken_in_order_of_version() {
     assert_eq!((world.session.stale(), world.gets.len(), world.wishes().len()), (5, gets, 2));
     // An answer that a newer delta overtakes is not believed, and asked for again.
     world.delta(6, json!({"config": {"topics": [1]}}));
-    while world.requests.is_empty() {
-        world.now += SECOND / 10;
+    while world.network.requests.is_empty() {
+        world.network.now += SECOND / 10;
         world.turn();
     }
     world.serve_request(0);
@@ -171,7 +172,7 @@ fn a_report_is_sent_when_it_changes() {
     world.write(config("7", "/a"));
     let mut first = report("7", Verdict::Rejected);
     first.outcome.problems = vec!["topics[0].ros: it has to begin with a slash".to_owned()];
-    world.session.report(first, world.now);
+    world.session.report(first, world.network.now);
     world.settle(3 * SECOND);
     let expected = json!({
         "version": "7", "state": "rejected", "problems": ["topics[0].ros: it has to begin with a slash"],
@@ -240,12 +241,12 @@ fn the_report_before_is_not_taken_for_the_last() {
     let mut world = World::connected();
     world.report("1", Verdict::Applied);
     while world.updates.is_empty() {
-        world.now += SECOND / 10;
+        world.network.now += SECOND / 10;
         world.turn();
     }
     world.report("2", Verdict::Applied);
     world.serve_request(0);
-    while !world.answers.is_empty() {
+    while !world.network.answers.is_empty() {
         world.deliver(0);
     }
     assert_eq!((&world.reported()["version"], world.reports_held()), (&json!("1"), 0));
@@ -260,14 +261,14 @@ fn an_update_without_an_answer_is_looked_after() {
         let mut world = World::connected();
         world.report("1", Verdict::Applied);
         while world.updates.is_empty() {
-            world.now += SECOND / 10;
+            world.network.now += SECOND / 10;
             world.turn();
         }
         if is_request_lost {
-            world.requests.clear();
+            world.network.requests.clear();
         } else {
             world.serve_request(0);
-            world.answers.clear();
+            world.network.answers.clear();
         }
         world.settle(MINUTE);
         assert_eq!((world.reports_held(), &world.reported()["version"]), (1, &json!("1")), "{is_request_lost}");
@@ -347,7 +348,7 @@ fn a_report_fits_beside_what_is_desired() {
         world.settle(3 * SECOND);
         let mut rejected = report("v", Verdict::Rejected);
         rejected.outcome.problems.clone_from(&problems);
-        world.session.report(rejected, world.now);
+        world.session.report(rejected, world.network.now);
         world.settle(MINUTE);
         let reported = world.reported();
         let told = reported["problems"].as_array().map(Vec::len);
@@ -382,7 +383,7 @@ fn a_report_that_was_too_large_is_cut() {
     world.service.refuse.push_back(413);
     let mut rejected = report("v", Verdict::Rejected);
     rejected.outcome.problems = vec!["one".to_owned(), "two".to_owned()];
-    world.session.report(rejected, world.now);
+    world.session.report(rejected, world.network.now);
     world.settle(MINUTE);
     assert_eq!((&world.reported()["problems"], world.reports_held()), (&json!(["2 problems"]), 1));
     assert_eq!(world.updates.len(), 2);
@@ -400,13 +401,13 @@ fn the_longest_answer_is_read() {
     let mut world = World::new(7);
     world.connect();
     while world.gets.is_empty() {
-        world.now += SECOND / 10;
+        world.network.now += SECOND / 10;
         world.turn();
     }
     let answer = json!({"state": state, "metadata": metadata, "version": 3, "timestamp": 1_796_000_123}).to_string();
     assert!((100_000..ARRIVAL_LIMIT).contains(&answer.len()), "{}", answer.len());
     let topic = format!("{}/get/accepted", service::prefix(THING, NAME));
-    let events = world.session.arrived(&topic, answer.as_bytes(), world.now).unwrap();
+    let events = world.session.arrived(&topic, answer.as_bytes(), world.network.now).unwrap();
     assert!(matches!(&events[..], [Event::Desired { version: Some(3), .. }]));
 }
 
@@ -422,13 +423,13 @@ fn garbage_changes_nothing() {
         let topic = crate::config::fill_thing(&filter, THING).into_owned();
         for payload in payloads {
             let is_rejected = topic.ends_with("rejected");
-            let read = world.session.arrived(&topic, payload, world.now);
+            let read = world.session.arrived(&topic, payload, world.network.now);
             assert!(read.is_err() || topic.ends_with("accepted") && payload == nested.as_bytes(), "{topic}: {read:?}");
             assert!(!is_rejected || read.is_err());
         }
     }
     let elsewhere = format!("{}x/update/delta", service::prefix(THING, NAME));
-    assert_eq!(world.session.arrived(&elsewhere, b"{}", world.now), Ok(vec![]));
+    assert_eq!(world.session.arrived(&elsewhere, b"{}", world.network.now), Ok(vec![]));
     world.settle(MINUTE);
     assert_eq!((world.gets.len(), world.updates.len(), world.wishes().len()), (1, 0, 1));
     // What is read may be nested as deep as the reader goes; what becomes of it is others' business.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::network::{Ends, Fate, fate};
 use super::world::World;
 use crate::shadows::state::{is_same_state, prune};
 
@@ -27,13 +28,6 @@ enum Action {
     Node(bool),
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    Arrives,
-    ArrivesTwice,
-    IsLost,
-}
-
 fn message() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -50,7 +44,6 @@ fn message() -> impl Strategy<Value = Value> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let fate = || prop_oneof![4 => Just(Fate::Arrives), 1 => Just(Fate::ArrivesTwice), 1 => Just(Fate::IsLost)];
     prop_oneof![
         3 => message().prop_map(Action::Report),
         2 => (0..3_u8).prop_map(Action::Wish),
@@ -87,28 +80,10 @@ proptest! {
                     desired[format!("wish{key}")] = number.into();
                     world.write(json!({ "desired": desired }));
                 }
-                Action::Wait(milliseconds) => world.now += Duration::from_millis(milliseconds),
-                Action::Request(place, fate) if world.is_connected && place < world.requests.len() => {
-                    if let Fate::ArrivesTwice = fate {
-                        let again = world.requests[place].clone();
-                        world.requests.insert(place, again);
-                        world.serve_request(place);
-                    }
-                    match fate {
-                        Fate::IsLost => _ = world.requests.remove(place),
-                        _ => world.serve_request(place),
-                    }
-                }
-                Action::Answer(place, fate) if place < world.answers.len() => {
-                    if let Fate::ArrivesTwice = fate {
-                        let again = world.answers[place].clone();
-                        world.answers.push_back(again);
-                    }
-                    match fate {
-                        Fate::IsLost if is_lossy => _ = world.answers.remove(place),
-                        _ => world.deliver(place),
-                    }
-                }
+                Action::Wait(milliseconds) => world.network.now += Duration::from_millis(milliseconds),
+                Action::Request(place, fate) => world.request(place, fate),
+                Action::Answer(place, Fate::IsLost) if !is_lossy => world.answer(place, Fate::Arrives),
+                Action::Answer(place, fate) => world.answer(place, fate),
                 Action::Refuse(code) => world.service.refuse.push_back(code),
                 Action::Reconnect => {
                     world.disconnect();
@@ -116,7 +91,6 @@ proptest! {
                     world.connect();
                 }
                 Action::Node(is_there) => world.takes_wishes = is_there,
-                Action::Request(..) | Action::Answer(..) => {}
             }
             world.turn();
         }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::world::{THING, World, configuration};
 use crate::remote::jobs::Status;
+use crate::shadows::tests::network::{Ends, Fate, fate};
 
 /// What may happen next.
 #[derive(Debug, Clone)]
@@ -28,15 +29,7 @@ enum Action {
     Finish(bool),
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    Arrives,
-    ArrivesTwice,
-    IsLost,
-}
-
 fn action() -> impl Strategy<Value = Action> {
-    let fate = || prop_oneof![4 => Just(Fate::Arrives), 1 => Just(Fate::ArrivesTwice), 1 => Just(Fate::IsLost)];
     prop_oneof![
         2 => any::<bool>().prop_map(Action::Create),
         1 => (0..8_usize).prop_map(Action::End),
@@ -73,29 +66,9 @@ proptest! {
                         ended.insert(name.clone());
                     }
                 }
-                Action::Wait(milliseconds) => world.now += Duration::from_millis(milliseconds),
-                Action::Request(place, fate) => {
-                    let place = place.min(world.requests.len().saturating_sub(1));
-                    if let Fate::ArrivesTwice = fate {
-                        let again = world.requests.get(place).cloned();
-                        world.requests.extend(again);
-                    }
-                    match fate {
-                        Fate::IsLost => _ = world.requests.remove(place),
-                        _ => world.serve_request(place),
-                    }
-                }
-                Action::Answer(place, fate) => {
-                    let place = place.min(world.answers.len().saturating_sub(1));
-                    if let Fate::ArrivesTwice = fate {
-                        let again = world.answers.get(place).cloned();
-                        world.answers.extend(again);
-                    }
-                    match fate {
-                        Fate::IsLost => _ = world.answers.remove(place),
-                        _ => world.deliver(place),
-                    }
-                }
+                Action::Wait(milliseconds) => world.network.now += Duration::from_millis(milliseconds),
+                Action::Request(place, fate) => world.request(place, fate),
+                Action::Answer(place, fate) => world.answer(place, fate),
                 Action::Refuse(code) => world.service.refuse.push_back(code),
                 Action::Reconnect => {
                     world.disconnect();
@@ -108,9 +81,9 @@ proptest! {
         }
         world.service.refuse.clear();
         // A notification may have got lost.
-        world.settle(Duration::from_hours(25).as_secs());
+        world.settle(Duration::from_hours(25));
         for _ in 0..2 * ours.len() + 2 {
-            world.settle(1000);
+            world.settle(Duration::from_secs(1000));
             world.finish(Status::Succeeded);
         }
         let begun: BTreeSet<_> = world.begun.iter().cloned().collect();

@@ -1,6 +1,5 @@
 //! A robot, the service, and the network between.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -12,19 +11,14 @@ use crate::config::fill_thing;
 use crate::remote::jobs::{
     Client, Details, Event, Execution, Kind, OPERATION, Outgoing, Over, Request, Status, TIMEOUT, Update, kind,
 };
+use crate::shadows::tests::network::{Ends, Network};
 
 pub const THING: &str = "robot1";
-const STEP: Duration = Duration::from_millis(20);
 
 pub struct World {
     pub client: Client,
     pub service: Service,
-    pub now: Instant,
-    pub is_connected: bool,
-    /// Requests on their way, with the time until which they may arrive.
-    pub requests: VecDeque<(Instant, Outgoing)>,
-    /// What is on its way to the robot.
-    pub answers: VecDeque<(Kind, Vec<u8>)>,
+    pub network: Network<Outgoing, (Kind, Vec<u8>)>,
     /// Every request that the robot has made.
     pub asked: Vec<(Request, Value)>,
     /// What was begun, in order.
@@ -44,10 +38,7 @@ impl World {
         World {
             client: Client::new(StdRng::seed_from_u64(7)),
             service: Service::default(),
-            now: Instant::now(),
-            is_connected: false,
-            requests: VecDeque::new(),
-            answers: VecDeque::new(),
+            network: Network::new(Instant::now()),
             asked: Vec::new(),
             begun: Vec::new(),
             kept: None,
@@ -59,26 +50,25 @@ impl World {
     pub fn connected() -> World {
         let mut world = World::new();
         world.connect();
-        world.settle(10);
+        world.settle(Duration::from_secs(10));
         world
     }
 
     pub fn connect(&mut self) {
-        self.is_connected = true;
-        self.client.connected_within(Duration::from_secs(5), self.now);
+        self.network.is_connected = true;
+        self.client.connected_within(Duration::from_secs(5), self.network.now);
     }
 
     /// What is on its way to the robot is lost; its requests are not.
     pub fn disconnect(&mut self) {
-        self.is_connected = false;
-        self.answers.clear();
+        self.network.disconnect();
         self.client.disconnected();
     }
 
     /// Another process, with the same disk.
     pub fn restart(&mut self) {
         self.disconnect();
-        self.requests.clear();
+        self.network.requests.clear();
         self.client = Client::new(StdRng::seed_from_u64(8));
         self.connect();
     }
@@ -94,10 +84,8 @@ impl World {
     }
 
     pub fn tell(&mut self, published: Vec<Publication>) {
-        if self.is_connected {
-            let kinds = published.into_iter().filter_map(|(topic, payload)| Some((kind(&topic, THING)?, payload)));
-            self.answers.extend(kinds);
-        }
+        let kinds = published.into_iter().filter_map(|(topic, payload)| Some((kind(&topic, THING)?, payload)));
+        self.network.tell(kinds);
     }
 
     pub fn standing(&self, job: &str) -> String {
@@ -143,82 +131,48 @@ impl World {
     }
 
     pub fn arrive(&mut self, kind: &Kind, payload: &[u8]) {
-        if let Ok(event) = self.client.arrived(kind, payload, self.now) {
+        if let Ok(event) = self.client.arrived(kind, payload, self.network.now) {
             self.take(event);
         }
-    }
-
-    pub fn turn(&mut self) {
-        while let Some(outgoing) = self.client.next(self.now) {
-            let payload = serde_json::from_str(&outgoing.payload).unwrap();
-            self.asked.push((outgoing.request.clone(), payload));
-            self.requests.push_back((self.now + TIMEOUT, outgoing));
-        }
-    }
-
-    /// The request at `index` arrives, unless it is too old.
-    pub fn serve_request(&mut self, index: usize) {
-        let Some((until, outgoing)) = self.requests.remove(index) else { return };
-        if self.now < until {
-            let topic = outgoing.request.topic();
-            let published =
-                self.service.take(&fill_thing(&topic, THING), outgoing.payload.as_bytes()).expect("a request");
-            self.tell(published.news);
-            self.tell(published.answers);
-        }
-    }
-
-    pub fn deliver(&mut self, index: usize) {
-        let Some((kind, payload)) = self.answers.remove(index) else { return };
-        let event = self.client.arrived(&kind, &payload, self.now).expect("the service is understood");
-        self.take(event);
-    }
-
-    /// Everything goes well for so many seconds.
-    pub fn settle(&mut self, seconds: u64) {
-        let end = self.now + Duration::from_secs(seconds);
-        while self.now < end {
-            self.turn();
-            let is_quiet = self.requests.is_empty() && self.answers.is_empty();
-            self.exchange();
-            let next = if is_quiet { self.client.wake_at(self.now).unwrap_or(end) } else { self.now };
-            self.now = next.max(self.now + Duration::from_millis(1)).min(end);
-        }
-    }
-
-    /// Everything goes well until then; what is sent last is still on its way.
-    pub fn settle_until(&mut self, is_reached: impl Fn(&World) -> bool) {
-        for _ in 0..10_000 {
-            self.turn();
-            if is_reached(self) {
-                return;
-            }
-            self.exchange();
-            self.now += STEP;
-        }
-        panic!("it does not happen");
-    }
-
-    pub fn exchange(&mut self) {
-        while self.is_connected && !self.requests.is_empty() {
-            self.serve_request(0);
-        }
-        while !self.answers.is_empty() {
-            self.deliver(0);
-        }
-    }
-
-    /// What is on its way is done, and the robot does not hear of it.
-    pub fn lose_answers(&mut self) {
-        while !self.requests.is_empty() {
-            self.serve_request(0);
-        }
-        self.answers.clear();
     }
 
     /// Of what the robot has asked for since `from`.
     pub fn count(&self, from: usize, is_it: impl Fn(&Request) -> bool) -> usize {
         self.asked[from..].iter().filter(|(request, _)| is_it(request)).count()
+    }
+}
+
+impl Ends for World {
+    type Request = Outgoing;
+    type Answer = (Kind, Vec<u8>);
+
+    fn network(&mut self) -> &mut Network<Outgoing, (Kind, Vec<u8>)> {
+        &mut self.network
+    }
+
+    fn turn(&mut self) {
+        let now = self.network.now;
+        while let Some(outgoing) = self.client.next(now) {
+            let payload = serde_json::from_str(&outgoing.payload).unwrap();
+            self.asked.push((outgoing.request.clone(), payload));
+            self.network.requests.push_back((now + TIMEOUT, outgoing));
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.client.wake_at(self.network.now)
+    }
+
+    fn serve(&mut self, outgoing: Outgoing) {
+        let topic = outgoing.request.topic();
+        let published = self.service.take(&fill_thing(&topic, THING), outgoing.payload.as_bytes()).expect("a request");
+        self.tell(published.news);
+        self.tell(published.answers);
+    }
+
+    fn hear(&mut self, (kind, payload): (Kind, Vec<u8>)) {
+        let event = self.client.arrived(&kind, &payload, self.network.now).expect("the service is understood");
+        self.take(event);
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::world::World;
 use crate::remote::Verdict;
+use crate::shadows::tests::network::{Ends, Fate, fate};
 
 /// What may happen next.
 #[derive(Debug, Clone)]
@@ -27,15 +28,7 @@ enum Action {
     Reconnect,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    Arrives,
-    ArrivesTwice,
-    IsLost,
-}
-
 fn action() -> impl Strategy<Value = Action> {
-    let fate = || prop_oneof![4 => Just(Fate::Arrives), 1 => Just(Fate::ArrivesTwice), 1 => Just(Fate::IsLost)];
     prop_oneof![
         2 => any::<bool>().prop_map(Action::Wish),
         1 => Just(Action::TakeBack),
@@ -80,30 +73,11 @@ proptest! {
                     figures = dropped;
                 }
                 Action::Wait(milliseconds) => {
-                    world.now += Duration::from_millis(milliseconds);
+                    world.network.now += Duration::from_millis(milliseconds);
                     happened += 1;
                 }
-                Action::Request(place, fate) if world.is_connected && place < world.requests.len() => {
-                    if let Fate::ArrivesTwice = fate {
-                        let again = world.requests[place].clone();
-                        world.requests.insert(place, again);
-                        world.serve_request(place);
-                    }
-                    match fate {
-                        Fate::IsLost => _ = world.requests.remove(place),
-                        _ => world.serve_request(place),
-                    }
-                }
-                Action::Answer(place, fate) if place < world.answers.len() => {
-                    if let Fate::ArrivesTwice = fate {
-                        let again = world.answers[place].clone();
-                        world.answers.push_back(again);
-                    }
-                    match fate {
-                        Fate::IsLost => _ = world.answers.remove(place),
-                        _ => world.deliver(place),
-                    }
-                }
+                Action::Request(place, fate) => world.request(place, fate),
+                Action::Answer(place, fate) => world.answer(place, fate),
                 Action::Refuse(code) => {
                     world.service.refuse.push_back(code);
                     is_cut |= code == 413;
@@ -114,7 +88,6 @@ proptest! {
                     world.connect();
                     connects += 1;
                 }
-                Action::Request(..) | Action::Answer(..) => {}
             }
             world.turn();
         }

@@ -1,6 +1,5 @@
 //! A bridge, the service, and the network between.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::SeedableRng;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use crate::config::fill_thing;
 use crate::remote::{By, Event, Figures, Outcome, Outgoing, Report, Session, Spread, Verdict};
 use crate::shadows::TIMEOUT;
+use crate::shadows::tests::network::{Ends, Network};
 use crate::shadows::tests::service::{Service, prefix};
 
 pub const THING: &str = "robot1";
@@ -18,12 +18,8 @@ pub const NAME: &str = "iot-bridge";
 pub struct World {
     pub session: Session,
     pub service: Service,
-    pub now: Instant,
-    pub is_connected: bool,
-    /// Requests on their way, with the time until which they may arrive.
-    pub requests: VecDeque<(Instant, Outgoing)>,
-    /// What is on its way to the bridge: topic and payload.
-    pub answers: VecDeque<(String, Vec<u8>)>,
+    /// Answers are topic and payload.
+    pub network: Network<Outgoing, (String, Vec<u8>)>,
     /// When the shadow was asked for.
     pub gets: Vec<Instant>,
     /// Every update that the bridge has sent, and when.
@@ -52,10 +48,7 @@ impl World {
         World {
             session: Session::new(NAME, THING, Spread::default(), StdRng::seed_from_u64(seed), now, wall),
             service: Service::default(),
-            now,
-            is_connected: false,
-            requests: VecDeque::new(),
-            answers: VecDeque::new(),
+            network: Network::new(now),
             gets: Vec::new(),
             updates: Vec::new(),
             events: Vec::new(),
@@ -71,19 +64,18 @@ impl World {
     }
 
     pub fn connect(&mut self) {
-        self.is_connected = true;
-        self.session.connected(self.now);
+        self.network.is_connected = true;
+        self.session.connected(self.network.now);
     }
 
     /// What is on its way to the bridge is lost; its requests are not.
     pub fn disconnect(&mut self) {
-        self.is_connected = false;
-        self.answers.clear();
+        self.network.disconnect();
         self.session.disconnected();
     }
 
     pub fn report(&mut self, version: &str, state: Verdict) {
-        self.session.report(report(version, state), self.now);
+        self.session.report(report(version, state), self.network.now);
     }
 
     pub fn figures(&mut self, dropped: u64) {
@@ -101,9 +93,7 @@ impl World {
         let refuse = std::mem::take(&mut self.service.refuse);
         let told = self.take("update", json!({ "state": update }).to_string().as_bytes());
         self.service.refuse = refuse;
-        if self.is_connected {
-            self.answers.extend(told.into_iter().filter(|(topic, _)| is_told(topic)));
-        }
+        self.network.tell(told.into_iter().filter(|(topic, _)| is_told(topic)));
     }
 
     /// What the bridge would be told.
@@ -135,63 +125,47 @@ impl World {
         self.events.iter().filter(|event| **event == Event::Reported).count()
     }
 
-    /// What the bridge has to send.
-    pub fn turn(&mut self) {
-        while let Some(outgoing) = self.session.next(self.now) {
-            if outgoing.topic.ends_with("/update") {
-                self.updates.push((self.now, serde_json::from_str(&outgoing.payload).unwrap()));
-            } else {
-                self.gets.push(self.now);
-            }
-            self.requests.push_back((self.now + TIMEOUT, outgoing));
-        }
-    }
-
-    /// The request at `index` arrives, unless it is too old.
-    pub fn serve_request(&mut self, index: usize) {
-        let Some((until, outgoing)) = self.requests.remove(index) else { return };
-        if self.now < until {
-            let topic = fill_thing(&outgoing.topic, THING).into_owned();
-            let method = topic.strip_prefix(&prefix(THING, NAME)).unwrap().trim_start_matches('/');
-            let told = self.take(method, outgoing.payload.as_bytes());
-            if self.is_connected {
-                self.answers.extend(told);
-            }
-        }
-    }
-
-    pub fn deliver(&mut self, index: usize) {
-        let Some((topic, payload)) = self.answers.remove(index) else { return };
-        self.events.extend(self.session.arrived(&topic, &payload, self.now).expect("the service is understood"));
-    }
-
     /// A delta comes, whatever the shadow holds.
     pub fn delta(&mut self, version: u64, state: Value) {
         let payload = json!({"version": version, "state": state}).to_string();
         let topic = format!("{}/update/delta", prefix(THING, NAME));
-        self.events.extend(self.session.arrived(&topic, payload.as_bytes(), self.now).unwrap());
+        self.events.extend(self.session.arrived(&topic, payload.as_bytes(), self.network.now).unwrap());
+    }
+}
+
+impl Ends for World {
+    type Request = Outgoing;
+    type Answer = (String, Vec<u8>);
+
+    fn network(&mut self) -> &mut Network<Outgoing, (String, Vec<u8>)> {
+        &mut self.network
     }
 
-    /// Everything goes well for so long. The session gets its turns when it has asked for them, and when something comes.
-    pub fn settle(&mut self, time: Duration) {
-        let end = self.now + time;
-        while self.now < end {
-            self.turn();
-            let is_quiet = self.requests.is_empty() && self.answers.is_empty();
-            self.exchange();
-            let next = if is_quiet { self.session.wake_at(self.now).unwrap_or(end) } else { self.now };
-            self.now = next.max(self.now + Duration::from_millis(1)).min(end);
+    fn turn(&mut self) {
+        let now = self.network.now;
+        while let Some(outgoing) = self.session.next(now) {
+            if outgoing.topic.ends_with("/update") {
+                self.updates.push((now, serde_json::from_str(&outgoing.payload).unwrap()));
+            } else {
+                self.gets.push(now);
+            }
+            self.network.requests.push_back((now + TIMEOUT, outgoing));
         }
-        self.turn();
-        self.exchange();
     }
 
-    fn exchange(&mut self) {
-        while self.is_connected && !self.requests.is_empty() {
-            self.serve_request(0);
-        }
-        while !self.answers.is_empty() {
-            self.deliver(0);
-        }
+    fn wake_at(&self) -> Option<Instant> {
+        self.session.wake_at(self.network.now)
+    }
+
+    fn serve(&mut self, outgoing: Outgoing) {
+        let topic = fill_thing(&outgoing.topic, THING).into_owned();
+        let method = topic.strip_prefix(&prefix(THING, NAME)).unwrap().trim_start_matches('/');
+        let told = self.take(method, outgoing.payload.as_bytes());
+        self.network.tell(told);
+    }
+
+    fn hear(&mut self, (topic, payload): (String, Vec<u8>)) {
+        let events = self.session.arrived(&topic, &payload, self.network.now);
+        self.events.extend(events.expect("the service is understood"));
     }
 }
