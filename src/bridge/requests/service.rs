@@ -230,28 +230,11 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    use tokio::sync::watch;
-
+    use super::super::tests::{outside, turn};
     use super::*;
-    use crate::health::{Requests, Topics};
+    use crate::health::Requests;
     use crate::ros::UNREADABLE;
-    use iot_bridge_core::config::{Overflow, Queue as QueueSettings};
     use iot_bridge_core::packing::Correlated;
-    use iot_bridge_core::queue::Queue;
-
-    fn outside() -> (Arc<Queue>, Outside) {
-        let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
-        let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
-        let outside = Outside::new(
-            "robot1".to_owned(),
-            Arc::clone(&queue),
-            Arc::new(Topics::default()),
-            nodes,
-            Arc::default(),
-            None,
-        );
-        (queue, outside)
-    }
 
     fn settings(service: &str) -> config::Service {
         config::Service {
@@ -324,7 +307,7 @@ mod tests {
             a_while().await;
         }
         UNREADABLE.store(1, Ordering::Release);
-        service.turn(&outside, Instant::now());
+        turn(&mut service, &outside).await;
         let counts = health.outcomes().read();
         assert_eq!((service.calls.len(), counts[LOST], counts[RESPONSE]), (1, 1, 2));
         server.kill().unwrap();

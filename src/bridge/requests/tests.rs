@@ -94,6 +94,29 @@ impl Handler for Probe {
     }
 }
 
+/// What lies outside of a handler that calls ROS, and the queue that its replies go to.
+pub(super) fn outside() -> (Arc<Queue>, Outside) {
+    let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
+    let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
+    let (thing, topics) = ("robot1".to_owned(), Arc::new(Topics::default()));
+    let outside = Outside::new(thing, Arc::clone(&queue), topics, nodes, Arc::default(), None);
+    (queue, outside)
+}
+
+/// Lets `handler` have a turn, and another one as long as one is too short for what there is.
+pub(super) async fn turn(handler: &mut impl Handler, outside: &Outside) {
+    let waker = outside.waker();
+    // What DDS has told before is what there is.
+    let has_more = || tokio::time::timeout(Duration::ZERO, waker.notified());
+    let _ = has_more().await;
+    loop {
+        handler.turn(outside, Instant::now());
+        if has_more().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// The thread, and all that it is wired to.
 struct Bench {
     requests: Requests,
