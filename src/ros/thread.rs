@@ -275,6 +275,7 @@ impl<R: Receiver> Reception<R> {
                 (looked, look_at) = (now, again_at);
             }
             self.follow(now + ROUND);
+            look_at = self.finder.take_decision().map_or(look_at, |at| look_at.min(at));
             if now >= ask_at {
                 self.ask_events(now);
                 (asked, ask_at) = (now, now + ASK_EVENTS);
