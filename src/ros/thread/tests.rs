@@ -27,17 +27,17 @@ static TURNED: AtomicUsize = AtomicUsize::new(0);
 
 struct Teller(Sender<Event>);
 
-/// Tells the number in each message, after it was seen to be that of the topic that has the index.
+/// Tells both bytes of each message, after the first was seen to be the number of the topic that has the index.
 struct Judge {
     topics: Vec<u8>,
-    messages: Sender<u8>,
+    messages: Sender<[u8; 2]>,
 }
 
 impl Receiver for Judge {
     fn opened(&mut self, _: usize, _: &Arc<Schema>) {}
     fn received(&mut self, topic: usize, sample: &Sample<'_>) {
         assert_eq!(sample.cdr[4], self.topics[topic], "a message of another topic than that of index {topic}");
-        let _ = self.messages.send(sample.cdr[4]);
+        let _ = self.messages.send([sample.cdr[4], sample.cdr[5]]);
     }
     fn unreadable(&mut self, _: usize) {}
     fn lost(&mut self, _: usize, _: u64) {}
@@ -158,7 +158,7 @@ fn messages_are_received_while_rcl_can_not_wait() {
 /// on as that of its topic, and none is left behind, of a new topic nor of one that stays.
 #[test]
 fn an_index_that_is_used_again_is_that_of_its_topic() {
-    const NUMBER: &str = "std_msgs/msg/UInt8";
+    const NUMBER: &str = "std_msgs/msg/UInt16";
     const AT_A_TIME: u8 = 4;
     const ROUNDS: u8 = 20;
     domain::enter();
@@ -172,44 +172,44 @@ fn an_index_that_is_used_again_is_that_of_its_topic() {
     let ros = spawn(node, numbers.iter().copied().map(wanted).collect(), judge).unwrap();
     let robot = Arc::new(Node::create("robot", "").unwrap());
     let publisher = |number: u8| Arc::new(Publisher::create(&robot, &format!("/number{number}"), NUMBER).unwrap());
-    let publish = |publisher: &Publisher, number: u8| publisher.publish(&[0, 1, 0, 0, number]).unwrap();
-    // One message has to be enough.
-    let is_received = |number: u8, publisher: &Publisher| {
+    let publish = |publisher: &Publisher, message: [u8; 2]| {
+        publisher.publish(&[0, 1, 0, 0, message[0], message[1]]).unwrap();
+    };
+    // No other one comes after it that would have it taken.
+    let is_received = |message: [u8; 2], publisher: &Publisher| {
         let deadline = Instant::now() + PATIENCE;
         while publisher.subscriptions().unwrap() == 0 {
-            assert!(Instant::now() < deadline, "{number} is not subscribed");
+            assert!(Instant::now() < deadline, "{message:?} is not subscribed");
             thread::sleep(Duration::from_millis(1));
         }
-        publish(publisher, number);
+        publish(publisher, message);
         loop {
             match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(received) if received == number => return,
+                Ok(received) if received == message => return,
                 Ok(_) => {}
-                Err(_) => panic!("a message of {number} is left behind"),
+                Err(_) => panic!("{message:?} is left behind"),
             }
         }
     };
     let stays = publisher(0);
     for round in 0..ROUNDS {
-        let publishers: Vec<_> = of_round(round).map(|number| (number, publisher(number))).collect();
+        let mut publishers: Vec<_> = of_round(round).map(|number| (number, publisher(number))).collect();
+        publishers.push((0, Arc::clone(&stays)));
         for (number, publisher) in &publishers {
-            is_received(*number, publisher);
+            is_received([*number, 1 + round], publisher);
         }
-        is_received(0, &stays);
-        // Those that go have messages without end meanwhile, and the one that stays has a few.
         let is_over = Arc::new(AtomicBool::new(false));
         let flood = thread::spawn({
             let is_over = Arc::clone(&is_over);
             move || {
                 while !is_over.load(Ordering::Relaxed) {
-                    publishers.iter().for_each(|(number, publisher)| publish(publisher, *number));
+                    publishers.iter().for_each(|(number, publisher)| publish(publisher, [*number, 0]));
                 }
             }
         });
-        (0..5).for_each(|_| {
-            publish(&stays, 0);
-            thread::sleep(Duration::from_millis(1));
-        });
+        // So that DDS has told of some.
+        let of_flood = messages.iter().find(|message| message[1] == 0);
+        assert!(of_flood.is_some());
         let (has_changed, changed) = mpsc::channel();
         let next: Vec<u8> = of_round(round + 1).collect();
         let change = Change {
