@@ -226,11 +226,10 @@ impl Handler for Service {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    use super::super::tests::{outside, turn};
+    use super::super::tests::{Servers, outside, turn};
     use super::*;
     use crate::health::Requests;
     use crate::ros::UNREADABLE;
@@ -286,7 +285,7 @@ mod tests {
             "import rclpy\nfrom std_srvs.srv import Trigger\nrclpy.init()\nnode = rclpy.create_node('servers')\n",
             "kept = node.create_service(Trigger, '/three', lambda request, response: response)\nrclpy.spin(node)\n",
         );
-        let mut server = Command::new("python3").args(["-c", program]).stdin(Stdio::null()).spawn().unwrap();
+        let _servers = Servers::start(&["-c", program]);
         let (_queue, outside) = outside();
         let health = Requests::default().enter("service", "a", "/three");
         let mut service = Service::new(settings("/three"), Arc::clone(&health));
@@ -310,7 +309,5 @@ mod tests {
         turn(&mut service, &outside).await;
         let counts = health.outcomes().read();
         assert_eq!((service.calls.len(), counts[LOST], counts[RESPONSE]), (1, 1, 2));
-        server.kill().unwrap();
-        server.wait().unwrap();
     }
 }

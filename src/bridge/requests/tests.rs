@@ -1,3 +1,4 @@
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -91,6 +92,22 @@ impl Handler for Probe {
     fn end(&mut self, _: &Outside, _: Instant) {
         self.say("ends");
         assert_ne!(self.version, PANICS_AT_END, "a handler that panics at its end, for a test");
+    }
+}
+
+/// Servers of a test in Python; killed when dropped.
+pub(super) struct Servers(Child);
+
+impl Servers {
+    pub fn start(arguments: &[&str]) -> Servers {
+        Servers(Command::new("python3").args(arguments).stdin(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

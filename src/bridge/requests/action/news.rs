@@ -297,14 +297,13 @@ impl Action {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use super::*;
     use crate::bridge::requests::Handler;
     use crate::bridge::requests::answers::LOST;
-    use crate::bridge::requests::tests::{outside, turn};
+    use crate::bridge::requests::tests::{Servers, outside, turn};
     use crate::health::Requests;
     use crate::ros::UNREADABLE;
     use iot_bridge_core::config;
@@ -325,7 +324,7 @@ mod tests {
     async fn what_can_not_be_taken_holds_up_nothing() {
         crate::ros::domain::enter();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ros/fibonacci_server.py");
-        let mut server = Command::new("python3").arg(script).stdin(Stdio::null()).spawn().unwrap();
+        let _servers = Servers::start(&[script]);
         let (queue, outside) = outside();
         let health = Requests::default().enter("action", "a", "/fibonacci");
         let settings = config::Action {
@@ -377,7 +376,5 @@ mod tests {
             .count();
         // There are three of each goal, and one of any is lost.
         assert!([5, 6].contains(&feedback), "{feedback}");
-        server.kill().unwrap();
-        server.wait().unwrap();
     }
 }
