@@ -92,3 +92,16 @@ async fn a_publisher_without_the_keys_is_named() {
     await_publishers(&program, 0, Some(Unmatched { publishers: 1, why: Mismatch::Keys }));
     assert_eq!(program.terminate().code(), Some(0));
 }
+
+/// A pattern finds a topic that only a DDS application publishes, whose participant is no ROS node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_without_a_node_is_found() {
+    let Some(python) = python() else { return };
+    let mut stage = Stage::set().await;
+    let mut program = Program::start(&stage.configure("[[topics]]\nros = \"/te*\"\n"));
+    let _stranger = Publisher::start(&python, "xcdr1");
+    program.await_log("Subscribed to /text (std_msgs/msg/String)");
+    assert_eq!(stage.observer.next().await, ("robots/robot1/text".to_owned(), r#"{"data":"grüß dich"}"#.into()));
+    program.await_report(|report| report.topics[0].pattern.as_deref() == Some("/te*"));
+    assert_eq!(program.terminate().code(), Some(0));
+}

@@ -186,12 +186,12 @@ pub(crate) mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// So many responses that are taken from now on can't be read.
+    /// So many responses and messages that are taken from now on can't be read: by clients, and by readers.
     pub(crate) static UNREADABLE: AtomicUsize = AtomicUsize::new(0);
 
-    pub(super) fn fail() -> Result<(), RosError> {
+    pub(in crate::ros) fn fail() -> Result<(), RosError> {
         let left = UNREADABLE.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
-        let error = || RosError { doing: "Taking a response", message: "it is a test".to_owned(), code: 1 };
+        let error = || RosError { doing: "Taking something", message: "it is a test".to_owned(), code: 1 };
         left.map_or(Ok(()), |_| Err(error()))
     }
 

@@ -79,12 +79,13 @@ impl Definitions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::graph::Owner;
     use super::*;
 
     fn publisher(number: u8, definition: Option<u8>) -> Publisher {
         let type_name = "probe_msgs/msg/Probe".into();
         let (id, definition) = ([number; _], definition.map(TypeHash::of_test));
-        Publisher { id, type_name, definition, reliable: true, transient_local: false, is_own: false }
+        Publisher { id, type_name, definition, reliable: true, transient_local: false, owner: Owner::Other }
     }
 
     fn readable(definitions: &mut Definitions, number: u8) -> bool {

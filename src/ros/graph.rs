@@ -32,8 +32,19 @@ pub(super) struct Publisher {
     pub(super) reliable: bool,
     /// Late subscribers get what was published before.
     pub(super) transient_local: bool,
-    /// It is one of the bridge itself.
-    pub(super) is_own: bool,
+    pub(super) owner: Owner,
+}
+
+/// Whose an endpoint is, by the name of its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Bridge,
+    Other,
+    /// The RMW does not know its node: not yet, or it has none, like those of DDS applications without ROS.
+    ///
+    /// An endpoint is discovered some 0.1 s before its node. So is one of the bridge's own by its other contexts, and in its own
+    /// context it has no node while it is made and while it ends.
+    Unknown,
 }
 
 /// A subscription of a topic, as discovery knows it.
@@ -65,8 +76,18 @@ pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, Ro
     #[cfg(test)]
     ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let own = names_of(node);
-    endpoints(node, topic, |info| Publisher { is_own: names_of_node(info) == own, ..publisher(info) })
+    endpoints(node, topic, |info| {
+        let owner = match names_of_node(info) {
+            names if names == own => Owner::Bridge,
+            (_, name) if name == UNKNOWN => Owner::Unknown,
+            _ => Owner::Other,
+        };
+        Publisher { owner, ..publisher(info) }
+    })
 }
+
+/// What an RMW calls a node that it does not know (rmw_dds_common/graph_cache.hpp).
+const UNKNOWN: &CStr = c"_NODE_NAME_UNKNOWN_";
 
 /// One that is not the bridge's own.
 fn publisher(info: &rmw_topic_endpoint_info_t) -> Publisher {
@@ -79,7 +100,7 @@ fn publisher(info: &rmw_topic_endpoint_info_t) -> Publisher {
         reliable: info.qos_profile.reliability != rmw_qos_reliability_policy_e::RMW_QOS_POLICY_RELIABILITY_BEST_EFFORT,
         transient_local: info.qos_profile.durability
             == rmw_qos_durability_policy_e::RMW_QOS_POLICY_DURABILITY_TRANSIENT_LOCAL,
-        is_own: false,
+        owner: Owner::Other,
     }
 }
 
@@ -120,7 +141,7 @@ pub(super) fn subscribers(node: &Node, topic: &CStr) -> Result<Vec<Subscriber>, 
         Subscriber {
             id: publisher.id,
             // Its node may be discovered after it.
-            node: if name == c"_NODE_NAME_UNKNOWN_" { "somebody".to_owned() } else { full_name(namespace, name) },
+            node: if name == UNKNOWN { "somebody".to_owned() } else { full_name(namespace, name) },
             type_name: publisher.type_name,
             definition: publisher.definition,
             transient_local: publisher.transient_local,
@@ -190,10 +211,10 @@ fn all_endpoints<T>(
     }
 }
 
-/// The types, in order, that those of `publishers` offer which are not the bridge's own.
-pub(super) fn types_of_others(publishers: &[Publisher]) -> Vec<String> {
-    let others = publishers.iter().filter(|publisher| !publisher.is_own);
-    let mut types: Vec<String> = others.map(|publisher| publisher.type_name.clone()).collect();
+/// The types, in order, that those of `publishers` offer whose `owner` counts.
+pub(super) fn types_of(publishers: &[Publisher], counts: impl Fn(Owner) -> bool) -> Vec<String> {
+    let counted = publishers.iter().filter(|publisher| counts(publisher.owner));
+    let mut types: Vec<String> = counted.map(|publisher| publisher.type_name.clone()).collect();
     types.sort_unstable();
     types.dedup();
     types

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::context::Node;
 use super::error::RosError;
-use super::graph::{self, Publisher};
+use super::graph::{self, Owner, Publisher};
 use super::subscription::PublisherId;
 
 /// How long a context has to find its publishers before those before it may go.
@@ -89,8 +89,11 @@ impl Joined {
             let found = graph::publishers(node, topic)?;
             known.push(ids(&found));
             for publisher in found {
-                if !publishers.iter().any(|found| found.id == publisher.id) {
-                    publishers.push(publisher);
+                match publishers.iter_mut().find(|found| found.id == publisher.id) {
+                    // The context that it is of knows its node before the others do.
+                    Some(found) if found.owner == Owner::Unknown => found.owner = publisher.owner,
+                    Some(_) => {}
+                    None => publishers.push(publisher),
                 }
             }
         }
@@ -115,6 +118,8 @@ fn needed(today: &[PublisherId], before: &[Vec<PublisherId>]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::domain;
+    use super::super::publisher::Publisher as OwnPublisher;
     use super::*;
 
     fn ids<const N: usize>(ids: [u8; N]) -> Vec<PublisherId> {
@@ -153,5 +158,32 @@ mod tests {
         assert!(!joined.leave(now, |_| false));
         assert!(joined.leave(now + DISCOVERY, |node| Arc::ptr_eq(node, &first)));
         assert_eq!(joined.nodes().len(), 2);
+    }
+
+    /// A context made anew finds the bridge's own publishers in the context before, and is told of their node a little later: they
+    /// are the bridge's own all the time.
+    #[test]
+    fn own_publishers_are_known_in_every_context() {
+        domain::enter();
+        let node = || Arc::new(Node::create("iot_bridge", "").unwrap());
+        let (first, begun) = (node(), Instant::now());
+        let _publisher = OwnPublisher::create(&first, "/own", "std_msgs/msg/Empty").unwrap();
+        let mut was_unknown = false;
+        while !was_unknown {
+            let mut joined = Joined::new(Arc::clone(&first), begun);
+            joined.again(node(), begun);
+            loop {
+                assert!(begun.elapsed() < Duration::from_secs(60), "the context of today does not know the node");
+                let today = graph::publishers(joined.node(), c"/own").unwrap();
+                let all = joined.publishers(c"/own").unwrap().publishers;
+                assert_eq!(all.iter().map(|publisher| publisher.owner).collect::<Vec<_>>(), [Owner::Bridge]);
+                match today.first().map(|publisher| publisher.owner) {
+                    Some(Owner::Bridge) => break,
+                    Some(Owner::Unknown) => was_unknown = true,
+                    _ => {}
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }

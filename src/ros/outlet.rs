@@ -152,9 +152,12 @@ impl Outlet {
                 },
             }
         }
+        for way in &ways {
+            followed = way.look(&self.topic).and(followed);
+        }
+        share_own(&ways);
         for way in &mut ways {
-            let looked = way.look(&self.topic).and_then(|()| self.offer_what_is_asked_for(way));
-            followed = looked.and(followed);
+            followed = self.offer_what_is_asked_for(way).and(followed);
         }
         // A context that is over stays while nobody else reaches a subscriber of it.
         let reach: Vec<Vec<PublisherId>> = ways.iter().map(|way| way.reached()).collect();
@@ -183,6 +186,7 @@ impl Outlet {
                 self.note_failed(&error);
             }
         }
+        share_own(&ways);
         let reach = self.reach_of(&ways);
         if let Some(forbidden) = reach.forbidden {
             return Err(NotPublished::Forbidden(forbidden));
@@ -389,6 +393,21 @@ impl Way {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has all of `ways` know the bridge's own subscriptions: the context that one is of knows its node before the others do.
+fn share_own(ways: &[Arc<Way>]) {
+    if ways.len() < 2 {
+        return;
+    }
+    let own_of = |way: &Arc<Way>| {
+        let own: Vec<_> = way.seen().subscribers.iter().filter(|of| of.is_own).map(|of| of.id).collect();
+        own
+    };
+    let own: Vec<PublisherId> = ways.iter().flat_map(own_of).collect();
+    for way in ways {
+        way.seen().subscribers.iter_mut().for_each(|subscriber| subscriber.is_own |= own.contains(&subscriber.id));
     }
 }
 

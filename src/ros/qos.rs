@@ -59,6 +59,7 @@ impl Qos {
 
 #[cfg(test)]
 mod tests {
+    use super::super::graph::Owner;
     use super::*;
 
     fn wanted(reliability: Reliability, durability: Durability) -> Wanted {
@@ -67,7 +68,7 @@ mod tests {
 
     fn publisher(reliable: bool, transient_local: bool) -> Publisher {
         let (id, type_name) = ([0; _], "std_msgs/msg/String".into());
-        Publisher { id, type_name, definition: None, reliable, transient_local, is_own: false }
+        Publisher { id, type_name, definition: None, reliable, transient_local, owner: Owner::Other }
     }
 
     #[test]

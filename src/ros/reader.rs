@@ -15,6 +15,10 @@ pub struct Reader {
     subscription: Subscription,
     arrivals: Arc<Arrivals>,
     buffer: Buffer,
+    /// Messages that DDS keeps until they are taken.
+    depth: usize,
+    /// At most so many of those that DDS has told of were not taken yet.
+    untaken: usize,
 }
 
 impl Reader {
@@ -35,17 +39,30 @@ impl Reader {
         let arrivals = Arrivals::new(Arc::clone(wake));
         let teller = Teller { topic: 0, arrivals: Arc::clone(&arrivals) };
         let subscription = Subscription::create(node, &topic, type_support, qos, &teller)?;
-        Ok(Reader { subscription, arrivals, buffer })
+        Ok(Reader { subscription, arrivals, buffer, depth: qos.depth, untaken: 0 })
     }
 
     /// Takes the next message, if there is one.
     ///
     /// # Errors
-    /// rcl's own.
+    /// rcl's own. That message is lost; those behind it can be taken, and DDS does not tell of them again.
     pub fn take(&mut self) -> Result<Option<&[u8]>, RosError> {
-        self.arrivals.take_messages(&mut Vec::new());
+        let mut told = Vec::new();
+        self.arrivals.take_messages(&mut told);
+        if !told.is_empty() {
+            self.untaken = self.depth;
+        }
         self.subscription.begin();
-        Ok(self.subscription.take(&mut self.buffer)?.map(|_| self.buffer.bytes()))
+        let taken = self.subscription.take(&mut self.buffer);
+        #[cfg(test)]
+        let taken = taken.and_then(|taken| taken.map(|info| super::client::tests::fail().map(|()| info)).transpose());
+        self.untaken = if matches!(taken, Ok(None)) { 0 } else { self.untaken.saturating_sub(1) };
+        Ok(taken?.map(|_| self.buffer.bytes()))
+    }
+
+    /// Whether DDS may have messages that it has told of and that were not taken yet.
+    pub fn has_untaken(&self) -> bool {
+        self.untaken > 0 || !self.arrivals.are_none()
     }
 
     /// Whether a publisher has come or gone since the last call. Before Iron there are none to tell of.

@@ -1,5 +1,7 @@
 //! The ROS thread: wait, take, hand on.
 
+mod change;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::sync::Arc;
@@ -30,7 +32,8 @@ use super::topic::Topic;
 use super::turns::Turns;
 use super::type_support::{TypeSupports, rmw_name};
 use super::wait_set::{Ready, WaitSet};
-use super::{Interest, Receiver, Sighted, Wanted};
+use super::{Receiver, Sighted, Wanted};
+pub use change::Change;
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
 /// Longest time without a sign of life.
@@ -74,28 +77,6 @@ pub struct RosThread<R> {
     sighted: watch::Receiver<Sighted>,
     /// There until it is joined.
     thread: Option<JoinHandle<()>>,
-}
-
-/// Another set of wanted topics. Those that are not named go on as if nothing were.
-pub struct Change<R> {
-    /// Indices of topics that are wanted no more. What has arrived of them is still handed on.
-    pub remove: Vec<usize>,
-    /// Tells the receiver of it: after the last message of what is removed, before the first of what is added.
-    pub tell: Box<dyn FnOnce(&mut R) + Send>,
-    /// Topics that are wanted otherwise from now on, by their indices; their names are the same.
-    pub change: Vec<(usize, Wanted)>,
-    /// Topics that are wanted from now on. Their indices are the lowest that no other wanted topic has, in this order.
-    pub add: Vec<Wanted>,
-    /// Which topics are looked for from now on, for [`RosThread::sighted`]; as before without it.
-    pub interest: Option<Interest>,
-}
-
-impl<R> Default for Change<R> {
-    /// Nothing changes.
-    fn default() -> Self {
-        let tell = Box::new(|_: &mut R| {});
-        Change { remove: Vec::new(), tell, change: Vec::new(), add: Vec::new(), interest: None }
-    }
 }
 
 /// As [`spawn_patient`], where a topic without a publisher is told after half a minute.
@@ -232,6 +213,7 @@ impl<R> Drop for RosThread<R> {
 struct Reception<R> {
     wait_set: WaitSet,
     buffer: Buffer,
+    /// By their indices, which are used again: see [`change`].
     topics: Vec<Topic>,
     arrivals: Arc<Arrivals>,
     /// Topics of which not everything could be taken in their round.
@@ -293,6 +275,7 @@ impl<R: Receiver> Reception<R> {
                 (looked, look_at) = (now, again_at);
             }
             self.follow(now + ROUND);
+            look_at = self.finder.take_decision().map_or(look_at, |at| look_at.min(at));
             if now >= ask_at {
                 self.ask_events(now);
                 (asked, ask_at) = (now, now + ASK_EVENTS);
@@ -558,37 +541,6 @@ impl<R: Receiver> Reception<R> {
                 "Not everything that has arrived of {topic} could be taken within {} s; what is left is lost.",
                 time.as_secs()
             );
-        }
-    }
-
-    fn apply(&mut self, change: Change<R>, names: Vec<CString>) {
-        let mut removed = change.remove;
-        removed.retain(|index| *index < self.topics.len());
-        self.serve_last(&removed, LAST_ROUND_OF_SOME);
-        for index in removed {
-            self.topics[index].tell_missing(&mut self.receiver);
-            self.topics[index].end();
-        }
-        for (index, wanted) in change.change {
-            if let Some(topic) = self.topics.get_mut(index) {
-                topic.want(wanted, &mut self.buffer, &mut self.receiver);
-            }
-        }
-        if let Some(interest) = change.interest {
-            self.finder.look_for(interest);
-        }
-        (change.tell)(&mut self.receiver);
-        let mut free = 0;
-        for (wanted, name) in change.add.into_iter().zip(names) {
-            while self.topics.get(free).is_some_and(|topic| !topic.has_ended()) {
-                free += 1;
-            }
-            let topic = Topic::new(free, wanted, name, &self.arrivals);
-            match self.topics.get_mut(free) {
-                Some(ended) => *ended = topic,
-                None => self.topics.push(topic),
-            }
-            self.turns.begin_anew(free);
         }
     }
 }

@@ -122,4 +122,21 @@ mod tests {
             assert!((18_000 * MS..22_000 * MS).contains(&time), "{done:?}");
         }
     }
+
+    /// A topic that has the index of one that has used much is not behind for that.
+    #[test]
+    fn an_index_that_is_used_again_begins_anew() {
+        let next_of = |is_another: bool| {
+            let mut turns = Turns::default();
+            turns.wait(0);
+            turns.next();
+            turns.charge(0, 200 * MS);
+            if is_another {
+                turns.begin_anew(0);
+            }
+            (0..2).for_each(|topic| turns.wait(topic));
+            turns.next()
+        };
+        assert_eq!((next_of(false), next_of(true)), (Some(1), Some(0)));
+    }
 }

@@ -226,32 +226,14 @@ impl Handler for Service {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    use tokio::sync::watch;
-
+    use super::super::tests::{Servers, outside, turn};
     use super::*;
-    use crate::health::{Requests, Topics};
+    use crate::health::Requests;
     use crate::ros::UNREADABLE;
-    use iot_bridge_core::config::{Overflow, Queue as QueueSettings};
     use iot_bridge_core::packing::Correlated;
-    use iot_bridge_core::queue::Queue;
-
-    fn outside() -> (Arc<Queue>, Outside) {
-        let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
-        let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
-        let outside = Outside::new(
-            "robot1".to_owned(),
-            Arc::clone(&queue),
-            Arc::new(Topics::default()),
-            nodes,
-            Arc::default(),
-            None,
-        );
-        (queue, outside)
-    }
 
     fn settings(service: &str) -> config::Service {
         config::Service {
@@ -303,7 +285,7 @@ mod tests {
             "import rclpy\nfrom std_srvs.srv import Trigger\nrclpy.init()\nnode = rclpy.create_node('servers')\n",
             "kept = node.create_service(Trigger, '/three', lambda request, response: response)\nrclpy.spin(node)\n",
         );
-        let mut server = Command::new("python3").args(["-c", program]).stdin(Stdio::null()).spawn().unwrap();
+        let _servers = Servers::start(&["-c", program]);
         let (_queue, outside) = outside();
         let health = Requests::default().enter("service", "a", "/three");
         let mut service = Service::new(settings("/three"), Arc::clone(&health));
@@ -324,10 +306,8 @@ mod tests {
             a_while().await;
         }
         UNREADABLE.store(1, Ordering::Release);
-        service.turn(&outside, Instant::now());
+        turn(&mut service, &outside).await;
         let counts = health.outcomes().read();
         assert_eq!((service.calls.len(), counts[LOST], counts[RESPONSE]), (1, 1, 2));
-        server.kill().unwrap();
-        server.wait().unwrap();
     }
 }

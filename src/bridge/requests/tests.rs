@@ -1,3 +1,4 @@
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -91,6 +92,45 @@ impl Handler for Probe {
     fn end(&mut self, _: &Outside, _: Instant) {
         self.say("ends");
         assert_ne!(self.version, PANICS_AT_END, "a handler that panics at its end, for a test");
+    }
+}
+
+/// Servers of a test in Python; killed when dropped.
+pub(super) struct Servers(Child);
+
+impl Servers {
+    pub fn start(arguments: &[&str]) -> Servers {
+        Servers(Command::new("python3").args(arguments).stdin(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What lies outside of a handler that calls ROS, and the queue that its replies go to.
+pub(super) fn outside() -> (Arc<Queue>, Outside) {
+    let queue = Arc::new(Queue::in_memory(&QueueSettings::in_memory(1 << 20, Overflow::DropOldest)));
+    let nodes = watch::channel(vec![Arc::new(Node::create("iot_bridge", "").unwrap())]).1;
+    let (thing, topics) = ("robot1".to_owned(), Arc::new(Topics::default()));
+    let outside = Outside::new(thing, Arc::clone(&queue), topics, nodes, Arc::default(), None);
+    (queue, outside)
+}
+
+/// Lets `handler` have a turn, and another one as long as one is too short for what there is.
+pub(super) async fn turn(handler: &mut impl Handler, outside: &Outside) {
+    let waker = outside.waker();
+    // What DDS has told before is what there is.
+    let has_more = || tokio::time::timeout(Duration::ZERO, waker.notified());
+    let _ = has_more().await;
+    loop {
+        handler.turn(outside, Instant::now());
+        if has_more().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -112,6 +112,33 @@ fn transient_local_is_offered_to_who_asks_for_it() {
     assert!(heard.iter().all(|character| *character == b'c'), "{heard:?}");
 }
 
+/// A context made anew finds the bridge's own subscription in the context before, and is told of its node a little later: it
+/// reaches nobody by that.
+#[test]
+fn own_subscriptions_are_known_in_every_context() {
+    let (first, begun) = (node("iot_bridge"), Instant::now());
+    let _own = Listener::on(&first, "/order8", STRING, true, true);
+    let mut was_unknown = false;
+    while !was_unknown {
+        let nodes = [Arc::clone(&first), node("iot_bridge")];
+        let outlet = Outlet::create(&nodes, "/order8", STRING).unwrap();
+        loop {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the context of today does not know the node");
+            outlet.follow(&nodes).unwrap();
+            let ways = outlet.ways().clone();
+            assert!(ways.iter().all(|way| way.reached().is_empty() && !way.is_transient_local));
+            assert!(matches!(outlet.publish(&text(b'a')), Err(NotPublished::Nobody)));
+            let seen = ways[1].seen().subscribers.clone();
+            match seen.first().map(|subscriber| &*subscriber.node) {
+                Some("/iot_bridge") => break,
+                Some("somebody") => was_unknown = true,
+                _ => {}
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 /// The publisher before stays until the newer one has found whom it has found, however many ask for transient-local.
 #[test]
 fn nobody_is_lost_when_transient_local_is_offered() {

@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::{Receiver as Events, Sender};
 
 use super::super::domain;
@@ -26,6 +26,26 @@ enum Event {
 static TURNED: AtomicUsize = AtomicUsize::new(0);
 
 struct Teller(Sender<Event>);
+
+/// Tells both bytes of each message, after the first was seen to be the number of the topic that has the index.
+struct Judge {
+    topics: Vec<u8>,
+    messages: Sender<[u8; 2]>,
+}
+
+impl Receiver for Judge {
+    fn opened(&mut self, _: usize, _: &Arc<Schema>) {}
+    fn received(&mut self, topic: usize, sample: &Sample<'_>) {
+        assert_eq!(sample.cdr[4], self.topics[topic], "a message of another topic than that of index {topic}");
+        let _ = self.messages.send([sample.cdr[4], sample.cdr[5]]);
+    }
+    fn unreadable(&mut self, _: usize) {}
+    fn lost(&mut self, _: usize, _: u64) {}
+    fn refused(&mut self, _: usize, _: &'static str, _: u64) {}
+    fn changed(&mut self, _: usize, _: TopicState) {}
+    fn silent(&mut self, _: usize, _: Option<Silence>) {}
+    fn turned(&mut self) {}
+}
 
 impl Receiver for Teller {
     fn opened(&mut self, _: usize, _: &Arc<Schema>) {}
@@ -131,5 +151,81 @@ fn messages_are_received_while_rcl_can_not_wait() {
     let before = read(&TURNED);
     thread::sleep(5 * TURN);
     assert_eq!(read(&TURNED), before, "a sign of life without a wait");
+    ros.stop().unwrap();
+}
+
+/// Topics take each other's indices while messages come, of which DDS may have told before and tells after: each message is handed
+/// on as that of its topic, and none is left behind, of a new topic nor of one that stays.
+#[test]
+fn an_index_that_is_used_again_is_that_of_its_topic() {
+    const NUMBER: &str = "std_msgs/msg/UInt16";
+    const AT_A_TIME: u8 = 4;
+    const ROUNDS: u8 = 20;
+    domain::enter();
+    let wanted = |number: u8| Wanted { topic: format!("/number{number}"), type_name: Some(NUMBER.into()), ..wanted(0) };
+    let (sender, messages) = mpsc::channel();
+    let node = Node::create("iot_bridge", "").unwrap();
+    // The first one stays.
+    let of_round = |round: u8| 1 + AT_A_TIME * round..1 + AT_A_TIME * (round + 1);
+    let numbers: Vec<u8> = [0].into_iter().chain(of_round(0)).collect();
+    let judge = Judge { topics: numbers.clone(), messages: sender };
+    let ros = spawn(node, numbers.iter().copied().map(wanted).collect(), judge).unwrap();
+    let robot = Arc::new(Node::create("robot", "").unwrap());
+    let publisher = |number: u8| Arc::new(Publisher::create(&robot, &format!("/number{number}"), NUMBER).unwrap());
+    let publish = |publisher: &Publisher, message: [u8; 2]| {
+        publisher.publish(&[0, 1, 0, 0, message[0], message[1]]).unwrap();
+    };
+    // No other one comes after it that would have it taken.
+    let is_received = |message: [u8; 2], publisher: &Publisher| {
+        let deadline = Instant::now() + PATIENCE;
+        while publisher.subscriptions().unwrap() == 0 {
+            assert!(Instant::now() < deadline, "{message:?} is not subscribed");
+            thread::sleep(Duration::from_millis(1));
+        }
+        publish(publisher, message);
+        loop {
+            match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(received) if received == message => return,
+                Ok(_) => {}
+                Err(_) => panic!("{message:?} is left behind"),
+            }
+        }
+    };
+    let stays = publisher(0);
+    for round in 0..ROUNDS {
+        let mut publishers: Vec<_> = of_round(round).map(|number| (number, publisher(number))).collect();
+        publishers.push((0, Arc::clone(&stays)));
+        for (number, publisher) in &publishers {
+            is_received([*number, 1 + round], publisher);
+        }
+        let is_over = Arc::new(AtomicBool::new(false));
+        let flood = thread::spawn({
+            let is_over = Arc::clone(&is_over);
+            move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    publishers.iter().for_each(|(number, publisher)| publish(publisher, [*number, 0]));
+                }
+            }
+        });
+        // So that DDS has told of some.
+        let of_flood = messages.iter().find(|message| message[1] == 0);
+        assert!(of_flood.is_some());
+        let (has_changed, changed) = mpsc::channel();
+        let next: Vec<u8> = of_round(round + 1).collect();
+        let change = Change {
+            remove: (1..=usize::from(AT_A_TIME)).collect(),
+            add: next.iter().copied().map(wanted).collect(),
+            tell: Box::new(move |judge: &mut Judge| {
+                judge.topics.truncate(1);
+                judge.topics.extend(next);
+                let _ = has_changed.send(());
+            }),
+            ..Change::default()
+        };
+        ros.change(change).unwrap();
+        changed.recv_timeout(PATIENCE).unwrap();
+        is_over.store(true, Ordering::Relaxed);
+        flood.join().unwrap();
+    }
     ros.stop().unwrap();
 }

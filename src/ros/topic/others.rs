@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::finder::Standing;
-use super::super::graph::{self, Publisher};
+use super::super::graph::{self, Owner, Publisher};
 use super::Topic;
 
 /// How long a topic stays after its last publisher has gone: a node that restarts finds its subscriber where it was.
@@ -20,10 +20,10 @@ pub(super) struct Others {
 }
 
 impl Others {
-    /// The topic has these publishers now.
+    /// The topic has these publishers now. One whose node is not known counts: what is received is not let go for that.
     pub(super) fn note(&mut self, publishers: &[Publisher], now: Instant) {
         self.is_known = true;
-        match graph::types_of_others(publishers) {
+        match graph::types_of(publishers, |owner| owner != Owner::Bridge) {
             none if none.is_empty() => _ = self.none_since.get_or_insert(now),
             types => (self.types, self.none_since) = (types, None),
         }
@@ -57,27 +57,27 @@ mod tests {
         let wanted = Wanted { topic: "/a".into(), type_name: None, reliability, durability, depth: 1 };
         let name = graph::topic_name("/a").unwrap();
         let mut topic = Topic::new(0, wanted, name, &Arrivals::of_test());
-        let publisher = |type_name: &str, is_own| Publisher {
+        let publisher = |type_name: &str, owner| Publisher {
             id: [0; _],
             type_name: type_name.into(),
             definition: None,
             reliable: true,
             transient_local: false,
-            is_own,
+            owner,
         };
         let now = Instant::now();
         assert_eq!(topic.standing(now), Standing::Unknown);
-        let (a, b) = (publisher("p/msg/A", false), publisher("p/msg/B", false));
-        topic.others.note(&[b, a.clone(), a, publisher("p/msg/C", true)], now);
+        let (a, b) = (publisher("p/msg/A", Owner::Other), publisher("p/msg/B", Owner::Unknown));
+        topic.others.note(&[b, a.clone(), a, publisher("p/msg/C", Owner::Bridge)], now);
         assert_eq!(topic.standing(now), Standing::Published(&["p/msg/A".into(), "p/msg/B".into()]));
-        topic.others.note(&[publisher("p/msg/C", true)], now);
+        topic.others.note(&[publisher("p/msg/C", Owner::Bridge)], now);
         topic.others.note(&[], now + Duration::from_secs(9));
         assert_eq!(
             topic.standing(now + Duration::from_secs(9)),
             Standing::Published(&["p/msg/A".into(), "p/msg/B".into()])
         );
         assert_eq!(topic.standing(now + GRACE), Standing::Unpublished);
-        topic.others.note(&[publisher("p/msg/C", false)], now + GRACE);
+        topic.others.note(&[publisher("p/msg/C", Owner::Other)], now + GRACE);
         assert_eq!(topic.standing(now + 3 * GRACE), Standing::Published(&["p/msg/C".into()]));
     }
 }

@@ -30,24 +30,63 @@ pub(super) enum News {
     },
 }
 
-/// The next of what has come. What a goal is told first comes first.
-fn next(client: &mut ActionClient, codec: &Codec) -> Result<Option<News>, RosError> {
-    if let Some((number, cdr)) = client.send_goal.take()? {
-        return Ok(Some(News::Accepted { number, is_accepted: codec.accepted(cdr) }));
+/// A part of an action's client that something is taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    SendGoal,
+    CancelGoal,
+    Status,
+    Feedback,
+    GetResult,
+}
+
+impl Part {
+    /// What a goal is told first comes first.
+    const ALL: [Part; 5] = [Part::SendGoal, Part::CancelGoal, Part::Status, Part::Feedback, Part::GetResult];
+
+    /// The next of what has come of it.
+    fn take(self, client: &mut ActionClient, codec: &Codec) -> Result<Option<News>, RosError> {
+        Ok(match self {
+            Part::SendGoal => {
+                let taken = client.send_goal.take()?;
+                taken.map(|(number, cdr)| News::Accepted { number, is_accepted: codec.accepted(cdr) })
+            }
+            Part::CancelGoal => {
+                let taken = client.cancel_goal.take()?;
+                taken.map(|(number, cdr)| News::Canceling { number, goals: codec.canceling(cdr) })
+            }
+            Part::Status => client.status.take()?.map(|cdr| News::Statuses(codec.statuses(cdr))),
+            Part::Feedback => loop {
+                let Some(cdr) = client.feedback.take()? else { break None };
+                if let Some((goal, feedback)) = Codec::feedback_of(cdr) {
+                    break Some(News::Feedback(goal, feedback));
+                }
+            },
+            Part::GetResult => {
+                let taken = client.get_result.take()?;
+                taken.map(|(number, cdr)| News::Ended { number, ended: codec.result(cdr) })
+            }
+        })
     }
-    if let Some((number, cdr)) = client.cancel_goal.take()? {
-        return Ok(Some(News::Canceling { number, goals: codec.canceling(cdr) }));
-    }
-    if let Some(cdr) = client.status.take()? {
-        return Ok(Some(News::Statuses(codec.statuses(cdr))));
-    }
-    while let Some(cdr) = client.feedback.take()? {
-        if let Some((goal, feedback)) = Codec::feedback_of(cdr) {
-            return Ok(Some(News::Feedback(goal, feedback)));
+
+    /// Whether DDS has told of something of it that was not taken yet.
+    fn has_untaken(self, client: &ActionClient) -> bool {
+        match self {
+            Part::SendGoal => client.send_goal.has_untaken(),
+            Part::CancelGoal => client.cancel_goal.has_untaken(),
+            Part::Status => client.status.has_untaken(),
+            Part::Feedback => client.feedback.has_untaken(),
+            Part::GetResult => client.get_result.has_untaken(),
         }
     }
-    if let Some((number, cdr)) = client.get_result.take()? {
-        return Ok(Some(News::Ended { number, ended: codec.result(cdr) }));
+}
+
+/// The next of what has come of `parts`; an error is that of the part that it is returned with.
+fn next(client: &mut ActionClient, codec: &Codec, parts: &[Part]) -> Result<Option<News>, (Part, RosError)> {
+    for part in parts {
+        if let Some(news) = part.take(client, codec).map_err(|error| (*part, error))? {
+            return Ok(Some(news));
+        }
     }
     Ok(None)
 }
@@ -61,16 +100,20 @@ impl Action {
         self.changed.extend(changed.map(|client| client.id));
         let began = Instant::now();
         for id in self.clients.ids() {
+            let mut parts = Part::ALL.to_vec();
             while let Some(client) = self.clients.get_mut(id) {
                 if began.elapsed() > SHARE {
                     return outside.waker().notify_one();
                 }
-                match next(client, &codec) {
+                match next(client, &codec, &parts) {
                     Ok(Some(news)) => self.follow(id, news, outside, now),
                     Ok(None) => break,
-                    Err(error) => {
+                    Err((part, error)) => {
+                        // DDS tells of those behind it only once. What goes on failing keeps the other parts from nothing.
+                        if !part.has_untaken(client) {
+                            parts.retain(|other| *other != part);
+                        }
                         self.answers.lost(&error, now);
-                        break;
                     }
                 }
             }
@@ -249,5 +292,89 @@ impl Action {
             let reply = goal.asker.identity.status(status, None, None);
             self.answers.send(&goal.asker, &reply, REPLY_MAX_AGE, outside, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bridge::requests::Handler;
+    use crate::bridge::requests::answers::LOST;
+    use crate::bridge::requests::tests::{Servers, outside, turn};
+    use crate::health::Requests;
+    use crate::ros::UNREADABLE;
+    use iot_bridge_core::config;
+    use iot_bridge_core::mqtt::client::Arrival;
+
+    /// Waits until it `is` so, trying it again and again.
+    async fn until(what: &str, mut is: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !is() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "there is no {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What can't be taken is lost alone, and counted: what is behind it, and what has come of the other parts, is taken in the
+    /// same turn.
+    #[tokio::test]
+    async fn what_can_not_be_taken_holds_up_nothing() {
+        crate::ros::domain::enter();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ros/fibonacci_server.py");
+        let _servers = Servers::start(&[script]);
+        let (queue, outside) = outside();
+        let health = Requests::default().enter("action", "a", "/fibonacci");
+        let settings = config::Action {
+            mqtt: "a".to_owned(),
+            action: "/fibonacci".to_owned(),
+            type_name: "test_msgs/action/Fibonacci".to_owned(),
+            feedback_rate: None,
+        };
+        let mut action = Action::new(settings, std::sync::Arc::clone(&health));
+        let outcomes = |names: [&str; 3]| {
+            let counts = health.outcomes().read();
+            names.map(|name| counts[name])
+        };
+        let untaken = |action: &Action, of: fn(&ActionClient) -> usize| {
+            action.clients.available().map_or(0, |client| of(&client.of))
+        };
+        let goal = |action: &mut Action, id: usize, order: usize| {
+            let payload = format!(r#"{{"id":"{id}","goal":{{"order":{order}}}}}"#);
+            action.arrived(Arrival::for_test("a", &payload).0, &outside, Instant::now());
+        };
+        // A server that the client has found may not have found the client yet, and answers nobody then.
+        let mut probes = 3;
+        until("goal that succeeds", || {
+            action.turn(&outside, Instant::now());
+            if action.goals.is_empty() && outcomes(["succeeded", LOST, "accepted"]) == [0, 0, 0] {
+                probes += 1;
+                goal(&mut action, probes, 1);
+            }
+            action.goals.is_empty() && outcomes(["succeeded", LOST, "accepted"]) == [1, 0, 1]
+        })
+        .await;
+
+        // The first answer is lost; the server has taken all three goals.
+        for id in 1..=3 {
+            goal(&mut action, id, 5);
+        }
+        until("answer", || untaken(&action, |client| client.send_goal.untaken()) == 3).await;
+        UNREADABLE.store(1, Ordering::Release);
+        turn(&mut action, &outside).await;
+        assert_eq!(outcomes([LOST, "accepted", "succeeded"]), [1, 3, 1]);
+
+        // A status and the first feedback are lost.
+        until("result", || untaken(&action, |client| client.get_result.untaken()) == 2).await;
+        UNREADABLE.store(2, Ordering::Release);
+        turn(&mut action, &outside).await;
+        assert_eq!(outcomes([LOST, "accepted", "succeeded"]), [3, 3, 3]);
+        let feedback = std::iter::from_fn(|| queue.lease(Instant::now()))
+            .filter(|lease| lease.record.route.mqtt.to_string() == "a/feedback")
+            .count();
+        // There are three of each goal, and one of any is lost.
+        assert!([5, 6].contains(&feedback), "{feedback}");
     }
 }
