@@ -85,7 +85,6 @@ pub async fn run_with(
     let mut configured = Configured::new(settings.clone());
     let registry = configured.registry();
     let mut recovery = Recovery::start(&settings, Arc::clone(&registry));
-    let [ros_pulse, uplink_pulse, requests_pulse] = [(); 3].map(|()| Arc::new(Heartbeat::new()));
     let opened = tokio::select! {
         opened = recovery.end() => opened.map(Some),
         reason = &mut stop => {
@@ -95,6 +94,8 @@ pub async fn run_with(
             Ok(None)
         }
     };
+    // Nobody beats while the queue is read, which may take longer than the watch waits for a beat.
+    let [ros_pulse, uplink_pulse, requests_pulse] = [(); 3].map(|()| Arc::new(Heartbeat::new()));
     let ground = match opened {
         Ok(Some(opened)) => Ground::lay(&settings, opened, &uplink_pulse).await.map(Some),
         ended => ended.map(|_| None),
