@@ -45,6 +45,7 @@ mod fuzz_seeds;
 mod keyed;
 mod launcher;
 mod load;
+mod many_topics;
 mod metrics;
 mod monitoring;
 mod outages;

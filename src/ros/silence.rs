@@ -1,5 +1,9 @@
 //! Topics that nobody publishes: after a while it is said, with what may be meant.
+//!
+//! The RMW looks at every publisher there is to tell whether a topic has one, and each name that is meant is compared with each
+//! that is published. Of thousands of topics that takes seconds, so it is done piece by piece, and messages are taken between.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Receiver;
@@ -45,19 +49,47 @@ pub(super) struct Listener {
     patience: Duration,
     /// It has been said that there is no other node.
     is_alone: bool,
+    /// The other nodes are none.
+    alone: Option<Silence>,
     /// Topics that there were when it was looked last who publishes them, and those of them that were published.
     named: Vec<String>,
     published: Vec<String>,
     looked: Option<Instant>,
+    /// Of a look that is under way: those to ask for, and those that were found to be published.
+    asking: VecDeque<String>,
+    found: Vec<String>,
+    /// The last look has found others.
+    has_changed: bool,
+    /// Indices of the topics that are to be told of then, the next one last.
+    telling: Vec<usize>,
 }
 
 impl Listener {
     pub(super) fn new(patience: Duration) -> Listener {
-        Listener { patience, is_alone: false, named: Vec::new(), published: Vec::new(), looked: None }
+        Listener {
+            patience,
+            is_alone: false,
+            alone: None,
+            named: Vec::new(),
+            published: Vec::new(),
+            looked: None,
+            asking: VecDeque::new(),
+            found: Vec::new(),
+            has_changed: false,
+            telling: Vec::new(),
+        }
     }
 
-    /// Says of each of `topics` whether nobody has published it for too long.
+    /// Whether nothing is left to be said.
+    pub(super) fn is_done(&self) -> bool {
+        self.asking.is_empty() && self.telling.is_empty()
+    }
+
+    /// Begins to say of each of `topics` whether nobody has published it for too long, unless that is under way.
     pub(super) fn listen(&mut self, node: &Node, topics: &mut [Topic], receiver: &mut dyn Receiver, now: Instant) {
+        if !self.is_done() {
+            return;
+        }
         let is_silent = |topic: &Topic| topic.unpublished_for(now).is_some_and(|time| time >= self.patience);
         if !topics.iter().any(is_silent) {
             topics.iter_mut().for_each(|topic| topic.set_silence(None, receiver));
@@ -68,31 +100,57 @@ impl Listener {
             Ok(found) => found,
             Err(error) => return tracing::debug!("{error}."),
         };
-        let alone =
+        self.alone =
             (others == 0).then(|| Silence::Alone { domain: graph::domain(node), discovery: discovery::description() });
-        // The RMW looks at every publisher there is for each of these. A name may be there for a subscription alone, and be
-        // published later.
-        let is_due = self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= self.patience);
-        let has_changed = named != self.named || is_due;
-        if has_changed {
-            self.looked = Some(now);
-            self.published = named.iter().filter(|name| graph::is_published(node, name)).cloned().collect();
-            self.named = named;
-        }
-        for topic in topics.iter_mut() {
-            if topic.unpublished_for(now).is_none_or(|time| time < self.patience) {
-                topic.set_silence(None, receiver);
-            } else if let Some(alone) = &alone {
-                topic.set_silence(Some(alone.clone()), receiver);
-            } else if has_changed || !matches!(topic.silence(), Some(Silence::Unpublished { .. })) {
-                let nearest = nearest(topic.name(), &self.published).map(str::to_owned);
-                topic.set_silence(Some(Silence::Unpublished { nearest }), receiver);
-            }
-        }
-        if let (Some(alone), false) = (&alone, self.is_alone) {
+        if let (Some(alone), false) = (&self.alone, self.is_alone) {
             tracing::warn!("{}.", alone.sentence(""));
         }
-        self.is_alone = alone.is_some();
+        self.is_alone = self.alone.is_some();
+        // A name may be there for a subscription alone, and be published later.
+        let is_due = self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= self.patience);
+        self.has_changed = false;
+        if named != self.named || is_due {
+            self.looked = Some(now);
+            self.asking = named.iter().cloned().collect();
+            self.named = named;
+        }
+        self.telling = (0..topics.len()).rev().collect();
+    }
+
+    /// Goes on with that until `end`, but does some of it in any case.
+    pub(super) fn go_on(&mut self, node: &Node, topics: &mut [Topic], receiver: &mut dyn Receiver, end: Instant) {
+        while let Some(name) = self.asking.pop_front() {
+            if graph::is_published(node, &name) {
+                self.found.push(name);
+            }
+            if self.asking.is_empty() {
+                let found = std::mem::take(&mut self.found);
+                self.has_changed = found != self.published;
+                self.published = found;
+            }
+            if Instant::now() >= end {
+                return;
+            }
+        }
+        while let Some(index) = self.telling.pop() {
+            if let Some(topic) = topics.get_mut(index) {
+                self.tell(topic, receiver);
+            }
+            if Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    fn tell(&self, topic: &mut Topic, receiver: &mut dyn Receiver) {
+        if topic.unpublished_for(Instant::now()).is_none_or(|time| time < self.patience) {
+            topic.set_silence(None, receiver);
+        } else if let Some(alone) = &self.alone {
+            topic.set_silence(Some(alone.clone()), receiver);
+        } else if self.has_changed || !matches!(topic.silence(), Some(Silence::Unpublished { .. })) {
+            let nearest = nearest(topic.name(), &self.published).map(str::to_owned);
+            topic.set_silence(Some(Silence::Unpublished { nearest }), receiver);
+        }
     }
 }
 

@@ -296,6 +296,7 @@ impl<R: Receiver> Reception<R> {
             let has_more = !self.left.is_empty()
                 || !self.looking.is_empty()
                 || !self.finder.is_done()
+                || !self.listener.is_done()
                 || !self.arrivals.are_none();
             let time = until.saturating_duration_since(now);
             let parks = pace.parks_until(now).filter(|_| !self.arrivals.have_to_be_waited_for());
@@ -434,6 +435,7 @@ impl<R: Receiver> Reception<R> {
                 break;
             }
         }
+        self.listener.go_on(self.joined.node(), &mut self.topics, &mut self.receiver, end);
         if self.looking.is_empty() && self.finder.is_done() {
             self.finder.tell(&self.topics, Instant::now());
         }

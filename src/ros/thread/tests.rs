@@ -20,6 +20,8 @@ enum Event {
     Received(usize),
     /// So many publishers deliver.
     Publishers(usize, usize),
+    /// Nobody publishes it.
+    Silent(usize),
 }
 
 /// Signs of life.
@@ -60,7 +62,9 @@ impl Receiver for Teller {
             let _ = self.0.send(Event::Publishers(topic, publishers));
         }
     }
-    fn silent(&mut self, _: usize, _: Option<Silence>) {}
+    fn silent(&mut self, topic: usize, silence: Option<Silence>) {
+        let _ = silence.map(|_| self.0.send(Event::Silent(topic)));
+    }
     fn turned(&mut self) {
         TURNED.fetch_add(1, Ordering::Relaxed);
     }
@@ -125,6 +129,53 @@ fn quiet_topics_are_left_alone() {
         let asked = read(&ASKED) - before;
         assert!(asked < 10 + in_turn, "asked {asked} times for a change of one topic");
     }
+    ros.stop().unwrap();
+}
+
+/// While it is said of two thousand topics that nobody publishes them, each compared with hundreds that are published, the
+/// messages of another topic go on being received.
+#[test]
+fn topics_that_nobody_publishes_hold_nobody_up() {
+    domain::enter();
+    const SILENT: usize = 2000;
+    let (sender, events) = mpsc::channel();
+    let robot = Arc::new(Node::create("robot", "").unwrap());
+    let publisher = |name: &str| Publisher::create(&robot, name, TYPE).unwrap();
+    let _others: Vec<_> = (0..200).map(|number| publisher(&format!("/robot/part{number}/situation{number}"))).collect();
+    let busy = publisher("/quiet0");
+    // Without a type and a publisher there is nothing to subscribe to.
+    let silent = (1..=SILENT).map(|number| Wanted { type_name: None, ..wanted(number) });
+    let node = Node::create("iot_bridge", "").unwrap();
+    let wanted = std::iter::once(wanted(0)).chain(silent).collect();
+    let ros = spawn_patient(node, wanted, Teller(sender), Duration::from_millis(500)).unwrap();
+    await_event(&events, "published", |event| matches!(event, Event::Publishers(0, 1)));
+    while busy.subscriptions().unwrap() == 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let publishing = thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            busy.publish(&MESSAGE).unwrap();
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let (mut last, mut longest, mut told) = (Instant::now(), Duration::ZERO, 0);
+    await_event(&events, "silent", |event| {
+        match event {
+            Event::Received(0) => {
+                longest = longest.max(last.elapsed());
+                last = Instant::now();
+            }
+            Event::Silent(1..) => told += 1,
+            _ => {}
+        }
+        told == SILENT
+    });
+    longest = longest.max(last.elapsed());
+    stop.store(true, Ordering::Relaxed);
+    publishing.join().unwrap();
+    assert!(longest < Duration::from_millis(500), "nothing was received for {longest:?}");
     ros.stop().unwrap();
 }
 

@@ -433,7 +433,25 @@ impl DiskWorker {
         let waits = self.shared.lock().store.waits_for_ledger();
         let lags = now.saturating_duration_since(self.committed) >= LEDGER_LAG;
         let due = is_news && (waits || lags) || log.has_retired() || lags && log.holds_done(&done, now);
-        if due { self.commit_now(now) } else { Ok(()) }
+        if due {
+            return self.commit_now(now);
+        }
+        if !is_news {
+            self.recorded(&done, now);
+        }
+        Ok(())
+    }
+
+    /// The ledger says what is `done`.
+    fn recorded(&self, done: &[Done; 3], now: Instant) {
+        let lanes = || LANES.into_iter().zip(done);
+        let is_known = {
+            let inner = self.shared.lock();
+            lanes().all(|(lane, done)| inner.store.is_recorded(lane, done))
+        };
+        if !is_known {
+            self.shared.change(now, |store| lanes().for_each(|(lane, done)| store.recorded(lane, done)));
+        }
     }
 
     fn commit_now(&mut self, now: Instant) -> io::Result<()> {
@@ -444,8 +462,7 @@ impl DiskWorker {
         let committed = log.commit(&done, false, now);
         // Even if a file could not be removed.
         if committed.is_ok() || log.ledger_writes() > before {
-            self.shared
-                .change(now, |store| LANES.into_iter().zip(&done).for_each(|(lane, done)| store.recorded(lane, done)));
+            self.recorded(&done, now);
         }
         committed
     }

@@ -30,7 +30,6 @@ use lane::Lane;
 #[cfg(any(test, feature = "fuzzing"))]
 use topic_queue::Place;
 use topic_queue::{Gap, TopicQueue};
-use unused::Recorded;
 
 pub use spill::Mode;
 pub(super) use spill::{Done, Gone};
@@ -75,8 +74,6 @@ pub(super) struct Store {
     unrecorded: [HashMap<u64, Unrecorded>; 3],
     /// Leases that have ended of which something is in `unrecorded`.
     unrecorded_leases: usize,
-    /// What the ledger says, by lane.
-    recorded: [Recorded; 3],
     looked_for_unused: Option<Instant>,
     /// Topics of which the disk worker has not heard yet that they are.
     forgotten: Vec<(Priority, TopicId)>,
@@ -126,7 +123,6 @@ impl Store {
             disk_works: true,
             unrecorded: Default::default(),
             unrecorded_leases: 0,
-            recorded: Default::default(),
             looked_for_unused: None,
             forgotten: Vec::new(),
         }

@@ -70,7 +70,7 @@ pub struct LaneEntry {
 
 impl LaneEntry {
     /// The number below which all records of `route` are done, as far as its own id says it
-    /// ([`RouteTable::done_of`](super::route_table::RouteTable::done_of)).
+    /// ([`DoneTopics`](super::route_table::DoneTopics)).
     pub fn done_of(&self, route: u32) -> u64 {
         self.topics.get(&route).copied().unwrap_or(0).max(self.done)
     }

@@ -3,7 +3,7 @@
 
 mod forget;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -267,7 +267,6 @@ impl Log {
 
     fn try_append(&mut self, lane: Priority, records: &[Record], now: Instant) -> io::Result<usize> {
         let room = self.options.bound.saturating_sub(self.bytes());
-        let mut pending = Vec::with_capacity(records.len());
         let written = self.options.clock.written_now();
         self.ensure_writer(lane, written, now)?;
         let own = &self.lanes[lane as usize];
@@ -277,16 +276,17 @@ impl Log {
         let (written, queue_id) = (writer.written(), segment.queue_id);
         let mut length = segment.length + HEADER_BYTES as u64;
         let most = self.segment_bytes().min((segment.length + room).saturating_sub(4096));
-        for record in records {
-            let bytes = record_bytes(record.payload.len()) as u64;
-            if !pending.is_empty() && length + bytes > most {
-                break;
-            }
-            length += bytes;
-            let route = self.route_id(&record.route, queue_id)?;
+        let fits = |(index, record): &(usize, &Record)| {
+            length += record_bytes(record.payload.len()) as u64;
+            *index == 0 || length <= most
+        };
+        let records = &records[..records.iter().enumerate().take_while(fits).count()];
+        let routes = self.route_ids(records, queue_id)?;
+        let pending = records.iter().zip(routes).map(|(record, route)| {
             let expires_ns = self.options.clock.to_disk(record.expires, written);
-            pending.push(Pending { record: record.clone(), route, expires_ns });
-        }
+            Pending { record: record.clone(), route, expires_ns }
+        });
+        let pending: Vec<_> = pending.collect();
         let own = &mut self.lanes[lane as usize];
         let (Some((writer, last)), Some(segment)) = (&mut own.writer, own.segments.back_mut()) else {
             return Err(io::Error::other("no segment"));
@@ -339,16 +339,23 @@ impl Log {
         (self.options.bound / SEGMENTS).clamp(SEGMENT_BYTES.start, SEGMENT_BYTES.end)
     }
 
-    fn route_id(&mut self, route: &Arc<Route>, queue_id: u64) -> io::Result<u32> {
-        if let Some(id) = self.ids.get(route) {
-            return Ok(id);
+    /// The ids of the routes of `records`, which are durable.
+    fn route_ids(&mut self, records: &[Record], queue_id: u64) -> io::Result<Vec<u32>> {
+        let known: Option<Vec<u32>> = records.iter().map(|record| self.ids.get(&record.route)).collect();
+        if let Some(known) = known {
+            return Ok(known);
         }
-        let stored = StoredRoute::of(route);
+        let mut told = HashSet::new();
+        let routes = records.iter().map(|record| &record.route);
+        let is_new = |route: &&Arc<Route>| self.ids.get(route).is_none() && told.insert(Arc::as_ptr(route));
+        let new: Vec<_> = routes.filter(is_new).collect();
+        let stored: Vec<_> = new.iter().map(|route| StoredRoute::of(route)).collect();
         let written = Written { offset: 0, ..self.options.clock.written_now() };
         let header = Header { stream: Stream::Routes, first: 0, queue_id, written };
-        let id = self.routes.id_of(&*self.files, header, &stored)?;
-        self.ids.insert(id, route);
-        Ok(id)
+        let ids = self.routes.ids_of(&*self.files, header, &stored)?;
+        ids.into_iter().zip(new).for_each(|(id, route)| self.ids.insert(id, route));
+        // All of them are known now.
+        Ok(records.iter().filter_map(|record| self.ids.get(&record.route)).collect())
     }
 
     fn adopt(&mut self, id: u32, lane: Priority) -> Option<Arc<Route>> {
@@ -470,7 +477,15 @@ impl Log {
 
     /// Whether the ledger does not say yet what is `done`.
     pub fn is_news(&self, done: &[Done; 3]) -> bool {
-        self.entry_of(done) != *self.ledger.written()
+        LANES.into_iter().zip(done).any(|(lane, done)| {
+            let (written, own) = (&self.ledger.written().lanes[lane as usize], &self.lanes[lane as usize]);
+            let below = written.done.max(done.below);
+            let is_unknown = |(topic, done): &(TopicId, u64)| {
+                let mut ids = self.ids.of_topic(lane, *topic).filter(|_| *done > below);
+                ids.any(|id| written.topics.get(&id).is_none_or(|known| known < done))
+            };
+            below > written.done || own.given_up > written.given_up || done.topics.iter().any(is_unknown)
+        })
     }
 
     /// Makes durable what is `done`, and removes the files that nobody needs any more. With `all`, also the last ones,

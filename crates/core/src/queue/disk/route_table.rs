@@ -42,18 +42,37 @@ pub fn queue_id(files: &dyn Files) -> Option<u64> {
     (header.queue_id != 0).then_some(header.queue_id)
 }
 
+/// What a ledger says of a lane, by the names of the ROS topic and of the MQTT topic: a topic has another route after a
+/// change of its configuration, which the ledger may not know yet.
+#[derive(Debug, Default)]
+pub struct DoneTopics(HashMap<(String, String), u64>);
+
+impl DoneTopics {
+    /// The route `id` is `route`, which `ledger` may know.
+    pub fn learn(&mut self, ledger: &LaneEntry, id: u32, route: &StoredRoute) {
+        if let Some(done) = ledger.topics.get(&id) {
+            let known = self.0.entry((route.ros.clone(), route.mqtt.clone())).or_default();
+            *known = (*known).max(*done);
+        }
+    }
+
+    /// The number below which all records of the topic of `route` are done, as far as one of its routes says it.
+    pub fn of(&self, route: &StoredRoute) -> u64 {
+        self.0.get(&(route.ros.clone(), route.mqtt.clone())).copied().unwrap_or(0)
+    }
+}
+
 impl RouteTable {
     pub fn get(&self, id: u32) -> Option<&StoredRoute> {
         self.by_id.get(&id)
     }
 
-    /// The number below which all records of the topic of the route `id` are done, by what `ledger` says of any of the
-    /// topic's routes: the ledger may not know yet the one that it has since its configuration has changed.
-    pub fn done_of(&self, ledger: &LaneEntry, id: u32) -> u64 {
-        let topic = |id| self.get(id).map(|route| (&route.ros, &route.mqtt));
-        let own = topic(id);
-        let others = ledger.topics.iter().filter(|(other, _)| own.is_some() && topic(**other) == own);
-        others.map(|(_, done)| *done).max().unwrap_or(0).max(ledger.done_of(id))
+    /// What `ledger` says of each topic: the number below which all of its records are done.
+    pub fn done_topics(&self, ledger: &LaneEntry) -> DoneTopics {
+        let mut done = DoneTopics::default();
+        let known = ledger.topics.keys().filter_map(|id| Some((*id, self.get(*id)?)));
+        known.for_each(|(id, route)| done.learn(ledger, id, route));
+        done
     }
 
     /// Learns a route from the disk.
@@ -84,26 +103,33 @@ impl RouteTable {
         Ok(whole)
     }
 
-    /// The id of `route`. A new route is durable in the file with all routes before this returns.
-    pub fn id_of(&mut self, files: &dyn Files, header: Header, route: &StoredRoute) -> io::Result<u32> {
-        if let Some(&id) = self.ids.get(route) {
-            return Ok(id);
+    /// The ids of `routes`. New ones are durable in the file with all routes before this returns: all of them by one write
+    /// and one sync, so that the first records of thousands of topics do not wait for thousands of syncs.
+    pub fn ids_of(&mut self, files: &dyn Files, header: Header, routes: &[StoredRoute]) -> io::Result<Vec<u32>> {
+        let mut new: HashMap<&StoredRoute, u32> = HashMap::new();
+        let mut frames = Vec::new();
+        for route in routes.iter().filter(|route| !self.ids.contains_key(route)) {
+            new.entry(route).or_insert_with(|| {
+                let id = self.next_id;
+                // After an error it may be in the file all the same, so no other route gets it.
+                self.next_id = id.saturating_add(1);
+                put_route(&mut frames, Mark::new(header.queue_id, Stream::Routes, 0), id, route);
+                id
+            });
         }
-        let id = self.next_id;
-        // After an error it may be in the file all the same, so no other route gets it.
-        self.next_id = id.saturating_add(1);
-        let mut frame = Vec::new();
-        let (mut file, length) = match self.file.take() {
-            Some(open) => open,
-            None => open_to_append(files, header)?,
-        };
-        put_route(&mut frame, Mark::new(header.queue_id, Stream::Routes, 0), id, route);
-        self.bytes = self.bytes.max(length + frame.len() as u64);
-        file.write_at(length, &frame)?;
-        file.sync()?;
-        self.file = Some((file, length + frame.len() as u64));
-        self.learn(id, route.clone());
-        Ok(id)
+        if !new.is_empty() {
+            let (mut file, length) = match self.file.take() {
+                Some(open) => open,
+                None => open_to_append(files, header)?,
+            };
+            self.bytes = self.bytes.max(length + frames.len() as u64);
+            file.write_at(length, &frames)?;
+            file.sync()?;
+            self.file = Some((file, length + frames.len() as u64));
+            new.into_iter().for_each(|(route, id)| self.learn(id, route.clone()));
+        }
+        // All of them are known now.
+        Ok(routes.iter().filter_map(|route| self.ids.get(route).copied()).collect())
     }
 
     /// Whether it is worth looking for routes that nothing names any more.
@@ -216,11 +242,12 @@ mod tests {
             StoredRoute { ros, mqtt, qos: Qos::AtLeastOnce, retain: false, packing: Default::default() }
         };
         let mut table = RouteTable::default();
-        let first = table.id_of(&files, header, &route("/first")).unwrap();
+        let mut id_of = |ros: &str| table.ids_of(&files, header, &[route(ros)]).map(|ids| ids[0]);
+        let first = id_of("/first").unwrap();
         // The write is the next operation, and its sync the one after that.
         files.fault_at(files.operations() + 1, Fault::Fail(Errno::IO));
-        assert!(table.id_of(&files, header, &route("/second")).is_err());
-        let third = table.id_of(&files, header, &route("/third")).unwrap();
+        assert!(id_of("/second").is_err());
+        let third = id_of("/third").unwrap();
         let mut read = RouteTable::default();
         assert!(read.read(&files, 7).unwrap());
         assert_eq!((read.get(first), read.get(third)), (Some(&route("/first")), Some(&route("/third"))));

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::finding::{Fault, Finding};
 use super::format::{HEADER_BYTES, Header, HeaderFault, Mark, StoredRecord, Stream};
 use super::ledger::{self, Entry, Found, LEDGER};
-use super::route_table::{self, NEW_ROUTES, ROUTES, RouteTable};
+use super::route_table::{self, DoneTopics, NEW_ROUTES, ROUTES, RouteTable};
 use super::scan::{Item, Scan};
 use super::segment::{Segment, directory, first_number, path};
 use super::{LANES, LOCK, QUARANTINE};
@@ -247,6 +247,7 @@ impl Surveyor<'_> {
     /// Looks at the segments of `lane`: first numbers and lengths, in their order.
     fn lane(&mut self, lane: Priority, list: &[(u64, u64)]) -> io::Result<SurveyedLane> {
         let ledger = self.entry.lanes[lane as usize].clone();
+        let mut done_topics = self.routes.done_topics(&ledger);
         let mut surveyed = SurveyedLane { next: ledger.reached(), ..SurveyedLane::default() };
         // Where the numbers have come to, of files that can be read.
         let mut reached = self.ledger_is_whole.then_some(ledger.done);
@@ -259,7 +260,7 @@ impl Surveyor<'_> {
                     self.find(path(lane, first), Fault::Missing { numbers: lost });
                 }
             }
-            let end = self.segment(lane, (first, length), before, &mut surveyed);
+            let end = self.segment(lane, (first, length), before, (&mut surveyed, &mut done_topics));
             reached = end.or(before).max(reached);
             let next = end.unwrap_or_else(|| first.saturating_add(MOST_NUMBERS));
             surveyed.next = surveyed.next.max(before.map_or(next, |before| next.min(before)));
@@ -299,7 +300,7 @@ impl Surveyor<'_> {
         lane: Priority,
         (first, length): (u64, u64),
         before: Option<u64>,
-        surveyed: &mut SurveyedLane,
+        (surveyed, done_topics): (&mut SurveyedLane, &mut DoneTopics),
     ) -> Option<u64> {
         let file = path(lane, first);
         let header = self.headers.0.remove(&(lane, first)).and_then(|header| match header {
@@ -340,6 +341,7 @@ impl Surveyor<'_> {
             segment: &mut segment,
             before,
             ledger: &self.entry.lanes[lane as usize],
+            done_topics,
             routes: &mut self.routes,
             pending: &mut surveyed.pending,
             findings: &mut self.findings,

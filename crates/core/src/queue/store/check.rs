@@ -43,6 +43,13 @@ impl Store {
             assert_eq!(lane.queues.passed_over().count(), passed_over);
             let evictable: u64 = lane.queues.values().map(TopicQueue::evictable).sum();
             assert_eq!(lane.queues.evictable().map(|(_, queue)| queue.evictable()).sum::<u64>(), evictable);
+            let undone = lane.queues.values().filter_map(TopicQueue::first_undone).min();
+            assert_eq!(lane.queues.first_undone(), undone, "the first that is not done");
+            let recorded = lane.queues.recorded();
+            let to_record = lane.queues.iter().filter(|(_, queue)| queue.done() > queue.recorded.max(recorded));
+            let mut to_record: Vec<_> = to_record.map(|(topic, queue)| (*topic, queue.done())).collect();
+            to_record.sort_unstable();
+            assert_eq!(lane.queues.to_record().collect::<Vec<_>>(), to_record, "what the ledger does not know");
             for queue in lane.queues.values() {
                 assert_eq!(queue.in_round, lane.in_round().any(|other| std::ptr::eq(other, queue)));
                 assert!(!queue.in_round || queue.lingers_until.is_none(), "a topic lingers in the round");

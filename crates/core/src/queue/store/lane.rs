@@ -358,13 +358,14 @@ impl Lane {
     /// again.
     pub fn end_write(&mut self, first: u64, written: usize) {
         let writing = std::mem::take(&mut self.writing);
-        if written < writing.len() {
-            let used = first + written as u64;
-            self.queues.for_each_mut(|_, queue| queue.numbered = queue.numbered.min(used));
-        }
+        let used = first + written as u64;
         for (index, (topic, admission)) in writing.iter().enumerate() {
             if let Some(mut queue) = self.queues.get_mut(*topic) {
-                queue.end_write(*admission, index < written);
+                let on_disk = index < written;
+                queue.end_write(*admission, on_disk);
+                if !on_disk {
+                    queue.numbered = queue.numbered.min(used);
+                }
             }
         }
         for token in writing.into_iter().skip(written).rev() {

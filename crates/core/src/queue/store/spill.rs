@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Store;
-use super::unused::Recorded;
+use super::topic_queues::TopicQueues;
 use crate::config::Priority;
 use crate::queue::{Record, Route};
 use crate::tally::DropReason;
@@ -29,7 +29,7 @@ pub enum Mode {
 pub struct Done {
     /// All numbers below.
     pub below: u64,
-    /// Of these topics also more: all numbers below the one that stands with them.
+    /// Of these topics also more, which the ledger does not know yet: all numbers below the one that stands with them.
     pub topics: Vec<(TopicId, u64)>,
 }
 
@@ -87,10 +87,10 @@ impl Store {
     }
 
     /// Forgets what is done of `lane` unless `keep` says otherwise.
-    fn retain_unrecorded(&mut self, lane: Priority, keep: impl Fn(u64, TopicId) -> bool) {
-        let leases = &mut self.unrecorded_leases;
+    fn retain_unrecorded(&mut self, lane: Priority, keep: impl Fn(&TopicQueues, u64, TopicId) -> bool) {
+        let (leases, queues) = (&mut self.unrecorded_leases, &self.lanes[lane as usize].queues);
         self.unrecorded[lane as usize].retain(|number, done| {
-            let keeps = keep(*number, done.topic);
+            let keeps = keep(queues, *number, done.topic);
             *leases -= usize::from(!keeps && done.ends_lease);
             keeps
         });
@@ -107,7 +107,7 @@ impl Store {
         self.lanes[lane as usize].end_write(first, written);
         // Numbers that were never used: what was acknowledged under them meanwhile is not on the disk.
         let used = first + written as u64;
-        self.retain_unrecorded(lane, |number, _| number < used);
+        self.retain_unrecorded(lane, |_, number, _| number < used);
         self.unwritten_since = (self.memory_only() > 0).then_some(now);
         self.evict();
     }
@@ -214,30 +214,33 @@ impl Store {
             route.counters.leave_queue_by(lost);
             self.lost_while_reading.push((route, lost, DropReason::Damaged));
         }
-        self.retain_unrecorded(lane, |number, _| number < from);
-        self.recorded[lane as usize] = Recorded::default();
+        self.retain_unrecorded(lane, |_, number, _| number < from);
+        self.lanes[lane as usize].queues.forget_recorded();
         if self.memory_only() > 0 {
             self.unwritten_since.get_or_insert(now);
         }
         self.after_gaps_changed(lane, self.lanes[lane as usize].queues.keys().copied().collect());
     }
 
-    /// What of `lane` is done, if the next number is `next`.
+    /// What of `lane` is done, if the next number is `next`. It costs what has changed since the ledger was written: no other
+    /// topic is looked at.
     pub fn done(&self, lane: Priority, next: u64) -> Done {
-        let own = &self.lanes[lane as usize];
-        let undone = |queue: &super::TopicQueue| queue.first_undone().map_or(next, |number| number.min(next));
-        let below = own.queues.values().map(undone).min().unwrap_or(next);
-        let topics = own.queues.iter().map(|(topic, queue)| (*topic, undone(queue)));
+        let queues = &self.lanes[lane as usize].queues;
+        let below = queues.first_undone().map_or(next, |number| number.min(next));
+        let topics = queues.to_record().map(|(topic, done)| (topic, done.min(next)));
         Done { below, topics: topics.filter(|(_, done)| *done > below).collect() }
+    }
+
+    /// Whether it is known that the ledger says what `done` does.
+    pub fn is_recorded(&self, lane: Priority, done: &Done) -> bool {
+        done.topics.is_empty() && done.below <= self.lanes[lane as usize].queues.recorded()
     }
 
     /// The disk knows as done what `done` says.
     pub fn recorded(&mut self, lane: Priority, done: &Done) {
-        let topics: HashMap<TopicId, u64> = done.topics.iter().copied().collect();
         self.arrivals += 1;
-        let recorded = Recorded { below: done.below, topics };
-        self.retain_unrecorded(lane, |number, topic| number >= recorded.of(topic));
-        self.recorded[lane as usize] = recorded;
+        self.lanes[lane as usize].queues.record(done.below, &done.topics);
+        self.retain_unrecorded(lane, |queues, number, topic| number >= queues.recorded_of(topic));
     }
 
     /// Numbers of `lane` that are leased.
@@ -251,8 +254,8 @@ impl Store {
 
     /// Where the numbers of `lane` are that are on the disk only, by topic.
     pub fn gaps(&self, lane: Priority) -> HashMap<TopicId, Range<u64>> {
-        let queues = self.lanes[lane as usize].queues.iter();
-        queues.filter_map(|(topic, queue)| Some((*topic, queue.gap.as_ref()?.numbers.clone()))).collect()
+        let with_gap = self.lanes[lane as usize].queues.with_gap();
+        with_gap.filter_map(|queue| Some((queue.route.topic.id, queue.gap.as_ref()?.numbers.clone()))).collect()
     }
 
     /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Returns false, and does

@@ -80,6 +80,8 @@ pub(super) struct TopicQueue {
     pub is_passed_over: bool,
     /// Above all numbers that it has had on the disk.
     pub numbered: u64,
+    /// The number below which the ledger knows all of it as done, by its own entry there.
+    pub recorded: u64,
 }
 
 impl TopicQueue {
@@ -104,6 +106,7 @@ impl TopicQueue {
             lingers_until: None,
             is_passed_over: false,
             numbered: 0,
+            recorded: 0,
         }
     }
 
@@ -574,11 +577,20 @@ impl TopicQueue {
         lost
     }
 
-    /// The lowest number that is not done, if one is on the disk or on its way there.
+    /// The lowest number that is not done, if one is on the disk or on its way there. The disk holds the oldest, so the
+    /// first record tells.
     pub fn first_undone(&self) -> Option<u64> {
-        let number = |entry: &Entry| entry.record().and(entry.place.number());
-        let front = self.front.iter().find_map(number);
-        let gap = self.gap.as_ref().map(|gap| gap.numbers.start);
-        front.or(gap).or_else(|| self.back.iter().find_map(number))
+        if self.numbered == 0 {
+            return None;
+        }
+        match self.front.iter().find(|entry| entry.record().is_some()) {
+            Some(oldest) => oldest.place.number(),
+            None => self.gap.as_ref().map(|gap| gap.numbers.start),
+        }
+    }
+
+    /// The number below which all of it is done.
+    pub fn done(&self) -> u64 {
+        self.first_undone().unwrap_or(self.numbered)
     }
 }

@@ -58,15 +58,35 @@ struct Totals {
     evictable: BTreeSet<TopicId>,
     /// Topics of which something could give way, and how many bytes: the most last.
     by_size: BTreeSet<(u64, TopicId)>,
+    /// Topics of which something is not done that is on the disk, or on its way there, with its lowest number.
+    undone: BTreeSet<(u64, TopicId)>,
+    /// The number below which the ledger knows all of the lane as done.
+    recorded: u64,
+    /// Topics of which more is done than the ledger knows.
+    to_record: BTreeSet<TopicId>,
+}
+
+/// A topic before it is changed.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    sums: Sums,
+    first_undone: Option<u64>,
+}
+
+impl Before {
+    fn of(queue: &TopicQueue) -> Before {
+        Before { sums: Sums::of(queue), first_undone: queue.first_undone() }
+    }
 }
 
 impl Totals {
     /// `queue` was as `before` says.
-    fn note(&mut self, topic: TopicId, before: Sums, queue: &TopicQueue) {
+    fn note(&mut self, topic: TopicId, Before { sums: before, first_undone }: Before, queue: &TopicQueue) {
         #[cfg(test)]
         {
             self.changes += 1;
         }
+        self.note_done(topic, first_undone, queue);
         let after = Sums::of(queue);
         self.sums.replace(before, after);
         if before.may_give_way != after.may_give_way {
@@ -79,6 +99,21 @@ impl Totals {
         put(&mut self.with_gap, topic, has_gap);
         put(&mut self.passed_over, topic, has_gap && queue.is_passed_over);
         put(&mut self.evictable, topic, queue.has_evictable());
+    }
+
+    /// `before` was the lowest number of `queue` that was not done.
+    fn note_done(&mut self, topic: TopicId, before: Option<u64>, queue: &TopicQueue) {
+        let after = queue.first_undone();
+        if before != after {
+            before.map(|number| self.undone.remove(&(number, topic)));
+            self.undone.extend(after.map(|number| (number, topic)));
+        }
+        let is_to_record = self.is_to_record(queue);
+        put(&mut self.to_record, topic, is_to_record);
+    }
+
+    fn is_to_record(&self, queue: &TopicQueue) -> bool {
+        queue.done() > queue.recorded.max(self.recorded)
     }
 }
 
@@ -96,7 +131,7 @@ pub(super) struct Changing<'a> {
     topic: TopicId,
     queue: &'a mut TopicQueue,
     totals: &'a mut Totals,
-    before: Sums,
+    before: Before,
 }
 
 impl TopicQueues {
@@ -141,9 +176,48 @@ impl TopicQueues {
         self.totals.by_size.last().map(|(_, topic)| *topic)
     }
 
+    /// The lowest number of all topics that is not done, if one is on the disk or on its way there.
+    pub fn first_undone(&self) -> Option<u64> {
+        self.totals.undone.first().map(|(number, _)| *number)
+    }
+
+    /// The topics of which more is done than the ledger knows, and the number below which all of each is.
+    pub fn to_record(&self) -> impl Iterator<Item = (TopicId, u64)> {
+        self.totals.to_record.iter().filter_map(|topic| Some((*topic, self.queues.get(topic)?.done())))
+    }
+
+    /// The number below which the ledger knows all of the lane as done.
+    pub fn recorded(&self) -> u64 {
+        self.totals.recorded
+    }
+
+    /// The number below which the ledger knows all of `topic` as done.
+    pub fn recorded_of(&self, topic: TopicId) -> u64 {
+        self.queues.get(&topic).map_or(0, |queue| queue.recorded).max(self.totals.recorded)
+    }
+
+    /// The ledger knows as done all below the number `below`, and of each of `topics` all below the one beside it.
+    pub fn record(&mut self, below: u64, topics: &[(TopicId, u64)]) {
+        self.totals.recorded = below;
+        for (topic, done) in topics {
+            if let Some(queue) = self.queues.get_mut(topic) {
+                queue.recorded = queue.recorded.max(*done);
+            }
+        }
+        let mut to_record = std::mem::take(&mut self.totals.to_record);
+        to_record.retain(|topic| self.queues.get(topic).is_some_and(|queue| self.totals.is_to_record(queue)));
+        self.totals.to_record = to_record;
+    }
+
+    /// The ledger knows nothing, as far as anybody knows.
+    pub fn forget_recorded(&mut self) {
+        self.totals.recorded = 0;
+        self.for_each_mut(|_, queue| queue.recorded = 0);
+    }
+
     pub fn get_mut(&mut self, topic: TopicId) -> Option<Changing<'_>> {
         let queue = self.queues.get_mut(&topic)?;
-        let before = Sums::of(queue);
+        let before = Before::of(queue);
         Some(Changing { topic, queue, totals: &mut self.totals, before })
     }
 
@@ -151,7 +225,7 @@ impl TopicQueues {
     pub fn of(&mut self, route: &Arc<Route>) -> Changing<'_> {
         let topic = route.topic.id;
         let queue = self.queues.entry(topic).or_insert_with(|| TopicQueue::new(route.clone()));
-        let before = Sums::of(queue);
+        let before = Before::of(queue);
         Changing { topic, queue, totals: &mut self.totals, before }
     }
 
@@ -168,7 +242,7 @@ impl TopicQueues {
     /// Changes every topic.
     pub fn for_each_mut(&mut self, mut change: impl FnMut(TopicId, &mut TopicQueue)) {
         for (&topic, queue) in &mut self.queues {
-            let before = Sums::of(queue);
+            let before = Before::of(queue);
             change(topic, &mut Changing { topic, queue, totals: &mut self.totals, before });
         }
     }

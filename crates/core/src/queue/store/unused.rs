@@ -5,7 +5,6 @@
 //! that whoever makes records of it wants it kept, for its place in the round. Records of a topic whose priority has
 //! changed come to another lane: the one where they came before forgets it once it is empty.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,27 +21,13 @@ const APART: Duration = Duration::from_secs(1);
 /// A table for fewer topics is not worth shrinking.
 const LEAST: usize = 64;
 
-/// What the ledger knows of a lane as done.
-#[derive(Debug, Default)]
-pub struct Recorded {
-    /// All numbers below.
-    pub below: u64,
-    /// Of these topics all below the number that stands with them.
-    pub topics: HashMap<TopicId, u64>,
-}
-
-impl Recorded {
-    /// The number below which all of `topic` is done.
-    pub fn of(&self, topic: TopicId) -> u64 {
-        self.topics.get(&topic).copied().unwrap_or(0).max(self.below)
-    }
-}
-
 impl TopicQueue {
-    /// Whether nobody would miss it in `lane`. The ledger knows as done what is `recorded` of its topic.
-    fn is_unused(&self, lane: Priority, recorded: impl FnOnce() -> u64) -> bool {
+    /// Whether nobody would miss it in `lane`, of which the ledger knows all numbers below `recorded` as done.
+    fn is_unused(&self, lane: Priority, recorded: u64) -> bool {
         let is_empty = self.front.is_empty() && self.back.is_empty() && self.gap.is_none() && !self.in_round;
-        is_empty && (self.route.priority != lane || self.has_its_routes_alone()) && self.numbered <= recorded()
+        is_empty
+            && (self.route.priority != lane || self.has_its_routes_alone())
+            && self.numbered <= self.recorded.max(recorded)
     }
 
     /// Whether nobody else has its routes, and so nobody makes records with them.
@@ -54,9 +39,10 @@ impl TopicQueue {
 }
 
 impl Lane {
-    fn forget_unused(&mut self, own: Priority, recorded: &Recorded, mut forgotten: impl FnMut(TopicId)) {
+    fn forget_unused(&mut self, own: Priority, mut forgotten: impl FnMut(TopicId)) {
+        let recorded = self.queues.recorded();
         self.queues.retain(|topic, queue| {
-            let is_unused = queue.is_unused(own, || recorded.of(topic));
+            let is_unused = queue.is_unused(own, recorded);
             if is_unused {
                 forgotten(topic);
             }
@@ -76,8 +62,8 @@ impl Store {
         }
         self.looked_for_unused = Some(now);
         let has_disk = self.mode != Mode::Memory;
-        for ((priority, lane), recorded) in LANES.into_iter().zip(&mut self.lanes).zip(&self.recorded) {
-            lane.forget_unused(priority, recorded, |topic| {
+        for (priority, lane) in LANES.into_iter().zip(&mut self.lanes) {
+            lane.forget_unused(priority, |topic| {
                 if has_disk {
                     self.forgotten.push((priority, topic));
                 }

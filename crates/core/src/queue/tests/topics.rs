@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use super::*;
 use crate::config::QueueDurability::{Always, Spill};
+use crate::files::simulated::Action;
+use crate::queue::disk::survey::{go_on, survey};
 use crate::queue::testing::harness::{QueueHarness, number_of, settings};
 
 /// Of thousands of topics one is set aside: its records wait on the disk, before those of all others. What was
@@ -137,6 +139,112 @@ fn reading_a_backlog_leaves_other_topics_alone() {
         changes(&harness) - before
     };
     assert_eq!(changes(1600), changes(100));
+}
+
+/// Sends so many records of topics that `wanted` accepts, and has the ledger know it.
+fn send_all(harness: &mut QueueHarness, records: u64, wanted: &dyn Fn(&Route) -> bool) {
+    let mut left = records;
+    while left > 0 {
+        match harness.queue.lease_where(harness.now, wanted) {
+            Some(lease) => {
+                assert!(harness.queue.acknowledge(lease.id));
+                left -= 1;
+            }
+            None => harness.work(),
+        }
+    }
+    harness.work();
+}
+
+/// What is written of one topic, sent and noted in the ledger leaves topics alone on which nothing happens: it changes as many
+/// topics beside 1,600 of them as beside 100, and of none of them the ledger is told again what it knows, though a record
+/// that is set aside keeps all of it there.
+#[test]
+fn what_is_done_costs_what_has_changed() {
+    let changes = |topics: u64| {
+        let mut harness = QueueHarness::new(settings(Always));
+        let wanted = |route: &Route| route.ros != "/aside";
+        let send = |harness: &mut QueueHarness, route: &Arc<Route>, number| {
+            assert!(harness.admit(route, number, 20));
+            harness.work();
+            let lease = harness.queue.lease_where(harness.now, &wanted).expect("it waits");
+            assert!(harness.queue.acknowledge(lease.id));
+        };
+        let aside = harness.route("/aside", Priority::Normal);
+        assert!(harness.admit(&aside, 0, 20));
+        let others: Vec<_> =
+            (1..=topics).map(|topic| harness.route(&format!("/{topic:04}"), Priority::Normal)).collect();
+        for (other, number) in others.iter().zip(1..) {
+            assert!(harness.admit(other, number, 20));
+        }
+        harness.work();
+        send_all(&mut harness, topics, &wanted);
+        let active = harness.route("/active", Priority::Normal);
+        send(&mut harness, &active, 5000);
+        harness.work();
+        let changes = |harness: &QueueHarness| harness.queue.shared.lock().store.changes();
+        let before = changes(&harness);
+        for number in 5001..5011 {
+            send(&mut harness, &active, number);
+            let told = harness.queue.shared.lock().store.done(Priority::Normal, u64::MAX).topics;
+            assert!(told.len() <= 1, "{told:?}");
+            harness.work();
+            let told = harness.queue.shared.lock().store.done(Priority::Normal, u64::MAX).topics;
+            assert!(told.is_empty(), "the ledger knows it: {told:?}");
+        }
+        let changes = changes(&harness) - before;
+        harness.queue.shared.lock().store.check();
+        let mut next = harness.kill();
+        assert_eq!(next.drain(), [0], "the ledger knows of all the others");
+        changes
+    };
+    assert_eq!(changes(1600), changes(100));
+}
+
+/// The first records of very many topics go to the disk together, their routes with one sync.
+#[test]
+fn the_routes_of_many_topics_are_synced_together() {
+    let mut harness = QueueHarness::new(settings(Spill));
+    for topic in 0..1600 {
+        let route = harness.route(&format!("/{topic:04}"), Priority::Normal);
+        assert!(harness.admit(&route, topic, 20));
+    }
+    let before = harness.files.log().len();
+    harness.stop();
+    let log = harness.files.log();
+    let syncs = log[before..].iter().filter(|operation| operation.action == Action::Sync).count();
+    assert!(syncs < 20, "{syncs}");
+    assert_eq!(harness.kill().drain(), (0..1600).collect::<Vec<_>>());
+}
+
+/// A start finds what is done of each topic at once, also where the ledger has very many of them: it takes about as long
+/// for each of 4,000 as of 500.
+#[test]
+fn a_start_with_thousands_in_the_ledger_is_a_short_one() {
+    /// The shortest time that a start took for each topic.
+    fn shortest(topics: u64) -> Duration {
+        let mut harness = QueueHarness::new(settings(Always));
+        let aside = harness.route("/aside", Priority::Normal);
+        assert!(harness.admit(&aside, 0, 20));
+        let routes: Vec<_> =
+            (0..topics).map(|topic| harness.route(&format!("/{topic:04}"), Priority::Normal)).collect();
+        for (number, route) in routes.iter().chain(&routes).enumerate() {
+            assert!(harness.admit(route, 1 + number as u64, 20));
+        }
+        harness.work();
+        send_all(&mut harness, topics, &|route: &Route| route.ros != "/aside");
+        let shortest = (0..5).map(|_| {
+            let begun = Instant::now();
+            let found = survey(&harness.files, &mut go_on).unwrap();
+            let took = begun.elapsed();
+            let left: u64 = found.lanes.iter().flat_map(|lane| lane.pending.values()).map(|left| left.records).sum();
+            assert_eq!(left, topics + 1);
+            took
+        });
+        shortest.min().unwrap() / topics as u32
+    }
+    let (few, many) = (shortest(500), shortest(4000));
+    assert!(many < 3 * few, "{few:?} a topic of 500, {many:?} of 4,000");
 }
 
 /// What nobody wants now is not read from the disk, or is put back, however much of it is before what is wanted; when

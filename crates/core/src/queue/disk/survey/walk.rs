@@ -20,7 +20,7 @@ use crate::files::Files;
 use crate::queue::disk::finding::{Fault, Finding};
 use crate::queue::disk::format::{HEADER_BYTES, Mark, StoredRecord, StoredRoute, Stream};
 use crate::queue::disk::ledger::LaneEntry;
-use crate::queue::disk::route_table::RouteTable;
+use crate::queue::disk::route_table::{DoneTopics, RouteTable};
 use crate::queue::disk::scan::{Item, Scan};
 use crate::queue::disk::segment::Segment;
 
@@ -39,6 +39,8 @@ pub(super) struct Walk<'a> {
     pub(super) before: Option<u64>,
     /// What the ledger says of the segment's lane.
     pub(super) ledger: &'a LaneEntry,
+    /// The same, by topic.
+    pub(super) done_topics: &'a mut DoneTopics,
     pub(super) routes: &'a mut RouteTable,
     /// Records that are not done, by route.
     pub(super) pending: &'a mut BTreeMap<u32, Waiting>,
@@ -80,6 +82,7 @@ impl Walk<'_> {
 
     /// A route, which ends at `end` in the file.
     fn route(&mut self, id: u32, route: StoredRoute, end: u64) {
+        self.done_topics.learn(self.ledger, id, &route);
         self.routes.learn(id, route);
         self.segment.routes.insert(id);
         self.done.remove(&id);
@@ -104,8 +107,10 @@ impl Walk<'_> {
         segment.routes.insert(record.route);
         segment.oldest_received_ns = segment.oldest_received_ns.min(record.received_ns);
         segment.latest_expiry_ns = segment.latest_expiry_ns.max(record.expires_ns);
-        let (routes, ledger) = (&self.routes, self.ledger);
-        let done = self.done.entry(record.route).or_insert_with(|| routes.done_of(ledger, record.route));
+        let done = self.done.entry(record.route).or_insert_with(|| {
+            let by_topic = self.routes.get(record.route).map_or(0, |route| self.done_topics.of(route));
+            by_topic.max(self.ledger.done_of(record.route))
+        });
         if number >= *done {
             self.pending.entry(record.route).or_default().add(number, record);
         }
