@@ -72,4 +72,5 @@ mod service;
 mod status;
 mod thinning;
 mod topics;
+mod unit_file;
 mod watchdog;
