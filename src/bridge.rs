@@ -2,20 +2,20 @@
 //!
 //! # Started
 //!
-//! 1. [`Ground`]: the queue, with what an earlier process has left on the disk; the uplink's settings and certificates; the ROS
+//! 1. `Ground`: the queue, with what an earlier process has left on the disk; the uplink's settings and certificates; the ROS
 //!    node. On a slow card the disk takes minutes, and a wish to stop is heard meanwhile.
-//! 2. [`Stages`]: the ROS thread, which receives from now on; the thread `requests`, where something may come from the cloud;
+//! 2. `Stages`: the ROS thread, which receives from now on; the thread `requests`, where something may come from the cloud;
 //!    who keeps the configuration from the cloud; watch, status socket, metrics, `/diagnostics`; the uplink.
 //! 3. systemd is told `READY=1`, also without a connection.
 //!
 //! # Meanwhile
 //!
-//! [`Stages::serve`]: another configuration, topics that appear on the graph and vanish, the name that provisioning gives;
+//! `Stages::serve`: another configuration, topics that appear on the graph and vanish, the name that provisioning gives;
 //! until somebody asks to stop, or one of the parts ends by itself.
 //!
 //! # Stopped
 //!
-//! [`Stages::stop`], whatever the reason is:
+//! `Stages::stop`, whatever the reason is:
 //!
 //! 1. What the cloud has asked for, so that a robot that drives by command stops.
 //! 2. Who keeps the configuration from the cloud: on the disk stands that this process has stopped as asked.

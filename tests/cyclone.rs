@@ -99,7 +99,7 @@ async fn a_topic_without_a_node_is_found() {
     let Some(python) = python() else { return };
     let mut stage = Stage::set().await;
     let mut program = Program::start(&stage.configure("[[topics]]\nros = \"/te*\"\n"));
-    let _stranger = Publisher::start(&python, "xcdr1");
+    let _stranger = publisher(&python, "xcdr1");
     program.await_log("Subscribed to /text (std_msgs/msg/String)");
     assert_eq!(stage.observer.next().await, ("robots/robot1/text".to_owned(), r#"{"data":"grüß dich"}"#.into()));
     program.await_report(|report| report.topics[0].pattern.as_deref() == Some("/te*"));

@@ -34,7 +34,7 @@ pub struct Change<R> {
     pub change: Vec<(usize, Wanted)>,
     /// Topics that are wanted from now on. Their indices are the lowest that no other wanted topic has, in this order.
     pub add: Vec<Wanted>,
-    /// Which topics are looked for from now on, for [`RosThread::sighted`]; as before without it.
+    /// Which topics are looked for from now on, for [`RosThread::sighted`](super::RosThread::sighted); as before without it.
     pub interest: Option<Interest>,
 }
 

@@ -372,7 +372,7 @@ mod tests {
         turn(&mut action, &outside).await;
         assert_eq!(outcomes([LOST, "accepted", "succeeded"]), [3, 3, 3]);
         let feedback = std::iter::from_fn(|| queue.lease(Instant::now()))
-            .filter(|lease| lease.record.route.mqtt.to_string() == "a/feedback")
+            .filter(|lease| *lease.record.route.mqtt == *"a/feedback")
             .count();
         // There are three of each goal, and one of any is lost.
         assert!([5, 6].contains(&feedback), "{feedback}");
