@@ -12,6 +12,7 @@ mod arrival;
 #[cfg(feature = "fuzzing")]
 pub(super) mod hostile;
 mod limits;
+mod message;
 mod reason;
 mod size;
 mod subscription;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use rustls::{ClientConfig, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWrite};
@@ -38,6 +39,7 @@ use tokio_rustls::client::TlsStream;
 
 pub use arrival::{Arrival, Properties, Settled};
 pub use limits::Limits;
+pub use message::Message;
 pub use reason::Reason;
 pub use size::publish_size;
 pub use wire::ServerReason;
@@ -112,39 +114,6 @@ pub enum Event {
     Arrived,
     /// Something that was published to the client came when there was no room for it, and nobody gets it.
     Missed { topic: String },
-}
-
-/// Something to publish.
-#[derive(Debug, Clone, Copy)]
-pub struct Message<'a> {
-    pub topic: &'a str,
-    pub qos: Qos,
-    pub retain: bool,
-    pub payload: &'a Bytes,
-    /// What it is before it is compressed. Only MQTT 5 has a word for it.
-    pub content_type: Option<&'static str>,
-    /// A name and a value that MQTT does not know, for whoever receives it. Only in MQTT 5.
-    pub user_property: Option<(&'static str, &'static str)>,
-    /// Of the request that it answers. Only in MQTT 5.
-    pub correlation_data: Option<&'a Bytes>,
-    /// Seconds after which the broker keeps it for nobody any more. Only in MQTT 5.
-    pub expires_in: Option<u32>,
-}
-
-impl<'a> Message<'a> {
-    /// With nothing but what every publish has.
-    pub fn new(topic: &'a str, qos: Qos, payload: &'a Bytes) -> Message<'a> {
-        Message {
-            topic,
-            qos,
-            retain: false,
-            payload,
-            content_type: None,
-            user_property: None,
-            correlation_data: None,
-            expires_in: None,
-        }
-    }
 }
 
 /// How far an attempt to connect has got.

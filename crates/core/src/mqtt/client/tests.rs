@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::mqtt::certificates::{Authority, Valid};
 use crate::mqtt::tls;

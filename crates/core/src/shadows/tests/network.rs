@@ -13,11 +13,18 @@ pub enum Fate {
     Arrives,
     /// And once more, later.
     ArrivesTwice,
+    /// And once more, with nothing between.
+    ArrivesTwiceAtOnce,
     IsLost,
 }
 
 pub fn fate() -> impl Strategy<Value = Fate> {
-    prop_oneof![4 => Just(Fate::Arrives), 1 => Just(Fate::ArrivesTwice), 1 => Just(Fate::IsLost)]
+    prop_oneof![
+        8 => Just(Fate::Arrives),
+        1 => Just(Fate::ArrivesTwice),
+        1 => Just(Fate::ArrivesTwiceAtOnce),
+        2 => Just(Fate::IsLost),
+    ]
 }
 
 /// What is under way, and the time.
@@ -89,13 +96,19 @@ pub trait Ends {
     fn request(&mut self, place: usize, fate: Fate) {
         let requests = &mut self.network().requests;
         let place = place.min(requests.len().saturating_sub(1));
-        if fate == Fate::ArrivesTwice {
-            let again = requests.get(place).cloned();
-            requests.extend(again);
-        }
+        let again = requests.get(place).cloned();
         match fate {
             Fate::IsLost => _ = requests.remove(place),
-            Fate::Arrives | Fate::ArrivesTwice => self.serve_request(place),
+            Fate::Arrives => self.serve_request(place),
+            Fate::ArrivesTwice => {
+                requests.extend(again);
+                self.serve_request(place);
+            }
+            Fate::ArrivesTwiceAtOnce => {
+                again.into_iter().for_each(|again| requests.insert(place, again));
+                self.serve_request(place);
+                self.serve_request(place);
+            }
         }
     }
 
@@ -103,13 +116,19 @@ pub trait Ends {
     fn answer(&mut self, place: usize, fate: Fate) {
         let answers = &mut self.network().answers;
         let place = place.min(answers.len().saturating_sub(1));
-        if fate == Fate::ArrivesTwice {
-            let again = answers.get(place).cloned();
-            answers.extend(again);
-        }
+        let again = answers.get(place).cloned();
         match fate {
             Fate::IsLost => _ = answers.remove(place),
-            Fate::Arrives | Fate::ArrivesTwice => self.deliver(place),
+            Fate::Arrives => self.deliver(place),
+            Fate::ArrivesTwice => {
+                answers.extend(again);
+                self.deliver(place);
+            }
+            Fate::ArrivesTwiceAtOnce => {
+                again.into_iter().for_each(|again| answers.insert(place, again));
+                self.deliver(place);
+                self.deliver(place);
+            }
         }
     }
 
