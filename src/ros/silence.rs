@@ -113,6 +113,9 @@ impl Listener {
             self.looked = Some(now);
             self.asking = named.iter().cloned().collect();
             self.named = named;
+            if self.asking.is_empty() {
+                self.asked();
+            }
         }
         self.telling = (0..topics.len()).rev().collect();
     }
@@ -124,9 +127,7 @@ impl Listener {
                 self.found.push(name);
             }
             if self.asking.is_empty() {
-                let found = std::mem::take(&mut self.found);
-                self.has_changed = found != self.published;
-                self.published = found;
+                self.asked();
             }
             if Instant::now() >= end {
                 return;
@@ -140,6 +141,13 @@ impl Listener {
                 return;
             }
         }
+    }
+
+    /// Each name was asked for.
+    fn asked(&mut self) {
+        let found = std::mem::take(&mut self.found);
+        self.has_changed = found != self.published;
+        self.published = found;
     }
 
     fn tell(&self, topic: &mut Topic, receiver: &mut dyn Receiver) {

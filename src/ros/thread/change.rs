@@ -12,6 +12,7 @@
 //! | `looking` | The new topic is followed in a look at the graph that began before it. Each change begins another look, in which every new topic is followed. |
 //! | `retiring` | The new topic has no subscription that waits for its end, and leaves the set. When it has one, it is entered. |
 //! | `in_turn` | A place in the list, whoever has it. |
+//! | `telling` of [`Listener`](crate::ros::silence::Listener) | The new topic is told of by its own time without a publisher. |
 //! | `turns` | The time that the topic has used, which begins anew here. Nobody waits for a turn between two rounds. |
 //!
 //! The list never gets shorter, so that each index has a topic. One that has ended has no subscription, and is not followed.
