@@ -76,59 +76,34 @@ pub trait Ends {
     /// `answer` arrives at the robot.
     fn hear(&mut self, answer: Self::Answer);
 
-    /// The request at `index` arrives, unless it is too old.
-    fn serve_request(&mut self, index: usize) {
-        let now = self.network().now;
-        if let Some((until, request)) = self.network().requests.remove(index)
-            && now < until
-        {
+    /// `request` arrives, unless it is too old.
+    fn serve_in_time(&mut self, (until, request): (Instant, Self::Request)) {
+        if self.network().now < until {
             self.serve(request);
         }
     }
 
+    /// The request at `index` arrives.
+    fn serve_request(&mut self, index: usize) {
+        self.request(index, Fate::Arrives);
+    }
+
+    /// The answer at `index` arrives.
     fn deliver(&mut self, index: usize) {
-        if let Some(answer) = self.network().answers.remove(index) {
-            self.hear(answer);
-        }
+        self.answer(index, Fate::Arrives);
     }
 
     /// This becomes of the request at `place`, or of the last.
     fn request(&mut self, place: usize, fate: Fate) {
-        let requests = &mut self.network().requests;
-        let place = place.min(requests.len().saturating_sub(1));
-        let again = requests.get(place).cloned();
-        match fate {
-            Fate::IsLost => _ = requests.remove(place),
-            Fate::Arrives => self.serve_request(place),
-            Fate::ArrivesTwice => {
-                requests.extend(again);
-                self.serve_request(place);
-            }
-            Fate::ArrivesTwiceAtOnce => {
-                again.into_iter().for_each(|again| requests.insert(place, again));
-                self.serve_request(place);
-                self.serve_request(place);
-            }
+        for request in arriving(&mut self.network().requests, place, fate) {
+            self.serve_in_time(request);
         }
     }
 
     /// This becomes of the answer at `place`, or of the last.
     fn answer(&mut self, place: usize, fate: Fate) {
-        let answers = &mut self.network().answers;
-        let place = place.min(answers.len().saturating_sub(1));
-        let again = answers.get(place).cloned();
-        match fate {
-            Fate::IsLost => _ = answers.remove(place),
-            Fate::Arrives => self.deliver(place),
-            Fate::ArrivesTwice => {
-                answers.extend(again);
-                self.deliver(place);
-            }
-            Fate::ArrivesTwiceAtOnce => {
-                again.into_iter().for_each(|again| answers.insert(place, again));
-                self.deliver(place);
-                self.deliver(place);
-            }
+        for answer in arriving(&mut self.network().answers, place, fate) {
+            self.hear(answer);
         }
     }
 
@@ -165,19 +140,35 @@ pub trait Ends {
 
     /// What is under way arrives, and what it makes.
     fn exchange(&mut self) {
-        while self.network().is_connected && !self.network().requests.is_empty() {
-            self.serve_request(0);
+        while self.network().is_connected
+            && let Some(request) = self.network().requests.pop_front()
+        {
+            self.serve_in_time(request);
         }
-        while !self.network().answers.is_empty() {
-            self.deliver(0);
+        while let Some(answer) = self.network().answers.pop_front() {
+            self.hear(answer);
         }
     }
 
     /// What was asked for is done, and nobody hears of it.
     fn lose_answers(&mut self) {
-        while !self.network().requests.is_empty() {
-            self.serve_request(0);
+        while let Some(request) = self.network().requests.pop_front() {
+            self.serve_in_time(request);
         }
         self.network().answers.clear();
+    }
+}
+
+/// Takes from what is on its `way` what arrives now, if this becomes of what is at `place`, or of the last.
+fn arriving<T: Clone>(way: &mut VecDeque<T>, place: usize, fate: Fate) -> Vec<T> {
+    let Some(one) = way.remove(place.min(way.len().saturating_sub(1))) else { return Vec::new() };
+    match fate {
+        Fate::Arrives => vec![one],
+        Fate::ArrivesTwice => {
+            way.push_back(one.clone());
+            vec![one]
+        }
+        Fate::ArrivesTwiceAtOnce => vec![one.clone(), one],
+        Fate::IsLost => Vec::new(),
     }
 }
