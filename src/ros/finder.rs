@@ -29,8 +29,7 @@ use iot_bridge_core::config::GraphTopic;
 /// Published topics that are asked for again every few seconds, although nothing has changed.
 const IN_TURN: usize = 50;
 
-/// How long the node of a publisher may be unknown before it is taken for one without a node, as those of DDS applications are.
-/// Names come some 0.1 s after publishers.
+/// How long the node of a publisher may be unknown before it is taken for somebody else's. Names come some 0.1 s after publishers.
 const NAMED_WITHIN: Duration = Duration::from_secs(2);
 
 /// How it stands with a topic's publishers, those of the bridge itself apart.

@@ -40,7 +40,8 @@ pub(super) struct Publisher {
 pub(super) enum Owner {
     Bridge,
     Other,
-    /// The RMW does not know its node: not yet, or it has none, like those of DDS applications without ROS.
+    /// The RMW does not know its node yet. That of a DDS application without ROS has a name of its own,
+    /// `_CREATED_BY_BARE_DDS_APP_`.
     ///
     /// An endpoint is discovered some 0.1 s before its node. So is one of the bridge's own by its other contexts, and in its own
     /// context it has no node while it is made and while it ends.
