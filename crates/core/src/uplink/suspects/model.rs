@@ -556,7 +556,7 @@ fn what_stays_back_goes_back_with_what_is_outgrown() {
     let suspects = &mut world.bridge.rules.suspects;
     suspects.acknowledged("0", None, now);
     let close = Close { lasted: SECOND, contested: false };
-    for _ in 0..FORBIDDEN {
+    for _ in 0..FORBIDDEN + PROVEN {
         let alone = InFlight { topic: "0", batch: Some(("0", 1)), record: Some(first), is_reply: false };
         assert_eq!(suspects.closed(close, &[alone], now), None);
     }

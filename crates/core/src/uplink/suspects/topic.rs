@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ASIDE, Close, FORBIDDEN, InFlight, POISON, POISON_IN_WORDS, RecordId};
+use super::{ASIDE, Close, FORBIDDEN, InFlight, POISON, POISON_IN_WORDS, PROVEN, RecordId};
 
 /// A topic under suspicion.
 #[derive(Debug)]
@@ -174,7 +174,8 @@ impl Topic {
         match self.standing {
             Standing::Suspect => {
                 self.has_failed(record);
-                if self.closes < FORBIDDEN + u32::from(close.contested) {
+                let more = if is_proven { PROVEN } else { 0 } + u32::from(close.contested);
+                if self.closes < FORBIDDEN + more {
                     return Outcome::Suspected;
                 }
                 if is_proven && record.is_some() { self.pass_over() } else { self.set_aside(now) }
