@@ -22,6 +22,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use rustc_hash::FxHashMap;
+
 use crate::tally::TopicCounters;
 
 /// Names a topic, for as long as anybody has it. Never given twice.
@@ -43,6 +45,9 @@ impl fmt::Debug for TopicId {
         write!(f, "{}.{}", self.slot, self.generation)
     }
 }
+
+/// By topic. Ids are of the bridge's own making, so their hash has to be quick and nothing else.
+pub type TopicMap<V> = FxHashMap<TopicId, V>;
 
 /// A topic that somebody has.
 #[derive(Debug)]

@@ -1,10 +1,9 @@
 //! The routes that are in use.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use super::Route;
-use crate::topics::TopicId;
+use crate::topics::TopicMap;
 
 /// Shorter lists are not worth looking through.
 const LEAST_TIDY: usize = 64;
@@ -13,7 +12,7 @@ const LEAST_TIDY: usize = 64;
 /// two.
 #[derive(Debug, Default)]
 pub struct Routes {
-    by_topic: HashMap<TopicId, Vec<Weak<Route>>>,
+    by_topic: TopicMap<Vec<Weak<Route>>>,
     /// When there are so many topics, those that nobody uses are taken out.
     tidy_at: usize,
 }

@@ -140,7 +140,7 @@ impl Inner {
 
     pub fn note_losses(&mut self, now: Instant) -> Vec<Notice> {
         let mut notices = Vec::new();
-        for loss in self.store.take_losses().into_iter().flatten() {
+        for loss in self.store.take_losses() {
             notices.extend(self.losses.note(loss, now));
         }
         notices

@@ -14,9 +14,11 @@ mod topic_queue;
 mod topic_queues;
 mod unused;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
+
+use rustc_hash::FxHashMap;
 
 use super::disk::clock::{Shift, shifted};
 use super::figures::{Figures, LaneFigures};
@@ -62,8 +64,8 @@ pub(super) struct Store {
     finished: u64,
     /// No record that waits in memory expires before this; `None` if none waits.
     earliest_expiry: Option<Instant>,
-    /// What was dropped since `take_losses`, indexed by reason.
-    losses: [Option<Loss>; DropReason::ALL.len()],
+    /// What was dropped since `take_losses`, each reason once.
+    losses: Vec<Loss>,
     /// What the disk has not given back, until it is counted.
     lost_while_reading: Vec<(Arc<Route>, u64, DropReason)>,
     /// Since when a record is in memory only.
@@ -71,7 +73,7 @@ pub(super) struct Store {
     link_is_up: bool,
     disk_works: bool,
     /// What is done and the disk does not know as done, by lane and number.
-    unrecorded: [HashMap<u64, Unrecorded>; 3],
+    unrecorded: [FxHashMap<u64, Unrecorded>; 3],
     /// Leases that have ended of which something is in `unrecorded`.
     unrecorded_leases: usize,
     looked_for_unused: Option<Instant>,
@@ -116,7 +118,7 @@ impl Store {
             arrivals: 0,
             finished: 0,
             earliest_expiry: None,
-            losses: Default::default(),
+            losses: Vec::new(),
             lost_while_reading: Vec::new(),
             unwritten_since: None,
             link_is_up: false,
@@ -387,9 +389,9 @@ impl Store {
         self.earliest_expiry = self.earliest_expiry.and_then(|earliest| shifted(earliest, -by.suspended));
     }
 
-    /// What was dropped since the last call, by reason.
-    pub fn take_losses(&mut self) -> [Option<Loss>; DropReason::ALL.len()] {
-        std::mem::take(&mut self.losses)
+    /// What was dropped since the last call, each reason once.
+    pub fn take_losses(&mut self) -> impl Iterator<Item = Loss> {
+        self.losses.drain(..)
     }
 
     pub fn figures(&self) -> Figures {
@@ -426,9 +428,9 @@ impl Store {
     /// Counts `records` of `route` as dropped.
     fn lose_all(&mut self, route: &Arc<Route>, records: u64, reason: DropReason) {
         route.counters.count_dropped_by(reason, records);
-        match &mut self.losses[reason as usize] {
+        match self.losses.iter_mut().find(|loss| loss.reason == reason) {
             Some(loss) => loss.records += records,
-            slot => *slot = Some(Loss { reason, records, route: route.clone() }),
+            None => self.losses.push(Loss { reason, records, route: route.clone() }),
         }
     }
 

@@ -3,7 +3,7 @@
 
 mod forget;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::config::Priority;
 use crate::files::{Files, Named};
 use crate::queue::store::Done;
 use crate::queue::{RECORD_OVERHEAD, Record, Route};
-use crate::topics::TopicId;
+use crate::topics::{TopicId, TopicMap};
 
 /// Bytes of the directories: the queue's own, the lanes', and the quarantine's.
 const DIRECTORIES: u64 = 5 * 4096;
@@ -418,11 +418,7 @@ impl Log {
     }
 
     /// Counts the records of `segment` with numbers in the `gaps` of their topics.
-    pub fn count(
-        &mut self,
-        segment: &Segment,
-        gaps: &HashMap<TopicId, Range<u64>>,
-    ) -> io::Result<Vec<(Arc<Route>, u64)>> {
+    pub fn count(&mut self, segment: &Segment, gaps: &TopicMap<Range<u64>>) -> io::Result<Vec<(Arc<Route>, u64)>> {
         let mark = Mark::new(segment.queue_id, Stream::Lane(segment.lane), segment.numbers.start);
         let file = self.files.open(&segment.path())?;
         let mut scan = Scan::new(file, mark, HEADER_BYTES as u64, segment.length);

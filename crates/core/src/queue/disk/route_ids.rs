@@ -1,7 +1,9 @@
 //! The routes that the queue uses of those on the disk, and their ids.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Weak};
+
+use rustc_hash::FxHashMap;
 
 use crate::config::Priority;
 use crate::queue::Route;
@@ -16,13 +18,13 @@ pub struct RouteIds {
     /// The ids of routes, by the address of each, which stays that of a route for as long as it is held, be it weakly.
     /// A topic that changes its type has another route, so there may be any number of them one after the other; a route
     /// of which no record is left is forgotten.
-    by_address: HashMap<usize, (Weak<Route>, u32)>,
+    by_address: FxHashMap<usize, (Weak<Route>, u32)>,
     /// When there are so many, those that nobody uses are taken out.
     tidy_at: usize,
     /// By id and lane.
-    known: HashMap<(u32, Priority), Known>,
+    known: FxHashMap<(u32, Priority), Known>,
     /// All ids of a topic of a lane: it has another one after a change of its configuration.
-    by_topic: HashMap<(Priority, TopicId), BTreeSet<u32>>,
+    by_topic: FxHashMap<(Priority, TopicId), BTreeSet<u32>>,
 }
 
 #[derive(Debug)]
@@ -34,7 +36,8 @@ struct Known {
 
 impl Default for RouteIds {
     fn default() -> Self {
-        RouteIds { by_address: HashMap::new(), tidy_at: LEAST_TIDY, known: HashMap::new(), by_topic: HashMap::new() }
+        let (by_address, known, by_topic) = Default::default();
+        RouteIds { by_address, tidy_at: LEAST_TIDY, known, by_topic }
     }
 }
 

@@ -27,18 +27,62 @@ fn cost(bytes: u64) -> i64 {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub queues: TopicQueues,
-    /// Topics of which a record can be leased, the next one first.
-    round: VecDeque<TopicId>,
-    /// Topics whose records wait for others to travel with, and until when, the first one first.
-    lingering: BTreeSet<(Instant, TopicId)>,
-    /// Whether records do so.
-    lingers: bool,
+    places: Places,
     /// What is not on the disk yet, in the order of admission; some of it may be done already.
     unwritten: VecDeque<(TopicId, u64)>,
     /// What is being written.
     writing: Vec<(TopicId, u64)>,
     /// When `unwritten` is so long, what is done is taken out.
     tidy_at: usize,
+}
+
+/// Where the topics of a lane stand.
+#[derive(Debug)]
+struct Places {
+    /// Topics of which a record can be leased, the next one first.
+    round: VecDeque<TopicId>,
+    /// Topics whose records wait for others to travel with, and until when, the first one first.
+    lingering: BTreeSet<(Instant, TopicId)>,
+    /// Whether records do so.
+    lingers: bool,
+}
+
+impl Places {
+    /// `queue` takes part in the round if it has something that does not wait for others. If it does, it comes into the round
+    /// when that time is over.
+    fn join(&mut self, topic: TopicId, queue: &mut TopicQueue) {
+        if queue.in_round {
+            return;
+        }
+        let waits = queue.waits_for_others().filter(|_| self.lingers);
+        if waits != queue.lingers_until {
+            if let Some(before) = std::mem::replace(&mut queue.lingers_until, waits) {
+                self.lingering.remove(&(before, topic));
+            }
+            self.lingering.extend(waits.map(|when| (when, topic)));
+        }
+        if waits.is_none() && queue.peek().is_some() {
+            queue.in_round = true;
+            self.round.push_back(topic);
+        }
+    }
+
+    /// `queue` has nothing more, or what is left waits for others.
+    fn leave(&mut self, topic: TopicId, queue: &mut TopicQueue) {
+        // Where a lease leaves it.
+        if self.round.pop_front_if(|front| *front == topic).is_none()
+            && self.round.pop_back_if(|back| *back == topic).is_none()
+        {
+            self.round.retain(|other| *other != topic);
+        }
+        queue.leave_round();
+        self.join(topic, queue);
+    }
+
+    /// Whether the next record of `queue` may be leased at `now`: it waits for no others, or not any more.
+    fn is_ready(&self, queue: &TopicQueue, now: Instant) -> bool {
+        queue.peek().is_some() && (!self.lingers || queue.waits_for_others().is_none_or(|when| when <= now))
+    }
 }
 
 /// Shorter lists are not worth looking through.
@@ -48,9 +92,7 @@ impl Default for Lane {
     fn default() -> Self {
         Lane {
             queues: TopicQueues::default(),
-            round: VecDeque::new(),
-            lingering: BTreeSet::new(),
-            lingers: true,
+            places: Places { round: VecDeque::new(), lingering: BTreeSet::new(), lingers: true },
             unwritten: VecDeque::new(),
             writing: Vec::new(),
             tidy_at: LEAST_TIDY,
@@ -62,12 +104,12 @@ impl Lane {
     /// Whether a record of a topic that `wanted` accepts can be leased at `now`.
     pub fn has_next(&mut self, now: Instant, wanted: &dyn Fn(&Route) -> bool) -> bool {
         self.want_again(wanted);
-        let ripe = self.lingering.iter().take_while(|(when, _)| *when <= now).map(|(_, topic)| topic);
+        let ripe = self.places.lingering.iter().take_while(|(when, _)| *when <= now).map(|(_, topic)| topic);
         let ripe = ripe.filter_map(|topic| self.queues.get(topic));
-        let in_round = self.in_round().filter(|queue| self.is_ready(queue, now));
+        let in_round = self.in_round().filter(|queue| self.places.is_ready(queue, now));
         let has_next = in_round.chain(ripe).any(|queue| wanted(&queue.route));
         if !has_next {
-            self.pass_over(self.round.len(), wanted);
+            self.pass_over(self.places.round.len(), wanted);
         }
         has_next
     }
@@ -86,7 +128,7 @@ impl Lane {
     /// Of the next `topics` of the round those that `wanted` does not accept are passed over: what they have on the
     /// disk stays there. The others are not asked for, so that a lease costs the same beside any number of them.
     fn pass_over(&mut self, topics: usize, wanted: &dyn Fn(&Route) -> bool) {
-        for topic in self.round.iter().take(topics) {
+        for topic in self.places.round.iter().take(topics) {
             let has_gap = |queue: &TopicQueue| queue.gap.is_some() && !queue.is_passed_over;
             if self.queues.get(topic).is_some_and(|queue| has_gap(queue) && !wanted(&queue.route))
                 && let Some(mut queue) = self.queues.get_mut(*topic)
@@ -98,15 +140,15 @@ impl Lane {
 
     /// When the first of the records ripens that wait for others, of topics that `wanted` accepts.
     pub fn ripens(&self, wanted: &dyn Fn(&Route) -> bool) -> Option<Instant> {
-        let mut lingering = self.lingering.iter();
+        let mut lingering = self.places.lingering.iter();
         let first = lingering.find(|(_, topic)| self.queues.get(topic).is_some_and(|queue| wanted(&queue.route)))?;
         Some(first.0)
     }
 
     /// From now on no record waits for others to travel with.
     pub fn stop_lingering(&mut self) {
-        self.lingers = false;
-        for (_, topic) in std::mem::take(&mut self.lingering) {
+        self.places.lingers = false;
+        for (_, topic) in std::mem::take(&mut self.places.lingering) {
             if let Some(mut queue) = self.queues.get_mut(topic) {
                 queue.lingers_until = None;
             }
@@ -116,18 +158,13 @@ impl Lane {
 
     /// The topics of which a record can be leased.
     pub fn in_round(&self) -> impl Iterator<Item = &TopicQueue> {
-        self.round.iter().filter_map(|topic| self.queues.get(topic))
+        self.places.round.iter().filter_map(|topic| self.queues.get(topic))
     }
 
     /// The topics that linger.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn lingering(&self) -> impl Iterator<Item = TopicId> {
-        self.lingering.iter().map(|(_, topic)| *topic)
-    }
-
-    /// Whether the next record of `queue` may be leased at `now`: it waits for no others, or not any more.
-    fn is_ready(&self, queue: &TopicQueue, now: Instant) -> bool {
-        queue.peek().is_some() && (!self.lingers || queue.waits_for_others().is_none_or(|when| when <= now))
+        self.places.lingering.iter().map(|(_, topic)| *topic)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -138,15 +175,16 @@ impl Lane {
     /// the disk.
     pub fn push(&mut self, admission: u64, record: Record, now: Instant, writes: bool) {
         let topic = record.route.topic.id;
-        let route = record.route.clone();
-        self.queues.of(&route).push(admission, record, now);
+        let mut queue = self.queues.of(&record.route.clone());
+        queue.push(admission, record, now);
+        self.places.join(topic, &mut queue);
+        drop(queue);
         if writes {
             self.unwritten.push_back((topic, admission));
             if self.unwritten.len() >= self.tidy_at {
                 self.tidy_unwritten();
             }
         }
-        self.join_round(topic);
     }
 
     /// Takes the next record in turn of the topics that `wanted` accepts and that do not linger. Returns where it is,
@@ -159,36 +197,34 @@ impl Lane {
         dropped: &mut Vec<Record>,
     ) -> Option<(TopicId, u64, Record, Arc<Route>)> {
         self.want_again(wanted);
-        while let Some(&(when, topic)) = self.lingering.first()
+        while let Some(&(when, topic)) = self.places.lingering.first()
             && when <= now
         {
-            self.lingering.pop_first();
+            self.places.lingering.pop_first();
             if let Some(mut queue) = self.queues.get_mut(topic) {
                 (queue.lingers_until, queue.in_round) = (None, true);
-                self.round.push_back(topic);
+                self.places.round.push_back(topic);
             }
         }
         // Topics without credit that have had their turn, and of how many.
         let mut fruitless = (0, 0);
         loop {
             let is_wanted = |topic: &TopicId| self.queues.get(topic).is_some_and(|queue| wanted(&queue.route));
-            let position = self.round.iter().position(is_wanted);
-            self.pass_over(position.unwrap_or(self.round.len()), wanted);
-            self.round.rotate_left(position?);
+            let position = self.places.round.iter().position(is_wanted);
+            self.pass_over(position.unwrap_or(self.places.round.len()), wanted);
+            self.places.round.rotate_left(position?);
             if fruitless.0 > 0 && fruitless.0 >= fruitless.1 {
                 self.skip_turns(wanted);
                 fruitless = (0, 0);
             }
-            let topic = *self.round.front()?;
+            let topic = *self.places.round.front()?;
             let mut queue = self.queues.get_mut(topic)?;
             queue.drop_expired_head(now, dropped);
-            drop(queue);
             // What has expired may have been what others waited for.
-            if !self.queues.get(&topic).is_some_and(|queue| self.is_ready(queue, now)) {
-                self.leave_round();
+            if !self.places.is_ready(&queue, now) {
+                self.places.leave(topic, &mut queue);
                 continue;
             }
-            let mut queue = self.queues.get_mut(topic)?;
             let bytes = queue.peek().map(|record| record.payload.len() as u64)?;
             if queue.credit <= 0 {
                 queue.credit += TURN as i64;
@@ -198,7 +234,7 @@ impl Lane {
                 if fruitless.0 == 0 {
                     fruitless.1 = self.in_round().filter(|queue| wanted(&queue.route)).count();
                 }
-                self.round.rotate_left(1);
+                self.places.round.rotate_left(1);
                 fruitless.0 += 1;
                 continue;
             }
@@ -206,11 +242,10 @@ impl Lane {
             let is_spent = queue.credit <= 0;
             let (admission, record) = queue.lease(id)?;
             let route = queue.sends_by(&record).clone();
-            drop(queue);
-            if !self.queues.get(&topic).is_some_and(|queue| self.is_ready(queue, now)) {
-                self.leave_round();
+            if !self.places.is_ready(&queue, now) {
+                self.places.leave(topic, &mut queue);
             } else if is_spent {
-                self.round.rotate_left(1);
+                self.places.round.rotate_left(1);
             }
             return Some((topic, admission, record, route));
         }
@@ -240,18 +275,10 @@ impl Lane {
             records.push(record);
         }
         queue.credit -= cost(bytes + more) - cost(bytes);
-        let was_in_round = queue.in_round;
-        drop(queue);
-        if was_in_round && !self.queues.get(&topic).is_some_and(|queue| self.is_ready(queue, now)) {
-            // Where a lease leaves it.
-            if self.round.pop_front_if(|front| *front == topic).is_none()
-                && self.round.pop_back_if(|back| *back == topic).is_none()
-            {
-                self.round.retain(|other| *other != topic);
-            }
-            self.has_left_round(topic);
+        if queue.in_round && !self.places.is_ready(&queue, now) {
+            self.places.leave(topic, &mut queue);
         } else {
-            self.join_round(topic);
+            self.places.join(topic, &mut queue);
         }
         Some((records, last?))
     }
@@ -260,53 +287,30 @@ impl Lane {
     fn skip_turns(&mut self, wanted: &dyn Fn(&Route) -> bool) {
         let missing = |queue: &TopicQueue| queue.credit.min(0).unsigned_abs() / TURN;
         let turns = self.in_round().filter(|queue| wanted(&queue.route)).map(missing).min().unwrap_or(0);
-        for topic in &self.round {
+        for topic in &self.places.round {
             if let Some(mut queue) = self.queues.get_mut(*topic).filter(|queue| wanted(&queue.route)) {
                 queue.credit += (turns * TURN) as i64;
             }
         }
     }
 
-    /// The topic whose turn it is has nothing more, or what is left waits for others.
-    fn leave_round(&mut self) {
-        if let Some(topic) = self.round.pop_front() {
-            self.has_left_round(topic);
-        }
-    }
-
-    fn has_left_round(&mut self, topic: TopicId) {
-        let Some(mut queue) = self.queues.get_mut(topic) else { return };
-        queue.leave_round();
-        drop(queue);
-        self.join_round(topic);
-    }
-
-    /// The topic takes part in the round if it has something that does not wait for others. If it does, it comes into
-    /// the round when that time is over.
+    /// As [`Places::join`].
     pub fn join_round(&mut self, topic: TopicId) {
-        let lingers = self.lingers;
-        let Some(mut queue) = self.queues.get_mut(topic).filter(|queue| !queue.in_round) else { return };
-        let waits = queue.waits_for_others().filter(|_| lingers);
-        if waits != queue.lingers_until {
-            if let Some(before) = std::mem::replace(&mut queue.lingers_until, waits) {
-                self.lingering.remove(&(before, topic));
-            }
-            self.lingering.extend(waits.map(|when| (when, topic)));
-        }
-        if waits.is_none() && queue.peek().is_some() {
-            queue.in_round = true;
-            self.round.push_back(topic);
+        if self.queues.get(&topic).is_some_and(|queue| !queue.in_round)
+            && let Some(mut queue) = self.queues.get_mut(topic)
+        {
+            self.places.join(topic, &mut queue);
         }
     }
 
     /// As [`tidy_round`](Lane::tidy_round), if `topic` alone has lost records.
     pub fn tidy_place(&mut self, topic: TopicId) {
         if let Some(mut queue) = self.queues.get_mut(topic).filter(|queue| queue.in_round) {
-            queue.in_round = queue.peek().is_some() && !(self.lingers && queue.waits_for_others().is_some());
+            queue.in_round = queue.peek().is_some() && !(self.places.lingers && queue.waits_for_others().is_some());
             let stays = queue.in_round;
             drop(queue);
-            if !stays && let Some(place) = self.round.iter().position(|other| *other == topic) {
-                self.round.remove(place);
+            if !stays && let Some(place) = self.places.round.iter().position(|other| *other == topic) {
+                self.places.round.remove(place);
             }
         }
         self.join_round(topic);
@@ -314,10 +318,10 @@ impl Lane {
 
     /// Puts topics where they belong that have lost records: out of the round, or of those that linger.
     pub fn tidy_round(&mut self) {
-        let mut others: Vec<_> = self.lingering.iter().map(|(_, topic)| *topic).collect();
-        self.round.retain(|topic| {
+        let mut others: Vec<_> = self.places.lingering.iter().map(|(_, topic)| *topic).collect();
+        self.places.round.retain(|topic| {
             let Some(mut queue) = self.queues.get_mut(*topic) else { return false };
-            queue.in_round = queue.peek().is_some() && !(self.lingers && queue.waits_for_others().is_some());
+            queue.in_round = queue.peek().is_some() && !(self.places.lingers && queue.waits_for_others().is_some());
             if !queue.in_round {
                 others.push(*topic);
             }

@@ -1,6 +1,6 @@
 //! The disk worker's side of the store: which records go to the disk and come back from there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::topic_queues::TopicQueues;
 use crate::config::Priority;
 use crate::queue::{Record, Route};
 use crate::tally::DropReason;
-use crate::topics::TopicId;
+use crate::topics::{TopicId, TopicMap};
 
 /// When records are written to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,14 +253,14 @@ impl Store {
     }
 
     /// Where the numbers of `lane` are that are on the disk only, by topic.
-    pub fn gaps(&self, lane: Priority) -> HashMap<TopicId, Range<u64>> {
+    pub fn gaps(&self, lane: Priority) -> TopicMap<Range<u64>> {
         let with_gap = self.lanes[lane as usize].queues.with_gap();
         with_gap.filter_map(|queue| Some((queue.route.topic.id, queue.gap.as_ref()?.numbers.clone()))).collect()
     }
 
     /// Drops the records that the disk gives up, which were counted when the gaps were `gaps`. Returns false, and does
     /// nothing, if one of them has been leased or read since.
-    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &HashMap<TopicId, Range<u64>>) -> bool {
+    pub fn give_up(&mut self, lane: Priority, gone: Gone, gaps: &TopicMap<Range<u64>>) -> bool {
         let is_leased = self.leased_numbers(lane).range(gone.numbers.clone()).next().is_some();
         if is_leased || self.gaps(lane) != *gaps {
             return false;

@@ -1,13 +1,13 @@
 //! The topics of a lane, and what is asked of all of them at each admission and lease: kept as it changes, not looked
 //! for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::topic_queue::TopicQueue;
 use crate::queue::Route;
-use crate::topics::TopicId;
+use crate::topics::{TopicId, TopicMap};
 
 /// Figures of all topics of a lane together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Sums {
 /// The topics of a lane; reads are those of a map.
 #[derive(Debug, Default)]
 pub(super) struct TopicQueues {
-    queues: HashMap<TopicId, TopicQueue>,
+    queues: TopicMap<TopicQueue>,
     totals: Totals,
 }
 
@@ -249,7 +249,7 @@ impl TopicQueues {
 }
 
 impl Deref for TopicQueues {
-    type Target = HashMap<TopicId, TopicQueue>;
+    type Target = TopicMap<TopicQueue>;
 
     fn deref(&self) -> &Self::Target {
         &self.queues
