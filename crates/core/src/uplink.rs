@@ -292,7 +292,7 @@ impl Uplink {
             return;
         }
         if during == During::Attempt {
-            self.lasting.recovery.attempt_failed(fault.kind);
+            self.lasting.recovery.attempt_failed(fault.kind, reached);
         }
         self.note_fault(fault, during);
     }

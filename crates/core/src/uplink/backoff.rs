@@ -14,6 +14,11 @@
 //! at once over and over does not do so at full speed. Of two clients with one client id each ends the other's connection
 //! by its attempt; whoever has the connection may keep it for a while.
 //!
+//! While no attempt comes as far as a connection (no network, no name, nobody who listens), none is a burden to the broker. Then
+//! a wait is random between nothing and a tenth of the outage so far, at least `initial` and at most `max`, and nothing
+//! grows. After an outage of 20 s the bridge is back within 2 s, after one of 5 min within 30 s, and robots that were
+//! offline for longer come back spread over more time.
+//!
 //! Whatever the jitter says, two attempts begin at least [`MIN_SPACING`] apart.
 //!
 //! The growth is the crate `backoff`'s, which is used here and nowhere else.
@@ -41,6 +46,9 @@ const PASSING: u32 = 20;
 /// So many attempts in a row may have been too early for the broker.
 const TOO_EARLY: u32 = 2;
 
+/// The part of an outage that a wait may take while no attempt comes as far as a connection.
+const UNREACHED: u32 = 10;
+
 /// Why a back-off cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBackoff {
@@ -64,6 +72,17 @@ pub enum Cause {
     Contested,
 }
 
+/// How an attempt has failed before the broker accepted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failed {
+    /// No TCP connection came about.
+    Unreached,
+    /// It was closed without a CONNACK: AWS IoT Core does that with the second CONNECT of a client id within a second, whoever's
+    /// was the first. So the first such ones change nothing.
+    Closed,
+    Otherwise,
+}
+
 /// Tells when the next connection may be tried.
 #[derive(Debug)]
 pub struct Backoff {
@@ -72,6 +91,10 @@ pub struct Backoff {
     max: Duration,
     stable_after: Duration,
     last_attempt: Option<Instant>,
+    /// When the first wait since the last connection began.
+    out_since: Option<Instant>,
+    /// The last attempt came not as far as a connection.
+    unreached: bool,
     /// Least and most of the next wait, because of how the last connection went.
     bounds: (Duration, Duration),
     /// Attempts since then that were closed without a CONNACK.
@@ -104,7 +127,19 @@ impl Backoff {
             .with_max_elapsed_time(None)
             .build();
         let bounds = (Duration::ZERO, max);
-        Ok(Backoff { growth, initial, max, stable_after, last_attempt: None, bounds, closed: 0, passing: 0, random })
+        Ok(Backoff {
+            growth,
+            initial,
+            max,
+            stable_after,
+            last_attempt: None,
+            out_since: None,
+            unreached: false,
+            bounds,
+            closed: 0,
+            passing: 0,
+            random,
+        })
     }
 
     /// An attempt to connect has been made: a CONNECT was sent at `now` at the latest.
@@ -121,12 +156,14 @@ impl Backoff {
     pub fn reset(&mut self) {
         self.growth.reset();
         self.bounds = (Duration::ZERO, self.max);
+        (self.out_since, self.unreached) = (None, false);
     }
 
     /// A connection has ended that lasted for `lasted`; the last PUBACK came `last_puback` after its CONNACK.
     pub fn connection_ended(&mut self, lasted: Duration, last_puback: Option<Duration>, cause: Cause) {
         let was_good = lasted >= self.stable_after || last_puback.is_some_and(|after| after >= GOOD);
         self.closed = 0;
+        (self.out_since, self.unreached) = (None, false);
         if was_good || last_puback.is_some() {
             self.passing = 0;
         }
@@ -149,10 +186,10 @@ impl Backoff {
         };
     }
 
-    /// An attempt has failed before the broker accepted it. `closed` says whether the connection was closed without a
-    /// CONNACK: AWS IoT Core does that with the second CONNECT of a client id within a second, whoever's was the first. So
-    /// the first such ones change nothing.
-    pub fn attempt_failed(&mut self, closed: bool) {
+    /// An attempt has failed before the broker accepted it.
+    pub fn attempt_failed(&mut self, how: Failed) {
+        let closed = how == Failed::Closed;
+        self.unreached = how == Failed::Unreached;
         self.closed += u32::from(closed);
         let is_contested = !self.bounds.0.is_zero();
         if !is_contested && (!closed || self.closed > TOO_EARLY) {
@@ -162,6 +199,12 @@ impl Backoff {
 
     /// Draws the time of the next attempt, at `now` or later.
     pub fn next_attempt(&mut self, now: Instant) -> Instant {
+        let out_since = *self.out_since.get_or_insert(now);
+        if self.unreached && self.bounds.0.is_zero() {
+            let most = (now.saturating_duration_since(out_since) / UNREACHED).clamp(self.initial, self.max);
+            let wait = self.random.gen_range(Duration::ZERO..=most);
+            return (now + wait).max(self.earliest(now));
+        }
         // What the crate returns is this, give or take a rounding of its arithmetic in floating point.
         let grown = self.growth.current_interval.min(self.max);
         let (least, most) = self.bounds;
@@ -291,6 +334,31 @@ mod tests {
         }
     }
 
+    /// While nobody is reached, a wait is at most a tenth of the outage so far, `initial` at least and `max` at most; and what
+    /// follows is as if there had been no such attempts.
+    #[test]
+    fn an_outage_is_over_soon_after_its_end() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut longest = [Duration::ZERO; 4];
+        for _ in 0..200 {
+            let mut backoff = Backoff::try_new(&settings(1000, 60_000)).unwrap();
+            backoff.connection_ended(60 * second, Some(second), Cause::Lasting);
+            backoff.next_attempt(start);
+            for (longest, seconds) in longest.iter_mut().zip([5, 20, 300, 86_400]) {
+                let now = start + seconds * second;
+                backoff.attempt_failed(Failed::Unreached);
+                *longest = (backoff.next_attempt(now) - now).max(*longest);
+            }
+            backoff.attempt_failed(Failed::Otherwise);
+            let now = start + 86_400 * second;
+            assert!(backoff.next_attempt(now) - now <= 2 * second, "the second that was a burden");
+        }
+        let bounds = [1, 2, 30, 60].map(Duration::from_secs);
+        for (longest, bound) in longest.into_iter().zip(bounds) {
+            assert!(longest <= bound && longest > bound * 9 / 10, "{longest:?} of {bound:?}");
+        }
+    }
+
     proptest! {
         /// Whatever the settings and the history: never more than max ahead (or the spacing, if that is longer), never
         /// two attempts within a second.
@@ -298,12 +366,12 @@ mod tests {
         fn bounds_hold(
             initial_ms in 1..10_000u64,
             more_ms in 0..1_000_000u64,
-            history in proptest::collection::vec((0..100_000u64, 0..60_000u64), 1..50),
+            history in proptest::collection::vec((0..100_000u64, 0..60_000u64, proptest::bool::ANY), 1..50),
         ) {
             let settings = settings(initial_ms, initial_ms + more_ms);
             let mut backoff = Backoff::try_new(&settings).unwrap();
             let (mut now, mut previous) = (Instant::now(), None::<Instant>);
-            for (late_ms, lasted_ms) in history {
+            for (late_ms, lasted_ms, connects) in history {
                 let next = backoff.next_attempt(now);
                 prop_assert!(next >= now);
                 let spaced = previous.map(|previous| previous + MIN_SPACING);
@@ -312,17 +380,24 @@ mod tests {
                 let begins = next + Duration::from_millis(late_ms % 50);
                 backoff.attempted(begins);
                 previous = Some(begins);
-                backoff.connection_ended(Duration::from_millis(lasted_ms), None, Cause::Passing);
+                match connects {
+                    true => backoff.connection_ended(Duration::from_millis(lasted_ms), None, Cause::Passing),
+                    false => backoff.attempt_failed(Failed::Unreached),
+                }
                 now = begins + Duration::from_millis(lasted_ms);
             }
         }
     }
 
-    /// A thousand bridges that lose the broker at the same moment and do not find it for a minute: their attempts are
-    /// never more in half a second than the first, evenly spread ones, and soon they come as steadily as if they knew
-    /// nothing of each other.
+    /// A thousand bridges that lose the broker at the same moment and do not find it for a minute, or find one that refuses
+    /// them: their attempts are never more in half a second than the first, evenly spread ones, and soon they come as steadily as
+    /// if they knew nothing of each other.
     #[test]
     fn a_thousand_bridges_do_not_come_in_waves() {
+        [Failed::Unreached, Failed::Otherwise].into_iter().for_each(check_waves);
+    }
+
+    fn check_waves(how: Failed) {
         const BRIDGES: usize = 1000;
         let (start, end) = (Instant::now(), Duration::from_secs(60));
         let mut attempts = vec![0; 120];
@@ -332,6 +407,7 @@ mod tests {
             while now - start < end {
                 attempts[(now - start).as_millis() as usize / 500] += 1;
                 backoff.attempted(now);
+                backoff.attempt_failed(how);
                 now = backoff.next_attempt(now);
             }
         }
