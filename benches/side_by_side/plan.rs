@@ -19,7 +19,7 @@ pub struct Topic {
     /// `package/msg/Name`.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// What is published, as the JSON that the bridge takes for a message. One of its texts holds a [mark](super::mark).
+    /// What is published, as the JSON that the bridge takes for a message. One of its texts holds a mark.
     pub message: Box<serde_json::value::RawValue>,
     /// Messages a second for each message a second that is asked for.
     pub share: f64,
