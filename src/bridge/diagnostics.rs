@@ -12,7 +12,7 @@ use crate::health::diagnostics::{PERIOD, TOPIC, TYPE, serialize};
 use crate::ros::{NoPublisher, Node, Publisher, RosError};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
-/// Publishes how the bridge is, once a second, until it is dropped. Where ROS has no `diagnostic_msgs` that is said,
+/// Publishes how the bridge is, once a second while anybody subscribes to it, until it is dropped. Where ROS has no `diagnostic_msgs` that is said,
 /// and there are no diagnostics.
 pub(super) async fn publish(nodes: watch::Receiver<Vec<Arc<Node>>>, name: String, reporter: Arc<Reporter>) {
     let mut publishers = Publishers::default();
@@ -35,6 +35,10 @@ pub(super) async fn publish(nodes: watch::Receiver<Vec<Arc<Node>>>, name: String
             tracing::warn!("{TOPIC} is published as before the robot's addresses have changed: {error}.");
         }
         drop(current);
+        // A report is work that grows with the topics.
+        if !publishers.are_heard() {
+            continue;
+        }
         let message = serialize(&reporter.report(), &name);
         // DDS may wait for a slow subscriber; the uplink must not.
         let publishing = spawn_blocking({
@@ -74,6 +78,11 @@ impl Publishers {
         Ok(())
     }
 
+    /// Whether anybody subscribes to one of them, or rcl can't tell.
+    fn are_heard(&self) -> bool {
+        self.0.iter().any(|(_, publisher)| publisher.subscriptions().map_or(true, |count| count > 0))
+    }
+
     /// Publishes with all of them.
     ///
     /// # Errors
@@ -107,5 +116,6 @@ mod tests {
         assert_eq!((has(&publishers, &first), has(&publishers, &second)), (1, 1));
         publishers.follow(&both[1..], create).unwrap();
         assert_eq!((has(&publishers, &first), has(&publishers, &second)), (0, 1));
+        assert!(!publishers.are_heard(), "nobody subscribes to it");
     }
 }

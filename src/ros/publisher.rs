@@ -82,7 +82,7 @@ impl Publisher {
     ///
     /// # Errors
     /// rcl's own.
-    pub(super) fn subscriptions(&self) -> Result<usize, RosError> {
+    pub fn subscriptions(&self) -> Result<usize, RosError> {
         let mut count = 0;
         // SAFETY: the publisher is initialised, and rcl writes one number.
         check("Counting subscriptions", unsafe {
