@@ -12,8 +12,8 @@ use crate::health::diagnostics::{PERIOD, TOPIC, TYPE, serialize};
 use crate::ros::{NoPublisher, Node, Publisher, RosError};
 use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
 
-/// Publishes how the bridge is, once a second while anybody subscribes to it, until it is dropped. Where ROS has no `diagnostic_msgs` that is said,
-/// and there are no diagnostics.
+/// Publishes how the bridge is, once a second while anybody subscribes to it, until it is dropped. Where ROS has no
+/// `diagnostic_msgs` that is said, and there are no diagnostics.
 pub(super) async fn publish(nodes: watch::Receiver<Vec<Arc<Node>>>, name: String, reporter: Arc<Reporter>) {
     let mut publishers = Publishers::default();
     let first = nodes.borrow().clone();

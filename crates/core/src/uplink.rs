@@ -285,6 +285,7 @@ impl Uplink {
     /// An attempt has failed by `fault`, before the broker accepted it or upon what was asked for with a claim.
     fn attempt_failed(&mut self, fault: &Fault, reached: &Reached, during: During) {
         self.lasting.state.send_modify(|state| state.failed_attempts += 1);
+        self.lasting.recovery.attempt_reached(reached);
         if self.decide_version(|choice| choice.attempt_failed(fault.kind, reached)) == Told::Refused {
             // The next attempt does not fail by that: it is no reason to wait, nor one for which there is no connection.
             self.lasting.recovery.begins_anew();
@@ -292,7 +293,7 @@ impl Uplink {
             return;
         }
         if during == During::Attempt {
-            self.lasting.recovery.attempt_failed(fault.kind, reached);
+            self.lasting.recovery.attempt_failed(fault.kind);
         }
         self.note_fault(fault, during);
     }

@@ -119,6 +119,8 @@ pub enum Event {
 /// How far an attempt to connect has got.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reached {
+    /// There was a TCP connection: to the broker, or to the proxy.
+    pub connected: bool,
     /// The address that has taken the TCP connection: the broker's, or that of the proxy.
     pub address: Option<SocketAddr>,
     /// The version of TLS, such as `1.3`, once the broker's certificate has been accepted. What the broker thinks of the
@@ -545,10 +547,10 @@ async fn connect(
     handler: Option<mpsc::Sender<Arrival>>,
     reached: &mut Reached,
 ) -> Result<Client, Failure> {
-    (reached.asked, reached.answered) = (false, false);
+    (reached.connected, reached.asked, reached.answered) = (false, false, false);
     let Broker { host, port, .. } = &options.broker;
     let name = ServerName::try_from(host.clone()).map_err(|error| Failure::Protocol(error.to_string()))?;
-    let stream = dial(host, *port, options.proxy.as_ref(), options.keep_alive).await?;
+    let stream = dial(host, *port, options.proxy.as_ref(), options.keep_alive, &mut reached.connected).await?;
     reached.address = stream.peer_addr().ok();
     let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(Failure::Handshake)?;
     reached.tls = Some(tls_version(&stream));

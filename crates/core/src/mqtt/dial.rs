@@ -58,17 +58,24 @@ pub enum DialFailure {
 }
 
 /// Connects to `host`, through `proxy` if there is one, which then looks the name up. `patience` is how long the
-/// connection that stands may be without an acknowledgement.
+/// connection that stands may be without an acknowledgement. Notes in `connected` that there is a TCP connection, to the
+/// broker or to the proxy.
 pub(super) async fn dial(
     host: &str,
     port: u16,
     proxy: Option<&ProxySource>,
     patience: Duration,
+    connected: &mut bool,
 ) -> Result<TcpStream, DialFailure> {
-    let Some(source) = proxy else { return connect(host, port, patience).await };
+    let Some(source) = proxy else {
+        let stream = connect(host, port, patience).await;
+        *connected = stream.is_ok();
+        return stream;
+    };
     let proxy = Box::new(read(source).await?);
     match connect(&proxy.host, proxy.port, patience).await {
         Ok(stream) => {
+            *connected = true;
             let tunnel = proxy::tunnel(stream, host, port, &proxy).await;
             tunnel.map_err(|failure| DialFailure::Proxy { proxy, failure })
         }

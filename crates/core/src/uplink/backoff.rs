@@ -14,10 +14,10 @@
 //! at once over and over does not do so at full speed. Of two clients with one client id each ends the other's connection
 //! by its attempt; whoever has the connection may keep it for a while.
 //!
-//! While no attempt comes as far as a connection (no network, no name, nobody who listens), none is a burden to the broker. Then
-//! a wait is random between nothing and a tenth of the outage so far, at least `initial` and at most `max`, and nothing
-//! grows. After an outage of 20 s the bridge is back within 2 s, after one of 5 min within 30 s, and robots that were
-//! offline for longer come back spread over more time.
+//! While no attempt comes as far as a TCP connection (no network, no name, nobody who listens), none is a burden to the broker.
+//! Then a wait is random between nothing and a tenth of the outage so far, at least `initial` and at most `max`. After an
+//! outage of 20 s the next attempt begins within 2 s, after one of 5 min within 30 s, and robots that were offline for longer
+//! come back spread over more time. If there is a connection then, but the broker does not accept it, waits go on from there.
 //!
 //! Whatever the jitter says, two attempts begin at least [`MIN_SPACING`] apart.
 //!
@@ -72,17 +72,6 @@ pub enum Cause {
     Contested,
 }
 
-/// How an attempt has failed before the broker accepted it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failed {
-    /// No TCP connection came about.
-    Unreached,
-    /// It was closed without a CONNACK: AWS IoT Core does that with the second CONNECT of a client id within a second, whoever's
-    /// was the first. So the first such ones change nothing.
-    Closed,
-    Otherwise,
-}
-
 /// Tells when the next connection may be tried.
 #[derive(Debug)]
 pub struct Backoff {
@@ -93,7 +82,7 @@ pub struct Backoff {
     last_attempt: Option<Instant>,
     /// When the first wait since the last connection began.
     out_since: Option<Instant>,
-    /// The last attempt came not as far as a connection.
+    /// The last attempt did not come as far as a TCP connection.
     unreached: bool,
     /// Least and most of the next wait, because of how the last connection went.
     bounds: (Duration, Duration),
@@ -186,10 +175,15 @@ impl Backoff {
         };
     }
 
-    /// An attempt has failed before the broker accepted it.
-    pub fn attempt_failed(&mut self, how: Failed) {
-        let closed = how == Failed::Closed;
-        self.unreached = how == Failed::Unreached;
+    /// An attempt has failed, and `connected` says whether there was a TCP connection.
+    pub fn attempt_reached(&mut self, connected: bool) {
+        self.unreached = !connected;
+    }
+
+    /// An attempt has failed before the broker accepted it. `closed` says whether the connection was closed without a
+    /// CONNACK: AWS IoT Core does that with the second CONNECT of a client id within a second, whoever's was the first. So
+    /// the first such ones change nothing.
+    pub fn attempt_failed(&mut self, closed: bool) {
         self.closed += u32::from(closed);
         let is_contested = !self.bounds.0.is_zero();
         if !is_contested && (!closed || self.closed > TOO_EARLY) {
@@ -202,6 +196,7 @@ impl Backoff {
         let out_since = *self.out_since.get_or_insert(now);
         if self.unreached && self.bounds.0.is_zero() {
             let most = (now.saturating_duration_since(out_since) / UNREACHED).clamp(self.initial, self.max);
+            self.growth.current_interval = self.growth.current_interval.max(most);
             let wait = self.random.gen_range(Duration::ZERO..=most);
             return (now + wait).max(self.earliest(now));
         }
@@ -334,26 +329,25 @@ mod tests {
         }
     }
 
-    /// While nobody is reached, a wait is at most a tenth of the outage so far, `initial` at least and `max` at most; and what
-    /// follows is as if there had been no such attempts.
+    /// While nobody is reached, a wait is at most a tenth of the outage so far, `initial` at least and `max` at most. From
+    /// there waits grow, should the broker be reached and not accept the connection.
     #[test]
     fn an_outage_is_over_soon_after_its_end() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut longest = [Duration::ZERO; 4];
-        for _ in 0..200 {
+        let mut longest = [Duration::ZERO; 6];
+        for _ in 0..400 {
             let mut backoff = Backoff::try_new(&settings(1000, 60_000)).unwrap();
             backoff.connection_ended(60 * second, Some(second), Cause::Lasting);
             backoff.next_attempt(start);
-            for (longest, seconds) in longest.iter_mut().zip([5, 20, 300, 86_400]) {
+            let attempts = [(5, false), (20, false), (300, false), (301, true), (302, true), (86_400, false)];
+            for (longest, (seconds, connected)) in longest.iter_mut().zip(attempts) {
                 let now = start + seconds * second;
-                backoff.attempt_failed(Failed::Unreached);
+                backoff.attempt_reached(connected);
+                backoff.attempt_failed(false);
                 *longest = (backoff.next_attempt(now) - now).max(*longest);
             }
-            backoff.attempt_failed(Failed::Otherwise);
-            let now = start + 86_400 * second;
-            assert!(backoff.next_attempt(now) - now <= 2 * second, "the second that was a burden");
         }
-        let bounds = [1, 2, 30, 60].map(Duration::from_secs);
+        let bounds = [1, 2, 30, 30, 60, 60].map(Duration::from_secs);
         for (longest, bound) in longest.into_iter().zip(bounds) {
             assert!(longest <= bound && longest > bound * 9 / 10, "{longest:?} of {bound:?}");
         }
@@ -382,7 +376,7 @@ mod tests {
                 previous = Some(begins);
                 match connects {
                     true => backoff.connection_ended(Duration::from_millis(lasted_ms), None, Cause::Passing),
-                    false => backoff.attempt_failed(Failed::Unreached),
+                    false => backoff.attempt_reached(false),
                 }
                 now = begins + Duration::from_millis(lasted_ms);
             }
@@ -394,10 +388,10 @@ mod tests {
     /// if they knew nothing of each other.
     #[test]
     fn a_thousand_bridges_do_not_come_in_waves() {
-        [Failed::Unreached, Failed::Otherwise].into_iter().for_each(check_waves);
+        [false, true].into_iter().for_each(check_waves);
     }
 
-    fn check_waves(how: Failed) {
+    fn check_waves(connected: bool) {
         const BRIDGES: usize = 1000;
         let (start, end) = (Instant::now(), Duration::from_secs(60));
         let mut attempts = vec![0; 120];
@@ -407,7 +401,8 @@ mod tests {
             while now - start < end {
                 attempts[(now - start).as_millis() as usize / 500] += 1;
                 backoff.attempted(now);
-                backoff.attempt_failed(how);
+                backoff.attempt_reached(connected);
+                backoff.attempt_failed(false);
                 now = backoff.next_attempt(now);
             }
         }

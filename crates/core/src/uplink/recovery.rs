@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::backoff::{Backoff, Failed, InvalidBackoff};
+use super::backoff::{Backoff, InvalidBackoff};
 use super::connection::{End, Ended};
 use super::connection_log::{self, ConnectionLog, During};
 use super::early_close::{Course, EarlyCloses};
@@ -63,16 +63,15 @@ impl Recovery {
         self.backoff.attempted(now);
     }
 
-    /// An attempt that got as far as `reached` has failed before the broker accepted it, by a fault of `kind`.
-    pub fn attempt_failed(&mut self, kind: FaultKind, reached: &Reached) {
+    /// An attempt, be it to provision the robot, has got as far as `reached`.
+    pub fn attempt_reached(&mut self, reached: &Reached) {
+        self.backoff.attempt_reached(reached.connected);
+    }
+
+    /// An attempt has failed before the broker accepted it, by a fault of `kind`.
+    pub fn attempt_failed(&mut self, kind: FaultKind) {
         self.early_closes.attempt_failed(kind);
-        self.backoff.attempt_failed(match (reached.address, kind) {
-            // A proxy is somebody, too.
-            (None, FaultKind::Proxy | FaultKind::ProxyAuthentication) => Failed::Otherwise,
-            (None, _) => Failed::Unreached,
-            (Some(_), FaultKind::Closed) => Failed::Closed,
-            (Some(_), _) => Failed::Otherwise,
-        });
+        self.backoff.attempt_failed(kind == FaultKind::Closed);
     }
 
     /// The next attempt has another certificate, or speaks another version of MQTT: what has failed before says nothing of it.

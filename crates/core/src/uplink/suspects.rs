@@ -30,7 +30,7 @@
 //!
 //! | event | `Suspect` | `PassingOver` | `Accused` | `Aside` |
 //! | --- | --- | --- | --- | --- |
-//! | closed over it alone | twice: `Aside`; if it was acknowledged of late, the third time: `PassingOver` | `Aside`, twice as long | the fifth time over one record: that is poison | `PassingOver` |
+//! | closed over it alone | twice: `Aside`; if it was acknowledged of late, the third time: `PassingOver`, or `Aside` where no single record was closed over | `Aside`, twice as long | the fifth time over one record: that is poison | `PassingOver` |
 //! | the record that failed is acknowledged | cleared | cleared | cleared | cleared |
 //! | another one is | cleared | `Accused` | the same | `Accused` |
 //! | there is no record behind | the same | `Aside` | the same | the same |

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::config::Reconnect;
-use crate::uplink::backoff::{Backoff, Failed, MIN_SPACING};
+use crate::uplink::backoff::{Backoff, MIN_SPACING};
 
 const CLOSED: Course = Course { lasted: Duration::from_secs(2), acknowledged: 0, in_flight: 0, last_puback: None };
 
@@ -99,7 +99,7 @@ impl Policies {
 
     fn refused(&mut self, now: Instant) -> Instant {
         self.closes.attempt_failed(FaultKind::Closed);
-        self.backoff.attempt_failed(Failed::Closed);
+        self.backoff.attempt_failed(true);
         self.backoff.next_attempt(now)
     }
 }
