@@ -142,7 +142,8 @@ mod tests {
     use FaultKind::{Closed, NotAuthorized, Refused, TimedOut, UnsupportedVersion};
     use Version::{V3_1_1, V5};
 
-    const BEFORE_CONNECT: Reached = Reached { connected: true, address: None, tls: None, asked: false, answered: false };
+    const BEFORE_CONNECT: Reached =
+        Reached { connected: true, address: None, tls: None, asked: false, answered: false };
     const ASKED: Reached = Reached { asked: true, ..BEFORE_CONNECT };
     const ANSWERED: Reached = Reached { answered: true, ..ASKED };
 

@@ -259,11 +259,17 @@ impl World {
     /// The process stops in an orderly way.
     pub fn stop(&mut self) {
         if let Some(keeper) = &mut self.keeper {
+            let attempts = keeper.kept.trial.as_ref().map_or(0, |trying| trying.attempts);
             keeper.stopping();
             let on_trial = keeper.trial().and(keeper.in_force()).map(key);
             let operations = self.files.operations();
             self.turn();
-            let is_kept = self.files.operations() > operations;
+            let is_of = |wish: &Wish| Some(key(wish)) == on_trial;
+            let is_kept = match &self.keeper {
+                Some(_) => self.files.operations() > operations,
+                // The power has gone meanwhile, before it was kept or after.
+                None => self.on_disk().trial.is_some_and(|trying| is_of(&trying.wish) && trying.attempts < attempts),
+            };
             if let Some(key) = on_trial.filter(|_| is_kept) {
                 self.forget_try(&key);
             }
