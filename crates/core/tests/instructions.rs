@@ -7,7 +7,7 @@ fn counts(counts: &[(&str, f64)]) -> Vec<(String, f64)> {
     counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
-/// With the tools of the baseline 3 % more are too many, and 4 % with the disk; with others 16 % are, and that it was judged
+/// With the tools of the baseline 3 % more are too many, and 11 % with the disk; with others 16 % are, and that it was judged
 /// so is said. Whatever the tools, what is in one of the two alone fails.
 #[test]
 fn other_tools_are_judged_too() {
@@ -15,9 +15,9 @@ fn other_tools_are_judged_too() {
     let baseline = Baseline { tools: same.clone(), counts: counts(&[("codec: a", 1000.0), ("disk: b", 1000.0)]) };
     for (a, b, is_good, is_good_with_others) in [
         (1000.0, 1000.0, true, true),
-        (1010.0, 1030.0, true, true),
+        (1010.0, 1090.0, true, true),
         (1030.0, 1000.0, false, true),
-        (1000.0, 1050.0, false, true),
+        (1000.0, 1110.0, false, true),
         (1260.0, 1000.0, false, false),
         (1000.0, 1260.0, false, false),
         (500.0, 500.0, true, true),

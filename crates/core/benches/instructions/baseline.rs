@@ -12,8 +12,8 @@ use toml_edit::{DocumentMut, Item, Table, value};
 /// what nobody means: a function has another caller, and is not inlined any more.
 const TOLERANCE: f64 = 0.02;
 
-/// Where a thread of its own works beside, its turns depend on time.
-const TOLERANCE_OF_THREADS: f64 = 0.04;
+/// Where a thread of its own works beside, its turns depend on time: of ten runs of one program the highest was 7.5 % over the lowest.
+const TOLERANCE_OF_THREADS: f64 = 0.1;
 
 /// With other tools than the baseline's everything may differ by so much, and yet be the same program: another memcpy alone has
 /// changed counts by 17 %.
