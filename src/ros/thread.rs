@@ -118,7 +118,11 @@ pub fn spawn_patient<R: Receiver + 'static>(
     let (domain, rmw, discovery) = (graph::domain(&node), rmw_name(), discovery::description());
     tracing::info!(domain, rmw, discovery, "The ROS node is up: domain {domain}, {rmw}, {discovery}.");
     if !are_messages_numbered() {
-        tracing::warn!(rmw, "{rmw} does not number messages: what DDS loses is not counted, and some may come twice.");
+        tracing::warn!(
+            rmw,
+            "{rmw} does not number messages: what DDS loses is not counted, so give topics a `depth` larger than what comes in one \
+             go; and some may come twice."
+        );
     }
     let reception = Reception {
         wait_set: WaitSet::create(&node)?,

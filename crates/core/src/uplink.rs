@@ -373,3 +373,6 @@ impl Uplink {
         self.lasting.state.send_modify(|state| state.phase = phase);
     }
 }
+
+#[cfg(test)]
+mod tests;

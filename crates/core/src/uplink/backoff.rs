@@ -195,6 +195,7 @@ impl Backoff {
     pub fn next_attempt(&mut self, now: Instant) -> Instant {
         let out_since = *self.out_since.get_or_insert(now);
         if self.unreached && self.bounds.0.is_zero() {
+            // `max` is never less than `initial`: see `with_random`.
             let most = (now.saturating_duration_since(out_since) / UNREACHED).clamp(self.initial, self.max);
             self.growth.current_interval = self.growth.current_interval.max(most);
             let wait = self.random.gen_range(Duration::ZERO..=most);

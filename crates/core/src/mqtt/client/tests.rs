@@ -231,6 +231,7 @@ async fn how_far_an_attempt_gets_is_noted() {
         };
         let connecting = Client::connect_noting(&options, tls.clone(), None, &mut reached);
         let (connected, _) = tokio::join!(connecting, async { drop(answering.await) });
+        assert!(reached.connected);
         noted.push((reached.tls.is_some(), reached.asked, reached.answered, connected.is_ok()));
         reached.tls = None;
     }

@@ -64,6 +64,27 @@ async fn failures_are_told() {
     assert!(matches!(connect_first([].into()).await, Err(DialFailure::Name(_))));
 }
 
+/// A proxy that answers was connected to, also when it makes no connection; one that refuses was not.
+#[tokio::test]
+async fn a_proxy_is_somebody_too() {
+    let listener = TcpListener::bind(loopback(36, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let proxy = ProxySource::Url(Proxy::parse(&url).unwrap());
+    let answering = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 503 Nobody is there\r\n\r\n").await.unwrap();
+        stream
+    };
+    let patience = Duration::from_secs(20);
+    let mut connected = false;
+    let (dialled, _stream) = tokio::join!(dial("broker", 8883, Some(&proxy), patience, &mut connected), answering);
+    assert!(matches!(dialled, Err(DialFailure::Proxy { .. })) && connected, "{dialled:?}");
+    drop(listener);
+    connected = false;
+    let dialled = dial("broker", 8883, Some(&proxy), patience, &mut connected).await;
+    assert!(matches!(dialled, Err(DialFailure::NoProxy { .. })) && !connected, "{dialled:?}");
+}
+
 /// A connection over which nothing is acknowledged any more is ended by the operating system once its patience is over,
 /// while data waits; without that it would try for a quarter of an hour.
 #[tokio::test]
