@@ -43,7 +43,6 @@ mod task;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -56,9 +55,6 @@ use reload::Configured;
 pub use reload::{Begun, Reload};
 use remote::{Keeping, Reloading};
 use stages::Stages;
-
-/// How often it is seen whether the threads are there.
-const THREAD_LOOK: Duration = Duration::from_millis(500);
 
 /// Runs the bridge until `stop` ends, which says what asked for it; then stops it, as it does when one of its parts dies.
 ///

@@ -48,6 +48,27 @@ async fn five_thousand_messages_a_second_arrive() {
     program.await_log(&format!("{COUNT} received, {COUNT} acknowledged, 0 dropped"));
 }
 
+/// While nothing comes the main thread wakes up some four or five times a second: what it does again and again it does together,
+/// and nobody is asked whether he still lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_costs_next_to_nothing() {
+    const SECONDS: u64 = 10;
+    let mut stage = Stage::set().await;
+    let mut program = Program::start(&stage.configure("[[topics]]\nros = \"/quiet\"\n"));
+    let mut robot = Robot::start();
+    let publisher = robot.publisher("/quiet", 10);
+    Robot::await_subscriber(&publisher);
+    publish(&publisher, "0".to_owned());
+    stage.observer.next().await;
+    // What a start asks of the graph is over by then. Nothing tells, and whoever asks for the status wakes the thread.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let before = program.sleeps_of_main_thread();
+    tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+    let sleeps = program.sleeps_of_main_thread() - before;
+    assert!(sleeps < 8 * SECONDS, "{sleeps} in {SECONDS} s");
+    assert_eq!(program.terminate().code(), Some(0));
+}
+
 /// A publisher of `sensor_msgs/msg/Imu` on /imu, a thousand a second, with values that change and numbers in their
 /// frame ids.
 fn imu(count: usize) -> KilledOnDrop {

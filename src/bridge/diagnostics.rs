@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::health::Reporter;
 use crate::health::diagnostics::{PERIOD, TOPIC, TYPE, serialize};
 use crate::ros::{NoPublisher, Node, Publisher, RosError};
-use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat};
+use iot_bridge_core::tally::{ONCE_A_MINUTE, Repeat, ticks};
 
 /// Publishes how the bridge is, once a second while anybody subscribes to it, until it is dropped. Where ROS has no
 /// `diagnostic_msgs` that is said, and there are no diagnostics.
@@ -22,8 +21,7 @@ pub(super) async fn publish(nodes: watch::Receiver<Vec<Arc<Node>>>, name: String
         return;
     }
     drop(first);
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(PERIOD);
     let (mut failed, mut not_followed) = (Repeat::default(), Repeat::default());
     loop {
         ticks.tick().await;

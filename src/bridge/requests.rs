@@ -34,7 +34,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::THREAD_LOOK;
 use super::remote::Desk;
 use super::reports::Reports;
 use crate::health::{RequestHealth, Requests as Account, Topics};
@@ -256,15 +255,15 @@ impl Requests {
     /// Ends when the thread has died. While there is none, takes what comes although nothing of it is configured, and forgets
     /// it.
     pub async fn death(&mut self) {
-        let mut look = tokio::time::interval(THREAD_LOOK);
         loop {
             match (&mut self.idle, &self.running) {
                 (Some(idle), _) => match idle.arrivals.recv().await {
                     Some(arrival) => arrival.taken(),
                     None => std::future::pending().await,
                 },
-                (None, Some(running)) if running.thread.is_finished() => return,
-                (None, _) => _ = look.tick().await,
+                // The thread has the other end.
+                (None, Some(running)) => return running.changes.closed().await,
+                (None, None) => std::future::pending().await,
             }
         }
     }

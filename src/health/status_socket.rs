@@ -17,10 +17,11 @@ use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, sleep};
 
 use super::Reporter;
 use super::clients::Clients;
+use iot_bridge_core::tally::ticks;
 
 /// The runtime directory of the unit, and where `status` looks without one in its environment.
 const DEFAULT_DIRECTORY: &str = "/run/iot-bridge";
@@ -49,8 +50,7 @@ pub fn path() -> PathBuf {
 /// opened is reported once and tried again, as is one that was taken away: a bridge that can't be asked bridges all
 /// the same.
 pub async fn serve(path: PathBuf, reporter: Arc<Reporter>) {
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = ticks(LOOK);
     let mut is_told = false;
     loop {
         look.tick().await;

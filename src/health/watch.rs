@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::{MissedTickBehavior, interval};
-
 use super::{Balance, Sources, status_line, systemd};
-use iot_bridge_core::tally::Heartbeat;
+use iot_bridge_core::tally::{Heartbeat, ticks};
 
 /// How often the watch looks, where the watchdog does not ask for more.
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,8 +27,7 @@ pub struct Watched {
 pub async fn watch(mut watched: Watched) {
     let limit = systemd::watchdog();
     // systemd asks for a sign of life at half its limit (sd_watchdog_enabled(3)); a third leaves room for one delay.
-    let mut ticks = interval(limit.map_or(LOOK, |limit| LOOK.min(limit / 3)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(limit.map_or(LOOK, |limit| LOOK.min(limit / 3)));
     let patience = limit.map_or(PATIENCE, |limit| (limit / 2).max(SHORTEST_PATIENCE));
     let mut uplink = watched.sources.uplink.clone();
     let mut said = String::new();

@@ -190,9 +190,10 @@ impl<R> RosThread<R> {
         self.end()
     }
 
-    /// Whether the thread has ended, which without [`stop`](Self::stop) means that it died.
-    pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    /// Waits until the thread has ended, which without [`stop`](Self::stop) means that it died.
+    pub async fn death(&self) {
+        // The other end is the thread's.
+        let _ = self.nodes().wait_for(|_| false).await;
     }
 
     fn end(&mut self) -> thread::Result<()> {

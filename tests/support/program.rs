@@ -213,10 +213,19 @@ impl Program {
 
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.kernel_tells("VmRSS:") * 1024
+    }
+
+    /// How often the main thread has gone to sleep: it runs everything but ROS, DDS and the disk.
+    pub fn sleeps_of_main_thread(&self) -> u64 {
+        self.kernel_tells("voluntary_ctxt_switches:")
+    }
+
+    /// A number that proc_pid_status(5) has of the main thread.
+    fn kernel_tells(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a living process");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        let kilobytes: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
-        kilobytes * 1024
+        let line = status.lines().find(|line| line.starts_with(name)).expect(name);
+        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
     }
 }
 

@@ -26,8 +26,6 @@ mod certificates;
 
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
-
 pub use client::Client;
 pub use fault::{Fault, FaultKind, Peer, classify};
 pub use options::{Broker, Options};
@@ -40,11 +38,4 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_PACKET: usize = 149_504;
 
 /// How often [`Client::next`] tells a tick, at least.
-const TICK: Duration = Duration::from_millis(250);
-
-/// The times of the ticks.
-pub(crate) fn ticks() -> tokio::time::Interval {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
+pub(crate) const TICK: Duration = Duration::from_millis(500);

@@ -52,6 +52,8 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 pub use disk::clock::sequence_by_clock;
 pub use figures::{Account, DiskFigures, Figures, LaneFigures};
 pub use mark::{Mark, Since};
@@ -89,6 +91,8 @@ pub struct Queue {
 pub struct DiskThread {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
+    /// The thread has the other end as long as it lives.
+    alive: watch::Sender<()>,
 }
 
 /// Finds the topic of records that an earlier process has left, by the names of the ROS topic and of the MQTT topic.
@@ -120,8 +124,12 @@ impl Queue {
         let now = Instant::now();
         let (queue, mut worker) = Queue::on(files, settings, window, topics, Clock::of_this_boot());
         worker.open(now, progress).map_err(io::Error::other)?;
-        let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || worker.run())?;
-        let thread = DiskThread { shared: queue.shared.clone(), thread };
+        let (alive, is_there) = watch::channel(());
+        let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || {
+            let _is_there = is_there;
+            worker.run();
+        })?;
+        let thread = DiskThread { shared: queue.shared.clone(), thread, alive };
         Ok((queue, Some(thread)))
     }
 
@@ -331,9 +339,9 @@ impl Queue {
 }
 
 impl DiskThread {
-    /// Whether the thread has ended, which it does not do by itself unless it panics.
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+    /// Waits until the thread has ended, which it does not do by itself unless it panics.
+    pub async fn death(&self) {
+        self.alive.closed().await;
     }
 
     /// Writes to the disk what is left in the queue, and ends. Waits for the disk.

@@ -10,6 +10,7 @@ mod meter;
 mod outcomes;
 mod repeat;
 mod shaped;
+mod ticks;
 
 pub use counters::{DropReason, TopicCounters};
 pub use figures::{Bytes, Frequency, Span};
@@ -19,6 +20,7 @@ pub use meter::Meter;
 pub use outcomes::Outcomes;
 pub use repeat::{ONCE_A_MINUTE, Repeat};
 pub use shaped::ShapedReason;
+pub use ticks::ticks;
 
 /// A number and what it counts: `1 record`, `2 records`.
 pub fn counted(number: u64, one: &str, several: &str) -> String {

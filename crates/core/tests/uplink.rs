@@ -523,9 +523,9 @@ async fn a_stop_while_connections_change_sends_what_is_queued() {
     scene.mosquitto.pause();
     scene.authority.issue(&["robot1"], Valid::Now).write(scene.directory.path(), "robot1");
     renewal.ask_if_changed().await;
-    // No event tells that DISCONNECT is under way. It is within a quarter of a second, for a second. Too early or too late, the
+    // No event tells that DISCONNECT is under way. It is within half a second, for a second. Too early or too late, the
     // test passes without proving this.
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_millis(750)).await;
     (0..100).for_each(|number| scene.admit(number));
     stop.send(()).unwrap();
     sleep(Duration::from_millis(100)).await;

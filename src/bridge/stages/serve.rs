@@ -9,7 +9,7 @@ use tokio::task::JoinError;
 use super::Stages;
 use crate::bridge::remote;
 use crate::bridge::requests::Entry;
-use crate::bridge::{Begun, Reload, THREAD_LOOK};
+use crate::bridge::{Begun, Reload};
 use crate::health::{Refusal, systemd};
 use iot_bridge_core::config::Settings;
 use iot_bridge_core::queue::DiskThread;
@@ -93,11 +93,9 @@ impl Stages {
             ended = end_of(&mut self.keeping) => {
                 anyhow!("the keeping of the configuration from the cloud died: {ended:?}")
             }
-            () = seen(|| self.ros.is_finished()) => anyhow!("the ROS thread died"),
+            () = self.ros.death() => anyhow!("the ROS thread died"),
             _ = self.uplink.task.death() => anyhow!("the uplink ended by itself"),
-            () = seen(|| self.disk_thread.as_ref().is_some_and(DiskThread::is_finished)) => {
-                anyhow!("the queue's thread died")
-            }
+            () = death_of(self.disk_thread.as_ref()) => anyhow!("the queue's thread died"),
             ended = self.observers.death() => anyhow!("the watch over the bridge died: {ended:?}"),
         }
     }
@@ -109,11 +107,11 @@ async fn provisioned(uplink: &mut watch::Receiver<UplinkState>) -> Option<String
     uplink.wait_for(is_settled).await.ok()?.provisioned.clone()
 }
 
-/// Waits until a thread `is_finished`, which nobody is told of.
-async fn seen(is_finished: impl Fn() -> bool) {
-    let mut look = tokio::time::interval(THREAD_LOOK);
-    while !is_finished() {
-        look.tick().await;
+/// Waits until the queue's thread, if there is one, has ended by itself.
+async fn death_of(disk_thread: Option<&DiskThread>) {
+    match disk_thread {
+        Some(thread) => thread.death().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -45,9 +45,9 @@ pub use size::publish_size;
 pub use wire::ServerReason;
 
 use super::dial::{DialFailure, dial};
-use super::{Broker, Options};
-use super::{CONNECT_TIMEOUT, ticks};
+use super::{Broker, CONNECT_TIMEOUT, Options, TICK};
 use crate::config::{Qos, Version};
+use crate::tally::ticks;
 use aliases::{Aliases, Naming};
 use arrival::Arrivals;
 use wire::{Incoming, Malformed, Publish};
@@ -108,7 +108,7 @@ pub enum Event {
     Acknowledged { packet_id: u16, answer: ServerReason },
     /// A SUBACK: of each filter in turn the QoS that is granted, or why it is not.
     Subscribed { packet_id: u16, answers: Vec<Result<Qos, Reason>> },
-    /// A quarter of a second has passed.
+    /// Half a second has passed.
     Tick,
     /// Something that was published to the client has been handed over.
     Arrived,
@@ -241,7 +241,7 @@ impl Client {
             end: None,
             unwritable: None,
             pings: Pings { every: ping_every, next: now + ping_every, unanswered: false },
-            ticks: ticks(),
+            ticks: ticks(TICK),
             is_due: false,
         }
     }

@@ -1,13 +1,13 @@
-//! What is done several times a second whatever else is waited for: a sign of life, and the queue's upkeep.
+//! What is done twice a second whatever else is waited for: a sign of life, and the queue's upkeep.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::shutdown::Shutdown;
-use crate::mqtt::ticks;
+use crate::mqtt::TICK;
 use crate::queue::Queue;
-use crate::tally::Heartbeat;
+use crate::tally::{Heartbeat, ticks};
 
 #[derive(Debug)]
 pub(super) struct Upkeep {
@@ -25,7 +25,7 @@ impl Upkeep {
     /// Runs `work` to its end, with upkeep meanwhile. Returns `None` if told to stop before.
     pub async fn during<T>(&self, work: impl Future<Output = T>, shutdown: &mut Shutdown<'_>) -> Option<T> {
         let mut work = pin!(work);
-        let mut ticks = ticks();
+        let mut ticks = ticks(TICK);
         loop {
             tokio::select! {
                 output = &mut work => return Some(output),
