@@ -278,6 +278,7 @@ impl Queue {
     /// Drops what has expired and logs losses that have ended, and a disk that is slow. To be called about once a
     /// second, or more often.
     pub fn maintain(&self, now: Instant) {
+        self.shared.lock().look_at_clocks();
         self.shared.change(now, |store| {
             store.expire(now);
             store.forget_unused(now);

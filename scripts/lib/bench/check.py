@@ -222,9 +222,10 @@ def main():
     machine |= dict.fromkeys(("python", "mosquitto", "date", "commit"), "?") | {"load_before": 0.0}
     outage = dict.fromkeys(("silence_s", "backlog_s", "cpu_s", "pss_before_mib"), 1.0) | {"pss_mib": [20.0]}
     outage |= dict.fromkeys(("lost", "published", "duplicates", "disk_written_bytes", "outage_s", "rate"), 5)
+    held = {"seconds": 10, "steps": [step(1.0) | {"cores": {"contestant": 0.5, "robot": 0.25, "broker": 0.125, "subscriber": 1.0}}]}
     figures = {
         "machine": machine, "times": {"rounds": 3}, "seconds": 60, "string": of,
-        "ladder": {works.STRING: {BRIDGE: {"rate": 20_000, "seconds": 10}, RECEIVE: {"rate": 25_000, "seconds": 10}, RUST: {"rate": None, "seconds": 10}}},
+        "ladder": {works.STRING: {BRIDGE: held | {"rate": 20_000}, RECEIVE: held | {"rate": 25_000}, RUST: {"rate": None, "seconds": 10}}},
         "sensors": {"Imu": {BRIDGE: life(step(30.0)), RECEIVE: life(step(10.0)), PUBLISH: life(step(10.0))}},
         "robot": {BRIDGE: life(step(30.0, rate=1))},
         "outage": {BRIDGE: outage, PYTHON: outage | {"silence_s": None, "backlog_s": None}, RUST: outage | {"outage_s": 2}},
@@ -240,6 +241,7 @@ def main():
     assert "| processor time a message at 100/s, µs | 30.0 | 360 | 10.0 | 10.0 | 10.0 | 12.0 |" in text
     assert "| two lines | 99 | 2.0 | 195 | $0.5000 |" in text and "| none held | – | – | – | – |" in text
     assert "| String, 200 B | 20,000 | – | 25,000 | – | 0.80 |" in text
+    assert "| String, 200 B, iot-bridge | 0.50 | 0.25 | 0.12 | 1.00 | 1.88 |" in text, text
     # One that is silent for ever says so, and one that had another outage is not beside the others.
     assert "| silence after an outage of 5 s, s | 1.00 | never | – | – | – | – |" in text, text
     assert "| Python node, 5 s | 1.0 | 20.0 | never | – |" in text

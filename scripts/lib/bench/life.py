@@ -72,6 +72,13 @@ class Life:
             "threads": meter.threads(pid),
         }
 
+    def cpu_of_all(self):
+        """Seconds of processor time so far, of each process that a message passes."""
+        pids = {"contestant": self.contestant.pid, "broker": self.stage.mosquitto.pid, "subscriber": self.stage.cloud.pid}
+        if self.robot:
+            pids["robot"] = self.robot.pid
+        return {who: meter.cpu(pid) for who, pid in pids.items()}
+
     def received(self):
         return sum(figures["received"] for figures in self.contestant.arrived().values())
 
@@ -94,6 +101,7 @@ class Life:
         contestant.start_anew(self.first)
         wire = meter.wire(contestant.broker["port"])
         cpu, sleeps, start = meter.cpu(pid), meter.sleeps(pid), time.monotonic()
+        before = self.cpu_of_all()
         self.source.tell("publish", rate=rate, seconds=seconds)
         memory = []
         for _ in range(samples):
@@ -101,6 +109,7 @@ class Life:
             memory.append(meter.memory(pid))
         published = self.note(self.source.next(seconds + 60)[1])
         total, ended = sum(published["counts"]), time.monotonic()
+        cores = {who: (used - before[who]) / (ended - start) for who, used in self.cpu_of_all().items()}
         settled = self.settle(total)
         behind = time.monotonic() - ended
         cpu, elapsed = meter.cpu(pid) - cpu, time.monotonic() - start
@@ -129,6 +138,8 @@ class Life:
             "behind_s": behind,
             "cpu_s": cpu,
             "elapsed_s": elapsed,
+            # What each process took of a processor while messages were published.
+            "cores": cores,
             "idle_cpu_s_per_s": self.idle_cpu,
             # What it would have taken without a message is not the messages'.
             "cpu_us_per_message": max(0.0, cpu - self.idle_cpu * elapsed) * 1e6 / max(1, received),

@@ -202,7 +202,19 @@ def ladder(of, figures):
     text = "### Highest rate without loss\n\nThe highest rate of a ladder at which not one message was missing, and all had "
     text += f"arrived within a second of the last. It is the rate that the robot published, and was held for so long: {seconds}. "
     text += "Receive-only counts messages and does not look at their numbers.\n\n"
-    return text + table(head, rows) + "\n\n![Highest rate without loss](performance/ladder.svg)"
+    text += table(head, rows) + "\n\n![Highest rate without loss](performance/ladder.svg)"
+    held = [[f"{work}, {name}", *cores(found[name])] for work, found in of.items() for name in names if name in found and found[name]["rate"]]
+    text += "\n\nWho has the processors at that rate, in processors (1.00 is one of them all the time):\n\n"
+    return text + table(["", *SHARERS, "together"], held)
+
+
+SHARERS = ("contestant", "robot", "broker", "subscriber")
+
+
+def cores(found):
+    """What each process took of the processors in the step that held, and all together."""
+    shares = [found["steps"][-1]["cores"].get(who) for who in SHARERS]
+    return [*(number(share) for share in shares), number(sum(share for share in shares if share))]
 
 
 def sensors(of, figures):

@@ -62,6 +62,15 @@ pub struct Told {
     pub ahead_ns: AtomicI64,
 }
 
+#[cfg(test)]
+impl Told {
+    /// The machine was suspended for so long in this boot, while the time of day went on.
+    pub fn suspend(&self, ns: i64) {
+        let before = self.suspended_ns.swap(ns, Relaxed);
+        self.ahead_ns.fetch_add(ns - before, Relaxed);
+    }
+}
+
 /// The clock of the kernel with which times in a segment were counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
@@ -165,6 +174,21 @@ impl Clock {
         }
     }
 
+    /// Whether the clocks have moved since that [reading](Self::read), as far as a look tells that costs a sixth of another one: at two
+    /// of them alone, to a tick of the kernel, which is some milliseconds. It does not see that the machine was suspended and
+    /// the time of day then set back by as much.
+    pub fn have_moved_since(&self, reading: Reading) -> bool {
+        let apart = match &self.source {
+            Source::System => {
+                nanoseconds(ClockId::RealtimeCoarse).max(0).saturating_sub(nanoseconds(ClockId::MonotonicCoarse))
+            }
+            #[cfg(any(test, feature = "fuzzing"))]
+            Source::Told(_) => self.read().apart(),
+        };
+        // A shift is twice as much, so that ticks do not matter.
+        apart.abs_diff(reading.apart()) >= LEAST_SHIFT_NS / 2
+    }
+
     /// The number from which a process counts the messages of a topic: microseconds since 1970. A topic stays far below
     /// a message a microsecond, so a process that counts from here counts above all earlier ones, as long as the clock
     /// has not been set back. A wrong clock in the future is not followed: 2^53, up to which JSON readers know numbers
@@ -233,6 +257,11 @@ impl Reading {
             }
         }
         narrowest.map_or(Reading { suspended: 0, offset: 0 }, |(_, reading)| reading)
+    }
+
+    /// The time of day less `CLOCK_MONOTONIC`.
+    fn apart(self) -> i64 {
+        self.suspended.saturating_add(self.offset)
     }
 
     /// By how much the clocks have moved since `before`, if that is a second or more; then `before` is brought up to
@@ -315,6 +344,24 @@ mod tests {
             assert!(!clock.has_expired((0, disk), Some(written), now));
             assert!(clock.has_expired((0, disk), Some(written), now + HOUR + HOUR / 60));
         }
+    }
+
+    /// Two clocks are enough to see a suspend and a time of day that was set, by a second or more; and where nothing was, nothing.
+    #[test]
+    fn a_look_at_two_clocks_sees_what_has_moved() {
+        let system = Clock::of_this_boot();
+        let told = Clock::of_boot(1, Instant::now());
+        for clock in [&system, &told] {
+            let Reading { suspended, offset } = clock.read();
+            assert!(!clock.have_moved_since(Reading { suspended, offset }));
+            for by in [-HOUR_NS, -1_000_000_000, 1_000_000_000, HOUR_NS] {
+                assert!(clock.have_moved_since(Reading { suspended: suspended + by, offset }), "{by}");
+                assert!(clock.have_moved_since(Reading { suspended, offset: offset + by }), "{by}");
+            }
+        }
+        let before = told.read();
+        told.told().suspend(1_000_000_000);
+        assert!(told.have_moved_since(before));
     }
 
     /// After another boot a record is as old as the time of day says, and young where that says nothing. A segment is

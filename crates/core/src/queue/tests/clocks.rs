@@ -54,22 +54,35 @@ fn suspended_time_counts() {
         let mut harness = QueueHarness::new(settings(durability));
         admit(&harness, wall_ns());
         harness.work();
-        harness.clock.told().suspended_ns.store(HOUR_NS / 2, Relaxed);
+        harness.clock.told().suspend(HOUR_NS / 2);
         let lease = harness.queue.lease(harness.now).unwrap();
         let left = lease.record.expires - harness.now;
         assert!(left < HOUR / 2 + Duration::from_secs(1), "{left:?}");
         harness.queue.requeue();
         harness.work();
         let next = harness.kill();
-        next.clock.told().suspended_ns.store(HOUR_NS, Relaxed);
+        next.clock.told().suspend(HOUR_NS);
         assert_eq!(next.queue.figures().queued(), 10, "{durability:?}");
         assert_eq!(drained(next), (vec![], 10), "{durability:?}");
     }
     // In memory alone, and without maintenance.
     let harness = QueueHarness::new(settings(Spill));
     let route = admit(&harness, wall_ns());
-    harness.clock.told().suspended_ns.store(2 * HOUR_NS, Relaxed);
+    harness.clock.told().suspend(2 * HOUR_NS);
     assert!(harness.queue.lease(harness.now).is_none());
+    harness.queue.maintain(harness.now);
+    assert!(harness.queue.is_empty());
+    assert_eq!(route.counters.dropped(DropReason::Expired), 10);
+}
+
+/// A suspend that is hidden from the look at two clocks, because the time of day was set back by as much, counts as soon as all
+/// are looked at, which maintenance does twice a second.
+#[test]
+fn a_suspend_behind_a_clock_that_is_set_back_counts() {
+    let harness = QueueHarness::new(settings(Spill));
+    let route = admit(&harness, wall_ns());
+    harness.clock.told().suspended_ns.store(2 * HOUR_NS, Relaxed);
+    harness.clock.told().ahead_ns.store(-2 * HOUR_NS, Relaxed);
     harness.queue.maintain(harness.now);
     assert!(harness.queue.is_empty());
     assert_eq!(route.counters.dropped(DropReason::Expired), 10);
