@@ -96,6 +96,22 @@ fn note_arrivals(stage: &mut Stage) -> Arc<Mutex<Arrived>> {
     arrived
 }
 
+/// Looks at what comes from `from` on for two seconds, and until each live topic has had messages for one: the robot's own DDS may
+/// take longer to find 3,000 subscriptions than the bridge took to make them.
+fn check(what: &str, arrived: &Mutex<Arrived>, from: Instant) {
+    thread::sleep(2 * STALL);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let came = |topic| {
+        let arrived = arrived.lock().unwrap();
+        arrived.live.get(&topic).map_or(0, |own| own.iter().filter(|arrival| arrival.at >= from).count())
+    };
+    while LIVE.iter().any(|topic| came(*topic) <= RATE as usize) {
+        assert!(Instant::now() < deadline, "{what}: {:?} messages came", LIVE.map(came));
+        thread::sleep(Duration::from_millis(50));
+    }
+    check_gaps(what, arrived, from, Instant::now());
+}
+
 /// Between `from` and `until`, of what had come of each live topic by then: none was missed, and the longest time without
 /// one at the broker, and between two at the bridge.
 fn check_gaps(what: &str, arrived: &Mutex<Arrived>, from: Instant, until: Instant) {
@@ -103,7 +119,6 @@ fn check_gaps(what: &str, arrived: &Mutex<Arrived>, from: Instant, until: Instan
     for topic in LIVE {
         let own = arrived.live.get(&topic).map_or(&[][..], Vec::as_slice);
         let own: Vec<_> = own.iter().filter(|arrival| (from..until).contains(&arrival.at)).collect();
-        assert!(own.len() > RATE as usize, "{what}: {} messages of topic {topic} came", own.len());
         for two in own.windows(2) {
             assert_eq!(two[1].number, two[0].number + 1, "{what}: what follows in topic {topic}");
         }
@@ -185,15 +200,13 @@ async fn three_thousand_topics_stop_nobody() {
     let stream = Stream::start_of(robot, publishers, RATE, usize::MAX, |number| format!(" {number}"));
 
     let (mut program, begun) = start(&stage);
-    thread::sleep(2 * STALL);
-    check_gaps("a start", &arrived, begun, Instant::now());
+    check("a start", &arrived, begun);
 
     let changed = Instant::now();
     stage.configure(&topics("2 h"));
     program.reload();
     program.await_log("0 topics added, 0 removed, 1 changed");
-    thread::sleep(2 * STALL);
-    check_gaps("a reload", &arrived, changed, Instant::now());
+    check("a reload", &arrived, changed);
     stop(program);
 
     leave_backlog(&stage);
@@ -205,8 +218,7 @@ async fn three_thousand_topics_stop_nobody() {
         thread::sleep(Duration::from_millis(50));
     }
     eprintln!("the backlog has arrived after {:?}", begun.elapsed());
-    thread::sleep(2 * STALL);
-    check_gaps("a restart", &arrived, begun, Instant::now());
+    check("a restart", &arrived, begun);
     let in_order: Vec<_> = (0..BACKLOG).collect();
     assert!(arrived.lock().unwrap().backlog.values().all(|numbers| *numbers == in_order));
     stop(program);
