@@ -48,8 +48,8 @@ async fn five_thousand_messages_a_second_arrive() {
     program.await_log(&format!("{COUNT} received, {COUNT} acknowledged, 0 dropped"));
 }
 
-/// While nothing comes the main thread wakes up some four or five times a second: what it does again and again it does together,
-/// and nobody is asked whether he still lives.
+/// While nothing comes the main thread wakes up four or five times a second: what it does again and again falls together, and no
+/// thread is asked whether it still lives.
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_costs_next_to_nothing() {
     const SECONDS: u64 = 10;

@@ -280,3 +280,26 @@ fn an_index_that_is_used_again_is_that_of_its_topic() {
     }
     ros.stop().unwrap();
 }
+
+/// The end of a thread that has panicked is told when it has, and not before.
+#[test]
+fn the_death_of_the_thread_is_told() {
+    domain::enter();
+    let (messages, _received) = mpsc::channel();
+    let node = Node::create("iot_bridge", "").unwrap();
+    // A message that says 1 is one of another topic, upon which the judge panics.
+    let ros = spawn(node, vec![wanted(0)], Judge { topics: vec![0], messages }).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let dies_within = |time| runtime.block_on(async { tokio::time::timeout(time, ros.death()).await.is_ok() });
+    assert!(!dies_within(Duration::from_millis(100)), "it lives");
+    let robot = Arc::new(Node::create("robot", "").unwrap());
+    let publisher = Publisher::create(&robot, "/quiet0", TYPE).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while publisher.subscriptions().unwrap() == 0 {
+        assert!(Instant::now() < deadline, "nobody subscribes");
+        thread::sleep(Duration::from_millis(1));
+    }
+    publisher.publish(&[0, 1, 0, 0, 1, 0]).unwrap();
+    assert!(dies_within(PATIENCE), "nobody tells");
+    assert!(ros.stop().is_err());
+}

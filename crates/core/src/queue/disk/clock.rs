@@ -174,9 +174,9 @@ impl Clock {
         }
     }
 
-    /// Whether the clocks have moved since that [reading](Self::read), as far as a look tells that costs a sixth of another one: at two
-    /// of them alone, to a tick of the kernel, which is some milliseconds. It does not see that the machine was suspended and
-    /// the time of day then set back by as much.
+    /// Whether the clocks have moved by half a second or more since that [reading](Self::read), as two coarse clocks tell it, for a
+    /// fraction of what another reading takes. They are right to a tick of the kernel, which is some milliseconds. They do not show
+    /// that the machine was suspended and the time of day then set back by as much.
     pub fn have_moved_since(&self, reading: Reading) -> bool {
         let apart = match &self.source {
             Source::System => {
@@ -185,7 +185,7 @@ impl Clock {
             #[cfg(any(test, feature = "fuzzing"))]
             Source::Told(_) => self.read().apart(),
         };
-        // A shift is twice as much, so that ticks do not matter.
+        // The least shift is twice as much, so that ticks do not matter.
         apart.abs_diff(reading.apart()) >= LEAST_SHIFT_NS / 2
     }
 

@@ -7,6 +7,7 @@ use crate::config::QueueDurability::{Always, Spill};
 use crate::files::simulated::SimulatedFiles;
 use crate::queue::SLOW;
 use crate::queue::disk::clock::Clock;
+use crate::queue::disk::survey::go_on;
 use crate::queue::testing::harness::{QueueHarness, number_of, settings};
 use crate::queue::testing::meddler::Meddler;
 
@@ -433,4 +434,19 @@ fn a_disk_that_hangs_holds_nothing_up() {
         let mut next = QueueHarness::on(files.after_power_cut(1), settings(durability));
         assert!(next.drain().into_iter().filter(|number| *number >= 50).eq(50..2000), "{durability:?}");
     }
+}
+
+/// The end of the disk's thread is told when it ends, and not before.
+#[tokio::test]
+async fn the_end_of_the_thread_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = config::Queue { directory: directory.path().join("queue"), ..settings(Spill) };
+    let topics = Arc::new(|ros: &str, mqtt: &str| Registry::default().topic(ros, mqtt));
+    let (queue, thread) = Queue::open(&settings, 100, topics, &mut go_on).unwrap();
+    let thread = thread.unwrap();
+    let a_while = Duration::from_millis(100);
+    assert!(tokio::time::timeout(a_while, thread.death()).await.is_err(), "it lives");
+    queue.shared.close();
+    tokio::time::timeout(Duration::from_secs(60), thread.death()).await.expect("it has ended");
+    thread.close();
 }
