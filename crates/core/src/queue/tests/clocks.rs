@@ -81,8 +81,9 @@ fn suspended_time_counts() {
 fn a_suspend_behind_a_clock_that_is_set_back_counts() {
     let harness = QueueHarness::new(settings(Spill));
     let route = admit(&harness, wall_ns());
-    harness.clock.told().suspended_ns.store(2 * HOUR_NS, Relaxed);
-    harness.clock.told().ahead_ns.store(-2 * HOUR_NS, Relaxed);
+    harness.clock.told().suspend(2 * HOUR_NS);
+    // Set back, so that it is the real one again.
+    harness.clock.told().ahead_ns.store(0, Relaxed);
     harness.queue.maintain(harness.now);
     assert!(harness.queue.is_empty());
     assert_eq!(route.counters.dropped(DropReason::Expired), 10);
