@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
 use iot_bridge_core::queue::disk::survey::go_on;
+use iot_bridge_core::packing::{Batch, Packing};
 use iot_bridge_core::queue::{DiskThread, Queue, Record, Route};
 use iot_bridge_core::topics::Registry;
 use tempfile::TempDir;
@@ -22,6 +23,9 @@ const TIMES: u32 = 1000;
 /// Records that go to the disk together.
 const RECORDS: u32 = 5000;
 
+/// Topics that have nothing to send.
+const OTHERS: usize = 3000;
+
 /// AWS IoT Core's window.
 const WINDOW: usize = 100;
 
@@ -32,6 +36,7 @@ pub fn cases() -> Vec<Make> {
     vec![
         Box::new(empty),
         Box::new(behind),
+        Box::new(beside),
         Box::new(full),
         Box::new(to_the_disk),
         Box::new(start),
@@ -40,12 +45,16 @@ pub fn cases() -> Vec<Make> {
 }
 
 fn route() -> Arc<Route> {
+    route_of(&Registry::default(), "odom", Packing::default())
+}
+
+fn route_of(registry: &Registry, name: &str, packing: Packing) -> Arc<Route> {
     Arc::new(Route {
-        topic: Registry::default().topic("/odom", "robots/robot1/odom"),
+        topic: registry.topic(&format!("/{name}"), &format!("robots/robot1/{name}")),
         qos: Qos::AtLeastOnce,
         retain: false,
         priority: Priority::Normal,
-        packing: Default::default(),
+        packing,
     })
 }
 
@@ -77,6 +86,21 @@ fn behind() -> Case {
         window.extend(queue.lease(now));
         let oldest = window.pop_front().expect("the window is full");
         black_box(queue.acknowledge(oldest.id));
+    })
+}
+
+fn beside() -> Case {
+    let (queue, registry, now) = (in_memory(4 << 20), Registry::default(), Instant::now());
+    let batch = Some(Batch { max: 100, linger: HOUR });
+    for number in 0..OTHERS {
+        let other = route_of(&registry, &format!("part{number}"), Packing { batch, ..Packing::default() });
+        assert!(queue.admit(record(&other, now), now));
+    }
+    let route = route_of(&registry, "odom", Packing::default());
+    Case::new("queue: through one where 3,000 topics wait for their batches to fill", TIMES, move || {
+        queue.admit(record(&route, now), now);
+        let lease = queue.lease(now).expect("a record waits");
+        black_box(queue.acknowledge(lease.id));
     })
 }
 
