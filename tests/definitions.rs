@@ -1,10 +1,9 @@
 //! Publishers that were built with another definition of a message type than the bridge sources.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use crate::support::killed_on_drop::KilledOnDrop;
+use crate::support::probe_msgs::{self, Environment};
 use crate::support::program::Program;
 use crate::support::rclpy::publish_all;
 use crate::support::stage::Stage;
@@ -24,37 +23,16 @@ const FOREIGN: usize = if matches!(BUILT_FOR.as_bytes(), b"kilted") { 0 } else {
 const SAMPLE: &str = "/all/probe_msgs/Sample";
 const PLAIN: &str = "/all/probe_msgs/Plain";
 
-/// A build of `probe_msgs`: what to set to have it in the environment.
-struct Build(Vec<(String, String)>);
-
-impl Build {
-    fn start(directory: &Path, field: &str) -> Child {
-        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ros/custom_package.sh"))
-            .args([directory.as_os_str(), field.as_ref()])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap()
-    }
-
-    fn finish(mut build: Child, directory: &Path) -> Build {
-        assert!(build.wait().unwrap().success());
-        let environment = std::fs::read_to_string(directory.join("environment")).unwrap();
-        let variables = environment.lines().filter_map(|line| line.split_once('='));
-        Build(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
-
-    /// An rclpy node that has published `MESSAGES` of both types, latched, and lives until it is dropped; and what is
-    /// expected of those of [`SAMPLE`].
-    fn publish(&self) -> (KilledOnDrop, Vec<Value>) {
-        let arguments = ["--count", &MESSAGES.to_string(), "probe_msgs/msg/Sample", "probe_msgs/msg/Plain"];
-        let mut child = publish_all(&arguments, &self.0).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said: Vec<Value> =
-            lines.take(2 * MESSAGES).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
-        assert_eq!(said.len(), 2 * MESSAGES);
-        let samples = said.into_iter().filter(|line| line["topic"] == SAMPLE);
-        (KilledOnDrop(child), samples.map(|line| line["expected"].clone()).collect())
-    }
+/// An rclpy node that has published `MESSAGES` of both types, latched, and lives until it is dropped; and what is expected of
+/// those of [`SAMPLE`].
+fn publish(build: &Environment) -> (KilledOnDrop, Vec<Value>) {
+    let arguments = ["--count", &MESSAGES.to_string(), "probe_msgs/msg/Sample", "probe_msgs/msg/Plain"];
+    let mut child = publish_all(&arguments, build).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said: Vec<Value> = lines.take(2 * MESSAGES).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert_eq!(said.len(), 2 * MESSAGES);
+    let samples = said.into_iter().filter(|line| line["topic"] == SAMPLE);
+    (KilledOnDrop(child), samples.map(|line| line["expected"].clone()).collect())
 }
 
 /// Publishers of the topic `index`: those that deliver, and those with another definition.
@@ -70,19 +48,13 @@ fn publishers(report: &Report, index: usize) -> (usize, usize) {
 /// One beside it that was built with the sourced definition is forwarded, value by value.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_build_of_a_package_is_named_and_not_forwarded() {
-    let directory = tempfile::tempdir().unwrap();
-    let [ours, theirs] = ["ours", "theirs"].map(|name| directory.path().join(name));
-    let building = [Build::start(&ours, "bool of_ours"), Build::start(&theirs, "int32 revision")];
+    let (ours, theirs) = (probe_msgs::whole(), probe_msgs::revised());
     let mut stage = Stage::set().await;
-    let [ours, theirs] = {
-        let [first, second] = building;
-        [Build::finish(first, &ours), Build::finish(second, &theirs)]
-    };
     let topics = [SAMPLE, PLAIN].map(|ros| format!("[[topics]]\nros = {ros:?}\nmqtt = \"{{thing}}{{ros}}\"\n"));
-    let variables: Vec<_> = ours.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let variables: Vec<_> = ours.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut program = Program::start_with(&stage.configure(&topics.concat()), &variables);
 
-    let (stranger, _) = theirs.publish();
+    let (stranger, _) = publish(&theirs);
     let sentence = "it is published with another definition of probe_msgs/msg/Sample than the one sourced; \
                     source the robot's build and restart the service";
     let line = program.await_log(sentence);
@@ -97,7 +69,7 @@ async fn another_build_of_a_package_is_named_and_not_forwarded() {
     let status = String::from_utf8(program.status().output().unwrap().stdout).unwrap();
     assert!(status.contains(sentence), "{status}");
 
-    let (_friend, expected) = ours.publish();
+    let (_friend, expected) = publish(&ours);
     for (number, expected) in expected.iter().enumerate() {
         let (topic, payload) = loop {
             let (topic, payload) = stage.observer.next().await;

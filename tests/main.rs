@@ -19,6 +19,7 @@ mod support {
     pub mod own_mounts;
     pub mod own_network;
     pub mod port;
+    pub mod probe_msgs;
     pub mod program;
     pub mod proxy;
     pub mod rclpy;

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # custom_package.sh DIRECTORY [FIELD]: generates the message package probe_msgs, which nothing else has, builds it with
 # the sourced ROS and installs it into DIRECTORY/install. With FIELD, like "int32 revision", there are only the types Sample
-# and Plain, with this field before all others: a build of the package that differs from another in it. Sourcing DIRECTORY/setup.bash, or setting the variables of
-# DIRECTORY/environment (one NAME=value a line), puts it into the environment. Takes about ten seconds.
+# and Plain, with this field before all others: a build of the package that differs from another in it. Sourcing
+# DIRECTORY/setup.bash, or setting the variables of DIRECTORY/environment (one NAME=value a line), puts it into the
+# environment. Takes half a minute of a processor, and nothing where DIRECTORY has it already.
 set -euo pipefail
 : "${AMENT_PREFIX_PATH:?a ROS environment has to be sourced}"
 
@@ -11,6 +12,13 @@ field=${2:-}
 types='"msg/Sample.msg" "msg/Plain.msg"'
 [ -n "$field" ] || types+=' "msg/Probe.msg"'
 source=$directory/probe_msgs
+
+# What it is made of: this script, the field, and which ROS that is, installed when.
+parts=$({ cat "$0" && echo "$field $AMENT_PREFIX_PATH" && ls -l --time-style=full-iso "${AMENT_PREFIX_PATH%%:*}/lib/librcl.so"; } | cksum)
+mkdir -p "${directory%/*}"
+exec {lock}>"$directory.lock"
+flock "$lock"
+if [ "$(cat "$directory/parts" 2>/dev/null)" = "$parts" ]; then exit; fi
 rm -rf "$directory"
 mkdir -p "$source/msg"
 
@@ -105,3 +113,4 @@ LD_LIBRARY_PATH=$directory/install/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH}
 ENVIRONMENT
 sed "s/=\(.*\)/='\1'/; s/^/export /" "$directory/environment" >"$directory/setup.bash"
+printf '%s\n' "$parts" >"$directory/parts"

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use iot_bridge_core::config::{self, Overflow, Priority, Qos, QueueDurability};
-use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::packing::{Batch, Packing};
+use iot_bridge_core::queue::disk::survey::go_on;
 use iot_bridge_core::queue::{DiskThread, Queue, Record, Route};
 use iot_bridge_core::topics::Registry;
 use tempfile::TempDir;
