@@ -7,20 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 use super::certificates::{Authority, Valid};
-use super::port::Port;
-
-/// How long moto may take to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::moto::Moto;
 
 pub const REGION: &str = "eu-central-1";
 /// The account that moto gives to everybody.
@@ -28,8 +22,7 @@ pub const ACCOUNT: &str = "123456789012";
 
 /// moto and its front. Both end with it.
 pub struct AwsApi {
-    moto: Child,
-    moto_port: Port,
+    moto: Moto,
     port: u16,
     front: Arc<Front>,
 }
@@ -75,24 +68,11 @@ struct Message {
 impl AwsApi {
     /// Starts moto and waits until it answers. Certificates are signed by `authority`.
     pub fn start(authority: Arc<Authority>) -> AwsApi {
-        let moto_port = Port::reserve();
-        let moto = Command::new(program())
-            .args(["-H", "127.0.0.1", "-p", &moto_port.number().to_string()])
-            .env_remove("PYTHONPATH")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("moto can't be started ({error}); scripts/test installs it"));
+        let moto = Moto::start();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let front = Arc::new(Front { moto: moto_port.number(), authority, state: Mutex::default() });
-        let api = AwsApi { moto, moto_port, port, front: Arc::clone(&front) };
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", api.moto_port.number())).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "moto does not start");
-            thread::sleep(Duration::from_millis(20));
-        }
+        let front = Arc::new(Front { moto: moto.port(), authority, state: Mutex::default() });
+        let api = AwsApi { moto, port, front: Arc::clone(&front) };
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let front = Arc::clone(&front);
@@ -149,13 +129,13 @@ impl AwsApi {
     /// Asks moto for `path`.
     pub fn get(&self, path: &str) -> Value {
         let request = Message::request("GET", path, Vec::new());
-        serde_json::from_slice(&ask(self.moto_port.number(), &request).unwrap().body).unwrap()
+        serde_json::from_slice(&ask(self.moto.port(), &request).unwrap().body).unwrap()
     }
 
     /// Has moto do something.
     pub fn send(&self, method: &str, path: &str, body: &Value) -> Value {
         let request = Message::request(method, path, body.to_string().into_bytes());
-        let answer = ask(self.moto_port.number(), &request).unwrap();
+        let answer = ask(self.moto.port(), &request).unwrap();
         assert!(answer.is_good(), "{} {}", answer.first, String::from_utf8_lossy(&answer.body));
         serde_json::from_slice(&answer.body).unwrap_or_default()
     }
@@ -210,19 +190,6 @@ impl AwsApi {
         }
         all
     }
-}
-
-impl Drop for AwsApi {
-    fn drop(&mut self) {
-        let _ = self.moto.kill();
-        let _ = self.moto.wait();
-    }
-}
-
-fn program() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"), PathBuf::from);
-    cache.join("iot-bridge/moto/bin/moto_server")
 }
 
 /// The IAM permission that a call needs, by the request syntax of the API's reference.
@@ -478,7 +445,11 @@ impl Message {
     }
 }
 
+/// Asks moto, one call at a time: where one of its threads looks through the certificates while another adds one, it answers
+/// with 500.
 fn ask(port: u16, request: &Message) -> io::Result<Message> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     request.write(&mut stream)?;
     Message::read(&mut BufReader::new(stream))

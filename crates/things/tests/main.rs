@@ -5,10 +5,12 @@
 mod support {
     pub mod aws_api;
     pub mod aws_broker;
+    pub mod cache;
     pub mod certificates;
     pub mod domain;
     pub mod itself;
     pub mod mosquitto;
+    pub mod moto;
     pub mod observer;
     pub mod port;
     pub mod program;
