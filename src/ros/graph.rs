@@ -52,7 +52,7 @@ pub(super) enum Owner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Subscriber {
     pub(super) id: PublisherId,
-    /// Full name of its node.
+    /// Its node, in words.
     pub(super) node: String,
     /// `package/msg/Name`; what is no such name, made legible.
     pub(super) type_name: String,
@@ -89,6 +89,9 @@ pub(super) fn publishers(node: &Node, topic: &CStr) -> Result<Vec<Publisher>, Ro
 
 /// What an RMW calls a node that it does not know (rmw_dds_common/graph_cache.hpp).
 const UNKNOWN: &CStr = c"_NODE_NAME_UNKNOWN_";
+
+/// What an RMW calls that of a DDS application without ROS (rmw_dds_common's graph_cache.cpp).
+const BARE: &CStr = c"_CREATED_BY_BARE_DDS_APP_";
 
 /// One that is not the bridge's own.
 fn publisher(info: &rmw_topic_endpoint_info_t) -> Publisher {
@@ -133,6 +136,15 @@ fn full_name(namespace: &CStr, name: &CStr) -> String {
     format!("{}/{}", namespace.to_string_lossy().trim_end_matches('/'), name.to_string_lossy())
 }
 
+/// Whose a subscription is, as a message names it: the full name of its node, which may be discovered after it.
+fn in_words(namespace: &CStr, name: &CStr) -> String {
+    match name {
+        name if name == UNKNOWN => "somebody".to_owned(),
+        name if name == BARE => "a DDS application without ROS".to_owned(),
+        name => full_name(namespace, name),
+    }
+}
+
 /// The subscriptions of `topic` that discovery has found so far. The bridge is `node`.
 pub(super) fn subscribers(node: &Node, topic: &CStr) -> Result<Vec<Subscriber>, RosError> {
     let own = names_of(node);
@@ -141,8 +153,7 @@ pub(super) fn subscribers(node: &Node, topic: &CStr) -> Result<Vec<Subscriber>, 
         let (namespace, name) = names_of_node(info);
         Subscriber {
             id: publisher.id,
-            // Its node may be discovered after it.
-            node: if name == UNKNOWN { "somebody".to_owned() } else { full_name(namespace, name) },
+            node: in_words(namespace, name),
             type_name: publisher.type_name,
             definition: publisher.definition,
             transient_local: publisher.transient_local,
@@ -353,5 +364,18 @@ mod tests {
         let none = take_error_text();
         assert!(!is_published(&node, "/1abc"));
         assert_eq!(take_error_text(), none);
+    }
+
+    #[test]
+    fn who_has_no_node_is_said_in_words() {
+        let said = [
+            (c"/", c"talker", "/talker"),
+            (c"/arm", c"talker", "/arm/talker"),
+            (c"_NODE_NAMESPACE_UNKNOWN_", UNKNOWN, "somebody"),
+            (BARE, BARE, "a DDS application without ROS"),
+        ];
+        for (namespace, name, expected) in said {
+            assert_eq!(in_words(namespace, name), expected);
+        }
     }
 }

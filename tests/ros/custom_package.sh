@@ -14,7 +14,14 @@ types='"msg/Sample.msg" "msg/Plain.msg"'
 source=$directory/probe_msgs
 
 # What it is made of: this script, the field, and which ROS that is, installed when.
-parts=$({ cat "$0" && echo "$field $AMENT_PREFIX_PATH" && ls -l --time-style=full-iso "${AMENT_PREFIX_PATH%%:*}/lib/librcl.so"; } | cksum)
+parts=$(
+  {
+    cat "$0"
+    printf '%s\n' "$directory" "$field" "$AMENT_PREFIX_PATH" "${LD_LIBRARY_PATH:-}" "${PYTHONPATH:-}"
+    IFS=:
+    for prefix in $AMENT_PREFIX_PATH; do ls -l --time-style=full-iso "$prefix/lib/librcl.so" 2>/dev/null || true; done
+  } | cksum
+)
 mkdir -p "${directory%/*}"
 exec {lock}>"$directory.lock"
 flock "$lock"

@@ -2,15 +2,17 @@
 
 Loading it takes 1.4 s of a processor, and some fifty tests want one each. Whoever connects to SOCKET and sends a port on a line
 gets an empty moto of its own on that port of the loopback: a fork of this process. It ends with the connection.
+Ids that it makes up are the same in each.
 """
 
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import run_simple
 from werkzeug.test import Client
 
@@ -34,10 +36,12 @@ def serve(connection, application):
         os._exit(0)
 
     threading.Thread(target=end_with_it, daemon=True).start()
-    run_simple("127.0.0.1", port, application, threaded=True)
+    run_simple("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
 
 
 def main():
+    # Not each request.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = load()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)

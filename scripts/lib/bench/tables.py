@@ -253,7 +253,9 @@ def robot(of, figures):
         ])  # fmt: skip
     text = "### An ordinary robot\n\nIMU at 100 Hz, odometry and joints 50 Hz, commands 20 Hz, camera info 15 Hz, scan 10 Hz, fix 5 Hz, battery "
     text += "and diagnostics 1 Hz; *cameras too*: with clouds of 64 KiB and images of 640×480 at 5 Hz, which are larger than "
-    text += "AWS IoT Core takes: iot-bridge refuses images, the other nodes publish them to Mosquitto, and they do not count as lost. The Python node gets them through shared memory, and loses others by them ([below](#shared-memory-and-images)). *As in the recipes*: [the whole robot](recipes.md#the-whole-robot), with AWS's "
+    text += "AWS IoT Core takes: iot-bridge refuses images, the other nodes publish them to Mosquitto, and they do not count as lost. "
+    text += "The Python node has DDS's defaults ([shared memory](#shared-memory-and-images)). "
+    text += "*As in the recipes*: [the whole robot](recipes.md#the-whole-robot), with AWS's "
     text += "quotas, where what is held back is no loss. The p99 is the median of the topics' of which "
     text += f"{summary.ENOUGH[1]} messages or more arrived.\n\n"
     return text + table(["", "of one core", "p99, ms", "lost", "KiB/s to the broker", "PSS, MiB"], rows)

@@ -23,7 +23,7 @@ const TIMES: u32 = 1000;
 /// Records that go to the disk together.
 const RECORDS: u32 = 5000;
 
-/// Topics that have nothing to send.
+/// Topics with a record each, which waits for others.
 const OTHERS: usize = 3000;
 
 /// AWS IoT Core's window.
