@@ -148,13 +148,15 @@ class Run:
 
     def outage(self):
         """What an outage costs."""
-        for name in self.with_(self.times["outage"]):
+        cases = {name: (name, self.times["outage_s"]) for name in self.with_(self.times["outage"])}
+        cases |= {f"{name}, longer": (name, self.times["long_outage_s"]) for name in self.with_(self.times["long_outage"])}
+        for case, (name, seconds) in cases.items():
             def measurement():
-                topics, seconds = works.SINGLE[works.STRING], self.times["outage_s"]
+                topics = works.SINGLE[works.STRING]
                 tell = lambda text: self.tell(f"outage of {seconds} s, {name}: {text}")
                 return outage.endure(self.stage, name, topics, 500, seconds, self.times["after"], tell)
 
-            self.measure(f"{name}, outage", "outage", name, measurement=measurement)
+            self.measure(f"{case}, outage", "outage", case, measurement=measurement)
 
     def topics(self):
         """Topics on which nothing happens."""

@@ -264,7 +264,7 @@ def robot(of, figures):
 def outage(of, figures):
     rows = [
         [
-            f"{name}, {found['outage_s']} s", number(found["pss_before_mib"], 1), with_spread(found["pss_mib"], 1),
+            f"{name.removesuffix(', longer')}, {found['outage_s']} s", number(found["pss_before_mib"], 1), with_spread(found["pss_mib"], 1),
             number(silence(found)), number(found["backlog_s"]), f"{found['lost']:,} of {found['published']:,}",
             f"{found['duplicates']:,}", number(found["disk_written_bytes"] / 2**20, 1), f"{found['cpu_s'] / found['outage_s']:.1%}",
         ]

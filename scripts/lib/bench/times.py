@@ -4,21 +4,22 @@ from contestants import ALL, BRIDGE, PUBLISH, PYTHON, RECEIVE, RUST
 
 SECTIONS = ["string", "ladder", "sensors", "robot", "outage", "quotas", "topics"]
 
-# Who and for how many seconds. An outage lasts equally long for all: how long a node is silent after it depends on that.
+# Who and for how many seconds. An outage lasts equally long for all: how long a node is silent after it depends on that. What the
+# memory of some is after a longer one stands beside.
 WHOLE = {
     "rounds": 3, "idle": 1, "step": {10: 3, 100: 2, 1000: 2, 5000: 1.5},
     "ladder": [BRIDGE, PYTHON, RUST, RECEIVE], "probe": 1, "confirm": 10,
-    "sensors": ["Odometry", "LaserScan, 1080 beams", "PointCloud2, 64 KiB"], "sensors_step": 2,
+    "sensors": ["Odometry", "Imu", "JointState, 12 joints", "LaserScan, 1080 beams", "PointCloud2, 64 KiB"], "sensors_step": 2,
     "robot": [BRIDGE, PYTHON, RUST, RECEIVE, PUBLISH], "cameras": [BRIDGE, PYTHON], "recipes": 35, "robot_step": 5,
-    "outage": [BRIDGE, PYTHON, RUST], "outage_s": 20, "after": 8,
-    "quotas": 10, "topics": [10, 1000], "topics_step": 4,
+    "outage": [BRIDGE, PYTHON, RUST], "outage_s": 20, "after": 8, "long_outage": [BRIDGE], "long_outage_s": 60,
+    "quotas": 10, "topics": [10, 100, 1000], "topics_step": 4,
 }  # fmt: skip
 QUICK = {
     "rounds": 1, "idle": 1, "step": {10: 2, 100: 2, 1000: 2, 5000: 1.5},
     "ladder": [BRIDGE, PYTHON, RECEIVE], "probe": 1, "confirm": 3,
     "sensors": [], "sensors_step": 1,
     "robot": [BRIDGE, PYTHON], "cameras": [], "recipes": 0, "robot_step": 4,
-    "outage": [BRIDGE, PYTHON], "outage_s": 6, "after": 5,
+    "outage": [BRIDGE, PYTHON], "outage_s": 6, "after": 5, "long_outage": [], "long_outage_s": 0,
     "quotas": 0, "topics": [], "topics_step": 1,
 }  # fmt: skip
 
@@ -65,7 +66,8 @@ def seconds_of(section, times):
             return lives * (START + 1 + times["robot_step"] + WAIT) + recipes
         case "outage":
             # Python's silence, and ten seconds of waiting for who has lost something.
-            return len(times["outage"]) * (START + 2 + times["outage_s"] + times["after"] + 8)
+            besides = START + 2 + times["after"] + 8
+            return sum(len(times[kind]) * (besides + times[f"{kind}_s"]) for kind in ("outage", "long_outage"))
         case "quotas":
             return len(QUOTAS) * climb(2 + WAIT, times["quotas"]) if times["quotas"] else 0
         case "topics":
