@@ -17,7 +17,7 @@ source=$directory/probe_msgs
 parts=$(
   {
     cat "$0"
-    printf '%s\n' "$directory" "$field" "$AMENT_PREFIX_PATH" "${LD_LIBRARY_PATH:-}" "${PYTHONPATH:-}"
+    printf '%s\n' "$directory" "$field" "$AMENT_PREFIX_PATH"
     IFS=:
     for prefix in $AMENT_PREFIX_PATH; do ls -l --time-style=full-iso "$prefix/lib/librcl.so" 2>/dev/null || true; done
   } | cksum
