@@ -71,7 +71,7 @@ impl AwsApi {
         let moto = Moto::start();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let front = Arc::new(Front { moto: moto.port(), authority, state: Mutex::default() });
+        let front = Arc::new(Front { moto: moto.port, authority, state: Mutex::default() });
         let api = AwsApi { moto, port, front: Arc::clone(&front) };
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -129,13 +129,13 @@ impl AwsApi {
     /// Asks moto for `path`.
     pub fn get(&self, path: &str) -> Value {
         let request = Message::request("GET", path, Vec::new());
-        serde_json::from_slice(&ask(self.moto.port(), &request).unwrap().body).unwrap()
+        serde_json::from_slice(&ask(self.moto.port, &request).unwrap().body).unwrap()
     }
 
     /// Has moto do something.
     pub fn send(&self, method: &str, path: &str, body: &Value) -> Value {
         let request = Message::request(method, path, body.to_string().into_bytes());
-        let answer = ask(self.moto.port(), &request).unwrap();
+        let answer = ask(self.moto.port, &request).unwrap();
         assert!(answer.is_good(), "{} {}", answer.first, String::from_utf8_lossy(&answer.body));
         serde_json::from_slice(&answer.body).unwrap_or_default()
     }

@@ -1,15 +1,14 @@
 //! moto, which stands in for the AWS API, on a port of its own.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use super::cache;
-use super::port::Port;
+use super::killed_on_drop::KilledOnDrop;
 
 /// How long it may take to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,60 +18,37 @@ const READY: &str = "MOTO_READY";
 
 /// Ends with it.
 pub struct Moto {
-    port: Port,
-    _running: Running,
-}
-
-enum Running {
-    Program(Child),
-    /// A fork of moto_ready.py, which ends when this is closed.
-    Fork(#[allow(dead_code, reason = "open as long as it is there")] UnixStream),
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Running::Program(child) = self {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+    pub port: u16,
+    /// moto ends when this is closed.
+    _connection: UnixStream,
+    /// That of this test alone, if it is.
+    _program: Option<KilledOnDrop>,
 }
 
 impl Moto {
-    /// Starts it and waits until it answers.
+    /// Starts it and waits until it listens.
     pub fn start() -> Moto {
-        let port = Port::reserve();
-        let running = match std::env::var_os(READY) {
-            Some(socket) => Running::Fork(fork(Path::new(&socket), port.number())),
-            None => Running::Program(program(port.number())),
-        };
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port.number())).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "moto does not start");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Moto { port, _running: running }
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port.number()
+        let (connection, program) =
+            std::env::var_os(READY).map_or_else(load, |socket| (fork(Path::new(&socket)), None));
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut port = String::new();
+        BufReader::new(&connection).read_line(&mut port).expect("moto starts");
+        let port = port.trim_end().parse().unwrap_or_else(|_| panic!("moto does not start; scripts/test installs it"));
+        Moto { port, _connection: connection, _program: program }
     }
 }
 
-fn fork(socket: &Path, port: u16) -> UnixStream {
-    let mut stream =
-        UnixStream::connect(socket).unwrap_or_else(|error| panic!("{READY}={}: {error}", socket.display()));
-    writeln!(stream, "{port}").unwrap();
-    stream
+fn fork(socket: &Path) -> UnixStream {
+    UnixStream::connect(socket).unwrap_or_else(|error| panic!("{READY}={}: {error}", socket.display()))
 }
 
-fn program(port: u16) -> Child {
-    Command::new(cache::directory().join("moto/bin/moto_server"))
-        .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+fn load() -> (UnixStream, Option<KilledOnDrop>) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let program = Command::new(cache::directory().join("moto/bin/python3"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/support/moto_ready.py"))
         .env_remove("PYTHONPATH")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stdin(OwnedFd::from(theirs))
         .spawn()
-        .unwrap_or_else(|error| panic!("moto can't be started ({error}); scripts/test installs it"))
+        .unwrap_or_else(|error| panic!("moto can't be started ({error}); scripts/test installs it"));
+    (ours, Some(KilledOnDrop(program)))
 }

@@ -1,8 +1,8 @@
-"""moto_ready.py SOCKET: moto, loaded once for all tests.
+"""moto_ready.py [SOCKET]: moto, loaded once for all tests.
 
-Loading it takes 1.4 s of a processor, and some fifty tests want one each. Whoever connects to SOCKET and sends a port on a line
-gets an empty moto of its own on that port of the loopback: a fork of this process. It ends with the connection.
-Ids that it makes up are the same in each.
+Loading it takes 1.4 s of a processor, and some fifty tests want one each. Whoever connects to SOCKET gets an empty moto of its own
+on the loopback: a fork of this process, which sends the number of its port on a line once it listens, and ends with the connection.
+Ids that it makes up are the same in each. Without SOCKET there is one moto, and its connection is the standard input.
 """
 
 import logging
@@ -13,7 +13,7 @@ import sys
 import threading
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import run_simple
+from werkzeug.serving import make_server
 from werkzeug.test import Client
 
 # A backend is loaded at the first request for it. These read, and find nothing.
@@ -29,20 +29,23 @@ def load():
 
 
 def serve(connection, application):
-    port = int(connection.makefile().readline())
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    connection.sendall(f"{server.port}\n".encode())
 
     def end_with_it():
         connection.recv(1)
         os._exit(0)
 
     threading.Thread(target=end_with_it, daemon=True).start()
-    run_simple("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
+    server.serve_forever()
 
 
 def main():
     # Not each request.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = load()
+    if not sys.argv[1:]:
+        serve(socket.socket(fileno=sys.stdin.fileno()), application)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(sys.argv[1])

@@ -9,6 +9,7 @@ mod support {
     pub mod certificates;
     pub mod domain;
     pub mod itself;
+    pub mod killed_on_drop;
     pub mod mosquitto;
     pub mod moto;
     pub mod observer;
