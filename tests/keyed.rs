@@ -7,7 +7,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use iot_bridge::ros::{self, Node, Receiver, Sample, Silence, TopicState, TypeSupport, Wanted};
+use iot_bridge::ros::{self, Node, Receiver, RosThread, Sample, Silence, TopicState, TypeSupport, Wanted};
 use iot_bridge_core::codec::Schema;
 use iot_bridge_core::config::{Durability, Reliability};
 
@@ -94,14 +94,11 @@ fn await_account(account: &Mutex<Account>, what: &str, wish: impl Fn(&Account) -
     }
 }
 
-/// A burst over five keys waits in DDS, which hands it over key by key: each message comes once, in the order of its key,
-/// and none is told as lost; also while the topic is subscribed with another QoS.
-#[test]
-fn a_keyed_burst_comes_once_in_the_order_of_each_key() {
-    const BURST: usize = 300;
+/// Subscribes to /keyed with `depth`; `None` where ROS has no types with keys.
+fn receive(depth: usize) -> Option<(RosThread<Counter>, Arc<Mutex<Account>>)> {
     if TypeSupport::load(TYPE).is_err() {
         println!("    Skipped: this ROS has no {TYPE}.");
-        return;
+        return None;
     }
     domain::enter();
     let account = Arc::new(Mutex::new(Account::default()));
@@ -110,27 +107,45 @@ fn a_keyed_burst_comes_once_in_the_order_of_each_key() {
         type_name: Some(TYPE.into()),
         reliability: Reliability::Auto,
         durability: Durability::Auto,
-        depth: 1000,
+        depth,
     };
     let node = Node::create("iot_bridge", "").unwrap();
-    let thread = ros::spawn(node, vec![wanted], Counter(Arc::clone(&account))).unwrap();
-    let mut publisher = Publisher::start();
+    Some((ros::spawn(node, vec![wanted], Counter(Arc::clone(&account))).unwrap(), account))
+}
+
+/// Publishes until the subscription is met, for what is published before goes to nobody, and until all after that has come.
+/// Returns how many were published.
+fn meet(publisher: &mut Publisher, account: &Mutex<Account>) -> i32 {
     let mut published = 0;
-    // What is published before the subscription is met goes to nobody.
     while account.lock().unwrap().count == 0 {
         publisher.have("burst 1");
         published += 1;
         std::thread::sleep(Duration::from_millis(20));
     }
-    await_account(&account, "the start", |account| account.newest == published - 1);
+    await_account(account, "the start", |account| account.newest == published - 1);
+    published
+}
+
+/// Has a burst published while the ROS thread is held, and then does `meanwhile`.
+fn hold_for_a_burst(publisher: &mut Publisher, account: &Mutex<Account>, burst: usize, meanwhile: impl FnOnce()) {
+    let _held = account.lock().unwrap();
+    publisher.have(&format!("burst {burst}"));
+    meanwhile();
+    // Each of them is in DDS's hands; when it has them where they are taken from is its own affair.
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+/// A burst over five keys waits in DDS, which hands it over key by key: each message comes once, in the order of its key,
+/// and none is told as lost; also while the topic is subscribed with another QoS.
+#[test]
+fn a_keyed_burst_comes_once_in_the_order_of_each_key() {
+    const BURST: usize = 300;
+    let Some((thread, account)) = receive(1000) else { return };
+    let mut publisher = Publisher::start();
+    let first = meet(&mut publisher, &account);
     let start = std::mem::take(&mut account.lock().unwrap().values);
     let before: usize = start.values().map(Vec::len).sum();
-    {
-        let _held = account.lock().unwrap();
-        publisher.have(&format!("burst {BURST}"));
-        // Each of them is in DDS's hands; when it has them where they are taken from is its own affair.
-        std::thread::sleep(Duration::from_millis(300));
-    }
+    hold_for_a_burst(&mut publisher, &account, BURST, || ());
     await_account(&account, "the burst", |account| account.count == before + BURST);
     assert!(account.lock().unwrap().overtaken > 0, "this DDS does not go key by key");
 
@@ -153,6 +168,26 @@ fn a_keyed_burst_comes_once_in_the_order_of_each_key() {
     }
     let mut all: Vec<i32> = account.values.values().flatten().copied().collect();
     all.sort_unstable();
-    let first = published;
     assert_eq!(all, (first..first + (total - before) as i32).collect::<Vec<_>>());
+}
+
+/// Of a topic with keys DDS keeps `depth` messages of each key. All of them are handed on, though nothing more is published;
+/// also when the service stops.
+#[test]
+fn what_waits_of_all_keys_is_taken_at_once() {
+    const DEPTH: usize = 20;
+    const BURST: usize = 5 * DEPTH;
+    let Some((thread, account)) = receive(DEPTH) else { return };
+    let mut publisher = Publisher::start();
+    meet(&mut publisher, &account);
+    let before = account.lock().unwrap().count;
+    hold_for_a_burst(&mut publisher, &account, BURST, || ());
+    await_account(&account, "the burst", |account| account.count == before + BURST);
+    let mut stopping = None;
+    hold_for_a_burst(&mut publisher, &account, BURST, || {
+        stopping = Some(std::thread::spawn(|| thread.stop()));
+    });
+    stopping.unwrap().join().unwrap().unwrap();
+    let account = account.lock().unwrap();
+    assert_eq!((account.count, account.lost), (before + 2 * BURST, 0));
 }

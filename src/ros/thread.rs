@@ -28,7 +28,7 @@ use super::rest::Rest;
 use super::seen::are_messages_numbered;
 use super::silence;
 use super::survey;
-use super::topic::Topic;
+use super::topic::{Left, Topic};
 use super::turns::Turns;
 use super::type_support::{TypeSupports, rmw_name};
 use super::wait_set::{Ready, WaitSet};
@@ -521,6 +521,7 @@ impl<R: Receiver> Reception<R> {
             self.topics[index].begin_round();
             self.turns.wait(index);
         }
+        let mut left = Vec::new();
         let mut now = Instant::now();
         while now < end
             && let Some(index) = self.turns.next()
@@ -535,16 +536,24 @@ impl<R: Receiver> Reception<R> {
             } else {
                 topic.rest.begin(now);
             }
-            if !taken.is_all {
-                self.turns.wait(index);
+            match taken.left {
+                Left::Nothing => {}
+                Left::Perhaps => left.push(index),
+                Left::Due => self.turns.wait(index),
             }
         }
-        self.turns.clear().collect()
+        left.extend(self.turns.clear());
+        left
     }
 
     /// Hands on what has arrived of `topics`, which end then, for `time` at the most.
     fn serve_last(&mut self, topics: &[usize], time: Duration) {
-        for index in self.serve(topics, Instant::now() + time) {
+        let end = Instant::now() + time;
+        let mut left = topics.to_vec();
+        while !left.is_empty() && Instant::now() < end {
+            left = self.serve(&left, end);
+        }
+        for index in left {
             let topic = self.topics[index].name();
             tracing::error!(
                 topic,

@@ -45,8 +45,17 @@ const OVERLAP: Duration = Duration::from_secs(1);
 pub(super) struct Taken {
     /// Messages.
     pub(super) count: usize,
-    /// Nothing that is due is left.
-    pub(super) is_all: bool,
+    pub(super) left: Left,
+}
+
+/// What a topic's turn has left in DDS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    Nothing,
+    /// All that was due is taken, and there may be more: what has come meanwhile, and what DDS keeps beyond the depth.
+    Perhaps,
+    /// The time was over before all that was due.
+    Due,
 }
 
 /// What is open for a topic.
@@ -463,10 +472,11 @@ impl Topic {
         Ok(())
     }
 
-    /// From now on [`take`](Self::take) has to do with what has arrived until now: at most what DDS keeps.
+    /// From now on [`take`](Self::take) has to do with what has arrived until now: what DDS keeps, and one more, to see
+    /// whether there is more. Of a type with keys DDS keeps the depth of each key.
     pub(super) fn begin_round(&mut self) {
         let open = self.subscriptions().inspect(|subscription| subscription.begin()).count();
-        self.due = self.wanted.depth.saturating_mul(open);
+        self.due = self.wanted.depth.saturating_mul(open).saturating_add(1);
     }
 
     /// Takes what is due and hands it on, no further message after `end`.
@@ -481,7 +491,7 @@ impl Topic {
                 }
                 Ok(None) => {
                     self.losses.turned(true);
-                    return Taken { count, is_all: true };
+                    return Taken { count, left: Left::Nothing };
                 }
                 Err(error) => {
                     // Fast DDS has taken the message out of its history all the same.
@@ -498,7 +508,7 @@ impl Topic {
             }
         }
         self.losses.turned(false);
-        Taken { count, is_all: self.due == 0 }
+        Taken { count, left: if self.due == 0 { Left::Perhaps } else { Left::Due } }
     }
 
     /// Hands on the message in `buffer`, if it can be read and has not come before.

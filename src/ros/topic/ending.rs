@@ -6,7 +6,7 @@ use super::super::Receiver;
 use super::super::buffer::Buffer;
 use super::super::seen::{Judgement, are_messages_numbered};
 use super::super::subscription::Subscription;
-use super::{IN_USE, Topic};
+use super::{IN_USE, Left, Topic};
 
 /// How long what has arrived is taken before its subscription ends, while other topics wait.
 const LAST_TAKE: Duration = Duration::from_secs(1);
@@ -42,8 +42,13 @@ impl Topic {
 
     /// Takes what has arrived before a subscription ends.
     pub(super) fn take_last(&mut self, buffer: &mut Buffer, receiver: &mut dyn Receiver) {
-        self.begin_round();
-        self.take(Instant::now() + LAST_TAKE, buffer, receiver);
+        let end = Instant::now() + LAST_TAKE;
+        loop {
+            self.begin_round();
+            if self.take(end, buffer, receiver).left != Left::Perhaps {
+                return;
+            }
+        }
     }
 
     /// Drops `ended`, of which [`take_last`](Self::take_last) has handed on what there was time for. What is left is lost,
@@ -62,7 +67,7 @@ impl Topic {
         let end = Instant::now() + LAST_TAKE;
         let mut lost = 0;
         for subscription in ended {
-            for _ in 0..self.wanted.depth {
+            loop {
                 match subscription.take(buffer) {
                     Ok(None) => break,
                     Ok(Some(info)) => match self.seen.judge(&info, false) {
