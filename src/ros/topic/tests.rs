@@ -52,6 +52,20 @@ fn topic() -> Topic {
     Topic::new(0, wanted, c"/ended".into(), &Arrivals::of_test())
 }
 
+/// Has a message published until one comes. Each has a second to come, so that none is on its way afterwards.
+fn meet(publish: impl Fn(), topic: &mut Topic, buffer: &mut Buffer, receiver: &mut Counted) {
+    for attempt in 0.. {
+        if attempt % 100 == 0 {
+            publish();
+        }
+        thread::sleep(Duration::from_millis(10));
+        topic.take_last(buffer, receiver);
+        if receiver.received > 0 {
+            return;
+        }
+    }
+}
+
 /// However often the QoS changes, each subscription that is open is read.
 #[test]
 fn each_open_subscription_is_read() {
@@ -80,11 +94,7 @@ fn what_is_left_of_a_closed_topic_is_counted() {
     let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
     topic.subscribe(&node, &support, TYPE, qos(true, false), None).unwrap();
     let publish = || publisher.publish(&[0, 1, 0, 0, 0]).unwrap();
-    while receiver.received == 0 {
-        publish();
-        thread::sleep(Duration::from_millis(10));
-        topic.take_last(&mut buffer, &mut receiver);
-    }
+    meet(publish, &mut topic, &mut buffer, &mut receiver);
     receiver = Counted { pause: Duration::from_millis(50), ..Counted::default() };
     (0..COUNT).for_each(|_| publish());
     topic.take_last(&mut buffer, &mut receiver);
@@ -128,12 +138,9 @@ fn a_full_turn_sees_that_nothing_is_left() {
     let publisher = Publisher::create(&node, "/ended", TYPE).unwrap();
     let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
     topic.subscribe(&node, &support, TYPE, qos(true, false), None).unwrap();
-    while receiver.received == 0 {
-        publisher.publish(&[0, 1, 0, 0, 0]).unwrap();
-        thread::sleep(Duration::from_millis(10));
-        topic.take_last(&mut buffer, &mut receiver);
-    }
-    (0..2 * DEPTH).for_each(|_| publisher.publish(&[0, 1, 0, 0, 0]).unwrap());
+    let publish = || publisher.publish(&[0, 1, 0, 0, 0]).unwrap();
+    meet(publish, &mut topic, &mut buffer, &mut receiver);
+    (0..2 * DEPTH).for_each(|_| publish());
     // Each of them is in DDS's hands; how soon it overwrites is its own affair.
     thread::sleep(Duration::from_millis(300));
     topic.begin_round();
