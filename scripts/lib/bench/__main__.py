@@ -214,7 +214,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--docs", action="store_true")
     parser.add_argument("--prove", action="store_true")
-    parser.add_argument("--only", type=lambda text: text.split(","), help="sections of: " + ", ".join(SECTIONS))
+    parser.add_argument("--only", action="extend", type=lambda text: text.split(","), help="sections of: " + ", ".join(SECTIONS))
     options = parser.parse_args()
     times = QUICK if options.quick else WHOLE
     try:
