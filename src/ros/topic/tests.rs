@@ -8,6 +8,9 @@ use iot_bridge_core::config::{Durability, Reliability};
 
 const TYPE: &str = "std_msgs/msg/Empty";
 
+/// A message of it in CDR.
+const EMPTY: &[u8] = &[0, 1, 0, 0, 0];
+
 /// Counts what arrives.
 #[derive(Default)]
 struct Counted {
@@ -52,18 +55,24 @@ fn topic() -> Topic {
     Topic::new(0, wanted, c"/ended".into(), &Arrivals::of_test())
 }
 
-/// Has a message published until one comes. Each has a second to come, so that none is on its way afterwards.
-fn meet(publish: impl Fn(), topic: &mut Topic, buffer: &mut Buffer, receiver: &mut Counted) {
+/// A subscribed topic and its publisher, of which a message has come. Each that is published has a second to come, so that
+/// none is on its way afterwards.
+fn met(buffer: &mut Buffer) -> (Topic, Publisher) {
+    let (node, mut topic, mut receiver) = (node(), topic(), Counted::default());
+    let support = Arc::new(TypeSupport::load(TYPE).unwrap());
+    let publisher = Publisher::create(&node, "/ended", TYPE).unwrap();
+    topic.subscribe(&node, &support, TYPE, qos(true, false), None).unwrap();
     for attempt in 0.. {
         if attempt % 100 == 0 {
-            publish();
+            publisher.publish(EMPTY).unwrap();
         }
         thread::sleep(Duration::from_millis(10));
-        topic.take_last(buffer, receiver);
+        topic.take_last(buffer, &mut receiver);
         if receiver.received > 0 {
-            return;
+            break;
         }
     }
+    (topic, publisher)
 }
 
 /// However often the QoS changes, each subscription that is open is read.
@@ -88,15 +97,10 @@ fn each_open_subscription_is_read() {
 #[test]
 fn what_is_left_of_a_closed_topic_is_counted() {
     const COUNT: u64 = 60;
-    let node = node();
-    let support = Arc::new(TypeSupport::load(TYPE).unwrap());
-    let publisher = Publisher::create(&node, "/ended", TYPE).unwrap();
-    let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
-    topic.subscribe(&node, &support, TYPE, qos(true, false), None).unwrap();
-    let publish = || publisher.publish(&[0, 1, 0, 0, 0]).unwrap();
-    meet(publish, &mut topic, &mut buffer, &mut receiver);
-    receiver = Counted { pause: Duration::from_millis(50), ..Counted::default() };
-    (0..COUNT).for_each(|_| publish());
+    let mut buffer = Buffer::new().unwrap();
+    let (mut topic, publisher) = met(&mut buffer);
+    let mut receiver = Counted { pause: Duration::from_millis(50), ..Counted::default() };
+    (0..COUNT).for_each(|_| publisher.publish(EMPTY).unwrap());
     topic.take_last(&mut buffer, &mut receiver);
     let ended = topic.close();
     topic.drop_subscriptions(ended, &mut buffer, &mut receiver);
@@ -115,7 +119,7 @@ fn a_turn_ends_in_time_whatever_comes() {
     topic.subscribe(&node, &support, TYPE, qos(true, false), Some(qos(false, false))).unwrap();
     let mut turns = 0;
     while receiver.received < 20 {
-        (0..10).for_each(|_| publisher.publish(&[0, 1, 0, 0, 0]).unwrap());
+        (0..10).for_each(|_| publisher.publish(EMPTY).unwrap());
         topic.begin_round();
         loop {
             let taken = topic.take(Instant::now(), &mut buffer, &mut receiver);
@@ -133,14 +137,9 @@ fn a_turn_ends_in_time_whatever_comes() {
 #[test]
 fn a_full_turn_sees_that_nothing_is_left() {
     const DEPTH: usize = 100;
-    let node = node();
-    let support = Arc::new(TypeSupport::load(TYPE).unwrap());
-    let publisher = Publisher::create(&node, "/ended", TYPE).unwrap();
-    let (mut topic, mut buffer, mut receiver) = (topic(), Buffer::new().unwrap(), Counted::default());
-    topic.subscribe(&node, &support, TYPE, qos(true, false), None).unwrap();
-    let publish = || publisher.publish(&[0, 1, 0, 0, 0]).unwrap();
-    meet(publish, &mut topic, &mut buffer, &mut receiver);
-    (0..2 * DEPTH).for_each(|_| publish());
+    let (mut buffer, mut receiver) = (Buffer::new().unwrap(), Counted::default());
+    let (mut topic, publisher) = met(&mut buffer);
+    (0..2 * DEPTH).for_each(|_| publisher.publish(EMPTY).unwrap());
     // Each of them is in DDS's hands; how soon it overwrites is its own affair.
     thread::sleep(Duration::from_millis(300));
     topic.begin_round();
